@@ -1,0 +1,1 @@
+# Install rules of the package config; CPack settings of the `dist` preset.

@@ -1,0 +1,104 @@
+#pragma once
+// An Exporter turns quantized layers into the bytes of one format. One run may feed several export jobs; every job
+// streams: a layer is on disk (in a partial file) when add_layer returns, nothing of it is kept.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/model_source.h>
+#include <arkit/scheme.h>
+
+namespace arkit {
+
+// One finished layer, lent for the call of add_layer.
+struct LayerRecord {
+  const LayerPlan& plan;
+  const QuantizedWeight& quantized;
+  at::Tensor dequantized;  // [out, in] in the model dtype: what the packed layer stands for (used by `fake`)
+  at::Tensor bias;         // as in the source (dtype included); undefined = none
+  at::Tensor act_scale;    // f32 [1] or per-channel static activation scale; undefined = none
+  at::Tensor act_max;      // f32 [1] calibrated maximum behind it; undefined = none
+};
+
+// Settings of the run that formats record in their configuration (formats.md 2.7).
+struct RunRecord {
+  int64_t iters = 0, nsamples = 128, seqlen = 2048, batch_size = 8, gradient_accumulate_steps = 1, seed = 42;
+  double lr = 0.0, minmax_lr = 0.0;  // 0 = automatic (1 / iters)
+  bool enable_minmax_tuning = true, enable_quanted_input = true, enable_norm_bias_tuning = false;
+  std::string scale_dtype = "float16";
+  std::string dataset;
+  std::string reference_version = "0.16.1";  // autoround_version written for loaders that look at it
+};
+
+struct ExportRequest {
+  std::filesystem::path output_dir;  // exists and is empty (core has checked) or holds files --force allows to replace
+  const ModelSource& source;         // outlives the job
+  const QuantPlan& plan;             // outlives the job
+  RunRecord run;
+  at::ScalarType model_dtype = at::ScalarType::BFloat16;  // dtype the weights were cast to before quantization
+  int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
+};
+
+struct ExportReport {
+  std::vector<std::filesystem::path> files;  // relative to output_dir
+  int64_t bytes = 0;                         // of all of them
+  double bits_per_weight = 0.0;              // packed bits of quantized layers / their weights
+};
+
+// One output directory being written. Destroyed without finish() = the partial files are removed. Belongs to one
+// thread.
+class ARKIT_EXPORT ExportJob {
+ public:
+  virtual ~ExportJob();
+  virtual void add_layer(const LayerRecord& layer) = 0;  // [once per quantized layer, in block order]
+  // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning).
+  virtual void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) = 0;
+  virtual ExportReport finish() = 0;  // index, configuration, companions; renames all into place
+};
+
+struct ExporterInfo {
+  std::string_view name;  // what --format takes
+  std::string_view summary;
+  std::string_view quant_method;  // quantization_config.quant_method of its files; empty = none
+};
+
+class ARKIT_EXPORT Exporter {
+ public:
+  virtual ~Exporter();
+  [[nodiscard]] virtual const ExporterInfo& info() const noexcept = 0;
+
+  // Other names --format accepts for variants of this format ("auto_round:auto_awq"); `open` sees the one used as
+  // `variant`.
+  [[nodiscard]] virtual std::span<const std::string_view> variants() const;
+
+  // May this layer be written? Shape rules, bits, symmetry. Called at plan time for every quantized layer.
+  [[nodiscard]] virtual Verdict supports(const LayerPlan& layer, std::string_view variant) const = 0;
+  // May this whole plan be written (mixed bits, lm_head, tied embeddings)? Called once after supports() said yes to
+  // each layer.
+  [[nodiscard]] virtual Verdict supports_plan(const QuantPlan& plan, std::string_view variant) const;
+
+  // Tensors of one layer by suffix; pure, the layout is documented above its definition. `plan` decides the packing
+  // (formats.md 1).
+  [[nodiscard]] virtual TensorMap pack(const LayerRecord& layer, const QuantPlan& plan,
+                                       std::string_view variant) const = 0;
+  // The inverse: unpack(pack(x)) == x is a conformance test.
+  [[nodiscard]] virtual QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan& plan,
+                                               std::string_view variant) const = 0;
+
+  // Bytes the packed tensors of one layer take on disk, known before any work.
+  [[nodiscard]] virtual int64_t packed_bytes(const LayerPlan& layer, std::string_view variant) const = 0;
+
+  [[nodiscard]] virtual std::unique_ptr<ExportJob> open(const ExportRequest& request,
+                                                        std::string_view variant) const = 0;
+};
+
+}  // namespace arkit

@@ -1,0 +1,81 @@
+// Out-of-line destructors and defaults of the interfaces: one vtable and one type_info each, in libarkit_core.
+#include <ATen/ATen.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/error.h>
+#include <arkit/exporter.h>
+#include <arkit/inference_backend.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+namespace arkit {
+
+const LayerPlan* QuantPlan::find(std::string_view layer_name) const {
+  for (const LayerPlan& layer : layers)
+    if (layer.name == layer_name) return &layer;
+  return nullptr;
+}
+
+Scheme::~Scheme() = default;
+at::Tensor Scheme::global_scale(const at::Tensor&, const TensorQuant&) const {
+  return {};
+}
+at::Tensor Scheme::merge_global_scales(std::span<const at::Tensor> scales) const {
+  return scales.empty() ? at::Tensor() : scales.front();
+}
+
+int64_t TensorInfo::numel() const noexcept {
+  int64_t n = 1;
+  for (const int64_t d : shape) n *= d;
+  return n;
+}
+
+WeightSource::~WeightSource() = default;
+void WeightSource::release(std::string_view) const noexcept {}
+const TensorInfo* WeightSource::find(std::string_view name) const {
+  const std::span<const TensorInfo> all = tensors();
+  if (index_.size() != all.size())
+    for (size_t i = 0; i < all.size(); ++i) index_.emplace(all[i].name, i);
+  const auto it = index_.find(name);
+  return it == index_.end() ? nullptr : &all[it->second];
+}
+
+ModelSource::~ModelSource() = default;
+std::span<const LinearSpec> ModelSource::packed_layers() const {
+  return {};
+}
+TensorMap ModelSource::packed_tensors(std::string_view layer) const {
+  throw_input(str(path().string(), ": no packed layer '", layer, "'"));
+}
+QuantizedWeight ModelSource::unpack(std::string_view layer) const {
+  throw_input(str(path().string(), ": no packed layer '", layer, "'"));
+}
+ModelReader::~ModelReader() = default;
+
+ExportJob::~ExportJob() = default;
+Exporter::~Exporter() = default;
+std::span<const std::string_view> Exporter::variants() const {
+  return {};
+}
+Verdict Exporter::supports_plan(const QuantPlan&, std::string_view) const {
+  return Verdict::yes();
+}
+
+QuantLinear::~QuantLinear() = default;
+InferenceBackend::~InferenceBackend() = default;
+
+BlockHook::~BlockHook() = default;
+at::Tensor BlockHook::linear(const Linear& layer, const at::Tensor& x) {
+  ARKIT_CHECK(layer.weight.defined(), str("layer '", layer.name, "' has no weight; a packed layer needs a backend"));
+  return at::linear(x, layer.weight, layer.bias);
+}
+at::Tensor BlockHook::norm_weight(std::string_view, const at::Tensor& weight) {
+  return weight;
+}
+
+Model::~Model() = default;
+ModelAdapter::~ModelAdapter() = default;
+
+}  // namespace arkit

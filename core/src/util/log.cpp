@@ -1,0 +1,29 @@
+#include <arkit/log.h>
+
+#include <csignal>
+
+#include <arkit/error.h>
+
+namespace arkit {
+namespace {
+volatile std::sig_atomic_t interrupt_requested = 0;
+}
+
+Reporter::~Reporter() = default;
+void Reporter::step(std::string_view) {}
+void Reporter::info(std::string_view) {}
+void Reporter::warn(std::string_view) {}
+void Reporter::block_done(const BlockProgress&) {}
+void Reporter::activity(std::string_view, int64_t, int64_t) {}
+
+void request_interrupt() noexcept {
+  interrupt_requested = 1;
+}
+bool interrupted() noexcept {
+  return interrupt_requested != 0;
+}
+void throw_if_interrupted() {
+  if (interrupted()) throw Error(ErrorCode::interrupted, "interrupted; partial files were removed");
+}
+
+}  // namespace arkit

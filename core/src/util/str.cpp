@@ -1,0 +1,92 @@
+#include <arkit/str.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace arkit {
+namespace {
+
+// Levenshtein distance over bytes.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string quoted_list(std::span<const std::string> names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "'" : ", '") + name + "'";
+  return out;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+std::string nearest(std::string_view given, std::span<const std::string> candidates) {
+  const std::string wanted = lower(given.substr(0, 256));
+  size_t best = std::max<size_t>(1, wanted.size() / 3) + 1;
+  std::string answer;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = edit_distance(wanted, lower(candidate));
+    if (distance < best) {
+      best = distance;
+      answer = candidate;
+    }
+  }
+  return answer;
+}
+
+std::string unknown_name(std::string_view what, std::string_view given, std::span<const std::string> candidates,
+                         std::string_view hint) {
+  const std::string near = nearest(given, candidates);
+  const std::string question = near.empty() ? std::string() : str("; did you mean '", near, "'?");
+  return str("unknown ", what, " '", printable(given), "'", question, hint.empty() ? "" : " (", hint,
+             hint.empty() ? "" : ")");
+}
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  if (text.empty()) return parts;
+  size_t begin = 0;
+  for (size_t end = text.find(separator); end != std::string_view::npos; end = text.find(separator, begin)) {
+    parts.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  parts.emplace_back(text.substr(begin));
+  return parts;
+}
+
+std::string printable(std::string_view text, size_t max_length) {
+  static constexpr std::array<char, 17> kHex{"0123456789abcdef"};
+  std::string out;
+  for (const char c : text) {
+    if (out.size() >= max_length) return out + "...";
+    const auto byte = static_cast<uint8_t>(c);
+    if (byte < 0x20 || byte == 0x7F) {
+      out += "\\x";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace arkit
