@@ -3,4 +3,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/interfaces.cpp
   src/util/json.cpp
   src/util/log.cpp
+  src/util/python_random.cpp
   src/util/str.cpp)

@@ -1,0 +1,128 @@
+#pragma once
+// What each command of `arkit` does, as one function from named options to a result. `apps` fills the options from the
+// command line and prints the result; nothing here touches a terminal. All functions throw arkit::Error.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <arkit/export.h>
+#include <arkit/json.h>
+#include <arkit/log.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+
+// Options of SignRound as users type them; unset = the recipe's value, then the default in brackets (algorithms.md 5).
+struct TuningOptions {
+  std::optional<int64_t> iters;         // [200]; 0 = RTN / OPT-RTN
+  std::optional<double> lr, minmax_lr;  // [1 / iters]
+  double momentum = 0.0;
+  std::optional<int64_t> nsamples, seqlen, batch_size;  // [128, 2048, 8]
+  int64_t gradient_accumulate_steps = 1;
+  int64_t nblocks = 1;
+  int64_t dynamic_max_gap = -1;
+  bool enable_minmax_tuning = true;
+  bool enable_quanted_input = true;
+  bool enable_norm_bias_tuning = false;
+  bool not_use_best_mse = false;
+  bool enable_alg_ext = false;
+  bool enable_adam = false;
+  std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme (algorithms.md 3.1)
+  bool enable_deterministic_algorithms = false;
+  int64_t seed = 42;
+  std::string amp_dtype =
+      "auto";  // compute dtype of block forwards: auto (bf16 where the CPU has it), bfloat16, float32
+};
+
+// Fields of the scheme that override the preset; unset = the preset's.
+struct SchemeOverrides {
+  std::optional<int> bits, act_bits;
+  std::optional<int64_t> group_size, act_group_size;
+  std::optional<bool> sym, act_sym, act_dynamic;
+  std::optional<std::string> data_type, act_data_type, scale_dtype;
+};
+
+struct QuantizeOptions {
+  std::string model;  // folder, .gguf file or hub id
+  std::string scheme = "W4A16";
+  SchemeOverrides overrides;
+  std::vector<std::string> formats{"auto_round"};
+  std::filesystem::path output_dir;  // empty = "<model name>-<scheme>" in the working directory
+  std::string recipe = "default";
+  TuningOptions tuning;
+  std::string dataset;       // algorithms.md 6.1 grammar, or "self"; empty = none given
+  std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
+  std::vector<std::string> ignore_layers;
+  bool quant_lm_head = false;
+  std::optional<int64_t> num_hidden_layers;  // quantize a model cut to its first N blocks
+  std::string on_indivisible;                // "", "error", "skip", "pad": "" = AutoRound's behaviour with a warning
+  int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
+  std::string device_map = "cpu";
+  bool dry_run = false;
+  bool force = false;
+  bool allow_unmatched = false;  // an unmatched layer_config / ignore_layers pattern is only a warning
+  std::string command_line;      // recorded in the model card
+};
+
+struct EvalOptions {
+  std::string model;
+  std::filesystem::path text_file, ids_file;  // exactly one
+  std::string against;  // optional reference model: adds KL(reference || model) and top-1 agreement
+  int64_t seqlen = 512;
+  std::optional<int64_t> max_windows;
+  int64_t batch_size = 4;
+  std::string dtype = "float32";
+  std::string backend;  // empty = best available
+};
+
+struct GenerateOptions {
+  std::string model;
+  std::vector<std::string> prompts;
+  int64_t max_new_tokens = 64;
+  double temperature = 0.0;  // 0 = greedy
+  double top_p = 1.0;
+  int64_t top_k = 0;  // 0 = off
+  int64_t seed = 42;
+  bool chat = false;  // wrap each prompt in the model's chat template
+  std::string dtype = "auto", backend;
+};
+
+struct ForwardOptions {
+  std::string model;
+  std::filesystem::path input_ids, output;  // safetensors: input_ids [B,S] (and attention_mask, position_ids) -> logits
+  std::string dtype = "float32", backend;
+};
+
+struct VerifyOptions {
+  std::filesystem::path directory;
+  std::string against;  // source model; empty = the one arkit-run.json names, if it is still there
+};
+
+// Each returns what --json prints; the human form is made from it. schema_version is set by the command.
+[[nodiscard]] ARKIT_EXPORT json::Object quantize(const QuantizeOptions&, const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object generate(const GenerateOptions&, const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object forward(const ForwardOptions&, const Registry&, Reporter&);
+// "passed": false when a check failed; the command then exits 6.
+[[nodiscard]] ARKIT_EXPORT json::Object verify(const VerifyOptions&, const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object inspect_model(const std::string& model_or_file, const Registry&);
+[[nodiscard]] ARKIT_EXPORT json::Object tokenize(const std::string& model, const std::filesystem::path& text_file,
+                                                 const Registry&);
+
+// Lists for `arkit list`: schemes, formats (the format x scheme matrix from supports()), backends, models, recipes,
+// datasets, plugins.
+[[nodiscard]] ARKIT_EXPORT json::Object list_things(const std::string& what, const Registry&);
+
+// Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or a hub id found in
+// the local Hugging Face cache. Throws ErrorCode::input with the command that would download a missing hub id.
+class ModelSource;
+class Model;
+[[nodiscard]] ARKIT_EXPORT std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry&);
+// The adapter for source.config(); throws ErrorCode::unsupported naming the model_type and the nearest known one.
+[[nodiscard]] ARKIT_EXPORT ModelAdapter& adapter_for(const ModelSource& source, const Registry&);
+
+}  // namespace arkit
