@@ -47,7 +47,7 @@ PythonRandom::PythonRandom(uint64_t seed) {
 }
 
 uint64_t PythonRandom::randbelow(uint64_t n) {
-  const int bits = std::bit_width(n);
+  const int bits = static_cast<int>(std::bit_width(n));
   while (true) {
     uint64_t r = 0;
     if (bits <= 32) {

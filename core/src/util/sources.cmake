@@ -5,4 +5,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/json.cpp
   src/util/log.cpp
   src/util/python_random.cpp
+  src/util/regex.cpp
   src/util/str.cpp)

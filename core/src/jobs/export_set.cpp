@@ -1,0 +1,135 @@
+#include "jobs/export_set.h"
+
+#include <algorithm>
+#include <set>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t kDiskMargin = int64_t{16} << 20;  // configuration, tokenizer and file system overhead
+
+FormatChoice find_format(const std::string& name, const Registry& registry) {
+  std::vector<std::string> known;
+  for (const std::string& exporter_name : registry.names(Kind::exporter)) {
+    Exporter& exporter = registry.exporter(exporter_name);
+    known.push_back(exporter_name);
+    if (exporter_name == name) return {&exporter, name, {}};
+    for (const std::string_view variant : exporter.variants()) {
+      known.emplace_back(variant);
+      if (variant == name) return {&exporter, name, {}};
+    }
+  }
+  throw_unsupported(unknown_name("format", name, known, "'arkit list formats' shows all"));
+}
+
+std::string folder_name(std::string format) {
+  std::replace(format.begin(), format.end(), ':', '-');
+  return format;
+}
+
+}  // namespace
+
+std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, const fs::path& output_dir,
+                                         const Registry& registry) {
+  std::vector<FormatChoice> formats;
+  for (const std::string& given : names) {
+    const std::string name = lower(given);
+    if (std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.name == name; })) continue;
+    formats.push_back(find_format(name, registry));
+  }
+  if (formats.empty()) throw_usage("no format given; 'arkit list formats' shows all");
+  for (FormatChoice& format : formats) {
+    format.output_dir = formats.size() == 1 ? output_dir : output_dir / folder_name(format.name);
+    for (const LayerPlan& layer : plan.layers) {
+      if (!layer.quantized()) continue;
+      if (const Verdict verdict = format.exporter->supports(layer, format.name); !verdict)
+        throw_unsupported(str("format '", format.name, "' cannot store layer '", layer.name, "': ", verdict.why_not));
+    }
+    if (const Verdict verdict = format.exporter->supports_plan(plan, format.name); !verdict)
+      throw_unsupported(str("format '", format.name, "' cannot store this plan: ", verdict.why_not));
+  }
+  return formats;
+}
+
+int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights) {
+  int64_t bytes = 0;
+  std::set<std::string, std::less<>> replaced;
+  for (const LayerPlan& layer : plan.layers) {
+    if (!layer.quantized()) continue;
+    bytes += format.exporter->packed_bytes(layer, format.name);
+    replaced.insert(layer.name + ".weight");
+    replaced.insert(layer.name + ".bias");
+  }
+  for (const TensorInfo& tensor : weights.tensors())
+    if (!replaced.contains(tensor.name)) bytes += tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+  return bytes;
+}
+
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights, bool force) {
+  int64_t needed = kDiskMargin;
+  for (const FormatChoice& format : formats) {
+    needed += planned_bytes(format, plan, weights);
+    std::error_code error;
+    if (fs::exists(format.output_dir, error) && !fs::is_directory(format.output_dir))
+      throw_input(str("output_dir '", format.output_dir.string(), "' is a file; give a folder"));
+    if (!force && fs::exists(format.output_dir, error)) {
+      for (const fs::directory_entry& entry : fs::directory_iterator(format.output_dir, error)) {
+        throw_input(str("output_dir '", format.output_dir.string(), "' is not empty (it holds '", entry.path().filename().string(),
+                        "'); give another folder or pass --force to replace its export"));
+      }
+    }
+  }
+  for (const FormatChoice& format : formats) {
+    std::error_code error;
+    fs::create_directories(format.output_dir, error);
+    if (error) throw_resource(str("output_dir '", format.output_dir.string(), "': cannot be made (", error.message(), ")"));
+  }
+  std::error_code error;
+  const fs::space_info space = fs::space(formats.front().output_dir, error);
+  if (!error && static_cast<int64_t>(space.available) < needed)
+    throw_resource(str("output_dir '", formats.front().output_dir.string(), "': the export needs ", needed >> 20, " MiB, the disk has ",
+                       space.available >> 20, " MiB free"));
+}
+
+ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request) : formats_(std::move(formats)) {
+  for (const FormatChoice& format : formats_) {
+    ExportRequest own = request;
+    own.output_dir = format.output_dir;
+    jobs_.push_back(format.exporter->open(own, format.name));
+  }
+}
+
+bool ExportSet::wants_dequantized() const {
+  return std::any_of(formats_.begin(), formats_.end(), [](const FormatChoice& f) { return f.exporter->info().wants_dequantized; });
+}
+
+void ExportSet::add_layer(const LayerRecord& layer) {
+  for (const auto& job : jobs_) job->add_layer(layer);
+}
+
+void ExportSet::add_plain(std::string_view name, const at::Tensor& tensor, bool changed) {
+  for (const auto& job : jobs_) job->add_plain(name, tensor, changed);
+}
+
+std::vector<ExportReport> ExportSet::finish() {
+  std::vector<ExportReport> reports;
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    reports.push_back(jobs_[i]->finish());
+    const ExportReport& report = reports.back();
+    std::vector<fs::path> stale;
+    for (const fs::directory_entry& entry : fs::directory_iterator(formats_[i].output_dir)) {
+      const fs::path name = entry.path().filename();
+      const bool weights = name.extension() == ".safetensors" || name == "model.safetensors.index.json";
+      if (weights && std::find(report.files.begin(), report.files.end(), name) == report.files.end()) stale.push_back(entry.path());
+    }
+    for (const fs::path& file : stale) fs::remove(file);
+  }
+  return reports;
+}
+
+}  // namespace arkit

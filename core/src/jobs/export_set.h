@@ -1,0 +1,48 @@
+#pragma once
+// The formats one run writes: chosen and asked at plan time, fed block by block, finished together.
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <arkit/exporter.h>
+#include <arkit/jobs.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+
+struct FormatChoice {
+  Exporter* exporter = nullptr;
+  std::string name;                    // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
+  std::filesystem::path output_dir;    // one format: the output folder itself; several: a subfolder named after the format
+};
+
+// Resolves names and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's reason.
+[[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
+                                                       const std::filesystem::path& output_dir, const Registry& registry);
+
+// Bytes of packed layers plus untouched tensors, per format; known from the plan.
+[[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
+
+// Throws when a folder is in use without --force (ErrorCode::input) or the disk has no room (ErrorCode::resource); makes the folders.
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights, bool force);
+
+class ExportSet {
+ public:
+  ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request);
+
+  [[nodiscard]] bool wants_dequantized() const;
+  void add_layer(const LayerRecord& layer);
+  void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
+  // Finishes every job and removes weight files of an earlier export that the new one does not have.
+  [[nodiscard]] std::vector<ExportReport> finish();
+  [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
+
+ private:
+  std::vector<FormatChoice> formats_;
+  std::vector<std::unique_ptr<ExportJob>> jobs_;
+};
+
+}  // namespace arkit

@@ -1,0 +1,29 @@
+#pragma once
+// layer_config and ignore_layers: which layers get another scheme, or none (algorithms.md 7.3).
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <arkit/jobs.h>
+
+namespace arkit {
+
+// One entry as typed: a full layer name, a part of a name, or a regular expression, and what it sets.
+struct LayerRule {
+  std::string key;
+  std::string scheme;  // preset name; empty = start from the global scheme
+  SchemeOverrides overrides;
+};
+
+// `text` is JSON, AutoRound's relaxed form ({k_proj:{bits:8,sym:false}}), or the name of a .json or .toml file. Values
+// are preset names or objects of scheme fields. Throws ErrorCode::usage (inline text) or ErrorCode::input (file) naming
+// the key at fault.
+[[nodiscard]] std::vector<LayerRule> parse_layer_config(const std::string& text);
+
+// The pattern as formats record it and layers are matched with (formats.md 2.7): a plain text becomes ".*<escaped>.*";
+// otherwise bare dots are escaped and ".*" is added at ends that are not anchored. Matching is a search.
+[[nodiscard]] std::string to_standard_regex(std::string_view pattern);
+
+}  // namespace arkit

@@ -1,0 +1,190 @@
+#include "quant/plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "quant/layer_config.h"
+#include "util/regex.h"
+
+namespace arkit {
+namespace {
+
+constexpr int64_t kIntAlignment = 32;  // packed integer layouts need both sides to be multiples of 32 (formats.md 1.1)
+
+LayerQuant full_precision(const LayerQuant& global) {
+  LayerQuant quant = global;
+  quant.weight.bits = 16;
+  quant.act = TensorQuant{.data_type = "float", .group_size = global.act.group_size, .sym = global.act.sym};
+  return quant;
+}
+
+void keep_16_bit(LayerPlan& layer, const LayerQuant& global, std::string reason, bool by_user) {
+  layer.quant = full_precision(global);
+  layer.reason = std::move(reason);
+  layer.user_fixed = by_user;
+}
+
+std::string sample_names(const QuantPlan& plan) {
+  std::vector<std::string> names;
+  for (const LayerPlan& layer : plan.layers) {
+    if (names.size() == 3) break;
+    names.push_back(layer.name);
+  }
+  return quoted_list(names);
+}
+
+void unmatched(std::string_view where, const std::string& key, const QuantPlan& plan, bool allowed,
+               Reporter& reporter) {
+  const std::string message =
+      str(where, ": '", printable(key), "' matches no layer; layers are named like ", sample_names(plan));
+  if (!allowed) throw_usage(message + "; pass --allow_unmatched to go on");
+  reporter.warn(message);
+}
+
+// A layer_config entry with an exact layer name sets that layer; any other key is a pattern, and patterns win over
+// exact names.
+void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+  const std::vector<LayerRule> rules = parse_layer_config(options.layer_config);
+  for (const bool patterns : {false, true}) {
+    for (const LayerRule& rule : rules) {
+      auto exact =
+          std::find_if(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& l) { return l.name == rule.key; });
+      if (patterns != (exact == plan.layers.end())) continue;
+      const std::string where = str("layer_config '", printable(rule.key), "'");
+      const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
+      const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
+      const auto set = [&](LayerPlan& layer) {
+        layer.quant = quant;
+        layer.reason = str("layer_config '", rule.key, "'");
+        layer.user_fixed = true;
+      };
+      if (!patterns) {
+        set(*exact);
+        continue;
+      }
+      const PatternRule pattern{.pattern = rule.key, .regex = to_standard_regex(rule.key), .quant = quant};
+      const Regex regex(pattern.regex, where);
+      bool any = false;
+      for (LayerPlan& layer : plan.layers) {
+        if (!regex.search(layer.name)) continue;
+        any = true;
+        set(layer);
+      }
+      if (!any) unmatched("layer_config", rule.key, plan, options.allow_unmatched, reporter);
+      plan.rules.push_back(pattern);
+    }
+  }
+}
+
+// An entry is an exact layer name or a part of one; "layers.1" does not mean "layers.10" (algorithms.md 7.3). As in the
+// reference, the entry wins over layer_config and is also kept as a pattern for formats that record it.
+void apply_ignore_layers(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
+  for (const std::string& entry : options.ignore_layers) {
+    if (entry.empty()) continue;
+    const bool exact = plan.find(entry) != nullptr;
+    std::string part = entry;
+    if (!exact && std::isdigit(static_cast<unsigned char>(entry.back())) != 0) part += '.';
+    const bool is_regex = !exact && entry.find_first_of("^$|()[]?+*") != std::string::npos;
+    const Regex regex(is_regex ? to_standard_regex(entry) : std::string("$^"), str("ignore_layers '", entry, "'"));
+    bool any = false;
+    for (LayerPlan& layer : plan.layers) {
+      const bool hit = exact      ? layer.name == entry
+                       : is_regex ? regex.search(layer.name)
+                                  : layer.name.find(part) != std::string::npos;
+      if (!hit) continue;
+      any = true;
+      keep_16_bit(layer, plan.global, str("ignore_layers '", entry, "'"), true);
+    }
+    if (!any) unmatched("ignore_layers", entry, plan, options.allow_unmatched, reporter);
+    plan.rules.push_back(
+        {.pattern = entry, .regex = to_standard_regex(entry), .quant = full_precision(plan.global), .ignore = true});
+  }
+}
+
+// Outside blocks (lm_head): quantized only on request, and never when its weight is also the embedding.
+void apply_head_rules(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
+  for (LayerPlan& layer : plan.layers) {
+    if (layer.block >= 0) continue;
+    if (plan.tied_embeddings) {
+      if (options.quant_lm_head || layer.quantized())
+        if (options.quant_lm_head)
+          reporter.warn(str("'", layer.name,
+                            "' shares its weight with the embedding and stays 16-bit; quant_lm_head is ignored"));
+      keep_16_bit(layer, plan.global, "shares its weight with the embedding", false);
+    } else if (!options.quant_lm_head && !layer.user_fixed) {
+      keep_16_bit(layer, plan.global, "outside the decoder blocks (quant_lm_head is off)", false);
+    }
+  }
+}
+
+// What a shape forbids is found here, never after hours. AutoRound's behaviour is to keep such layers in 16 bits.
+void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+  const std::string& policy = options.on_indivisible;
+  if (!policy.empty() && policy != "error" && policy != "skip" && policy != "pad")
+    throw_usage(unknown_name("on-indivisible policy", policy, std::vector<std::string>{"error", "skip", "pad"},
+                             "error, skip or pad"));
+  std::map<std::string, std::vector<std::string>> skipped;
+  for (LayerPlan& layer : plan.layers) {
+    if (!layer.quantized()) continue;
+    const TensorQuant& weight = layer.quant.weight;
+    std::string refusal;
+    bool padded = false;
+    if (weight.data_type == "int" && !layer.quant.act.quantized() &&
+        (layer.out_features % kIntAlignment != 0 || layer.in_features % kIntAlignment != 0)) {
+      refusal = str("shape [", layer.out_features, ", ", layer.in_features, "] is not a multiple of ", kIntAlignment);
+    } else if (weight.group_size > 0 && weight.block_rows == 0 && weight.group_size < layer.in_features &&
+               layer.in_features % weight.group_size != 0) {
+      padded = policy != "error" && policy != "skip";
+      if (!padded)
+        refusal = str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
+                      "; choose 128, 64 or 32");
+    }
+    if (refusal.empty())
+      if (const Verdict verdict = registry.scheme_for(weight.data_type).supports(layer); !verdict)
+        refusal = verdict.why_not;
+    if (refusal.empty()) {
+      if (padded)
+        skipped[str("in_features not divisible by group_size ", weight.group_size,
+                    ": the last group of each row is short")]
+            .push_back(layer.name);
+      continue;
+    }
+    if (policy == "error" || layer.user_fixed) throw_unsupported(str("layer '", layer.name, "': ", refusal));
+    skipped[refusal + ": kept in 16 bits"].push_back(layer.name);
+    keep_16_bit(layer, plan.global, refusal, false);
+  }
+  for (const auto& [reason, names] : skipped)
+    reporter.warn(
+        str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
+}
+
+}  // namespace
+
+QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
+                     const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+  QuantPlan plan;
+  plan.model_type = model_type;
+  plan.scheme_name = scheme.name;
+  plan.global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
+  plan.layers = model.linears();
+  plan.block_lists = model.block_lists();
+  plan.num_blocks = model.num_blocks();
+  plan.tied_embeddings = model.tied_embeddings();
+  for (LayerPlan& layer : plan.layers) layer.quant = plan.global;
+  apply_layer_config(plan, options, registry, reporter);
+  apply_head_rules(plan, options, reporter);
+  apply_ignore_layers(plan, options, reporter);
+  apply_shape_rules(plan, options, registry, reporter);
+  return plan;
+}
+
+int64_t quantized_count(const QuantPlan& plan) {
+  return std::count_if(plan.layers.begin(), plan.layers.end(),
+                       [](const LayerPlan& layer) { return layer.quantized(); });
+}
+
+}  // namespace arkit

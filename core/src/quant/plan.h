@@ -1,0 +1,26 @@
+#pragma once
+// The plan: every linear layer of the model with the scheme it gets and why, decided before any work starts.
+
+#include <string>
+#include <vector>
+
+#include <arkit/descriptors.h>
+#include <arkit/jobs.h>
+#include <arkit/log.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+
+#include "quant/scheme_resolver.h"
+
+namespace arkit {
+
+// Applies, in this order: the global scheme, lm_head and tied-embedding rules, layer_config, ignore_layers, shape rules
+// (algorithms.md 7.3, 7.4). Pure. Warns through `reporter`; throws ErrorCode::usage for a pattern that matches nothing
+// unless options.allow_unmatched, and ErrorCode::unsupported when a scheme refuses a layer and the policy is "error".
+[[nodiscard]] QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
+                                   const QuantizeOptions& options, const Registry& registry, Reporter& reporter);
+
+// Number of quantized layers.
+[[nodiscard]] int64_t quantized_count(const QuantPlan& plan);
+
+}  // namespace arkit

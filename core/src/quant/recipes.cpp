@@ -1,0 +1,57 @@
+#include "quant/recipes.h"
+
+#include <algorithm>
+#include <array>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+constexpr std::array<Recipe, 5> kRecipes{{
+    {"default", "SignRound, 200 iterations", 8, 200, 2048, 128, 0.0, std::nullopt},
+    {"best", "SignRound, 1000 iterations on 512 samples", 8, 1000, 2048, 512, 0.0, std::nullopt},
+    {"light", "SignRound, 50 iterations", 8, 50, 2048, 128, 5e-3, std::nullopt},
+    {"opt-rtn", "no tuning: scale search weighted by activation statistics", 8, 0, 2048, 128, 0.0, false},
+    {"rtn", "no tuning, no data: plain round to nearest", 8, 0, 2048, 1, 0.0, true},
+}};
+
+int64_t positive(int64_t value, std::string_view name) {
+  if (value < 1) throw_usage(str(name, " ", value, " is out of range; expected at least 1"));
+  return value;
+}
+
+}  // namespace
+
+std::span<const Recipe> recipes() {
+  return kRecipes;
+}
+
+ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& options) {
+  const std::string wanted = lower(name);
+  const auto* recipe = std::find_if(kRecipes.begin(), kRecipes.end(), [&](const Recipe& r) {
+    return r.name == wanted || (wanted == "opt_rtn" && r.name == "opt-rtn");
+  });
+  if (recipe == kRecipes.end()) {
+    std::vector<std::string> names;
+    for (const Recipe& r : kRecipes) names.emplace_back(r.name);
+    throw_unsupported(unknown_name("recipe", name, names, "'arkit list recipes' shows all"));
+  }
+  ResolvedTuning tuning{.options = options};
+  tuning.iters = options.iters.value_or(recipe->iters);
+  if (tuning.iters < 0) throw_usage(str("iters ", tuning.iters, " is out of range; expected 0 (no tuning) or more"));
+  tuning.nsamples = positive(options.nsamples.value_or(recipe->nsamples), "nsamples");
+  tuning.seqlen = positive(options.seqlen.value_or(recipe->seqlen), "seqlen");
+  tuning.batch_size =
+      std::min(positive(options.batch_size.value_or(recipe->batch_size), "batch_size"), tuning.nsamples);
+  tuning.lr = options.lr.value_or(recipe->lr);
+  tuning.minmax_lr = options.minmax_lr.value_or(0.0);
+  if (!(tuning.lr >= 0.0) || !(tuning.minmax_lr >= 0.0)) throw_usage("lr and minmax_lr must be positive");
+  positive(options.gradient_accumulate_steps, "gradient_accumulate_steps");
+  positive(options.nblocks, "nblocks");
+  tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
+  return tuning;
+}
+
+}  // namespace arkit

@@ -1,0 +1,32 @@
+#pragma once
+// Recipes: named sets of tuning defaults with AutoRound's numbers (algorithms.md 5). A recipe's value applies where the
+// user gave none.
+
+#include <span>
+#include <string_view>
+
+#include <arkit/jobs.h>
+
+namespace arkit {
+
+struct Recipe {
+  std::string_view name, summary;
+  int64_t batch_size, iters, seqlen, nsamples;
+  double lr;                            // 0 = 1 / iters
+  std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme
+};
+
+[[nodiscard]] std::span<const Recipe> recipes();
+
+// Every tuning value decided: what the run will use and what arkit-run.json records.
+struct ResolvedTuning {
+  int64_t iters = 200, nsamples = 128, seqlen = 2048, batch_size = 8;
+  double lr = 0.0, minmax_lr = 0.0;  // 0 = by the rule 1 / iters (2 / iters for <= 3 bits at >= 1000 iters)
+  std::optional<bool> disable_opt_rtn;
+  TuningOptions options;  // the rest as given
+};
+
+// Throws ErrorCode::unsupported for an unknown recipe, ErrorCode::usage for values out of range.
+[[nodiscard]] ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options);
+
+}  // namespace arkit

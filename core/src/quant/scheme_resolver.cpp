@@ -1,0 +1,123 @@
+#include "quant/scheme_resolver.h"
+
+#include <algorithm>
+#include <array>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+// Prefixes whose trailing digits are the bits: "mx_fp4" means data_type mx_fp with 4 bits. Longer prefixes first.
+constexpr std::array<std::string_view, 5> kDigitPrefixes{"mx_int", "mx_fp", "nv_fp", "int", "fp"};
+
+// Splits "int8" into "int" and 8; other names are left alone.
+void reconcile(std::string& data_type, int& bits) {
+  for (const std::string_view prefix : kDigitPrefixes) {
+    if (!data_type.starts_with(prefix)) continue;
+    const std::string_view rest = std::string_view(data_type).substr(prefix.size());
+    if (rest.empty() || rest.size() > 2 ||
+        !std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return;
+    bits = std::stoi(std::string(rest));
+    data_type = prefix;
+    return;
+  }
+}
+
+void check_ranges(const TensorQuant& quant, std::string_view what) {
+  if (quant.bits < 1 || quant.bits > 32)
+    throw_usage(str(what, ": bits ", quant.bits, " is out of range; expected 2..8, or 16 for none"));
+  if (quant.group_size < -1)
+    throw_usage(str(what, ": group_size ", quant.group_size,
+                    " is out of range; expected a positive size, -1 (a row) or 0 (a tensor)"));
+}
+
+}  // namespace
+
+std::vector<Preset> all_presets(const Registry& registry) {
+  std::vector<Preset> presets;
+  for (const std::string& name : registry.names(Kind::scheme))
+    for (const Preset& preset : registry.scheme(name).presets()) presets.push_back(preset);
+  std::sort(presets.begin(), presets.end(), [](const Preset& a, const Preset& b) { return a.name < b.name; });
+  return presets;
+}
+
+ResolvedScheme resolve_preset(std::string_view name, const Registry& registry) {
+  const std::vector<Preset> presets = all_presets(registry);
+  std::vector<std::string> names;
+  for (const Preset& preset : presets) {
+    if (lower(preset.name) == lower(name)) return {preset.name, preset.quant};
+    names.push_back(preset.name);
+  }
+  throw_unsupported(unknown_name("scheme", name, names, "'arkit list schemes' shows all"));
+}
+
+LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, const Registry& registry,
+                           std::string_view what) {
+  TensorQuant& weight = quant.weight;
+  TensorQuant& act = quant.act;
+  if (overrides.bits) weight.bits = *overrides.bits;
+  if (overrides.group_size) weight.group_size = *overrides.group_size;
+  if (overrides.sym) weight.sym = *overrides.sym;
+  if (overrides.scale_dtype) {
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNames{{{"fp16", "float16"},
+                                                                                          {"float16", "float16"},
+                                                                                          {"bf16", "bfloat16"},
+                                                                                          {"bfloat16", "bfloat16"},
+                                                                                          {"fp32", "float32"},
+                                                                                          {"float32", "float32"}}};
+    const auto* known =
+        std::find_if(kNames.begin(), kNames.end(), [&](const auto& n) { return n.first == *overrides.scale_dtype; });
+    if (known == kNames.end())
+      throw_usage(str(what, ": scale_dtype '", *overrides.scale_dtype, "' is unknown; expected fp16, bf16 or fp32"));
+    weight.scale_dtype = known->second;
+  }
+  if (overrides.data_type) {
+    weight.data_type = *overrides.data_type;
+    reconcile(weight.data_type, weight.bits);
+  }
+  const bool act_was_following = !quant.act.quantized();
+  if (overrides.act_bits) act.bits = *overrides.act_bits == 0 ? 16 : *overrides.act_bits;
+  if (overrides.act_group_size)
+    act.group_size = *overrides.act_group_size;
+  else if (act_was_following)
+    act.group_size = weight.group_size;
+  if (overrides.act_sym)
+    act.sym = *overrides.act_sym;
+  else if (act_was_following)
+    act.sym = weight.sym;
+  if (overrides.act_dynamic) act.dynamic = *overrides.act_dynamic;
+  if (overrides.act_data_type) {
+    act.data_type = *overrides.act_data_type;
+    reconcile(act.data_type, act.bits);
+  } else if (act_was_following && act.quantized()) {
+    act.data_type = weight.data_type;
+  }
+  check_ranges(weight, what);
+  check_ranges(act, what);
+  if (weight.quantized()) (void)registry.scheme_for(weight.data_type);
+  if (act.quantized()) (void)registry.scheme_for(act.data_type);
+  return quant;
+}
+
+std::string describe(const LayerQuant& quant) {
+  const auto one = [](const TensorQuant& q) {
+    std::string text = str(q.data_type, q.bits);
+    if (q.block_rows > 0)
+      text += str(" ", q.block_rows, "x", q.group_size);
+    else if (q.group_size > 0)
+      text += str(" g", q.group_size);
+    else
+      text += q.group_size == -1 ? " per-channel" : " per-tensor";
+    return text + (q.sym ? " sym" : " asym");
+  };
+  if (!quant.quantized()) return "16-bit";
+  std::string text = one(quant.weight);
+  if (quant.act.quantized()) text += str(" + act ", one(quant.act), quant.act.dynamic ? " dynamic" : " static");
+  return text;
+}
+
+}  // namespace arkit
