@@ -1,1 +1,7 @@
-list(APPEND ARKIT_CORE_SOURCES)
+list(APPEND ARKIT_CORE_SOURCES
+  src/io/hf_folder.cpp
+  src/io/mapped_file.cpp
+  src/io/safe_path.cpp
+  src/io/safetensors_header.cpp
+  src/io/safetensors_index.cpp
+  src/io/safetensors_source.cpp)

@@ -1,0 +1,71 @@
+#include <arkit/mapped_file.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+// The page-aligned range that covers [offset, offset + size), cut to the mapping.
+std::span<std::byte> covering_pages(std::span<const std::byte> map, size_t offset, size_t size) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  if (offset >= map.size() || size == 0) return {};
+  const size_t begin = offset / page * page;
+  const size_t end = size > map.size() - offset ? map.size() : offset + size;
+  return {const_cast<std::byte*>(map.data()) + begin, end - begin};
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd_ < 0) throw_input(str("'", path.string(), "': cannot be opened (", std::strerror(errno), ")"));
+  struct stat status {};
+  const bool regular = ::fstat(fd_, &status) == 0 && S_ISREG(status.st_mode);
+  if (!regular) {
+    ::close(fd_);
+    throw_input(str("'", path.string(), "': is not a regular file"));
+  }
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) return;
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd_, 0);
+  if (data == MAP_FAILED) {
+    const int error = errno;
+    ::close(fd_);
+    throw_resource(str("'", path.string(), "': ", size_, " bytes cannot be mapped (", std::strerror(error), ")"));
+  }
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void MappedFile::require_unchanged() const {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0 || status.st_size < static_cast<off_t>(size_))
+    throw_input(str("'", path_.string(), "': has ", status.st_size, " bytes now, it had ", size_,
+                    " when it was opened; do not change a model while arkit reads it"));
+}
+
+void MappedFile::will_need(size_t offset, size_t size) const noexcept {
+  const auto range = covering_pages(bytes(), offset, size);
+  if (!range.empty()) ::madvise(range.data(), range.size(), MADV_WILLNEED);
+}
+
+void MappedFile::release(size_t offset, size_t size) const noexcept {
+  const auto range = covering_pages(bytes(), offset, size);
+  if (!range.empty()) ::madvise(range.data(), range.size(), MADV_DONTNEED);
+}
+
+}  // namespace arkit
