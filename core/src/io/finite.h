@@ -1,0 +1,14 @@
+#pragma once
+// Weights with NaN or infinity are refused by name before anything is computed from them.
+
+#include <string_view>
+
+#include <ATen/core/Tensor.h>
+
+namespace arkit::io {
+
+// Throws ErrorCode::input naming `name`, the position and the value of the first NaN or infinity of a floating-point
+// tensor on the CPU. Integer and float8 tensors pass without a look.
+void check_finite(const at::Tensor& tensor, std::string_view name);
+
+}  // namespace arkit::io
