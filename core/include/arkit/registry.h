@@ -71,6 +71,9 @@ class ARKIT_EXPORT Registry {
   std::unique_ptr<Impl> impl_;
 };
 
+// What a user reads about a refused plugin: "plugin refused: <path>: <reason>", or one line a fact.
+[[nodiscard]] ARKIT_EXPORT std::string refusal_message(const PluginEntry& entry);
+
 // What can be said of a plugin file without running its code: manifest strings if readable, exported symbols, refusal
 // reason.
 struct PluginInspection {

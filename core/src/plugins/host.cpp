@@ -1,0 +1,95 @@
+#include "plugins/host.h"
+
+#include <mutex>
+#include <vector>
+
+#include <dlfcn.h>
+
+#include <boost/core/demangle.hpp>
+#include <boost/dll/shared_library.hpp>
+
+#include <arkit/str.h>
+
+#include "plugins/elf_file.h"
+
+namespace arkit::plugins {
+namespace {
+
+namespace dll = boost::dll;
+
+constexpr std::string_view kNoManifest =
+    "no `arkit_manifest` symbol; is it an arkit plugin? (ARKIT_PLUGIN is missing, or its symbol is hidden)";
+
+// Keeps every library open until the process ends, also those that were refused after loading: their static objects
+// may already be referenced from elsewhere. Never destroyed.
+void keep_forever(dll::shared_library&& library) {
+  static std::mutex mutex;
+  static auto* libraries = new std::vector<dll::shared_library>();
+  const std::lock_guard lock(mutex);
+  libraries->push_back(std::move(library));
+}
+
+// What the file alone tells: another ABI is refused before its code can run.
+std::string refuse_file(const std::filesystem::path& path, PluginEntry& entry) {
+  const MappedFile mapped(path);
+  const std::optional<ElfFile> file = ElfFile::parse(mapped.bytes());
+  // Not left to the loader: it maps a truncated file and dies of SIGBUS.
+  if (!file) return "not a 64-bit little-endian shared object, or damaged; copy or build it again";
+  if (!file->has_manifest()) return std::string(kNoManifest);
+  const std::optional<ManifestView> manifest = file->manifest();
+  if (!manifest || manifest->unreadable == "abi_tag") return {};
+  describe(*manifest, entry);
+  return refuse_versions(*manifest);
+}
+
+std::string load_and_check(const std::filesystem::path& path, LoadedPlugin& plugin) {
+  boost::dll::fs::error_code failed;
+  ::dlerror();
+  dll::shared_library library(path, dll::load_mode::rtld_now | dll::load_mode::rtld_local, failed);
+  if (failed) {
+    const char* message = ::dlerror();
+    return explain_load_failure(message == nullptr ? failed.message() : message, path);
+  }
+  if (!library.has("arkit_manifest")) return std::string(kNoManifest);
+  const ArkitManifest& manifest = library.get<const ArkitManifest>("arkit_manifest");
+  keep_forever(std::move(library));
+  const ManifestView view = copy_manifest(manifest);
+  describe(view, plugin.entry);
+  if (std::string why = refuse_versions(view); !why.empty()) return why;
+  if (std::string why = refuse_contents(view); !why.empty()) return why;
+  plugin.manifest = &manifest;
+  return {};
+}
+
+}  // namespace
+
+std::string explain_load_failure(std::string_view message, const std::filesystem::path& path) {
+  if (const std::string prefix = path.string() + ": "; message.starts_with(prefix))
+    message.remove_prefix(prefix.size());
+  constexpr std::string_view kUndefined = "undefined symbol: ";
+  const size_t at = message.find(kUndefined);
+  if (at == std::string_view::npos) return str("cannot be loaded: ", printable(message, 500));
+  const std::string_view rest = message.substr(at + kUndefined.size());
+  const std::string symbol(rest.substr(0, rest.find_first_of(", \t")));
+  return str(
+      "undefined symbol `", printable(boost::core::demangle(symbol.c_str()), 500),
+      "`; it was built against another arkit or LibTorch, or lacks a library: rebuild it against this arkit's SDK "
+      "(find_package(arkit " ARKIT_VERSION "))");
+}
+
+LoadedPlugin load_plugin(const std::filesystem::path& path) {
+  LoadedPlugin plugin;
+  plugin.entry.path = path;
+  std::string why;
+  try {
+    why = refuse_file(path, plugin.entry);
+    if (why.empty()) why = load_and_check(path, plugin);
+  } catch (const std::exception& error) {
+    why = str("loading it failed: ", printable(error.what(), 500));
+  }
+  plugin.entry.state = why.empty() ? PluginState::loaded : PluginState::refused;
+  plugin.entry.reason = std::move(why);
+  return plugin;
+}
+
+}  // namespace arkit::plugins
