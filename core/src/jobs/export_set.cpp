@@ -34,8 +34,8 @@ std::string folder_name(std::string format) {
 
 }  // namespace
 
-std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, const fs::path& output_dir,
-                                         const Registry& registry) {
+std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
+                                         const fs::path& output_dir, const Registry& registry) {
   std::vector<FormatChoice> formats;
   for (const std::string& given : names) {
     const std::string name = lower(given);
@@ -70,7 +70,8 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
   return bytes;
 }
 
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights, bool force) {
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
+                    bool force) {
   int64_t needed = kDiskMargin;
   for (const FormatChoice& format : formats) {
     needed += planned_bytes(format, plan, weights);
@@ -79,7 +80,8 @@ void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& p
       throw_input(str("output_dir '", format.output_dir.string(), "' is a file; give a folder"));
     if (!force && fs::exists(format.output_dir, error)) {
       for (const fs::directory_entry& entry : fs::directory_iterator(format.output_dir, error)) {
-        throw_input(str("output_dir '", format.output_dir.string(), "' is not empty (it holds '", entry.path().filename().string(),
+        throw_input(str("output_dir '", format.output_dir.string(), "' is not empty (it holds '",
+                        entry.path().filename().string(),
                         "'); give another folder or pass --force to replace its export"));
       }
     }
@@ -87,13 +89,14 @@ void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& p
   for (const FormatChoice& format : formats) {
     std::error_code error;
     fs::create_directories(format.output_dir, error);
-    if (error) throw_resource(str("output_dir '", format.output_dir.string(), "': cannot be made (", error.message(), ")"));
+    if (error)
+      throw_resource(str("output_dir '", format.output_dir.string(), "': cannot be made (", error.message(), ")"));
   }
   std::error_code error;
   const fs::space_info space = fs::space(formats.front().output_dir, error);
   if (!error && static_cast<int64_t>(space.available) < needed)
-    throw_resource(str("output_dir '", formats.front().output_dir.string(), "': the export needs ", needed >> 20, " MiB, the disk has ",
-                       space.available >> 20, " MiB free"));
+    throw_resource(str("output_dir '", formats.front().output_dir.string(), "': the export needs ", needed >> 20,
+                       " MiB, the disk has ", space.available >> 20, " MiB free"));
 }
 
 ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request) : formats_(std::move(formats)) {
@@ -105,7 +108,8 @@ ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& req
 }
 
 bool ExportSet::wants_dequantized() const {
-  return std::any_of(formats_.begin(), formats_.end(), [](const FormatChoice& f) { return f.exporter->info().wants_dequantized; });
+  return std::any_of(formats_.begin(), formats_.end(),
+                     [](const FormatChoice& f) { return f.exporter->info().wants_dequantized; });
 }
 
 void ExportSet::add_layer(const LayerRecord& layer) {
@@ -125,7 +129,8 @@ std::vector<ExportReport> ExportSet::finish() {
     for (const fs::directory_entry& entry : fs::directory_iterator(formats_[i].output_dir)) {
       const fs::path name = entry.path().filename();
       const bool weights = name.extension() == ".safetensors" || name == "model.safetensors.index.json";
-      if (weights && std::find(report.files.begin(), report.files.end(), name) == report.files.end()) stale.push_back(entry.path());
+      if (weights && std::find(report.files.begin(), report.files.end(), name) == report.files.end())
+        stale.push_back(entry.path());
     }
     for (const fs::path& file : stale) fs::remove(file);
   }

@@ -15,19 +15,24 @@ namespace arkit {
 
 struct FormatChoice {
   Exporter* exporter = nullptr;
-  std::string name;                    // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
-  std::filesystem::path output_dir;    // one format: the output folder itself; several: a subfolder named after the format
+  std::string name;  // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
+  std::filesystem::path
+      output_dir;  // one format: the output folder itself; several: a subfolder named after the format
 };
 
-// Resolves names and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's reason.
+// Resolves names and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
+// reason.
 [[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
-                                                       const std::filesystem::path& output_dir, const Registry& registry);
+                                                       const std::filesystem::path& output_dir,
+                                                       const Registry& registry);
 
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
 
-// Throws when a folder is in use without --force (ErrorCode::input) or the disk has no room (ErrorCode::resource); makes the folders.
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights, bool force);
+// Throws when a folder is in use without --force (ErrorCode::input) or the disk has no room (ErrorCode::resource);
+// makes the folders.
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
+                    bool force);
 
 class ExportSet {
  public:

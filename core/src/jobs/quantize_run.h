@@ -1,0 +1,49 @@
+#pragma once
+// The state of one quantization run, handed from step to step of quantize_job.cpp by name.
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include <arkit/exporter.h>
+#include <arkit/jobs.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+
+#include "jobs/export_set.h"
+#include "jobs/run_record.h"
+#include "quant/recipes.h"
+
+namespace arkit {
+
+enum class Method { rtn, opt_rtn, sign_round };
+
+struct QuantizeRun {
+  const QuantizeOptions& options;
+  const ResolvedTuning& tuning;
+  const Registry& registry;
+  Reporter& reporter;
+  const ModelSource& source;
+  Model& model;
+  const QuantPlan& plan;
+  ExportSet& exports;
+  RunOutcome& outcome;
+  at::ScalarType model_dtype;                    // what weights are cast to before quantization
+  std::set<std::string, std::less<>> written{};  // source tensors accounted for
+};
+
+// Writes one finished layer to every export and notes its error.
+void write_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer, const QuantizedWeight& quantized,
+                 const at::Tensor& dequantized);
+
+// Plain RTN of one layer: no data, no model forward.
+void round_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer);
+
+// Hands every source tensor under `prefix` that no layer took to the exports as it is. Tied heads and RoPE buffers are
+// dropped by rule.
+void write_untouched(QuantizeRun& run, std::string_view prefix);
+
+// Relative error ||W - D|| / ||W|| of a dequantized weight; both [out, in].
+[[nodiscard]] double relative_error(const at::Tensor& weight, const at::Tensor& dequantized);
+
+}  // namespace arkit

@@ -1,0 +1,264 @@
+#include "jobs/run_record.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iomanip>
+#include <map>
+#include <sstream>
+
+#include <torch/headeronly/version.h>
+
+#include <arkit/error.h>
+#include <arkit/inference_backend.h>
+#include <arkit/str.h>
+
+#include "quant/plan.h"
+#include "quant/scheme_resolver.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::array<std::string_view, 4> kLicenseNames{"LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE"};
+
+// The `license:` line of the source's model card front matter, if it has one.
+std::string source_license(const ModelSource& source) {
+  const fs::path card = source.path() / "README.md";
+  std::ifstream in(card);
+  std::string line;
+  for (int i = 0; i < 100 && std::getline(in, line); ++i) {
+    if (i > 0 && line == "---") break;
+    if (line.starts_with("license:")) {
+      const size_t begin = line.find_first_not_of(" \t", 8);
+      if (begin != std::string::npos) return printable(line.substr(begin), 64);
+    }
+  }
+  if (const auto name = json::get_string(source.config(), "license", "config.json")) return printable(*name, 64);
+  return {};
+}
+
+std::string base_model_name(const QuantizeOptions& options, const ModelSource& source) {
+  if (const auto name = json::get_string(source.config(), "_name_or_path", "config.json"); name && !name->empty())
+    return printable(*name);
+  return fs::path(options.model).filename().empty() ? options.model : fs::path(options.model).filename().string();
+}
+
+std::string fixed(double value, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
+double mean_error(const RunOutcome& outcome) {
+  double sum = 0.0;
+  for (const LayerOutcome& layer : outcome.layers) sum += layer.relative_error;
+  return outcome.layers.empty() ? 0.0 : sum / static_cast<double>(outcome.layers.size());
+}
+
+void put(json::Object& object, std::string_view key, const std::optional<int>& value) {
+  if (value) object[key] = *value;
+}
+void put(json::Object& object, std::string_view key, const std::optional<int64_t>& value) {
+  if (value) object[key] = *value;
+}
+void put(json::Object& object, std::string_view key, const std::optional<bool>& value) {
+  if (value) object[key] = *value;
+}
+void put(json::Object& object, std::string_view key, const std::optional<std::string>& value) {
+  if (value) object[key] = *value;
+}
+
+}  // namespace
+
+json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning) {
+  json::Object o;
+  o["model"] = options.model;
+  o["scheme"] = options.scheme;
+  put(o, "bits", options.overrides.bits);
+  put(o, "group_size", options.overrides.group_size);
+  put(o, "sym", options.overrides.sym);
+  put(o, "data_type", options.overrides.data_type);
+  put(o, "act_bits", options.overrides.act_bits);
+  put(o, "act_group_size", options.overrides.act_group_size);
+  put(o, "act_sym", options.overrides.act_sym);
+  put(o, "act_dynamic", options.overrides.act_dynamic);
+  put(o, "act_data_type", options.overrides.act_data_type);
+  put(o, "scale_dtype", options.overrides.scale_dtype);
+  json::Array formats;
+  for (const std::string& format : options.formats) formats.emplace_back(format);
+  o["format"] = std::move(formats);
+  o["recipe"] = options.recipe;
+  o["dataset"] = options.dataset;
+  o["iters"] = tuning.iters;
+  o["nsamples"] = tuning.nsamples;
+  o["seqlen"] = tuning.seqlen;
+  o["batch_size"] = tuning.batch_size;
+  o["lr"] = tuning.lr;
+  o["minmax_lr"] = tuning.minmax_lr;
+  const TuningOptions& t = tuning.options;
+  o["momentum"] = t.momentum;
+  o["gradient_accumulate_steps"] = t.gradient_accumulate_steps;
+  o["nblocks"] = t.nblocks;
+  o["dynamic_max_gap"] = t.dynamic_max_gap;
+  o["enable_minmax_tuning"] = t.enable_minmax_tuning;
+  o["enable_quanted_input"] = t.enable_quanted_input;
+  o["enable_norm_bias_tuning"] = t.enable_norm_bias_tuning;
+  o["not_use_best_mse"] = t.not_use_best_mse;
+  o["enable_alg_ext"] = t.enable_alg_ext;
+  o["enable_adam"] = t.enable_adam;
+  put(o, "disable_opt_rtn", tuning.disable_opt_rtn);
+  o["enable_deterministic_algorithms"] = t.enable_deterministic_algorithms;
+  o["amp_dtype"] = t.amp_dtype;
+  o["seed"] = t.seed;
+  o["layer_config"] = options.layer_config;
+  json::Array ignored;
+  for (const std::string& layer : options.ignore_layers) ignored.emplace_back(layer);
+  o["ignore_layers"] = std::move(ignored);
+  o["quant_lm_head"] = options.quant_lm_head;
+  put(o, "num_hidden_layers", options.num_hidden_layers);
+  o["on_indivisible"] = options.on_indivisible;
+  o["max_shard_size"] = options.max_shard_bytes;
+  o["device_map"] = options.device_map;
+  return o;
+}
+
+json::Object describe_plan(const QuantPlan& plan) {
+  json::Array layers;
+  for (const LayerPlan& layer : plan.layers) {
+    json::Object entry{{"name", layer.name},
+                       {"shape", json::Array{layer.out_features, layer.in_features}},
+                       {"scheme", describe(layer.quant)},
+                       {"quantized", layer.quantized()}};
+    if (!layer.reason.empty()) entry["reason"] = layer.reason;
+    layers.push_back(std::move(entry));
+  }
+  return {{"scheme", plan.scheme_name}, {"global", describe(plan.global)},           {"model_type", plan.model_type},
+          {"blocks", plan.num_blocks},  {"quantized_layers", quantized_count(plan)}, {"layers", std::move(layers)}};
+}
+
+json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
+                        const ModelSource& source, const Registry& registry, const RunOutcome& outcome,
+                        const ExportReport& report, const std::string& format) {
+  json::Object record;
+  record["schema_version"] = 1;
+  record["arkit_version"] = ARKIT_VERSION;
+  record["libtorch_version"] = str(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR, ".", TORCH_VERSION_PATCH);
+  record["command"] = options.command_line;
+  record["format"] = format;
+  record["method"] = outcome.method;
+  record["options"] = resolved_options(options, tuning);
+  record["source"] = json::Object{
+      {"path", source.path().string()}, {"kind", source.kind()}, {"tensors", source.weights().tensors().size()}};
+  json::Array plugins;
+  for (const PluginEntry& plugin : registry.plugins())
+    if (plugin.state == PluginState::loaded)
+      plugins.push_back(json::Object{{"id", plugin.id}, {"version", plugin.version}});
+  record["plugins"] = std::move(plugins);
+  record["host"] = json::Object{{"cpu", host_info().cpu_name}, {"threads", host_info().threads}};
+  record["seconds"] = outcome.seconds;
+  record["peak_rss_bytes"] = outcome.peak_rss_bytes;
+  record["calibration"] = outcome.calibration;
+  record["bytes"] = report.bytes;
+  record["bits_per_weight"] = report.bits_per_weight;
+  json::Array files;
+  for (const fs::path& file : report.files) files.emplace_back(file.string());
+  record["files"] = std::move(files);
+  std::map<std::string_view, const LayerOutcome*> outcomes;
+  for (const LayerOutcome& layer : outcome.layers) outcomes[layer.name] = &layer;
+  json::Object described = describe_plan(plan);
+  for (json::Value& entry : described["layers"].get_array()) {
+    const auto found = outcomes.find(std::string_view(entry.get_object()["name"].get_string()));
+    if (found != outcomes.end()) entry.get_object()["relative_error"] = found->second->relative_error;
+  }
+  record["plan"] = std::move(described);
+  json::Array blocks;
+  for (const BlockOutcome& block : outcome.blocks)
+    blocks.push_back(json::Object{{"block", block.block},
+                                  {"loss_before", block.loss_before},
+                                  {"loss_after", block.loss_after},
+                                  {"best_iter", block.best_iter},
+                                  {"seconds", block.seconds}});
+  record["blocks"] = std::move(blocks);
+  return record;
+}
+
+std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
+                       const RunOutcome& outcome, const ExportReport& report, const std::string& format) {
+  const std::string base = base_model_name(options, source);
+  const std::string license = source_license(source);
+  std::ostringstream card;
+  card << "---\nbase_model: " << base << "\nbase_model_relation: quantized\n";
+  if (!license.empty()) card << "license: " << license << '\n';
+  card << "tags:\n- arkit\n- " << plan.scheme_name << "\n---\n\n";
+  card << "# " << base << ", " << plan.scheme_name << "\n\n";
+  card << "Quantized with arkit " << ARKIT_VERSION << " (" << outcome.method << ", " << describe(plan.global)
+       << "), written in the `" << format << "` format.\n\n";
+  card << "| figure | value |\n|---|---|\n";
+  card << "| quantized layers | " << quantized_count(plan) << " of " << plan.layers.size() << " |\n";
+  card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
+  card << "| size | " << fixed(static_cast<double>(report.bytes) / 1e6, 1) << " MB |\n";
+  card << "| mean relative weight error | " << fixed(mean_error(outcome), 4) << " |\n";
+  if (!outcome.blocks.empty()) {
+    double before = 0.0, after = 0.0;
+    for (const BlockOutcome& block : outcome.blocks) {
+      before += std::max(block.loss_before, 0.0);
+      after += std::max(block.loss_after, 0.0);
+    }
+    if (before > 0.0)
+      card << "| block loss removed by tuning | " << fixed(100.0 * (1.0 - after / before), 1) << " % |\n";
+  }
+  card << "\nLayers that stay in 16 bits: ";
+  bool any = false;
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.quantized()) continue;
+    card << (any ? ", " : "") << '`' << layer.name << '`';
+    any = true;
+  }
+  card << (any ? ".\n" : "none.\n");
+  card << "\nMade with:\n\n```\n"
+       << options.command_line << "\n```\n\nEvery option, hash and per-layer error is in `arkit-run.json`.\n";
+  for (const std::string_view name : kLicenseNames)
+    if (fs::exists(source.path() / name)) card << "\nThe licence of the base model is in `" << name << "`.\n";
+  return card.str();
+}
+
+void write_text_file(const fs::path& path, const std::string& text) {
+  const fs::path part = path.string() + ".part";
+  const auto fail = [&](std::string_view what) {
+    const int error = errno;
+    std::error_code ignored;
+    fs::remove(part, ignored);
+    throw_resource(str("'", path.string(), "': ", what, " failed (", std::strerror(error), ")"));
+  };
+  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) fail("open");
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = ::write(fd, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      ::close(fd);
+      fail("write");
+    }
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(fd) != 0 || ::close(fd) != 0) fail("fsync");
+  if (::rename(part.c_str(), path.c_str()) != 0) fail("rename");
+}
+
+int64_t peak_rss_bytes() {
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  while (std::getline(status, line))
+    if (line.starts_with("VmHWM:")) return std::strtoll(line.c_str() + 6, nullptr, 10) * 1024;
+  return 0;
+}
+
+}  // namespace arkit

@@ -1,0 +1,62 @@
+#pragma once
+// What a run leaves beside its export: arkit-run.json (every resolved option, versions, hashes, per-layer error) and
+// the model card.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <arkit/exporter.h>
+#include <arkit/jobs.h>
+#include <arkit/json.h>
+#include <arkit/registry.h>
+
+#include "quant/recipes.h"
+
+namespace arkit {
+
+// What became of one quantized layer.
+struct LayerOutcome {
+  std::string name;
+  std::string scheme;           // describe()
+  double relative_error = 0.0;  // ||W - Wq|| / ||W||
+};
+
+// What became of one decoder block that was tuned.
+struct BlockOutcome {
+  int64_t block = 0;
+  double loss_before = -1.0, loss_after = -1.0;
+  int64_t best_iter = -1;
+  double seconds = 0.0;
+};
+
+struct RunOutcome {
+  std::vector<LayerOutcome> layers;
+  std::vector<BlockOutcome> blocks;
+  json::Object calibration;  // counts, hashes; empty = no data was used
+  double seconds = 0.0;
+  int64_t peak_rss_bytes = 0;
+  std::string method;  // "SignRound", "OPT-RTN", "RTN"
+};
+
+[[nodiscard]] json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning);
+// The plan as --dry-run and arkit-run.json show it.
+[[nodiscard]] json::Object describe_plan(const QuantPlan& plan);
+
+[[nodiscard]] json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning,
+                                      const QuantPlan& plan, const ModelSource& source, const Registry& registry,
+                                      const RunOutcome& outcome, const ExportReport& report, const std::string& format);
+
+// README.md of the export: front matter with base model and licence carried over, figures, the command that makes it
+// again.
+[[nodiscard]] std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
+                                     const RunOutcome& outcome, const ExportReport& report, const std::string& format);
+
+// Writes a text file so that it appears whole or not at all. Throws ErrorCode::resource.
+void write_text_file(const std::filesystem::path& path, const std::string& text);
+
+// Highest resident set of this process so far, in bytes (VmHWM).
+[[nodiscard]] int64_t peak_rss_bytes();
+
+}  // namespace arkit
