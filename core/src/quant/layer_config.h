@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <arkit/export.h>
 #include <arkit/jobs.h>
 
 namespace arkit {
@@ -20,10 +21,10 @@ struct LayerRule {
 // `text` is JSON, AutoRound's relaxed form ({k_proj:{bits:8,sym:false}}), or the name of a .json or .toml file. Values
 // are preset names or objects of scheme fields. Throws ErrorCode::usage (inline text) or ErrorCode::input (file) naming
 // the key at fault.
-[[nodiscard]] std::vector<LayerRule> parse_layer_config(const std::string& text);
+[[nodiscard]] ARKIT_INTERNAL std::vector<LayerRule> parse_layer_config(const std::string& text);
 
 // The pattern as formats record it and layers are matched with (formats.md 2.7): a plain text becomes ".*<escaped>.*";
 // otherwise bare dots are escaped and ".*" is added at ends that are not anchored. Matching is a search.
-[[nodiscard]] std::string to_standard_regex(std::string_view pattern);
+[[nodiscard]] ARKIT_INTERNAL std::string to_standard_regex(std::string_view pattern);
 
 }  // namespace arkit

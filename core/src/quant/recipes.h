@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include <arkit/export.h>
 #include <arkit/jobs.h>
 
 namespace arkit {
@@ -16,7 +17,7 @@ struct Recipe {
   std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme
 };
 
-[[nodiscard]] std::span<const Recipe> recipes();
+[[nodiscard]] ARKIT_INTERNAL std::span<const Recipe> recipes();
 
 // Every tuning value decided: what the run will use and what arkit-run.json records.
 struct ResolvedTuning {
@@ -27,6 +28,6 @@ struct ResolvedTuning {
 };
 
 // Throws ErrorCode::unsupported for an unknown recipe, ErrorCode::usage for values out of range.
-[[nodiscard]] ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options);
+[[nodiscard]] ARKIT_INTERNAL ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options);
 
 }  // namespace arkit

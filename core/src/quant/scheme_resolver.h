@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <arkit/descriptors.h>
+#include <arkit/export.h>
 #include <arkit/jobs.h>
 #include <arkit/registry.h>
 
@@ -20,15 +21,14 @@ struct ResolvedScheme {
 [[nodiscard]] std::vector<Preset> all_presets(const Registry& registry);
 
 // The preset called `name` (case does not matter). Throws ErrorCode::unsupported with the nearest name.
-[[nodiscard]] ResolvedScheme resolve_preset(std::string_view name, const Registry& registry);
+[[nodiscard]] ARKIT_INTERNAL ResolvedScheme resolve_preset(std::string_view name, const Registry& registry);
 
 // Applies every set override, reconciles bits with digits in data_type ("mx_fp4" -> mx_fp, 4 bits), checks ranges.
 // Throws ErrorCode::usage for values no scheme can have, ErrorCode::unsupported when no plugin knows the data type.
-[[nodiscard]] LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, const Registry& registry,
+[[nodiscard]] ARKIT_INTERNAL LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, const Registry& registry,
                                          std::string_view what);
 
-// AutoRound's rule for int schemes: 8-bit asymmetric weights are refused unless the formats can say so
-// (algorithms.md 4.3).
-[[nodiscard]] std::string describe(const LayerQuant& quant);  // "int4 g128 sym", "16-bit"
+// For people: "int4 g128 sym", "16-bit".
+[[nodiscard]] ARKIT_INTERNAL std::string describe(const LayerQuant& quant);
 
 }  // namespace arkit

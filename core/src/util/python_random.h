@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include <arkit/export.h>
+
 namespace arkit {
 
-class PythonRandom {
+class ARKIT_INTERNAL PythonRandom {
  public:
   explicit PythonRandom(uint64_t seed);
 
