@@ -1,9 +1,1 @@
-list(APPEND ARKIT_CORE_SOURCES
-  src/jobs/export_set.cpp
-  src/jobs/list_job.cpp
-  src/jobs/memory_estimate.cpp
-  src/jobs/open_source.cpp
-  src/jobs/quantize_job.cpp
-  src/jobs/quantize_steps.cpp
-  src/jobs/run_record.cpp
-  src/jobs/truncated_source.cpp)
+list(APPEND ARKIT_CORE_SOURCES)
