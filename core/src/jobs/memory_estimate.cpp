@@ -32,22 +32,22 @@ BlockSize largest_block(const QuantPlan& plan) {
 
 }  // namespace
 
-int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning, const Model& model, Method method,
-                            at::ScalarType dtype) {
+int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning, const Model& model, bool tunes,
+                            bool uses_samples, at::ScalarType dtype) {
   const BlockSize block = largest_block(plan);
   const auto element = static_cast<int64_t>(c10::elementSize(dtype));
   // Plain RTN holds one mapped layer, its codes and what stands for it.
-  if (method == Method::rtn) return kProcessBytes + block.weights * element + block.largest * 6;
+  if (!uses_samples) return kProcessBytes + block.weights * element + block.largest * 6;
   const int64_t tokens = tuning.nsamples * tuning.seqlen;
-  const int64_t caches = (method == Method::sign_round ? 3 : 2) * tokens * model.hidden_size() * element;
+  const int64_t caches = (tunes ? 3 : 2) * tokens * model.hidden_size() * element;
   const int64_t batch_tokens = tuning.batch_size * tuning.seqlen;
   // Activations kept for the backward pass: every linear's input and output, attention and norms: about three times the
   // outputs.
-  const int64_t activations = (method == Method::sign_round ? 3 : 1) * batch_tokens *
-                              (block.output_features + 4 * model.hidden_size()) * element;
+  const int64_t activations =
+      (tunes ? 3 : 1) * batch_tokens * (block.output_features + 4 * model.hidden_size()) * element;
   // Tuning state: the weight, its fake-quantized copy, the gradient of both and the rounding offsets with their best
   // copy, f32.
-  const int64_t state = block.weights * (method == Method::sign_round ? 2 * element + 16 : 2 * element);
+  const int64_t state = block.weights * (tunes ? 2 * element + 16 : 2 * element);
   return kProcessBytes + state * tuning.options.nblocks + caches + activations +
          model.vocab_size() * model.hidden_size() * element;
 }

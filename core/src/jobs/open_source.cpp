@@ -19,7 +19,7 @@ fs::path resolve_path(const std::string& model) {
   if (model.empty()) throw_usage("no model given; pass a folder, a .gguf file or a hub id such as 'Qwen/Qwen3-0.6B'");
   std::error_code error;
   if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
-  if (looks_like_hub_id(model)) return resolve_hub_id(model);
+  if (io::is_hub_id(model)) return io::resolve_hub_id(model);
   throw_input(str("'", printable(model), "': no such file or folder"));
 }
 

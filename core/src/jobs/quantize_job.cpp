@@ -1,4 +1,5 @@
 // `arkit quantize`, one function per step, in order: the table of contents of the product.
+#include <algorithm>
 #include <chrono>
 
 #include <ATen/ATen.h>
@@ -8,6 +9,8 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "io/finite.h"
+#include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/quantize_run.h"
 #include "jobs/truncated_source.h"
@@ -32,35 +35,48 @@ std::unique_ptr<ModelSource> open_model_source(const QuantizeOptions& options, c
   return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers) : std::move(source);
 }
 
-// SignRound when there are iterations; else OPT-RTN where its search has anything to gain (algorithms.md 3.1).
-Method choose_method(const ResolvedTuning& tuning, const LayerQuant& quant, const Registry& registry) {
-  if (tuning.iters > 0) return Method::sign_round;
-  const bool eight_bit_int = quant.weight.data_type == "int" && quant.weight.bits >= 8 && quant.act.bits >= 8;
-  if (tuning.disable_opt_rtn.value_or(eight_bit_int)) return Method::rtn;
-  return registry.scheme_for(quant.weight.data_type).searches(quant.weight) ? Method::opt_rtn : Method::rtn;
-}
-
-std::string_view method_name(Method method) {
-  switch (method) {
-    case Method::rtn:
-      return "RTN";
-    case Method::opt_rtn:
-      return "OPT-RTN";
-    case Method::sign_round:
-      return "SignRound";
-  }
-  return "?";
-}
-
 // Weights are cast to bf16 as in the reference, so that an export's bytes do not depend on the machine; block forwards
 // need f32 where the CPU cannot multiply bf16, and then the weights stay as they are (algorithms.md 1.1).
-at::ScalarType choose_dtype(const TuningOptions& options, Method method) {
+at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
   if (options.amp_dtype == "bfloat16") return at::kBFloat16;
   if (options.amp_dtype == "float32") return at::kFloat;
   if (options.amp_dtype != "auto")
     throw_usage(str("amp_dtype '", options.amp_dtype, "' is unknown; expected auto, bfloat16 or float32"));
   const HostInfo& host = host_info();
-  return method == Method::rtn || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
+  return !forwards || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
+}
+
+// Does the run send samples through the blocks: for tuning or for a scale search (algorithms.md 3.1)?
+bool needs_forwards(const ResolvedTuning& tuning, const LayerQuant& quant, const Registry& registry) {
+  if (tuning.iters > 0 || !quant.act.dynamic) return true;
+  const LayerPlan layer{.quant = quant};
+  return rtn_mode(layer, quant, tuning.disable_opt_rtn) == RtnMode::searched &&
+         registry.scheme_for(quant.weight.data_type).searches(quant.weight);
+}
+
+std::string method_name(const ResolvedTuning& tuning, bool forwards) {
+  if (tuning.iters > 0) return "SignRound";
+  return forwards ? "OPT-RTN" : "RTN";
+}
+
+ProcessOptions process_options(const ResolvedTuning& tuning) {
+  const TuningOptions& given = tuning.options;
+  ProcessOptions options;
+  options.tune.iters = tuning.iters;
+  options.tune.batch_size = tuning.batch_size;
+  options.tune.gradient_accumulate_steps = given.gradient_accumulate_steps;
+  options.tune.dynamic_max_gap = given.dynamic_max_gap;
+  if (tuning.lr > 0.0) options.tune.lr = tuning.lr;
+  if (tuning.minmax_lr > 0.0) options.tune.minmax_lr = tuning.minmax_lr;
+  options.tune.momentum = given.momentum;
+  options.tune.enable_minmax_tuning = given.enable_minmax_tuning;
+  options.tune.enable_norm_bias_tuning = given.enable_norm_bias_tuning;
+  options.tune.enable_alg_ext = given.enable_alg_ext;
+  options.tune.enable_adam = given.enable_adam;
+  options.tune.not_use_best_mse = given.not_use_best_mse;
+  options.enable_quanted_input = tuning.iters > 0 && given.enable_quanted_input;
+  options.disable_opt_rtn = tuning.disable_opt_rtn;
+  return options;
 }
 
 void check_device(const std::string& device_map) {
@@ -87,7 +103,7 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
   run.lr = tuning.lr;
   run.minmax_lr = tuning.minmax_lr;
   run.enable_minmax_tuning = tuning.options.enable_minmax_tuning;
-  run.enable_quanted_input = method == Method::sign_round && tuning.options.enable_quanted_input;
+  run.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
   run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
   run.scale_dtype = plan.global.weight.scale_dtype;
   run.dataset = options.dataset;
@@ -96,9 +112,9 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
                             const std::vector<FormatChoice>& formats, const ModelSource& source, const Model& model,
-                            Method method, at::ScalarType dtype) {
+                            bool forwards, at::ScalarType dtype) {
   json::Object report = describe_plan(plan);
-  report["method"] = std::string(method_name(method));
+  report["method"] = method_name(tuning, forwards);
   report["options"] = resolved_options(options, tuning);
   json::Array outputs;
   for (const FormatChoice& format : formats)
@@ -106,35 +122,56 @@ json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning
                                    {"output_dir", format.output_dir.string()},
                                    {"bytes", planned_bytes(format, plan, source.weights())}});
   report["outputs"] = std::move(outputs);
-  report["peak_memory_estimate_bytes"] = estimate_peak_bytes(plan, tuning, model, method, dtype);
+  report["peak_memory_estimate_bytes"] = estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, forwards, dtype);
   report["dry_run"] = true;
   return report;
 }
 
-void round_blocks(QuantizeRun& run) {
-  for (int64_t block = 0; block < run.plan.num_blocks; ++block) {
-    throw_if_interrupted();
-    const auto start = Clock::now();
-    run.model.load_block(block);
-    for (const Linear* layer : run.model.block_linears(block)) {
-      const LayerPlan* plan = run.plan.find(layer->name);
-      ARKIT_CHECK(plan != nullptr, str("layer '", layer->name, "' is not in the plan"));
-      if (plan->quantized()) round_layer(run, *plan, *layer);
-    }
-    write_untouched(run, run.model.block_name(block) + ".");
-    run.model.release_block(block);
-    run.reporter.block_done({.block = block, .num_blocks = run.plan.num_blocks, .seconds = seconds_since(start)});
+void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const BlockResult& result) {
+  for (const QuantizedLayer& layer : result.layers) {
+    const auto found =
+        std::find_if(linears.begin(), linears.end(), [&](const Linear* l) { return l->name == layer.plan->name; });
+    ARKIT_CHECK(found != linears.end(), str("layer '", layer.plan->name, "' is not in the block that gave it"));
+    write_layer(run, **found, layer);
+  }
+  for (const auto& [name, weight] : result.norms) {
+    run.exports.add_plain(name, weight, true);
+    run.written.insert(name);
   }
 }
 
-void round_outside_blocks(QuantizeRun& run) {
-  for (const LayerPlan& layer : run.plan.layers) {
-    if (layer.block >= 0 || !layer.quantized()) continue;
-    run.model.load_rest();
-    ARKIT_CHECK(run.model.head().name == layer.name, str("layer '", layer.name, "' outside blocks is not the head"));
-    round_layer(run, layer, run.model.head());
-    run.model.release_rest();
+// Block by block: quantize (and tune), write what is done, let go of it. Blocks of one chain (nblocks) go together.
+void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
+  const int64_t total = run.plan.num_blocks;
+  const bool head_follows = std::any_of(run.plan.layers.begin(), run.plan.layers.end(),
+                                        [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); });
+  for (int64_t first = 0; first < total; first += run.tuning.options.nblocks) {
+    throw_if_interrupted();
+    const int64_t count = std::min(run.tuning.options.nblocks, total - first);
+    std::vector<Linear*> linears;
+    for (int64_t block = first; block < first + count; ++block) {
+      run.model.load_block(block);
+      for (Linear* layer : run.model.block_linears(block)) {
+        io::check_finite(layer->weight, layer->name + ".weight");
+        linears.push_back(layer);
+      }
+    }
+    const BlockResult result = processor.process(first, count, io, head_follows || first + count < total);
+    write_results(run, linears, result);
+    for (int64_t block = first; block < first + count; ++block) {
+      write_untouched(run, run.model.block_name(block) + ".");
+      run.model.release_block(block);
+    }
+    const double before = result.losses.empty() ? -1.0 : result.losses.front();
+    run.outcome.blocks.push_back({first, before, result.best_loss, result.best_iter, result.seconds});
+    run.reporter.block_done({first + count - 1, total, result.seconds, before, result.best_loss, result.best_iter,
+                             result.tokens_per_second});
   }
+  if (!head_follows) return;
+  run.model.load_rest();
+  io::check_finite(run.model.head().weight, run.model.head().name + ".weight");
+  write_results(run, {&run.model.head()}, processor.process_head(io));
+  run.model.release_rest();
 }
 
 std::vector<ExportReport> finish_exports(QuantizeRun& run) {
@@ -172,38 +209,48 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 json::Object quantize(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
   check_device(options.device_map);
-  const ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
+  const ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
+  const LayerQuant global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
 
   reporter.step("reading the model");
   const std::unique_ptr<ModelSource> source = open_model_source(options, registry);
   const ModelAdapter& adapter = adapter_for(*source, registry);
-  const Method method =
-      choose_method(tuning, apply_overrides(scheme.quant, options.overrides, registry, "scheme"), registry);
-  const at::ScalarType dtype = choose_dtype(tuning.options, method);
+  const bool forwards = needs_forwards(wanted, global, registry);
+  const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
   const std::unique_ptr<Model> model = adapter.open(*source, dtype);
 
   const std::string model_type = json::get_string(source->config(), "model_type", "config.json").value_or("");
   const QuantPlan plan = build_plan(*model, model_type, scheme, options, registry, reporter);
+  const ResolvedTuning tuning = fit_to_model(wanted, *model, *source, reporter);
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
-  if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, method, dtype);
+  if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
   prepare_output(formats, plan, source->weights(), options.force);
 
-  RunOutcome outcome{.method = std::string(method_name(method))};
+  RunOutcome outcome{.method = method_name(tuning, forwards)};
+  const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
+  outcome.calibration = calibration.report;
+
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,
                               .plan = plan,
-                              .run = run_settings(options, tuning, plan, method),
+                              .run = run_settings(options, tuning, plan),
                               .model_dtype = dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
-  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome, dtype};
+  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome};
+  PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
+  ProcessOptions process = process_options(tuning);
+  process.loss_mask = calibration.loss_mask;
+  BlockProcessor processor(
+      *model, plan, [&](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); },
+      std::move(process), reporter, random);
+  BlockIo io{.full = calibration.hidden};
 
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
                     "), ", outcome.method));
-  round_blocks(run);
-  round_outside_blocks(run);
+  quantize_blocks(run, processor, io);
   write_untouched(run, "");
   outcome.seconds = seconds_since(start);
   return summary(run, finish_exports(run));

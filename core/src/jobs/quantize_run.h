@@ -13,10 +13,9 @@
 #include "jobs/export_set.h"
 #include "jobs/run_record.h"
 #include "quant/recipes.h"
+#include "tuning/process_block.h"
 
 namespace arkit {
-
-enum class Method { rtn, opt_rtn, sign_round };
 
 struct QuantizeRun {
   const QuantizeOptions& options;
@@ -28,16 +27,11 @@ struct QuantizeRun {
   const QuantPlan& plan;
   ExportSet& exports;
   RunOutcome& outcome;
-  at::ScalarType model_dtype;                    // what weights are cast to before quantization
   std::set<std::string, std::less<>> written{};  // source tensors accounted for
 };
 
-// Writes one finished layer to every export and notes its error.
-void write_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer, const QuantizedWeight& quantized,
-                 const at::Tensor& dequantized);
-
-// Plain RTN of one layer: no data, no model forward.
-void round_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer);
+// Writes one finished layer to every export and notes its error. `layer` still holds the weight it had before.
+void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& result);
 
 // Hands every source tensor under `prefix` that no layer took to the exports as it is. Tied heads and RoPE buffers are
 // dropped by rule.

@@ -56,24 +56,26 @@ double relative_error(const at::Tensor& weight, const at::Tensor& dequantized) {
   return m > 0.0 ? std::sqrt(e / m) : 0.0;
 }
 
-void write_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer, const QuantizedWeight& quantized,
-                 const at::Tensor& dequantized) {
+void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& result) {
+  const LayerPlan& plan = *result.plan;
   const WeightSource& weights = run.source.weights();
   const std::string bias_name = layer.name + ".bias";
-  LayerRecord record{.plan = plan, .quantized = quantized};
-  if (weights.find(bias_name) != nullptr) record.bias = weights.load(bias_name);
+  at::Tensor dequantized = result.dequantized;
+  if (!dequantized.defined())
+    dequantized = run.registry.scheme_for(plan.quant.weight.data_type)
+                      .dequantize(result.quantized, plan.quant.weight, layer.weight.scalar_type());
+  LayerRecord record{.plan = plan, .quantized = result.quantized};
+  if (result.bias.defined()) {
+    record.bias = result.bias;
+  } else if (weights.find(bias_name) != nullptr) {
+    record.bias = weights.load(bias_name);
+  }
   if (run.exports.wants_dequantized()) record.dequantized = dequantized;
+  record.act_max = result.act_max;
   run.exports.add_layer(record);
   run.written.insert(layer.name + ".weight");
   run.written.insert(bias_name);
   run.outcome.layers.push_back({layer.name, describe(plan.quant), relative_error(layer.weight, dequantized)});
-}
-
-void round_layer(QuantizeRun& run, const LayerPlan& plan, const Linear& layer) {
-  const Scheme& scheme = run.registry.scheme_for(plan.quant.weight.data_type);
-  check_finite(layer.weight, layer.name + ".weight");
-  const QuantizedWeight quantized = scheme.quantize_rtn(layer.weight, plan.quant.weight, RtnMode::plain, {}, 0, {});
-  write_layer(run, plan, layer, quantized, scheme.dequantize(quantized, plan.quant.weight, layer.weight.scalar_type()));
 }
 
 void write_untouched(QuantizeRun& run, std::string_view prefix) {
@@ -83,7 +85,7 @@ void write_untouched(QuantizeRun& run, std::string_view prefix) {
     run.written.insert(info.name);
     if (dropped_by_rule(info.name, run.plan)) continue;
     const at::Tensor tensor = weights.load(info.name);
-    if (tensor.is_floating_point()) check_finite(tensor, info.name);
+    io::check_finite(tensor, info.name);
     run.exports.add_plain(info.name, tensor, false);
     weights.release(info.name);
   }

@@ -1,0 +1,31 @@
+#pragma once
+// The calibration step of a run: from --dataset to what enters the first block.
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/jobs.h>
+#include <arkit/json.h>
+#include <arkit/log.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+
+#include "quant/recipes.h"
+
+namespace arkit {
+
+struct Calibration {
+  at::Tensor hidden;     // [nsamples, seqlen, hidden] in the model's dtype: embedded samples
+  at::Tensor loss_mask;  // u8 [nsamples, seqlen], 0 where the loss does not look (algorithms.md 1.2)
+  json::Object report;   // counts and hashes for arkit-run.json
+};
+
+// seqlen no longer than the model's and the tokenizer's limits; each cut is warned about (algorithms.md 5).
+[[nodiscard]] ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source,
+                                          Reporter& reporter);
+
+// Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and suggests
+// `--dataset self`.
+[[nodiscard]] Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning,
+                                    const ModelSource& source, Model& model, Reporter& reporter);
+
+}  // namespace arkit
