@@ -33,7 +33,7 @@ TEST(Recipes, BadValuesAreUsageErrors) {
   options.nsamples = 0;
   EXPECT_THROW((void)resolve_tuning("default", options), Error);
   try {
-    (void)resolve_tuning("lite", {});
+    (void)resolve_tuning("ligh", {});
     FAIL() << "an unknown recipe was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);

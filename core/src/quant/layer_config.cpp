@@ -24,11 +24,12 @@ constexpr std::array<std::string_view, 12> kFields{"scheme",        "bits",     
 // AutoRound's relaxed form without quotes -> JSON: bare words become strings, True/False/None their JSON words.
 std::string quote_bare_words(std::string_view text) {
   std::string out;
-  const auto is_word = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::string_view("_.*^$|()?+/-\\:").find(c) != std::string_view::npos;
-  };
   bool key_position = true;
+  const auto is_word = [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("_.*^$|()?+/-\\:").find(c) != std::string_view::npos ||
+           (key_position && (c == '[' || c == ']'));
+  };
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
     if (c == '"' || c == '\'') {
