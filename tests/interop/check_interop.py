@@ -1,0 +1,131 @@
+"""Opens arkit's exports of a real model with transformers and AutoRound and compares what they compute with what arkit computes.
+
+check_interop.py --arkit BINARY --model MODEL --work DIR [CASE ...]
+
+For each case: `arkit quantize` (RTN), then logits on fixed ids (relative error, L2 over all logits, at most 2e-2) and 32 greedy tokens on
+three prompts (equal). Both sides compute in float32 where the loader's kernels can. Prints one line per case; exit status 1 when
+one failed. Run it with the interpreter that tools/peers.sh prints.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+MAX_RELATIVE_ERROR = 2e-2  # issue 3, section 5: loaders compute in 16 bits
+NEW_TOKENS = 32
+PROMPTS = [
+    "The capital of France is Paris. The capital of Italy is Rome. The capital of Spain is",
+    "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, Monday, Tuesday,",
+    "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,",
+]
+# name: (options of arkit quantize). Groups of 64 because the hidden size, 576, is 9 x 64.
+CASES = {
+    "W4A16-auto_round": ["--scheme", "W4A16", "--format", "auto_round"],
+    "W2A16-auto_round": ["--scheme", "W2A16", "--format", "auto_round"],
+    "W3A16-auto_round": ["--scheme", "W3A16", "--format", "auto_round"],
+    "W5A16-auto_round": ["--scheme", "W5A16", "--format", "auto_round"],
+    "W6A16-auto_round": ["--scheme", "W6A16", "--format", "auto_round"],
+    "W8A16-auto_round": ["--scheme", "W8A16", "--format", "auto_round"],
+    "W4A16-asym-auto_round": ["--scheme", "W4A16", "--asym", "--format", "auto_round"],
+    "W2A16-asym-auto_round": ["--scheme", "W2A16", "--asym", "--format", "auto_round"],
+    "W3A16-asym-auto_round": ["--scheme", "W3A16", "--asym", "--format", "auto_round"],
+    "W4A16-auto_round:auto_awq": ["--scheme", "W4A16", "--format", "auto_round:auto_awq"],
+}
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {done.returncode}: {done.stderr.strip()[-800:]}")
+    return done.stdout
+
+
+class Arkit:
+    def __init__(self, binary, model, work):
+        self.binary, self.model, self.work = binary, model, work
+
+    def export(self, name, options):
+        out = self.work / name.replace(":", "_")
+        shutil.rmtree(out, ignore_errors=True)
+        run(self.binary, "quantize", self.model, "--recipe", "rtn", "--group_size", 64, "--output_dir", out, *options)
+        return out
+
+    def logits(self, export, ids):
+        source, target = self.work / "ids.safetensors", self.work / "logits.safetensors"
+        save_file({"input_ids": ids.contiguous()}, source)
+        run(self.binary, "forward", export, "--input_ids", source, "--output", target, "--dtype", "float32")
+        return load_file(target)["logits"].float()
+
+    def greedy(self, export, prompt):
+        answer = json.loads(run(self.binary, "generate", export, "--prompt", prompt, "--max_new_tokens", NEW_TOKENS, "--temperature", 0,
+                                "--json"))
+        return answer
+
+
+def first_ids(tokenizer):
+    """Two rows of equal length made of the prompts, so that no padding is involved."""
+    rows = [tokenizer(" ".join(PROMPTS[i:] + PROMPTS[:i])).input_ids for i in range(2)]
+    length = min(map(len, rows))
+    return torch.tensor([row[:length] for row in rows], dtype=torch.int64)
+
+
+def peer_greedy(model, tokenizer, prompt):
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    with torch.no_grad():
+        out = model.generate(ids, max_new_tokens=NEW_TOKENS, do_sample=False, attention_mask=torch.ones_like(ids))
+    return out[0, ids.shape[1]:].tolist()
+
+
+def arkit_tokens(answer):
+    result = answer["results"][0] if "results" in answer else answer
+    return result["ids"] if "ids" in result else result["tokens"]
+
+
+def check(arkit, name):
+    export = arkit.export(name, CASES[name])
+    tokenizer = AutoTokenizer.from_pretrained(export)
+    model = AutoModelForCausalLM.from_pretrained(export, dtype=torch.float32).eval()
+    ids = first_ids(tokenizer)
+    with torch.no_grad():
+        theirs = model(ids).logits.float()
+    ours = arkit.logits(export, ids)
+    error = ((ours - theirs).norm() / theirs.norm()).item()
+    different = [p for p in PROMPTS if arkit_tokens(arkit.greedy(export, p)) != peer_greedy(model, tokenizer, p)]
+    shutil.rmtree(export)
+    good = error <= MAX_RELATIVE_ERROR and not different
+    print(f"{'ok    ' if good else 'FAILED'} {name}: relative error of logits {error:.2e}, greedy tokens "
+          f"{'equal' if not different else 'differ for ' + str(different)}", flush=True)
+    return good
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--arkit", required=True)
+    p.add_argument("--model", required=True)
+    p.add_argument("--work", type=pathlib.Path, required=True)
+    p.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
+    a = p.parse_args()
+    a.work.mkdir(parents=True, exist_ok=True)
+    arkit, failed = Arkit(a.arkit, a.model, a.work), 0
+    names = a.cases or list(CASES)
+    for name in names:
+        try:
+            failed += not check(arkit, name)
+        except Exception as e:  # one broken case must not hide the others
+            print(f"FAILED {name}: {type(e).__name__}: {str(e)[:1000]}", flush=True)
+            failed += 1
+    print(f"{len(names) - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
