@@ -34,7 +34,8 @@ TEST(Json, EqualKeysInDifferentObjectsAreFine) {
 }
 
 TEST(Json, NonFiniteNumbersOfOldConfigsAreReadWhereAllowed) {
-  const json::Value value = json::parse("{\"a\": Infinity, \"b\": -Infinity, \"c\": NaN, \"d\": \"say NaN\"}", "x", true);
+  const json::Value value =
+      json::parse("{\"a\": Infinity, \"b\": -Infinity, \"c\": NaN, \"d\": \"say NaN\"}", "x", true);
   const json::Object& object = value.get_object();
   EXPECT_TRUE(std::isinf(*json::get_double(object, "a", "x")));
   EXPECT_LT(*json::get_double(object, "b", "x"), 0);
@@ -59,7 +60,8 @@ TEST(Json, TypedLookupsNameTheKeyAndTheType) {
 
 TEST(Json, DumpsLikePython) {
   const json::Value value = json::parse(R"({"b":[1,2.0,1e-05,1e16,0.1,"é\n"],"a":{},"c":[],"d":null,"e":true})", "x");
-  EXPECT_EQ(json::dump(value), "{\"b\": [1, 2.0, 1e-05, 1e+16, 0.1, \"é\\n\"], \"a\": {}, \"c\": [], \"d\": null, \"e\": true}");
+  EXPECT_EQ(json::dump(value),
+            "{\"b\": [1, 2.0, 1e-05, 1e+16, 0.1, \"é\\n\"], \"a\": {}, \"c\": [], \"d\": null, \"e\": true}");
   EXPECT_EQ(json::dump(json::parse(R"({"b":[1],"a":2})", "x"), 2, true), "{\n  \"a\": 2,\n  \"b\": [\n    1\n  ]\n}");
 }
 

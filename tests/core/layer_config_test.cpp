@@ -24,11 +24,15 @@ TEST(LayerConfig, StandardRegexEqualsTheReference) {
   for (const auto& [typed, expected] : cases) EXPECT_EQ(to_standard_regex(typed), expected) << typed;
 }
 
-// The reference doubles the backslash of an escaped dot, after which the pattern matches nothing; arkit leaves it alone.
-TEST(LayerConfig, AlreadyEscapedDotsStay) { EXPECT_EQ(to_standard_regex("layers\\.(1|2)\\."), ".*layers\\.(1|2)\\..*"); }
+// The reference doubles the backslash of an escaped dot, after which the pattern matches nothing; arkit leaves it
+// alone.
+TEST(LayerConfig, AlreadyEscapedDotsStay) {
+  EXPECT_EQ(to_standard_regex("layers\\.(1|2)\\."), ".*layers\\.(1|2)\\..*");
+}
 
 TEST(LayerConfig, ReadsJsonAndTheRelaxedForm) {
-  for (const std::string text : {R"({"k_proj": {"bits": 8, "sym": false}, "lm_head": "W8A16"})", "{k_proj:{bits:8,sym:false},lm_head:W8A16}"}) {
+  for (const std::string text :
+       {R"({"k_proj": {"bits": 8, "sym": false}, "lm_head": "W8A16"})", "{k_proj:{bits:8,sym:false},lm_head:W8A16}"}) {
     const std::vector<LayerRule> rules = parse_layer_config(text);
     ASSERT_EQ(rules.size(), 2U) << text;
     EXPECT_EQ(rules[0].key, "k_proj");

@@ -1,5 +1,5 @@
-// Runs a fuzz target over every file of the folders (or files) given: what libFuzzer does with -runs=0, without libFuzzer.
-// Fails when an input escapes the target (an exception or a crash) and when there is nothing to run.
+// Runs a fuzz target over every file of the folders (or files) given: what libFuzzer does with -runs=0, without
+// libFuzzer. Fails when an input escapes the target (an exception or a crash) and when there is nothing to run.
 
 #include <algorithm>
 #include <cstddef>

@@ -23,7 +23,8 @@ namespace arkit {
 struct LayerRecord {
   const LayerPlan& plan;
   const QuantizedWeight& quantized;
-  at::Tensor dequantized;  // [out, in] in the model dtype: what the packed layer stands for; only when ExporterInfo.wants_dequantized
+  at::Tensor dequantized;  // [out, in] in the model dtype: what the packed layer stands for; only when
+                           // ExporterInfo.wants_dequantized
   at::Tensor bias;         // as in the source (dtype included); undefined = none
   at::Tensor act_scale;    // f32 [1] or per-channel static activation scale; undefined = none
   at::Tensor act_max;      // f32 [1] calibrated maximum behind it; undefined = none
@@ -68,7 +69,7 @@ class ARKIT_EXPORT ExportJob {
 struct ExporterInfo {
   std::string_view name;  // what --format takes
   std::string_view summary;
-  std::string_view quant_method;  // quantization_config.quant_method of its files; empty = none
+  std::string_view quant_method;   // quantization_config.quant_method of its files; empty = none
   bool wants_dequantized = false;  // stores real numbers (fake): LayerRecord.dequantized is made for it
 };
 

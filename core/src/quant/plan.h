@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include <arkit/export.h>
 #include <arkit/descriptors.h>
+#include <arkit/export.h>
 #include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
@@ -18,8 +18,9 @@ namespace arkit {
 // Applies, in this order: the global scheme, lm_head and tied-embedding rules, layer_config, ignore_layers, shape rules
 // (algorithms.md 7.3, 7.4). Pure. Warns through `reporter`; throws ErrorCode::usage for a pattern that matches nothing
 // unless options.allow_unmatched, and ErrorCode::unsupported when a scheme refuses a layer and the policy is "error".
-[[nodiscard]] ARKIT_INTERNAL QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
-                                   const QuantizeOptions& options, const Registry& registry, Reporter& reporter);
+[[nodiscard]] ARKIT_INTERNAL QuantPlan build_plan(const Model& model, const std::string& model_type,
+                                                  const ResolvedScheme& scheme, const QuantizeOptions& options,
+                                                  const Registry& registry, Reporter& reporter);
 
 // Number of quantized layers.
 [[nodiscard]] int64_t quantized_count(const QuantPlan& plan);

@@ -25,8 +25,8 @@ struct ResolvedScheme {
 
 // Applies every set override, reconciles bits with digits in data_type ("mx_fp4" -> mx_fp, 4 bits), checks ranges.
 // Throws ErrorCode::usage for values no scheme can have, ErrorCode::unsupported when no plugin knows the data type.
-[[nodiscard]] ARKIT_INTERNAL LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, const Registry& registry,
-                                         std::string_view what);
+[[nodiscard]] ARKIT_INTERNAL LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides,
+                                                        const Registry& registry, std::string_view what);
 
 // For people: "int4 g128 sym", "16-bit".
 [[nodiscard]] ARKIT_INTERNAL std::string describe(const LayerQuant& quant);
