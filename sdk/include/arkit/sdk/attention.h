@@ -1,0 +1,29 @@
+#pragma once
+// Causal attention with grouped key/value heads and sliding windows, and the masks it needs.
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+namespace arkit::sdk {
+
+// What a call's masks are made of; positions are slots of the padded row, not position ids (models.md A1).
+struct MaskSpec {
+  int64_t past = 0;     // keys that precede the first query
+  int64_t seqlen = 0;   // queries
+  int64_t window = 0;   // keys a query sees, itself included; 0 = all
+  at::Tensor key_mask;  // bool [batch, past + seqlen], true = real token; undefined = all real
+};
+
+// Additive mask [1 or batch, 1, seqlen, past + seqlen] of `dtype`: 0 or the dtype's lowest finite value. Never -inf: a
+// row of padding would become NaN and poison gradients. Undefined when none is needed: queries start at the first key
+// (plain causal), or there is a single query that sees every key.
+[[nodiscard]] at::Tensor attention_mask(const MaskSpec& spec, at::ScalarType dtype);
+
+// softmax(query key^T * scale + mask) value. query [batch, heads, S, head_dim], key and value [batch, kv_heads, T,
+// head_dim] of any strides with the last one 1; heads % kv_heads == 0. With an undefined mask: causal when S > 1
+// (needs S == T), everything when S == 1. Returns [batch, S, heads * head_dim]. Differentiable.
+[[nodiscard]] at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                   const at::Tensor& mask, double scale);
+
+}  // namespace arkit::sdk

@@ -1,0 +1,33 @@
+#pragma once
+// Pieces of decoder blocks that model plugins share, differentiable and fused: each is one pass forward and one pass
+// backward on the CPU in f32 and bf16 (nn_kernels.h), and falls back to its `_ref` twin made of plain ATen operators
+// for anything else. Under NoGrad nothing is saved.
+
+#include <optional>
+#include <string_view>
+
+#include <ATen/core/Tensor.h>
+
+namespace arkit::sdk {
+
+// RMSNorm of the llama kind over the last dimension: weight * round(x * rsqrt(mean(x^2) + eps)); the normalised value
+// is rounded to x's dtype before the weight multiplies it (models.md A1). Differentiable in x and weight.
+[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+[[nodiscard]] at::Tensor rms_norm_ref(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// Rotates halves of the first 2 * cos.size(-1) channels of x [batch, seqlen, heads, head_dim] by the tables of rope.h
+// ([1 or batch, seqlen, dim / 2] in x's dtype). Same shape and layout as x.
+[[nodiscard]] at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+[[nodiscard]] at::Tensor apply_rope_ref(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
+// silu(gate) * up.
+[[nodiscard]] at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
+[[nodiscard]] at::Tensor silu_mul_ref(const at::Tensor& gate, const at::Tensor& up);
+
+// Activations a config.json may name for a gated mlp.
+enum class Activation { silu, gelu, gelu_tanh, relu };
+[[nodiscard]] std::optional<Activation> find_activation(std::string_view name);
+// activation(gate) * up.
+[[nodiscard]] at::Tensor gated(Activation activation, const at::Tensor& gate, const at::Tensor& up);
+
+}  // namespace arkit::sdk

@@ -1,0 +1,47 @@
+#include <arkit/sdk/attention.h>
+
+#include <limits>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+
+namespace arkit::sdk {
+namespace {
+
+double lowest(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return static_cast<double>(std::numeric_limits<c10::BFloat16>::lowest());
+  if (dtype == at::kHalf) return static_cast<double>(std::numeric_limits<c10::Half>::lowest());
+  return static_cast<double>(std::numeric_limits<float>::lowest());
+}
+
+}  // namespace
+
+at::Tensor attention_mask(const MaskSpec& spec, at::ScalarType dtype) {
+  const int64_t keys = spec.past + spec.seqlen;
+  const bool windowed = spec.window > 0 && spec.window < keys;
+  const bool plain = spec.past == 0 || spec.seqlen == 1;
+  if (!spec.key_mask.defined() && !windowed && plain) return {};
+  const at::Tensor query_slot = at::arange(spec.past, keys, at::kLong).unsqueeze(1);
+  const at::Tensor key_slot = at::arange(keys, at::kLong).unsqueeze(0);
+  at::Tensor allowed = key_slot.le(query_slot);
+  if (windowed) allowed = allowed.logical_and(key_slot.gt(query_slot - spec.window));
+  allowed = allowed.unsqueeze(0).unsqueeze(0);
+  if (spec.key_mask.defined()) allowed = allowed.logical_and(spec.key_mask.unsqueeze(1).unsqueeze(1));
+  return at::zeros(allowed.sizes(), dtype).masked_fill_(allowed.logical_not(), lowest(dtype));
+}
+
+at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& mask,
+                     double scale) {
+  const int64_t seqlen = query.size(2), keys = key.size(2);
+  ARKIT_CHECK(mask.defined() || seqlen == 1 || seqlen == keys,
+              "attention: a causal call needs as many keys as queries");
+  const bool causal = !mask.defined() && seqlen > 1;
+  const at::Tensor out = at::scaled_dot_product_attention(
+      query, key, value, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, 0.0, causal, scale,
+      query.size(1) != key.size(1));
+  // The fused kernel lays its result out as [batch, S, heads, head_dim] already: no copy.
+  return out.transpose(1, 2).reshape({query.size(0), seqlen, query.size(1) * query.size(3)});
+}
+
+}  // namespace arkit::sdk

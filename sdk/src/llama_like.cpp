@@ -1,0 +1,114 @@
+// LlamaLikeModel: the forward pass.
+#include <arkit/sdk/llama_like.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <arkit/error.h>
+#include <arkit/sdk/attention.h>
+#include <arkit/str.h>
+
+namespace arkit::sdk {
+namespace {
+
+at::Tensor key_mask_of(const at::Tensor& attention_mask, int64_t batch, int64_t keys) {
+  if (!attention_mask.defined()) return {};
+  ARKIT_CHECK(attention_mask.dim() == 2 && attention_mask.size(0) == batch && attention_mask.size(1) == keys,
+              str("attention_mask must be [", batch, ", ", keys, "]"));
+  at::Tensor real = attention_mask.to(at::kBool);
+  return real.all().item<bool>() ? at::Tensor() : real;
+}
+
+}  // namespace
+
+at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
+  ARKIT_CHECK(embeddings_.defined(), "embeddings are not loaded: call load_rest first");
+  return at::embedding(embeddings_, input_ids).to(dtype_);
+}
+
+// masks[0]: blocks without a window; masks[1]: blocks with one. All windows of these families are equal.
+ForwardContext LlamaLikeModel::context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
+                                       const at::Tensor& position_ids, KvCache* cache) const {
+  const c10::NoGradGuard no_grad;
+  ForwardContext out;
+  out.batch = batch;
+  out.seqlen = seqlen;
+  out.past = cache == nullptr ? 0 : cache->length;
+  out.cache = cache;
+  out.key_mask = key_mask_of(attention_mask, batch, out.past + seqlen);
+  const at::Tensor positions =
+      position_ids.defined() ? position_ids : at::arange(out.past, out.past + seqlen, at::kLong).unsqueeze(0);
+  ARKIT_CHECK(positions.dim() == 2 && positions.size(1) == seqlen, str("position_ids must be [batch, ", seqlen, "]"));
+  const RopeFrequencies frequencies = rope_depends_on_length(config_.rope)
+                                          ? rope_frequencies(config_.rope, positions.max().item<int64_t>() + 1)
+                                          : frequencies_;
+  RopeTables tables = rope_tables(frequencies, positions, dtype_);
+  out.cos.push_back(std::move(tables.cos));
+  out.sin.push_back(std::move(tables.sin));
+  MaskSpec spec{.past = out.past, .seqlen = seqlen, .window = 0, .key_mask = out.key_mask};
+  out.masks.push_back(sdk::attention_mask(spec, dtype_));
+  for (const int64_t window : config_.windows) spec.window = std::max(spec.window, window);
+  out.masks.push_back(spec.window == 0 ? at::Tensor() : sdk::attention_mask(spec, dtype_));
+  return out;
+}
+
+KvCache LlamaLikeModel::make_cache(int64_t batch, int64_t capacity) const {
+  KvCache cache;
+  cache.capacity = capacity;
+  for (int64_t block = 0; block < config_.num_blocks; ++block) {
+    const at::Tensor key = at::empty({batch, config_.kv_heads, capacity, config_.head_dim}, dtype_);
+    cache.blocks.push_back({key, at::empty_like(key)});
+  }
+  return cache;
+}
+
+at::Tensor LlamaLikeModel::attend(const Block& block, size_t index, const at::Tensor& x, const ForwardContext& context,
+                                  BlockHook& hook) const {
+  const LlamaLikeConfig& c = config_;
+  const auto heads = [&](Slot slot, int64_t count) {
+    return hook.linear(block.linears[slot], x).view({context.batch, context.seqlen, count, c.head_dim});
+  };
+  at::Tensor query = heads(q, c.heads), key = heads(k, c.kv_heads), value = heads(v, c.kv_heads).transpose(1, 2);
+  if (c.qk_norm) {
+    query = rms_norm(query, hook.norm_weight(block.q_norm.name, block.q_norm.weight), c.rms_norm_eps);
+    key = rms_norm(key, hook.norm_weight(block.k_norm.name, block.k_norm.weight), c.rms_norm_eps);
+  }
+  query = apply_rope(query, context.cos[0], context.sin[0]).transpose(1, 2);
+  key = apply_rope(key, context.cos[0], context.sin[0]).transpose(1, 2);
+  if (context.cache != nullptr) {
+    const KvCache::Entry& entry = context.cache->blocks[index];
+    const int64_t keys = context.past + context.seqlen;
+    ARKIT_CHECK(keys <= context.cache->capacity,
+                str("the key/value cache holds ", context.cache->capacity, " positions; ", keys, " are needed"));
+    entry.key.narrow(2, context.past, context.seqlen).copy_(key);
+    entry.value.narrow(2, context.past, context.seqlen).copy_(value);
+    key = entry.key.narrow(2, 0, keys);
+    value = entry.value.narrow(2, 0, keys);
+  }
+  const at::Tensor& mask = context.masks[c.windows[index] > 0 ? 1 : 0];
+  const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+  return hook.linear(block.linears[o], attention(query, key, value, mask, scale));
+}
+
+at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, const ForwardContext& context,
+                                     BlockHook& hook) const {
+  const Block& block = loaded(index);
+  const auto norm = [&](const Norm& n, const at::Tensor& h) {
+    return rms_norm(h, hook.norm_weight(n.name, n.weight), config_.rms_norm_eps);
+  };
+  const at::Tensor attended =
+      hidden + attend(block, static_cast<size_t>(index), norm(block.input, hidden), context, hook);
+  const at::Tensor x = norm(block.post_attention, attended);
+  const at::Tensor gate_out = hook.linear(block.linears[gate], x), up_out = hook.linear(block.linears[up], x);
+  return attended + hook.linear(block.linears[down], gated(config_.activation, gate_out, up_out));
+}
+
+at::Tensor LlamaLikeModel::logits(const at::Tensor& hidden, BlockHook& hook) const {
+  const Linear& head = materialised_head();
+  return hook.linear(head, rms_norm(hidden, final_norm_.weight, config_.rms_norm_eps));
+}
+
+}  // namespace arkit::sdk

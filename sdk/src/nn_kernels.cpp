@@ -1,0 +1,185 @@
+#include "nn_kernels.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace arkit::sdk::kernels {
+namespace {
+
+// One body, compiled for the baseline, AVX2 and AVX-512; the loader picks. Resolvers run before a sanitizer is ready.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define ARKIT_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define ARKIT_CLONES
+#endif
+#define ARKIT_INLINE __attribute__((always_inline)) inline
+
+constexpr int kLanes = 16;  // partial sums of a reduction: one AVX-512 register
+
+ARKIT_INLINE float load(float x) {
+  return x;
+}
+ARKIT_INLINE float load(Bf16 x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
+// Round to nearest even; a NaN stays one.
+ARKIT_INLINE uint32_t bf16_bits(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+  return x != x ? 0x7FC0U : rounded;
+}
+ARKIT_INLINE void store(float& to, float x) {
+  to = x;
+}
+ARKIT_INLINE void store(Bf16& to, float x) {
+  to.bits = static_cast<uint16_t>(bf16_bits(x));
+}
+// The value x has after being stored in T.
+template <typename T>
+ARKIT_INLINE float rounded(float x) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return x;
+  else
+    return std::bit_cast<float>(bf16_bits(x) << 16);
+}
+
+// exp within 2 ulp: 2^k times a polynomial on [-ln2/2, ln2/2]. Branch-free, so that loops over it vectorise.
+ARKIT_INLINE float fast_exp(float x) {
+  constexpr float kMagic = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
+  const float clamped = std::min(std::max(x, -87.3F), 88.3F);
+  const float k = (clamped * 1.44269504F + kMagic) - kMagic;
+  const float r = (clamped - k * 0.693359375F) + k * 2.12194440e-4F;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  const float e = p * r * r + r + 1.0F;
+  const int32_t exponent = (static_cast<int32_t>(k) + 127) << 23;
+  return e * std::bit_cast<float>(exponent);
+}
+
+template <typename Term>
+ARKIT_INLINE float lane_sum(int64_t n, Term term) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int j = 0; j < kLanes; ++j) lanes[j] += term(i + j);
+  float sum = 0.0F;
+  for (; i < n; ++i) sum += term(i);
+  for (int j = 0; j < kLanes; ++j) sum += lanes[j];
+  return sum;
+}
+
+template <typename T>
+ARKIT_INLINE void rms_norm_rows(const T* x, const T* weight, T* y, float* inv_rms, int64_t rows, int64_t width,
+                                float eps) {
+  for (int64_t row = 0; row < rows; ++row, x += width, y += width) {
+    const float sum = lane_sum(width, [x](int64_t i) { return load(x[i]) * load(x[i]); });
+    const float r = 1.0F / std::sqrt(sum / static_cast<float>(width) + eps);
+    if (inv_rms != nullptr) inv_rms[row] = r;
+    for (int64_t i = 0; i < width; ++i) store(y[i], load(weight[i]) * rounded<T>(load(x[i]) * r));
+  }
+}
+
+template <typename T>
+ARKIT_INLINE void rms_norm_backward_rows(const T* x, const T* weight, const float* inv_rms, const T* grad_y, T* grad_x,
+                                         float* grad_weight, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row, x += width, grad_y += width) {
+    const float r = inv_rms[row];
+    if (grad_weight != nullptr)
+      for (int64_t i = 0; i < width; ++i) grad_weight[i] += load(grad_y[i]) * rounded<T>(load(x[i]) * r);
+    if (grad_x == nullptr) continue;
+    const float dot = lane_sum(width, [=](int64_t i) { return load(grad_y[i]) * load(weight[i]) * load(x[i]); });
+    const float back = dot * r * r / static_cast<float>(width);
+    for (int64_t i = 0; i < width; ++i) store(grad_x[i], r * (load(grad_y[i]) * load(weight[i]) - load(x[i]) * back));
+    grad_x += width;
+  }
+}
+
+template <typename T>
+ARKIT_INLINE void rope_tokens(const T* x, const T* cos, const T* sin, T* y, const RopeShape& shape, int64_t first,
+                              int64_t last, float sign) {
+  const int64_t half = shape.half, rest = shape.head_dim - 2 * half;
+  for (int64_t token = first; token < last; ++token) {
+    const T* c = cos + (token % shape.table_rows) * half;
+    const T* s = sin + (token % shape.table_rows) * half;
+    for (int64_t head = 0; head < shape.heads; ++head) {
+      const int64_t at = (token * shape.heads + head) * shape.head_dim;
+      const T* __restrict x1 = x + at;
+      const T* __restrict x2 = x + at + half;
+      T* __restrict y1 = y + at;
+      T* __restrict y2 = y + at + half;
+      for (int64_t i = 0; i < half; ++i) {
+        const float a = load(x1[i]), b = load(x2[i]), co = load(c[i]), si = sign * load(s[i]);
+        store(y1[i], rounded<T>(a * co) + rounded<T>(-b * si));
+        store(y2[i], rounded<T>(b * co) + rounded<T>(a * si));
+      }
+      for (int64_t i = 0; i < rest; ++i) y[at + 2 * half + i] = x[at + 2 * half + i];
+    }
+  }
+}
+
+template <typename T>
+ARKIT_INLINE void silu_mul_span(const T* __restrict gate, const T* __restrict up, T* __restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = load(gate[i]);
+    store(y[i], rounded<T>(g / (1.0F + fast_exp(-g))) * load(up[i]));
+  }
+}
+
+template <typename T>
+ARKIT_INLINE void silu_mul_backward_span(const T* __restrict gate, const T* __restrict up, const T* __restrict grad_y,
+                                         T* __restrict grad_gate, T* __restrict grad_up, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = load(gate[i]), dy = load(grad_y[i]);
+    const float s = 1.0F / (1.0F + fast_exp(-g));
+    store(grad_up[i], dy * rounded<T>(g * s));
+    store(grad_gate[i], dy * load(up[i]) * (s * (1.0F + g * (1.0F - s))));
+  }
+}
+
+}  // namespace
+
+ARKIT_CLONES void rms_norm(const float* x, const float* weight, float* y, float* inv_rms, int64_t rows, int64_t width,
+                           float eps) {
+  rms_norm_rows(x, weight, y, inv_rms, rows, width, eps);
+}
+ARKIT_CLONES void rms_norm(const Bf16* x, const Bf16* weight, Bf16* y, float* inv_rms, int64_t rows, int64_t width,
+                           float eps) {
+  rms_norm_rows(x, weight, y, inv_rms, rows, width, eps);
+}
+ARKIT_CLONES void rms_norm_backward(const float* x, const float* weight, const float* inv_rms, const float* grad_y,
+                                    float* grad_x, float* grad_weight, int64_t rows, int64_t width) {
+  rms_norm_backward_rows(x, weight, inv_rms, grad_y, grad_x, grad_weight, rows, width);
+}
+ARKIT_CLONES void rms_norm_backward(const Bf16* x, const Bf16* weight, const float* inv_rms, const Bf16* grad_y,
+                                    Bf16* grad_x, float* grad_weight, int64_t rows, int64_t width) {
+  rms_norm_backward_rows(x, weight, inv_rms, grad_y, grad_x, grad_weight, rows, width);
+}
+ARKIT_CLONES void rope(const float* x, const float* cos, const float* sin, float* y, const RopeShape& shape,
+                       int64_t first, int64_t last, float sign) {
+  rope_tokens(x, cos, sin, y, shape, first, last, sign);
+}
+ARKIT_CLONES void rope(const Bf16* x, const Bf16* cos, const Bf16* sin, Bf16* y, const RopeShape& shape, int64_t first,
+                       int64_t last, float sign) {
+  rope_tokens(x, cos, sin, y, shape, first, last, sign);
+}
+ARKIT_CLONES void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
+  silu_mul_span(gate, up, y, n);
+}
+ARKIT_CLONES void silu_mul(const Bf16* gate, const Bf16* up, Bf16* y, int64_t n) {
+  silu_mul_span(gate, up, y, n);
+}
+ARKIT_CLONES void silu_mul_backward(const float* gate, const float* up, const float* grad_y, float* grad_gate,
+                                    float* grad_up, int64_t n) {
+  silu_mul_backward_span(gate, up, grad_y, grad_gate, grad_up, n);
+}
+ARKIT_CLONES void silu_mul_backward(const Bf16* gate, const Bf16* up, const Bf16* grad_y, Bf16* grad_gate,
+                                    Bf16* grad_up, int64_t n) {
+  silu_mul_backward_span(gate, up, grad_y, grad_gate, grad_up, n);
+}
+
+}  // namespace arkit::sdk::kernels
