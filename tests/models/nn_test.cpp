@@ -1,0 +1,148 @@
+// Each fused piece against its twin made of plain ATen operators: values and gradients, f32 and bf16.
+#include <arkit/sdk/nn.h>
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+
+#include <arkit/sdk/attention.h>
+#include <arkit/sdk/testing.h>
+
+namespace arkit::sdk {
+namespace {
+
+using Inputs = std::vector<at::Tensor>;
+using Op = at::Tensor (*)(const Inputs&);
+
+struct Result {
+  at::Tensor value;
+  Inputs gradients;
+};
+
+Result evaluate(Op op, const Inputs& inputs, const at::Tensor& grad) {
+  Inputs leaves;
+  for (const at::Tensor& x : inputs) leaves.push_back(x.detach().clone().requires_grad_(true));
+  Result out;
+  out.value = op(leaves);
+  (out.value.to(at::kFloat) * grad).sum().backward();
+  for (const at::Tensor& leaf : leaves) out.gradients.push_back(leaf.grad());
+  return out;
+}
+
+// f32: orders of summation and a 2-ulp exp. bf16: one rounding more or less in a gradient is one ulp, 2^-8.
+void expect_same(Op fused, Op ref, const Inputs& inputs, const at::Tensor& grad) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Inputs typed;
+    for (const at::Tensor& x : inputs) typed.push_back(x.to(dtype));
+    const double value_tolerance = dtype == at::kFloat ? 2e-6 : 1.0 / 256;
+    const double grad_tolerance = dtype == at::kFloat ? 2e-5 : 4.0 / 256;
+    const Result a = evaluate(fused, typed, grad), b = evaluate(ref, typed, grad);
+    EXPECT_EQ(a.value.scalar_type(), dtype);
+    EXPECT_TRUE(close(a.value, b.value, value_tolerance, value_tolerance)) << dtype;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      EXPECT_TRUE(close(a.gradients[i], b.gradients[i], grad_tolerance * (dtype == at::kFloat ? 1 : 4), grad_tolerance))
+          << dtype << " gradient " << i;
+    const c10::NoGradGuard no_grad;
+    EXPECT_TRUE(fused(typed).equal(a.value)) << "without gradients";
+  }
+}
+
+TEST(RmsNorm, EqualsItsReference) {
+  at::manual_seed(1);
+  for (const int64_t width : {5, 16, 67, 576})
+    expect_same([](const Inputs& x) { return rms_norm(x[0], x[1], 1e-5); },
+                [](const Inputs& x) { return rms_norm_ref(x[0], x[1], 1e-5); },
+                {at::randn({3, 7, width}), at::randn({width})}, at::randn({3, 7, width}));
+}
+
+TEST(RmsNorm, KeepsTheLlamaRoundingOrder) {
+  // n = 1.0078125 (odd last bit) after rounding; times 1.5 rounds differently from the unrounded product in some
+  // elements, so a version that rounds once would differ from the reference somewhere in this tensor.
+  at::manual_seed(2);
+  const at::Tensor x = at::randn({64, 576}).to(at::kBFloat16), w = (at::randn({576}) + 1.5).to(at::kBFloat16);
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor once = (w.to(at::kFloat) * wide * at::rsqrt(wide.square().mean(-1, true) + 1e-5)).to(at::kBFloat16);
+  const at::Tensor got = rms_norm(x, w, 1e-5), ref = rms_norm_ref(x, w, 1e-5);
+  const double wrong = got.ne(ref).to(at::kFloat).mean().item<double>();
+  EXPECT_LT(wrong, 1e-3);  // a sum in another order flips few roundings
+  EXPECT_GT(once.ne(ref).to(at::kFloat).mean().item<double>(), 0.1);
+}
+
+Inputs rope_inputs(int64_t rows, int64_t half) {
+  const at::Tensor angle = at::randn({rows, 5, half});
+  return {angle.cos(), angle.sin()};
+}
+
+TEST(Rope, EqualsItsReference) {
+  at::manual_seed(3);
+  for (const int64_t rows : {1, 2})
+    for (const int64_t half : {4, 8, 3}) {  // 3: only six of sixteen channels rotate
+      static Inputs tables;
+      tables = rope_inputs(rows, half);
+      expect_same([](const Inputs& x) { return apply_rope(x[0], tables[0].to(x[0]), tables[1].to(x[0])); },
+                  [](const Inputs& x) { return apply_rope_ref(x[0], tables[0].to(x[0]), tables[1].to(x[0])); },
+                  {at::randn({2, 5, 3, 16})}, at::randn({2, 5, 3, 16}));
+    }
+}
+
+TEST(Rope, RoundsLikeTheOperatorChain) {
+  at::manual_seed(4);
+  const Inputs tables = rope_inputs(1, 8);
+  const at::Tensor x = at::randn({2, 5, 3, 16}).to(at::kBFloat16);
+  EXPECT_TRUE(
+      apply_rope(x, tables[0].to(x), tables[1].to(x)).equal(apply_rope_ref(x, tables[0].to(x), tables[1].to(x))));
+}
+
+TEST(SiluMul, EqualsItsReference) {
+  at::manual_seed(5);
+  for (const int64_t n : {1, 17, 1000})
+    expect_same([](const Inputs& x) { return silu_mul(x[0], x[1]); },
+                [](const Inputs& x) { return silu_mul_ref(x[0], x[1]); }, {at::randn({3, n}) * 4, at::randn({3, n})},
+                at::randn({3, n}));
+}
+
+TEST(SiluMul, IsFiniteAtTheEnds) {
+  const at::Tensor gate = at::tensor({-1e30F, -200.0F, -88.0F, 0.0F, 88.0F, 200.0F, 1e30F});
+  const at::Tensor got = silu_mul(gate, at::ones_like(gate));
+  EXPECT_TRUE(close(got, at::silu(gate), 1e-30, 1e-6));
+  EXPECT_TRUE(silu_mul(at::tensor({NAN}), at::ones({1})).isnan().all().item<bool>());
+}
+
+at::Tensor eager_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask,
+                           double scale) {
+  const int64_t repeat = q.size(1) / k.size(1);
+  const at::Tensor scores = q.matmul(k.repeat_interleave(repeat, 1).transpose(2, 3)) * scale + mask;
+  return scores.softmax(-1).matmul(v.repeat_interleave(repeat, 1)).transpose(1, 2).flatten(2);
+}
+
+at::Tensor causal(int64_t seqlen, int64_t window) {
+  at::Tensor mask = at::full({seqlen, seqlen}, -1e30);
+  for (int64_t i = 0; i < seqlen; ++i)
+    for (int64_t j = 0; j <= i; ++j)
+      if (window == 0 || j > i - window) mask[i][j] = 0.0;
+  return mask;
+}
+
+TEST(Attention, EqualsEagerWithAndWithoutWindow) {
+  at::manual_seed(6);
+  const at::Tensor q = at::randn({2, 6, 9, 16}), k = at::randn({2, 2, 9, 16}), v = at::randn({2, 2, 9, 16});
+  for (const int64_t window : {0, 4, 9, 100}) {
+    const at::Tensor mask = attention_mask({.past = 0, .seqlen = 9, .window = window, .key_mask = {}}, at::kFloat);
+    EXPECT_EQ(mask.defined(), window == 4) << "a window that hides nothing needs no mask";
+    EXPECT_TRUE(close(attention(q, k, v, mask, 0.25), eager_attention(q, k, v, causal(9, window), 0.25), 2e-6));
+  }
+}
+
+TEST(Attention, FullyPaddedRowsStayFiniteInBothDirections) {
+  const at::Tensor real = at::tensor({0, 0, 0, 1, 1, 1}).reshape({1, 6}).to(at::kBool);
+  const at::Tensor mask = attention_mask({.past = 0, .seqlen = 6, .window = 2, .key_mask = real}, at::kFloat);
+  const at::Tensor q = at::randn({1, 2, 6, 8}).requires_grad_(true), k = at::randn({1, 1, 6, 8}).requires_grad_(true);
+  const at::Tensor v = at::randn({1, 1, 6, 8}).requires_grad_(true);
+  attention(q, k, v, mask, 0.3).sum().backward();
+  for (const at::Tensor& x : {q, k, v}) EXPECT_TRUE(x.grad().isfinite().all().item<bool>());
+}
+
+}  // namespace
+}  // namespace arkit::sdk
