@@ -17,7 +17,8 @@ class PatchedSource final : public ModelSource {
  public:
   PatchedSource(const std::string& name, const std::string& patch) : inner_(open_hf_folder(kData / name)) {
     config_ = inner_->config();
-    for (const auto& [key, value] : json::parse(patch, "patch").as_object()) config_[key] = value;
+    const json::Value changes = json::parse(patch, "patch");
+    for (const auto& [key, value] : changes.as_object()) config_[key] = value;
   }
   std::string kind() const override { return inner_->kind(); }
   const std::filesystem::path& path() const override { return inner_->path(); }
@@ -79,7 +80,8 @@ TEST(ModelConfig, ForeignModelTypesAreNotMatched) {
   EXPECT_FALSE(tests::llama().matches(config.as_object()));
   EXPECT_FALSE(tests::qwen().matches(config.as_object()));
   EXPECT_FALSE(tests::llama().matches(json::Object{}));
-  EXPECT_FALSE(tests::llama().matches(json::parse(R"({"model_type": 3})", "test").as_object()));
+  const json::Value number = json::parse(R"({"model_type": 3})", "test");
+  EXPECT_FALSE(tests::llama().matches(number.as_object()));
 }
 
 }  // namespace

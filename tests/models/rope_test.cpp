@@ -63,7 +63,8 @@ TEST(Rope, ProportionalStopsAfterItsShare) {
 
 TEST(Rope, RefusesWhatMakesNoSense) {
   const auto read = [](const std::string& text) {
-    return read_rope(json::parse(text, "test").as_object(), 8, 64, false, "test");
+    const json::Value rope = json::parse(text, "test");
+    return read_rope(rope.as_object(), 8, 64, false, "test");
   };
   EXPECT_THROW((void)read(R"({"rope_type": "yarm"})"), Error);
   EXPECT_THROW((void)read(R"({"rope_theta": 0})"), Error);

@@ -25,5 +25,9 @@ struct MaskSpec {
 // (needs S == T), everything when S == 1. Returns [batch, S, heads * head_dim]. Differentiable.
 [[nodiscard]] at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const at::Tensor& mask, double scale);
+// The same as a chain of plain operators: scores in memory, rounded to the dtype at each step as in the reference's
+// eager attention (models.md A1).
+[[nodiscard]] at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                       const at::Tensor& mask, double scale);
 
 }  // namespace arkit::sdk
