@@ -1,0 +1,162 @@
+#include "int_scheme.h"
+
+#include <array>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "int_activation.h"
+#include "int_tensors.h"
+
+namespace arkit::int_scheme {
+namespace {
+
+constexpr std::array<std::string_view, 1> kDataTypes = {"int"};
+constexpr SchemeInfo kInfo = {"int", "integers of 2 to 8 bits, symmetric or asymmetric, one scale per group",
+                              kDataTypes};
+
+Preset weight_only(int bits, int64_t group_size, const std::string& suffix) {
+  Preset preset;
+  preset.name = str("W", bits, "A16", suffix);
+  preset.summary = str(bits, "-bit symmetric integer weights in groups of ", group_size);
+  preset.quant.weight.bits = bits;
+  preset.quant.weight.group_size = group_size;
+  preset.quant.act.group_size = group_size;
+  return preset;
+}
+
+// algorithms.md 4: W2A16 .. W8A16 in groups of 128, and the same in groups of 64 and 32.
+std::vector<Preset> make_presets() {
+  std::vector<Preset> presets;
+  for (int bits = 2; bits <= 8; ++bits) {
+    presets.push_back(weight_only(bits, 128, ""));
+    presets.push_back(weight_only(bits, 64, "G64"));
+    presets.push_back(weight_only(bits, 32, "G32"));
+  }
+  return presets;
+}
+
+// What holds for weights and activations alike; `what` opens the message.
+Verdict supports_tensor(const TensorQuant& quant, const char* what) {
+  if (quant.data_type != "int") return Verdict::no(str(what, " data_type '", quant.data_type, "' is not 'int'"));
+  if (quant.bits < 2 || quant.bits > 8)
+    return Verdict::no(str(what, " bits ", quant.bits, " is out of range; choose 2 to 8"));
+  if (quant.group_size != -1 && quant.group_size <= 0)
+    return Verdict::no(str(what, " group_size ", quant.group_size,
+                           " is not possible; choose a positive number or -1 (one group a row)"));
+  if (quant.block_rows != 0)
+    return Verdict::no(
+        str(what, " blocks of ", quant.block_rows, "x", quant.group_size, " are not possible with integers"));
+  if (quant.super_bits != 0)
+    return Verdict::no(
+        str(what, " double quantization (super_bits ", quant.super_bits, ") needs an 'int_*_dq' data type"));
+  if (quant.scale_dtype != "float16" && quant.scale_dtype != "bfloat16" && quant.scale_dtype != "float32")
+    return Verdict::no(
+        str(what, " scale_dtype '", quant.scale_dtype, "' is unknown; choose float16, bfloat16 or float32"));
+  return Verdict::yes();
+}
+
+void clamp_scales(WeightTuning& tuning) {
+  const at::NoGradGuard no_grad;
+  if (tuning.min_scale.defined()) tuning.min_scale.clamp_(0, tuning.scale_limit);
+  if (tuning.max_scale.defined()) tuning.max_scale.clamp_(0, tuning.scale_limit);
+}
+
+}  // namespace
+
+const SchemeInfo& IntScheme::info() const noexcept {
+  return kInfo;
+}
+
+std::span<const Preset> IntScheme::presets() const {
+  static const std::vector<Preset> all = make_presets();
+  return all;
+}
+
+Verdict IntScheme::supports(const LayerPlan& layer) const {
+  if (layer.quant.weight.quantized())
+    if (Verdict weight = supports_tensor(layer.quant.weight, "weight"); !weight) return weight;
+  if (layer.quant.act.quantized() && layer.quant.act.data_type == "int") {
+    if (Verdict act = supports_tensor(layer.quant.act, "activation"); !act) return act;
+    if (!layer.quant.act.dynamic)
+      return Verdict::no("static integer activations are not supported; use dynamic ones, one scale a token");
+  }
+  return Verdict::yes();
+}
+
+double IntScheme::bits_per_weight(const LayerPlan& layer) const {
+  const TensorQuant& quant = layer.quant.weight;
+  if (!quant.quantized()) return 16;
+  const sdk::GroupShape shape = sdk::group_shape(layer.out_features, layer.in_features, quant.group_size);
+  const int per_group = (quant.scale_dtype == "float32" ? 32 : 16) + (quant.sym ? 0 : quant.bits);
+  return quant.bits +
+         static_cast<double>(per_group) * static_cast<double>(shape.per_row) / static_cast<double>(shape.in);
+}
+
+// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass.
+bool IntScheme::searches(const TensorQuant& quant) const {
+  return quant.sym && quant.bits < 8;
+}
+
+WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                     const TuningSetup& setup) const {
+  const Weight w = weight_of(weight, quant);
+  const int64_t n = w.shape.total();
+  WeightTuning tuning;
+  measure_range(w, tuning);
+  tuning.v = at::zeros({n, w.shape.group}, at::kFloat);
+  const bool ext = setup.enable_alg_ext && quant.sym;  // algorithms.md 1.11: the others tune as without it
+  if (ext) {
+    tuning.init_scale = search_scale(w, quant, setup.imatrix, false);
+    tuning.scale_limit = 2.0F;
+  }
+  if (setup.enable_minmax_tuning) {
+    if (!ext) tuning.min_scale = at::ones({n}, at::kFloat);
+    tuning.max_scale = at::ones({n}, at::kFloat);
+  }
+  return tuning;
+}
+
+void IntScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+                                  at::Tensor& out) const {
+  clamp_scales(tuning);
+  fake_quant(weight_of(weight, tuning, quant), out);
+}
+
+void IntScheme::fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning,
+                                           const TensorQuant& quant, const at::Tensor& grad_out,
+                                           WeightGradient& gradient) const {
+  backward(weight_of(weight, tuning, quant), tuning, grad_out, gradient);
+}
+
+at::Tensor IntScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
+                                     const at::Tensor& static_max) const {
+  ARKIT_CHECK(quant.dynamic && !static_max.defined(), "static integer activations are refused by supports()");
+  return fake_quant_activation(x, quant);
+}
+
+QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+                                          const TensorQuant& quant) const {
+  clamp_scales(tuning);
+  return quantize(weight_of(weight, tuning, quant));
+}
+
+QuantizedWeight IntScheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
+                                        const at::Tensor& imatrix, int64_t imatrix_count, const at::Tensor&) const {
+  Weight w = weight_of(weight, quant);
+  if (mode == RtnMode::plain || !quant.sym) return quantize(w);
+  const bool counted = imatrix.defined() && imatrix_count > 0;
+  const at::Tensor scale = search_scale(w, quant, counted ? imatrix / imatrix_count : imatrix, true);
+  w.args.given_scale = scale.const_data_ptr<float>();
+  w.args.formula.scale = w.args.formula.weight;  // the search keeps the weight's dtype, and so do codes and scale
+  return quantize(w);
+}
+
+at::Tensor IntScheme::dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) const {
+  return int_scheme::dequantize(weight, quant, dtype);
+}
+
+}  // namespace arkit::int_scheme

@@ -1,0 +1,2 @@
+#define ARKIT_ISA baseline
+#include "int_kernels_impl.h"

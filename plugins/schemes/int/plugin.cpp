@@ -1,0 +1,7 @@
+#include <arkit/plugin.h>
+
+#include "int_scheme.h"
+
+ARKIT_PLUGIN("org.arkit.scheme.int", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit",
+             arkit::component<arkit::Scheme, arkit::int_scheme::IntScheme>(
+                 "int", "integers of 2 to 8 bits, one scale per group"));
