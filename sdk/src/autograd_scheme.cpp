@@ -1,7 +1,7 @@
 #include <arkit/sdk/autograd_scheme.h>
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
+#include <ATen/core/grad_mode.h>
 
 namespace arkit::sdk {
 namespace {
@@ -42,7 +42,7 @@ void AutogradScheme::fake_quant_weight_backward(const at::Tensor& weight, const 
   leaves.min_scale = leaf(tuning.min_scale);
   leaves.max_scale = leaf(tuning.max_scale);
   {
-    const c10::AutoGradMode with_grad(true);
+    const at::AutoGradMode with_grad(true);
     const at::Tensor y = formula(weight, leaves, quant);
     if (!y.requires_grad()) return;
     y.backward(grad_out.to(y.scalar_type()));

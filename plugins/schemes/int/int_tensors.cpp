@@ -60,7 +60,8 @@ bool ready(at::Tensor& gradient, at::IntArrayRef sizes) {
 Dtype dtype_of(const at::Tensor& tensor, const char* what) {
   if (tensor.scalar_type() == at::kFloat) return Dtype::f32;
   if (tensor.scalar_type() == at::kBFloat16) return Dtype::bf16;
-  ARKIT_CHECK(tensor.scalar_type() == at::kHalf, str(what, " must be f32, bf16 or f16, it is ", tensor.scalar_type()));
+  ARKIT_CHECK(tensor.scalar_type() == at::kHalf,
+              str(what, " must be f32, bf16 or f16, it is ", at::toString(tensor.scalar_type())));
   return Dtype::f16;
 }
 

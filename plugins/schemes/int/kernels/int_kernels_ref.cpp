@@ -196,9 +196,11 @@ ScaleGradient sym_gradient(const WeightArgs& a, int64_t i, const Scale& scale, f
   const float d_max_v = ds / static_cast<float>(1 << (a.formula.bits - 1));
   const float neg = -scale.wmin, pos = scale.wmax;
   const float d_larger = pos < neg ? d_max_v : -d_max_v;
-  const float d_neg = neg > pos ? d_larger : neg == pos ? d_larger * 0.5F : 0.0F;
-  const float d_pos = pos > neg ? d_larger : neg == pos ? d_larger * 0.5F : 0.0F;
-  return {-d_neg * read(a.weight_min, a.formula.weight, i), d_pos * read(a.weight_max, a.formula.weight, i)};
+  const float share = neg == pos ? 0.5F : 1.0F;  // torch.max splits the gradient of a tie
+  ScaleGradient d{0.0F, 0.0F};
+  if (neg >= pos) d.d_min = -(d_larger * share) * read(a.weight_min, a.formula.weight, i);
+  if (pos >= neg) d.d_max = d_larger * share * read(a.weight_max, a.formula.weight, i);
+  return d;
 }
 
 // y = s (q - zp), s = floor(cast((wmax - wmin) / maxq)), zp = round(-wmin / s).
