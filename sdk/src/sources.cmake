@@ -11,3 +11,4 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/rope.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
