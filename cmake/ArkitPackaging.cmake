@@ -1,1 +1,39 @@
-# Install rules of the package config; CPack settings of the `dist` preset.
+# Install rules beside those of the programs and plugins: headers, package config, templates; CPack settings of the `dist` preset.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/arkit)
+
+set_target_properties(arkit_core PROPERTIES EXPORT_NAME core)
+set_target_properties(arkit_api PROPERTIES EXPORT_NAME api)
+set_target_properties(arkit_sdk PROPERTIES EXPORT_NAME sdk)
+install(TARGETS arkit_core LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
+install(TARGETS arkit_core arkit_api arkit_sdk EXPORT arkitTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development NAMELINK_ONLY
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(EXPORT arkitTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
+
+install(DIRECTORY core/include/ sdk/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+install(DIRECTORY sdk/conformance/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/arkit/sdk/conformance COMPONENT development
+        FILES_MATCHING PATTERN "*.h")
+foreach(folder template examples)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/sdk/${folder})
+    install(DIRECTORY sdk/${folder} DESTINATION ${CMAKE_INSTALL_DATADIR}/arkit COMPONENT development)
+  endif()
+endforeach()
+install(FILES LICENSE README.md docs/PLUGINS.md docs/ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT development OPTIONAL)
+
+configure_package_config_file(cmake/arkitConfig.cmake.in ${CMAKE_BINARY_DIR}/arkitConfig.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/arkitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/arkitConfig.cmake ${CMAKE_BINARY_DIR}/arkitConfigVersion.cmake cmake/ArkitTorch.cmake
+              cmake/ArkitPlugin.cmake DESTINATION ${package_dir} COMPONENT development)
+
+# LibTorch stays outside the packages: the installed libraries look for it where it was at build time.
+set(CPACK_PACKAGE_NAME arkit)
+set(CPACK_PACKAGE_VENDOR "arkit authors")
+set(CPACK_PACKAGE_CONTACT "arkit authors <arkit@localhost>")
+set(CPACK_RESOURCE_FILE_LICENSE ${CMAKE_SOURCE_DIR}/LICENSE)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${ARKIT_TORCH_ROOT}/lib)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS
+    "libboost-json1.81.0, libboost-program-options1.81.0, libtomlplusplus3, libpcre2-8-0, libdnnl2, libgomp1")
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
+include(CPack)
