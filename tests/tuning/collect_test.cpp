@@ -1,0 +1,96 @@
+#include "tuning/collect.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tuning/aten_int_scheme.h"
+#include "tuning/vectors.h"
+
+namespace arkit::test {
+namespace {
+
+Linear random_linear(const char* name, int64_t out, int64_t in) {
+  Linear linear{.name = name, .out_features = out, .in_features = in};
+  linear.weight = at::randn({out, in});
+  return linear;
+}
+
+TEST(StatisticsHook, SumsSquaresAndKeepsTheLargestMagnitude) {
+  at::manual_seed(5);
+  const Linear q = random_linear("q", 4, 8), k = random_linear("k", 4, 8), other = random_linear("o", 4, 8);
+  StatisticsHook hook;
+  hook.watch(&q, {.imatrix = true, .act_max = true});
+  hook.watch(&k, {.imatrix = true});
+  at::Tensor expected = at::zeros({8});
+  float largest = 0.0F;
+  for (int i = 0; i < 3; ++i) {
+    const at::Tensor x = at::randn({2, 100, 8});
+    EXPECT_TRUE(all_close(hook.linear(q, x), at::linear(x, q.weight), 1e-5));
+    (void)hook.linear(k, x);
+    (void)hook.linear(other, x);
+    expected += x.square().sum(at::IntArrayRef{0, 1});
+    largest = std::max(largest, x.abs().max().item<float>());
+  }
+  const InputStatistics seen = hook.of(&q);
+  EXPECT_TRUE(all_close(seen.imatrix / expected, at::ones({8}), 1e-5));
+  EXPECT_TRUE(at::equal(hook.of(&k).imatrix, seen.imatrix));
+  EXPECT_EQ(seen.count, 6);
+  EXPECT_EQ(seen.act_max.item<float>(), largest);
+  EXPECT_FALSE(hook.of(&k).act_max.defined());
+  EXPECT_FALSE(hook.of(&other).imatrix.defined());
+}
+
+TEST(StatisticsHook, AnExpertWithoutTokensHasNoStatistics) {
+  const Linear expert = random_linear("experts.0.up_proj", 4, 8);
+  StatisticsHook hook;
+  hook.watch(&expert, {.imatrix = true, .act_max = true});
+  (void)hook.linear(expert, at::empty({0, 8}));
+  EXPECT_FALSE(hook.of(&expert).imatrix.defined());
+  (void)hook.linear(expert, at::ones({5, 8}));
+  EXPECT_EQ(hook.of(&expert).count, 5);  // tokens, where samples are not kept apart
+}
+
+TEST(StatisticsHook, TakesBFloat16) {
+  const Linear layer = random_linear("q", 4, 8);
+  Linear half = layer;
+  half.weight = layer.weight.to(at::kBFloat16);
+  StatisticsHook hook;
+  hook.watch(&half, {.imatrix = true});
+  const at::Tensor x = at::randn({3, 8}).to(at::kBFloat16);
+  (void)hook.linear(half, x);
+  EXPECT_TRUE(all_close(hook.of(&half).imatrix, x.to(at::kFloat).square().sum(0), 1e-4));
+}
+
+TEST(QuantizedHook, ReplacesWeightBiasActivationAndNorm) {
+  at::manual_seed(6);
+  const AtenIntScheme scheme;
+  const Linear layer = random_linear("q", 4, 8), other = random_linear("o", 4, 8);
+  const at::Tensor weight = at::randn({4, 8}), bias = at::randn({4}), x = at::randn({3, 8});
+  const TensorQuant act{.data_type = "int", .bits = 8, .group_size = -1};
+  QuantizedHook hook;
+  hook.replace(&layer, {.weight = weight, .bias = bias, .act_scheme = &scheme, .act = act});
+  hook.replace_norm("norm", bias);
+  EXPECT_TRUE(all_close(hook.linear(layer, x), at::linear(scheme.fake_quant_act(x, act, {}), weight, bias), 1e-5));
+  EXPECT_TRUE(all_close(hook.linear(other, x), at::linear(x, other.weight), 1e-5));
+  EXPECT_TRUE(hook.norm_weight("norm", x).is_same(bias));
+  EXPECT_TRUE(hook.norm_weight("other", x).is_same(x));
+}
+
+TEST(RunSamples, WorksInPlaceAndEndsWithAShortBatch) {
+  const at::Tensor in = at::arange(7 * 2 * 3, at::kFloat).view({7, 2, 3});
+  const at::Tensor expected = in * 2;
+  std::vector<int64_t> sizes, seen;
+  const BlockForward forward = [&](const at::Tensor& x, std::span<const int64_t> samples, BlockHook&) {
+    sizes.push_back(x.size(0));
+    seen.insert(seen.end(), samples.begin(), samples.end());
+    return x * 2;
+  };
+  DenseHook hook;
+  run_samples(forward, in, in, 3, hook);
+  EXPECT_TRUE(at::equal(in, expected));
+  EXPECT_EQ(sizes, (std::vector<int64_t>{3, 3, 1}));
+  EXPECT_EQ(seen, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+}
+
+}  // namespace
+}  // namespace arkit::test

@@ -1,0 +1,282 @@
+// The order of work on one block, on a small model made here: residual MLP blocks with a norm, and a head.
+#include "tuning/process_block.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/error.h>
+
+#include "tuning/aten_int_scheme.h"
+#include "tuning/vectors.h"
+
+namespace arkit::test {
+namespace {
+
+constexpr int64_t kHidden = 16, kInner = 32, kVocab = 24, kSamples = 6, kSeqlen = 5;
+
+class TinyModel final : public Model {
+ public:
+  explicit TinyModel(int64_t blocks) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      const std::string name = "layers." + std::to_string(b);
+      Block& block = blocks_.emplace_back();
+      block.up = {.name = name + ".up", .out_features = kInner, .in_features = kHidden};
+      block.down = {.name = name + ".down", .out_features = kHidden, .in_features = kInner};
+      block.up.weight = at::randn({kInner, kHidden}) * 0.3;
+      block.up.bias = at::randn({kInner}) * 0.1;
+      block.down.weight = at::randn({kHidden, kInner}) * 0.3;
+      block.norm = at::linspace(0.5, 1.5, kHidden);
+    }
+    head_ = {.name = "lm_head", .out_features = kVocab, .in_features = kHidden};
+    head_.weight = at::randn({kVocab, kHidden});
+  }
+
+  int64_t num_blocks() const override { return static_cast<int64_t>(blocks_.size()); }
+  int64_t hidden_size() const override { return kHidden; }
+  int64_t vocab_size() const override { return kVocab; }
+  int64_t max_positions() const override { return kSeqlen; }
+  bool tied_embeddings() const override { return false; }
+  std::string block_name(int64_t block) const override { return "layers." + std::to_string(block); }
+  std::vector<std::string> block_lists() const override { return {"layers"}; }
+  std::vector<LayerPlan> linears() const override { return {}; }
+  std::vector<std::string> norm_names(int64_t block) const override { return {block_name(block) + ".norm"}; }
+  void load_block(int64_t) override { ++loads; }
+  void release_block(int64_t) noexcept override {}
+  std::vector<Linear*> block_linears(int64_t block) override {
+    Block& b = blocks_[static_cast<size_t>(block)];
+    return {&b.up, &b.down};
+  }
+  void load_rest() override {}
+  void release_rest() noexcept override {}
+  at::Tensor embed(const at::Tensor& ids) const override { return ids; }
+  ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& mask, const at::Tensor&,
+                         KvCache*) const override {
+    return {.batch = batch, .seqlen = seqlen, .key_mask = mask};
+  }
+  KvCache make_cache(int64_t, int64_t) const override { return {}; }
+  at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
+                       BlockHook& hook) const override {
+    const Block& b = blocks_[static_cast<size_t>(block)];
+    EXPECT_EQ(context.batch, hidden.size(0));
+    at::Tensor x = hidden * hook.norm_weight(block_name(block) + ".norm", b.norm);
+    if (context.key_mask.defined()) x = x * context.key_mask.unsqueeze(-1);
+    return hidden + hook.linear(b.down, at::silu(hook.linear(b.up, x)));
+  }
+  at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override { return hook.linear(head_, hidden * 2); }
+  Linear& head() override { return head_; }
+
+  int loads = 0;
+
+ private:
+  struct Block {
+    Linear up, down;
+    at::Tensor norm;
+  };
+  std::vector<Block> blocks_;
+  Linear head_;
+};
+
+class ProcessBlock : public ::testing::Test {
+ protected:
+  ProcessBlock() {
+    at::manual_seed(3);
+    model = std::make_unique<TinyModel>(2);
+    plan.global.weight = {.data_type = "int", .bits = 2, .group_size = 16, .sym = true};
+    for (int64_t b = 0; b < 2; ++b)
+      for (Linear* linear : model->block_linears(b)) add(*linear, b);
+    io.full = at::randn({kSamples, kSeqlen, kHidden});
+    options.tune = {.iters = 20, .batch_size = 4};
+  }
+
+  void add(const Linear& linear, int64_t block) {
+    plan.layers.push_back({.name = linear.name,
+                           .out_features = linear.out_features,
+                           .in_features = linear.in_features,
+                           .block = block,
+                           .quant = plan.global});
+  }
+
+  BlockProcessor processor() {
+    return {*model, plan, [this](std::string_view) -> const Scheme& { return scheme; }, options, reporter, random};
+  }
+
+  at::Tensor reference(int64_t block, const at::Tensor& hidden, BlockHook& hook) {
+    return model->run_block(block, hidden, model->context(hidden.size(0), kSeqlen, {}, {}, nullptr), hook);
+  }
+  at::Tensor reference(int64_t block, const at::Tensor& hidden) {
+    BlockHook hook;
+    return reference(block, hidden, hook);
+  }
+  at::Tensor quantized(int64_t block, const at::Tensor& hidden, const BlockResult& result) {
+    QuantizedHook hook;
+    for (size_t i = 0; i < 2; ++i)
+      hook.replace(model->block_linears(block)[i],
+                   {.weight = scheme.dequantize(result.layers[i].quantized, plan.global.weight, at::kFloat)});
+    return reference(block, hidden, hook);
+  }
+
+  std::unique_ptr<TinyModel> model;
+  AtenIntScheme scheme;
+  QuantPlan plan;
+  BlockIo io;
+  ProcessOptions options;
+  Reporter reporter;
+  PythonRandom random{42};
+};
+
+TEST_F(ProcessBlock, TuningFollowsBothChains) {
+  BlockProcessor work = processor();
+  const at::Tensor first = io.full.clone(), full1 = reference(0, first), full2 = reference(1, full1);
+  const BlockResult one = work.process(0, 1, io);
+  ASSERT_EQ(one.layers.size(), 2U);
+  EXPECT_EQ(one.losses.size(), 20U);
+  EXPECT_LT(one.best_loss, one.losses.front());
+  EXPECT_GT(one.tokens_per_second, 0);
+  EXPECT_TRUE(all_close(io.full, full1, 1e-5));
+  const at::Tensor chain1 = quantized(0, first, one);
+  EXPECT_TRUE(all_close(io.quantized, chain1, 1e-5));
+
+  const BlockResult two = work.process(1, 1, io);
+  EXPECT_TRUE(all_close(io.full, full2, 1e-5));
+  EXPECT_TRUE(all_close(io.quantized, quantized(1, chain1, two), 1e-5));
+  // The second block sees the error of the first: its output follows the full-precision chain better than rounding
+  // does.
+  EXPECT_LT(two.best_loss, two.losses.front());
+}
+
+TEST_F(ProcessBlock, WithoutQuantedInputThereIsOneChain) {
+  options.enable_quanted_input = false;
+  BlockProcessor work = processor();
+  const at::Tensor full1 = reference(0, io.full.clone());
+  (void)work.process(0, 1, io);
+  EXPECT_FALSE(io.quantized.defined());
+  EXPECT_TRUE(all_close(io.full, full1, 1e-5));
+}
+
+TEST_F(ProcessBlock, TheLastBlockNeedsNoQuantizedOutput) {
+  BlockProcessor work = processor();
+  (void)work.process(0, 1, io, false);
+  EXPECT_FALSE(io.quantized.defined());
+}
+
+TEST_F(ProcessBlock, ChainsOfBlocksAreTunedTogether) {
+  BlockProcessor work = processor();
+  const at::Tensor full2 = reference(1, reference(0, io.full.clone()));
+  const BlockResult both = work.process(0, 2, io);
+  EXPECT_EQ(both.layers.size(), 4U);
+  EXPECT_EQ(model->loads, 2);
+  EXPECT_LT(both.best_loss, both.losses.front());
+  EXPECT_TRUE(all_close(io.full, full2, 1e-5));
+}
+
+TEST_F(ProcessBlock, OptRtnCollectsTheImportanceOfInputs) {
+  options.tune.iters = 0;
+  BlockProcessor work = processor();
+  EXPECT_TRUE(work.needs_samples());
+  const at::Tensor first = io.full.clone();
+  const BlockResult result = work.process(0, 1, io);
+  EXPECT_TRUE(result.losses.empty());
+  EXPECT_EQ(scheme.last_mode, RtnMode::searched);
+  const at::Tensor x = at::silu(at::linear(first * at::linspace(0.5, 1.5, kHidden), model->block_linears(0)[0]->weight,
+                                           model->block_linears(0)[0]->bias));
+  EXPECT_TRUE(all_close(scheme.last_imatrix, x.square().sum(at::IntArrayRef{0, 1}), 1e-3));
+  EXPECT_TRUE(all_close(io.full, reference(0, first), 1e-5));
+}
+
+TEST_F(ProcessBlock, PlainRtnNeedsNoSamples) {
+  options.tune.iters = 0;
+  options.disable_opt_rtn = true;
+  BlockProcessor work = processor();
+  EXPECT_FALSE(work.needs_samples());
+  io = {};
+  const BlockResult result = work.process(0, 1, io);
+  EXPECT_EQ(result.layers.size(), 2U);
+  EXPECT_EQ(scheme.last_mode, RtnMode::plain);
+  EXPECT_FALSE(result.layers[0].dequantized.defined());
+}
+
+TEST_F(ProcessBlock, UnplannedLayersStayAsTheyAre) {
+  plan.layers.erase(plan.layers.begin());  // layers.0.up
+  BlockProcessor work = processor();
+  const BlockResult result = work.process(0, 1, io);
+  ASSERT_EQ(result.layers.size(), 1U);
+  EXPECT_EQ(result.layers[0].plan->name, "layers.0.down");
+}
+
+TEST_F(ProcessBlock, NormsAndBiasesComeBackWhenTuned) {
+  options.tune.enable_norm_bias_tuning = true;
+  BlockProcessor work = processor();
+  const BlockResult result = work.process(0, 1, io);
+  EXPECT_EQ(result.norms.count("layers.0.norm"), 1U);
+  EXPECT_TRUE(result.layers[0].bias.defined());
+  EXPECT_FALSE(result.layers[1].bias.defined());
+}
+
+TEST_F(ProcessBlock, SamplesKeepTheirOwnMasks) {
+  options.attention_mask = at::ones({kSamples, kSeqlen});
+  options.attention_mask[4].zero_();
+  BlockProcessor work = processor();
+  const at::Tensor first = io.full.clone();
+  (void)work.process(0, 1, io);
+  const Linear& up = *model->block_linears(0)[0];
+  const Linear& down = *model->block_linears(0)[1];
+  const at::Tensor unseen =
+      first[4] + at::linear(at::silu(at::linear(at::zeros({kSeqlen, kHidden}), up.weight, up.bias)), down.weight);
+  EXPECT_TRUE(all_close(io.full[4], unseen, 1e-5));
+  EXPECT_GT(count_different(io.full[3], first[3], 1e-3), 0);
+}
+
+TEST_F(ProcessBlock, TheHeadIsTunedOnItsOwnInputs) {
+  add(model->head(), -1);
+  BlockProcessor work = processor();
+  (void)work.process(0, 1, io);
+  (void)work.process(1, 1, io);
+  const BlockResult head = work.process_head(io);
+  ASSERT_EQ(head.layers.size(), 1U);
+  EXPECT_EQ(head.layers[0].plan->name, "lm_head");
+  EXPECT_EQ(head.losses.size(), 20U);
+  EXPECT_FALSE(io.full.defined());
+}
+
+TEST_F(ProcessBlock, AnUnplannedHeadCostsNothing) {
+  EXPECT_TRUE(processor().process_head(io).layers.empty());
+}
+
+TEST_F(ProcessBlock, NamesTheLayerWithANan) {
+  model->block_linears(0)[1]->weight[3][2] = std::numeric_limits<float>::quiet_NaN();
+  BlockProcessor work = processor();
+  try {
+    (void)work.process(0, 1, io);
+    FAIL() << "accepted NaN";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input);
+    EXPECT_NE(std::string(error.what()).find("layers.0.down"), std::string::npos);
+  }
+}
+
+TEST(RtnRules, SearchUnlessTheSchemeOrTheUserSaysNo) {
+  LayerPlan layer{.name = "model.layers.0.mlp.up_proj", .quant = {.weight = {.bits = 4}}};
+  LayerQuant global = layer.quant;
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+  EXPECT_EQ(rtn_mode(layer, global, true), RtnMode::plain);
+  global.weight.bits = 8;
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::plain);
+  EXPECT_EQ(rtn_mode(layer, global, false), RtnMode::searched);
+  global.weight.data_type = "mx_fp";
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+}
+
+TEST(RtnRules, RoutedExpertsAreSkippedByDefault) {
+  LayerPlan layer{.name = "model.layers.0.mlp.experts.3.up_proj", .quant = {.weight = {.bits = 4}}};
+  const LayerQuant global = layer.quant;
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::plain);
+  EXPECT_EQ(rtn_mode(layer, global, false), RtnMode::searched);
+  layer.quant.weight.super_bits = 6;
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+  layer.quant.weight.super_bits = 0;
+  layer.name = "model.layers.0.mlp.shared_expert.up_proj";
+  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+}
+
+}  // namespace
+}  // namespace arkit::test
