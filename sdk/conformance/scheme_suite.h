@@ -1,0 +1,176 @@
+#pragma once
+// Conformance tests every Scheme must pass. Include it in one test source and name the cases:
+//
+//   INSTANTIATE_TEST_SUITE_P(Nf4, SchemeSuite, ::testing::Values(SchemeCase{"nf4", scheme, quant}), scheme_case_name);
+
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+
+namespace arkit::conformance {
+
+struct SchemeCase {
+  std::string name;  // letters, digits and '_'
+  std::shared_ptr<const Scheme> scheme;
+  TensorQuant quant;
+  bool idempotent =
+      true;  // values on the grid quantize to themselves (false: the range of a grid need not be the grid's)
+};
+
+inline std::string scheme_case_name(const ::testing::TestParamInfo<SchemeCase>& info) {
+  return info.param.name;
+}
+
+class SchemeSuite : public ::testing::TestWithParam<SchemeCase> {
+ protected:
+  static constexpr int64_t kOut = 6;
+
+  const Scheme& scheme() const { return *GetParam().scheme; }
+  const TensorQuant& quant() const { return GetParam().quant; }
+
+  // Not a multiple of any group size but 1: the last group of every row is short.
+  int64_t ragged_in() const { return quant().group_size > 0 ? 2 * quant().group_size + 5 : 37; }
+  int64_t full_in() const { return quant().group_size > 0 ? 3 * quant().group_size : 48; }
+
+  static at::Tensor normal(at::IntArrayRef sizes, double spread, at::ScalarType dtype) {
+    return (at::randn(sizes, at::kFloat) * spread).to(dtype);
+  }
+
+  LayerPlan plan(int64_t in) const {
+    LayerPlan layer;
+    layer.name = "layer";
+    layer.out_features = kOut;
+    layer.in_features = in;
+    layer.quant.weight = quant();
+    return layer;
+  }
+
+  at::Tensor round_trip(const at::Tensor& weight) const {
+    return scheme().dequantize(scheme().quantize_rtn(weight, quant(), RtnMode::plain, {}, 0, {}), quant(),
+                               weight.scalar_type());
+  }
+
+  // Tuned values as they look in the middle of a run.
+  WeightTuning some_tuning(const at::Tensor& weight) const {
+    WeightTuning tuning = scheme().begin_tuning(weight, quant(), {});
+    if (tuning.v.defined()) tuning.v.uniform_(-0.5, 0.5);
+    if (tuning.min_scale.defined()) tuning.min_scale.uniform_(0.7, 1.1);
+    if (tuning.max_scale.defined()) tuning.max_scale.uniform_(0.7, 1.1);
+    return tuning;
+  }
+
+  void SetUp() override { at::manual_seed(7); }
+};
+
+inline const std::vector<at::ScalarType>& weight_dtypes() {
+  static const std::vector<at::ScalarType> all = {at::kFloat, at::kBFloat16, at::kHalf};
+  return all;
+}
+
+TEST_P(SchemeSuite, SupportsItsOwnCaseAndRefusesNonsense) {
+  EXPECT_EQ(scheme().supports(plan(full_in())).why_not, "");
+  LayerPlan layer = plan(full_in());
+  layer.quant.weight.bits = 0;
+  EXPECT_FALSE(scheme().supports(layer));
+}
+
+TEST_P(SchemeSuite, ScalesCostBits) {
+  EXPECT_GE(scheme().bits_per_weight(plan(full_in())), quant().bits);
+  EXPECT_GE(scheme().bits_per_weight(plan(ragged_in())), scheme().bits_per_weight(plan(full_in())));
+}
+
+TEST_P(SchemeSuite, FakeQuantIsDequantizeOfQuantize) {
+  for (const at::ScalarType dtype : weight_dtypes())
+    for (const int64_t in : {full_in(), ragged_in()})
+      for (const at::ScalarType out_dtype : {at::kFloat, at::kBFloat16}) {
+        const at::Tensor weight = normal({kOut, in}, 0.05, dtype);
+        WeightTuning tuning = some_tuning(weight);
+        at::Tensor fake = at::empty({kOut, in}, out_dtype);
+        scheme().fake_quant_weight(weight, tuning, quant(), fake);
+        const QuantizedWeight codes = scheme().quantize_tuned(weight, tuning, quant());
+        EXPECT_TRUE(at::equal(fake, scheme().dequantize(codes, quant(), out_dtype))) << dtype << " in " << in;
+      }
+}
+
+TEST_P(SchemeSuite, UseClampsScalesToTheirLimit) {
+  const at::Tensor weight = normal({kOut, full_in()}, 0.05, at::kFloat);
+  WeightTuning tuning = scheme().begin_tuning(weight, quant(), {});
+  if (!tuning.max_scale.defined()) GTEST_SKIP() << "SKIPPED: this scheme tunes no scales";
+  tuning.max_scale.fill_(tuning.scale_limit + 0.5F);
+  at::Tensor fake = at::empty(weight.sizes(), at::kFloat);
+  scheme().fake_quant_weight(weight, tuning, quant(), fake);
+  EXPECT_TRUE((tuning.max_scale == tuning.scale_limit).all().item<bool>());
+}
+
+TEST_P(SchemeSuite, GradientReachesVAndAccumulates) {
+  for (const int64_t in : {full_in(), ragged_in()}) {
+    const at::Tensor weight = normal({kOut, in}, 0.05, at::kBFloat16);
+    WeightTuning tuning = some_tuning(weight);
+    at::Tensor fake = at::empty(weight.sizes(), at::kFloat);
+    scheme().fake_quant_weight(weight, tuning, quant(), fake);
+    const at::Tensor grad_out = normal({kOut, in}, 1.0, at::kFloat);
+    WeightGradient once, twice;
+    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, once);
+    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, twice);
+    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, twice);
+    ASSERT_TRUE(once.v.defined());
+    EXPECT_EQ(once.v.sizes(), tuning.v.sizes());
+    EXPECT_TRUE(once.v.isfinite().all().item<bool>());
+    EXPECT_GT((once.v != 0).sum().item<int64_t>(), kOut * in / 3);
+    EXPECT_TRUE(at::equal(twice.v, once.v * 2));
+    if (once.max_scale.defined()) {
+      EXPECT_TRUE(once.max_scale.isfinite().all().item<bool>());
+      EXPECT_TRUE(at::equal(twice.max_scale, once.max_scale * 2));
+    }
+  }
+}
+
+TEST_P(SchemeSuite, ErrorIsSmallerThanTheWeight) {
+  const at::Tensor weight = normal({kOut, full_in()}, 0.05, at::kFloat);
+  EXPECT_LT((round_trip(weight) - weight).norm().item<float>(), weight.norm().item<float>());
+}
+
+TEST_P(SchemeSuite, ValuesOnTheGridStay) {
+  if (!GetParam().idempotent) GTEST_SKIP() << "SKIPPED: needs a scheme whose grid is found again from its values";
+  const at::Tensor once = round_trip(normal({kOut, ragged_in()}, 0.05, at::kFloat));
+  EXPECT_TRUE(at::equal(round_trip(once), once));
+}
+
+TEST_P(SchemeSuite, ZeroRowsStayZero) {
+  for (const at::ScalarType dtype : weight_dtypes()) {
+    at::Tensor weight = normal({kOut, ragged_in()}, 0.05, dtype);
+    weight[2].zero_();
+    const QuantizedWeight codes = scheme().quantize_rtn(weight, quant(), RtnMode::plain, {}, 0, {});
+    EXPECT_TRUE(codes.scale.to(at::kFloat).isfinite().all().item<bool>());
+    const at::Tensor back = scheme().dequantize(codes, quant(), at::kFloat);
+    EXPECT_EQ(back[2].abs().max().item<float>(), 0.0F);
+    EXPECT_TRUE(back.isfinite().all().item<bool>());
+  }
+}
+
+TEST_P(SchemeSuite, NaNAndInfinityAreRefused) {
+  for (const float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    at::Tensor weight = normal({kOut, ragged_in()}, 0.05, at::kBFloat16);
+    weight[kOut - 1][ragged_in() - 1] = poison;
+    EXPECT_THROW((void)scheme().quantize_rtn(weight, quant(), RtnMode::plain, {}, 0, {}), Error);
+    EXPECT_THROW((void)scheme().begin_tuning(weight, quant(), {}), Error);
+  }
+}
+
+TEST_P(SchemeSuite, ShortLastGroupIsAsIfPaddedWithZeros) {
+  if (quant().group_size <= 0) GTEST_SKIP() << "SKIPPED: needs a scheme with groups";
+  const int64_t in = ragged_in(), padded = (in + quant().group_size - 1) / quant().group_size * quant().group_size;
+  const at::Tensor weight = normal({kOut, in}, 0.05, at::kBFloat16);
+  const at::Tensor whole = at::constant_pad_nd(weight, {0, padded - in});
+  EXPECT_TRUE(at::equal(round_trip(weight), round_trip(whole).slice(1, 0, in)));
+}
+
+}  // namespace arkit::conformance

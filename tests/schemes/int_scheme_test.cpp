@@ -1,0 +1,249 @@
+// Behaviour of scheme `int` that the vectors do not show, and the conformance suite.
+#include "int_scheme.h"
+
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "scheme_suite.h"
+#include "schemes/aten_int_scheme.h"
+
+namespace arkit::conformance {
+namespace {
+
+TensorQuant quant_of(int bits, int64_t group_size, bool sym, const char* scale_dtype = "float16") {
+  TensorQuant quant;
+  quant.bits = bits;
+  quant.group_size = group_size;
+  quant.sym = sym;
+  quant.scale_dtype = scale_dtype;
+  return quant;
+}
+
+SchemeCase int_case(std::string name, const TensorQuant& quant) {
+  // The range of asymmetric codes need not touch both ends again.
+  return {std::move(name), std::make_shared<int_scheme::IntScheme>(), quant, quant.sym};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Int, SchemeSuite,
+    ::testing::Values(int_case("w4_g32", quant_of(4, 32, true)), int_case("w4_g128_asym", quant_of(4, 128, false)),
+                      int_case("w2_g64", quant_of(2, 64, true)), int_case("w2_g32_asym", quant_of(2, 32, false)),
+                      int_case("w3_row_asym", quant_of(3, -1, false)), int_case("w8_row", quant_of(8, -1, true)),
+                      int_case("w5_g24_bf16", quant_of(5, 24, true, "bfloat16")),
+                      int_case("w8_g32_asym_f32", quant_of(8, 32, false, "float32"))),
+    scheme_case_name);
+
+INSTANTIATE_TEST_SUITE_P(AtenInt, SchemeSuite,
+                         ::testing::Values(SchemeCase{"w4_g32", std::make_shared<arkit::testing::AtenIntScheme>(),
+                                                      quant_of(4, 32, true)}),
+                         scheme_case_name);
+
+// The scale's gradient is a difference of sums that are each rounded to the scale's dtype and may be eight times as
+// large as it; sums of another order can round the other way. f32 sums differ by their order alone.
+double scale_tolerance(std::string_view scale_dtype) {
+  if (scale_dtype == "float32") return 1e-4;
+  return 8 * (scale_dtype == "float16" ? 0x1p-10 : 0x1p-7);
+}
+
+void expect_same_gradient(const at::Tensor& actual, const at::Tensor& expected, double tolerance,
+                          const std::string& what) {
+  ASSERT_EQ(actual.defined(), expected.defined()) << what;
+  if (!expected.defined()) return;
+  const double error = (actual - expected).abs().max().item<double>(), size = expected.abs().max().item<double>();
+  EXPECT_LE(error, tolerance * size) << what;
+}
+
+TEST(IntScheme, FusedPassesEqualAutograd) {
+  const int_scheme::IntScheme fused;
+  const arkit::testing::AtenIntScheme aten;
+  at::manual_seed(5);
+  for (const at::ScalarType dtype : weight_dtypes())
+    for (const char* scale_dtype : {"float16", "bfloat16", "float32"})
+      for (const bool sym : {true, false})
+        for (const int64_t group : {16, 48, -1})
+          for (const bool minmax : {true, false})
+            for (const bool ext : {true, false}) {
+              const std::string what =
+                  str(scale_dtype, sym ? " sym g" : " asym g", group, minmax ? " minmax" : "", ext ? " ext" : "");
+              const TensorQuant quant = quant_of(3, group, sym, scale_dtype);
+              const at::Tensor weight = (at::randn({4, 64}) * 0.05).to(dtype);
+              TuningSetup setup;
+              setup.enable_minmax_tuning = minmax;
+              setup.enable_alg_ext = ext;
+              WeightTuning tuning = fused.begin_tuning(weight, quant, setup);
+              tuning.v.uniform_(-0.5, 0.5);
+              if (tuning.min_scale.defined()) tuning.min_scale.uniform_(0.5, 1);
+              if (tuning.max_scale.defined()) tuning.max_scale.uniform_(0.5, 1);
+              at::Tensor y = at::empty({4, 64}), expected = at::empty({4, 64});
+              fused.fake_quant_weight(weight, tuning, quant, y);
+              aten.fake_quant_weight(weight, tuning, quant, expected);
+              EXPECT_TRUE(at::equal(y, expected)) << what << " " << dtype;
+              const at::Tensor grad = at::randn({4, 64});
+              WeightGradient a, b;
+              fused.fake_quant_weight_backward(weight, tuning, quant, grad, a);
+              aten.fake_quant_weight_backward(weight, tuning, quant, grad, b);
+              expect_same_gradient(a.v, b.v, 0, what + " v");
+              const double tolerance = scale_tolerance(scale_dtype);
+              expect_same_gradient(a.min_scale, b.min_scale, tolerance, what + " min_scale");
+              expect_same_gradient(a.max_scale, b.max_scale, tolerance, what + " max_scale");
+            }
+}
+
+// Where elements are clipped the value is s * q with q fixed: the one place where the estimator is the true derivative.
+TEST(IntScheme, ScaleGradientOfClippedElementsMatchesFiniteDifferences) {
+  const int_scheme::IntScheme scheme;
+  const TensorQuant quant = quant_of(4, 32, true, "float32");
+  at::manual_seed(9);
+  const at::Tensor weight = at::randn({1, 32}).abs() + 0.9;  // all positive: max_scale alone decides
+  WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  tuning.max_scale.fill_(0.2);  // everything beyond 0.2 of the range is clipped
+  const at::Tensor grad = at::randn({1, 32});
+  const auto loss = [&](float max_scale) {
+    tuning.max_scale.fill_(max_scale);
+    at::Tensor y = at::empty_like(weight);
+    scheme.fake_quant_weight(weight, tuning, quant, y);
+    return (y * grad).sum().item<double>();
+  };
+  const double numeric = (loss(0.21F) - loss(0.19F)) / 0.02;
+  tuning.max_scale.fill_(0.2);
+  WeightGradient gradient;
+  scheme.fake_quant_weight_backward(weight, tuning, quant, grad, gradient);
+  EXPECT_NEAR(gradient.max_scale.item<double>(), numeric, 1e-3 * std::abs(numeric));
+  EXPECT_EQ(gradient.min_scale.item<double>(), 0);
+  EXPECT_EQ(gradient.v.abs().max().item<double>(), 0);
+}
+
+TEST(IntScheme, EqualEndsShareTheGradient) {
+  const int_scheme::IntScheme scheme;
+  const TensorQuant quant = quant_of(4, 4, true);
+  const at::Tensor weight = at::tensor({0.5F, -0.5F, 0.13F, 0.2F}).reshape({1, 4});
+  const WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  WeightGradient gradient;
+  scheme.fake_quant_weight_backward(weight, tuning, quant, at::ones({1, 4}), gradient);
+  EXPECT_NE(gradient.max_scale.item<float>(), 0);
+  EXPECT_EQ(gradient.max_scale.item<float>(), gradient.min_scale.item<float>());
+}
+
+TEST(IntScheme, LargeGradientsDoNotPoisonScales) {
+  const int_scheme::IntScheme scheme;
+  for (const bool sym : {true, false}) {
+    const TensorQuant quant = quant_of(4, 32, sym);
+    const at::Tensor weight = at::randn({2, 64});
+    const WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+    WeightGradient gradient;
+    scheme.fake_quant_weight_backward(weight, tuning, quant, at::randn({2, 64}) * 1e7, gradient);
+    EXPECT_TRUE(gradient.min_scale.isfinite().all().item<bool>());
+    EXPECT_TRUE(gradient.max_scale.isfinite().all().item<bool>());
+  }
+}
+
+TEST(IntScheme, SymmetricScaleIsNegativeWhenThePositiveEndIsLargerOrEqual) {
+  const int_scheme::IntScheme scheme;
+  const auto scale = [&](float a, float b, float c) {
+    const at::Tensor weight = at::tensor({a, b, c}).reshape({1, 3});
+    return scheme.quantize_rtn(weight, quant_of(4, -1, true), RtnMode::plain, {}, 0, {}).scale.item<float>();
+  };
+  EXPECT_EQ(scale(1, -1, 0.5F), -0.125F);
+  EXPECT_EQ(scale(-1, 0.9F, 0.1F), 0.125F);
+  EXPECT_EQ(scale(1, -0.9F, 0.1F), -0.125F);
+}
+
+TEST(IntScheme, GroupLargerThanTheRowIsOneGroupARow) {
+  const int_scheme::IntScheme scheme;
+  const at::Tensor weight = at::randn({3, 40});
+  const QuantizedWeight a = scheme.quantize_rtn(weight, quant_of(4, 128, false), RtnMode::plain, {}, 0, {});
+  const QuantizedWeight b = scheme.quantize_rtn(weight, quant_of(4, -1, false), RtnMode::plain, {}, 0, {});
+  EXPECT_EQ(a.scale.sizes(), at::IntArrayRef({3, 1}));
+  EXPECT_TRUE(at::equal(a.codes, b.codes));
+  EXPECT_TRUE(at::equal(a.scale, b.scale));
+}
+
+TEST(IntScheme, SearchNeverLosesToRoundToNearest) {
+  const int_scheme::IntScheme scheme;
+  at::manual_seed(2);
+  const at::Tensor weight = (at::randn({16, 256}) * 0.05).to(at::kBFloat16), imatrix = at::rand({256}) * 10;
+  const TensorQuant quant = quant_of(3, 64, true);
+  const auto loss = [&](RtnMode mode) {
+    const QuantizedWeight codes = scheme.quantize_rtn(weight, quant, mode, imatrix, 4, {});
+    const at::Tensor error = scheme.dequantize(codes, quant, at::kFloat) - weight;
+    return (error * error * imatrix).sum().item<double>();
+  };
+  EXPECT_LT(loss(RtnMode::searched), 0.95 * loss(RtnMode::plain));
+}
+
+TEST(IntScheme, InitialScaleIsTheSearchedOneAndOpensTheClamp) {
+  const int_scheme::IntScheme scheme;
+  at::manual_seed(2);
+  const at::Tensor weight = at::randn({4, 64}) * 0.05, imatrix = at::rand({64}) + 0.1;
+  const TensorQuant quant = quant_of(2, 32, true);
+  TuningSetup setup;
+  setup.enable_alg_ext = true;
+  setup.imatrix = imatrix;
+  WeightTuning tuning = scheme.begin_tuning(weight, quant, setup);
+  EXPECT_EQ(tuning.scale_limit, 2.0F);
+  EXPECT_FALSE(tuning.min_scale.defined());
+  const QuantizedWeight searched = scheme.quantize_rtn(weight, quant, RtnMode::searched, imatrix, 0, {});
+  EXPECT_TRUE(at::equal(tuning.init_scale, searched.scale.flatten()));
+  const TensorQuant asym = quant_of(2, 32, false);
+  EXPECT_FALSE(scheme.begin_tuning(weight, asym, setup).init_scale.defined());
+}
+
+TEST(IntScheme, ActivationGradientIsStraightThrough) {
+  const int_scheme::IntScheme scheme;
+  for (const bool sym : {true, false}) {
+    at::Tensor x = at::randn({2, 3, 32}).requires_grad_();
+    const at::Tensor y = scheme.fake_quant_act(x, quant_of(8, -1, sym), {});
+    EXPECT_LT((y - x).abs().max().item<float>(), 0.05F);
+    y.sum().backward();
+    // All but the elements that set the range pass the gradient unchanged.
+    EXPECT_GE(((x.grad() - 1).abs() < 1e-6).sum().item<int64_t>(), 2 * 3 * 30);
+  }
+}
+
+TEST(IntScheme, ReasonsAreClear) {
+  const int_scheme::IntScheme scheme;
+  LayerPlan layer;
+  layer.out_features = 32;
+  layer.in_features = 64;
+  layer.quant.weight = quant_of(9, 32, true);
+  EXPECT_EQ(scheme.supports(layer).why_not, "weight bits 9 is out of range; choose 2 to 8");
+  layer.quant.weight = quant_of(4, 0, true);
+  EXPECT_EQ(scheme.supports(layer).why_not,
+            "weight group_size 0 is not possible; choose a positive number or -1 (one group a row)");
+  layer.quant.weight = quant_of(4, 48, true);
+  EXPECT_TRUE(scheme.supports(layer));
+  layer.quant.act = quant_of(8, -1, true);
+  layer.quant.act.dynamic = false;
+  EXPECT_FALSE(scheme.supports(layer));
+}
+
+TEST(IntScheme, PresetsFollowTheTable) {
+  const int_scheme::IntScheme scheme;
+  EXPECT_EQ(scheme.presets().size(), 21U);
+  for (const Preset& preset : scheme.presets()) {
+    EXPECT_TRUE(preset.quant.weight.sym);
+    EXPECT_FALSE(preset.quant.act.quantized());
+    if (preset.name == "W3A16G64") {
+      EXPECT_EQ(preset.quant.weight.bits, 3);
+      EXPECT_EQ(preset.quant.weight.group_size, 64);
+    }
+  }
+}
+
+TEST(IntScheme, BitsPerWeightCountScalesAndZeroPoints) {
+  const int_scheme::IntScheme scheme;
+  LayerPlan layer;
+  layer.out_features = 32;
+  layer.in_features = 128;
+  layer.quant.weight = quant_of(4, 32, true);
+  EXPECT_DOUBLE_EQ(scheme.bits_per_weight(layer), 4.5);
+  layer.quant.weight.sym = false;
+  EXPECT_DOUBLE_EQ(scheme.bits_per_weight(layer), 4.625);
+}
+
+}  // namespace
+}  // namespace arkit::conformance
