@@ -13,6 +13,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <arkit/str.h>
+
 #include "int_tensors.h"
 #include "schemes/aten_int_scheme.h"
 
@@ -43,7 +45,7 @@ void bench_passes(const Scheme& scheme, const char* name, const TensorQuant& qua
   tuning.v.uniform_(-0.5, 0.5);
   at::Tensor y = at::empty({out, in}, at::kBFloat16);
   WeightGradient gradient;
-  const auto label = [&](const char* pass) { return str(name, quant.sym ? " sym " : " asym ", pass); };
+  const auto label = [&](const char* pass) { return arkit::str(name, quant.sym ? " sym " : " asym ", pass); };
   print(label("forward").c_str(), seconds(repeats, [&] { scheme.fake_quant_weight(weight, tuning, quant, y); }),
         8.0 * n);
   print(label("backward, += ").c_str(),
