@@ -5,6 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/hub_cache.cpp
   src/io/mapped_file.cpp
   src/io/safe_path.cpp
+  src/io/safetensors_file.cpp
   src/io/safetensors_header.cpp
   src/io/safetensors_index.cpp
   src/io/safetensors_source.cpp)

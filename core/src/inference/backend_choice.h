@@ -1,0 +1,20 @@
+#pragma once
+// Which backend runs a packed layer: probe() and supports() of every registered one, highest score first.
+
+#include <string>
+#include <vector>
+
+#include <arkit/inference_backend.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+
+struct BackendChoice {
+  InferenceBackend* backend = nullptr;  // null = none can
+  std::vector<std::string> refusals;    // "name: reason" of every other one that was asked and said no
+};
+
+// `only` names the one backend to consider; empty = all. Throws ErrorCode::unsupported for an unknown name.
+[[nodiscard]] BackendChoice choose_backend(const LinearSpec& spec, const Registry& registry, const std::string& only);
+
+}  // namespace arkit

@@ -1,0 +1,135 @@
+#include "inference/engine.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <arkit/error.h>
+#include <arkit/jobs.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "inference/backend_choice.h"
+
+namespace arkit {
+
+struct Engine::PackedLayer {
+  const LinearSpec* spec = nullptr;
+  InferenceBackend* backend = nullptr;
+  Scheme* act_scheme = nullptr;  // null = activations stay in floating point
+  std::unique_ptr<QuantLinear> linear;
+};
+
+// Sends packed layers to their backend.
+class Engine::Hook final : public BlockHook {
+ public:
+  explicit Hook(const Engine& engine) : engine_(engine) {}
+
+  at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
+    if (layer.weight.defined()) return BlockHook::linear(layer, x);
+    const auto found = engine_.packed_.find(layer.name);
+    ARKIT_CHECK(found != engine_.packed_.end() && found->second.linear, str("layer '", layer.name, "' is not ready"));
+    const PackedLayer& packed = found->second;
+    if (packed.act_scheme == nullptr) return packed.linear->forward(x);
+    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec->quant.act, {}));
+  }
+
+ private:
+  const Engine& engine_;
+};
+
+at::ScalarType compute_dtype(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "auto") return host_info().avx512_bf16 || host_info().amx_bf16 ? at::kBFloat16 : at::kFloat;
+  throw_usage(str("unknown dtype '", printable(name), "'; expected float32, bfloat16 or auto"));
+}
+
+Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const std::string& backend)
+    : source_(source),
+      registry_(registry),
+      dtype_(dtype),
+      model_(adapter_for(source, registry).open(source, dtype)),
+      hook_(std::make_unique<Hook>(*this)) {
+  choose_backends(backend);
+}
+
+Engine::~Engine() = default;
+
+void Engine::choose_backends(const std::string& backend) {
+  if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
+  for (const LinearSpec& spec : source_.packed_layers()) {
+    const BackendChoice choice = choose_backend(spec, registry_, backend);
+    for (const std::string& refusal : choice.refusals)
+      if (std::find(refusals_.begin(), refusals_.end(), refusal) == refusals_.end()) refusals_.push_back(refusal);
+    if (choice.backend == nullptr)
+      throw_unsupported(str("layer '", spec.name, "': no backend runs packing '", spec.packing, "' (",
+                            quoted_list(choice.refusals), "); 'arkit list backends' shows what there is"));
+    PackedLayer& layer = packed_[spec.name];
+    layer.spec = &spec;
+    layer.backend = choice.backend;
+    if (spec.quant.act.quantized()) layer.act_scheme = &registry_.scheme_for(spec.quant.act.data_type);
+    ++layers_by_backend_[std::string(choice.backend->info().name)];
+  }
+}
+
+void Engine::make_ready(const std::string& name) {
+  const auto found = packed_.find(name);
+  if (found == packed_.end() || found->second.linear) return;
+  PackedLayer& layer = found->second;
+  const LinearSpec& spec = *layer.spec;
+  const auto dequantized = [&](at::ScalarType dtype) {
+    return registry_.scheme_for(spec.quant.weight.data_type).dequantize(source_.unpack(name), spec.quant.weight, dtype);
+  };
+  layer.linear = layer.backend->make_linear(spec, source_.packed_tensors(name), dequantized, dtype_);
+}
+
+void Engine::load_block(int64_t block) {
+  const c10::NoGradGuard no_grad;
+  model_->load_block(block);
+  for (const Linear* linear : model_->block_linears(block)) make_ready(linear->name);
+}
+
+void Engine::release_block(int64_t block) noexcept {
+  const std::string prefix = model_->block_name(block) + ".";
+  for (auto& [name, layer] : packed_)
+    if (name.starts_with(prefix)) layer.linear.reset();
+  model_->release_block(block);
+}
+
+void Engine::load_all() {
+  for (int64_t block = 0; block < model_->num_blocks(); ++block) load_block(block);
+  model_->load_rest();
+}
+
+at::Tensor Engine::run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const {
+  const c10::NoGradGuard no_grad;
+  return model_->run_block(block, hidden, context, *hook_);
+}
+
+at::Tensor Engine::logits(const at::Tensor& hidden) {
+  const c10::NoGradGuard no_grad;
+  make_ready(model_->head().name);
+  return model_->logits(hidden, *hook_);
+}
+
+at::Tensor Engine::forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,
+                           const at::Tensor& position_ids, KvCache* cache, bool last_only) {
+  const c10::NoGradGuard no_grad;
+  const int64_t seqlen = input_ids.size(1);
+  const ForwardContext context = model_->context(input_ids.size(0), seqlen, attention_mask, position_ids, cache);
+  at::Tensor hidden = model_->embed(input_ids);
+  for (int64_t block = 0; block < model_->num_blocks(); ++block) hidden = run_block(block, hidden, context);
+  return logits(last_only ? hidden.narrow(1, seqlen - 1, 1) : hidden);
+}
+
+void Engine::check_ids(const at::Tensor& input_ids, const std::string& what) const {
+  if (input_ids.numel() == 0) throw_input(str(what, ": no token ids"));
+  const int64_t least = input_ids.min().item<int64_t>(), most = input_ids.max().item<int64_t>();
+  if (least < 0 || most >= model_->vocab_size())
+    throw_input(str(what, ": token id ", least < 0 ? least : most, " is outside the model's vocabulary of ",
+                    model_->vocab_size(), "; was it made with another tokenizer?"));
+}
+
+}  // namespace arkit

@@ -1,0 +1,67 @@
+#pragma once
+// A model ready to compute logits: plain layers in full precision, packed layers through the best backend. Blocks can
+// stay resident (generation) or come and go one by one (evaluation).
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/inference_backend.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+
+// "float32", "bfloat16", "auto" (bfloat16 where the CPU multiplies it, else float32). Throws ErrorCode::usage.
+[[nodiscard]] at::ScalarType compute_dtype(const std::string& name);
+
+class Engine {
+ public:
+  // `source` and `registry` outlive the engine. `backend` empty = the best for each layer. Throws
+  // ErrorCode::unsupported with every backend's reason when a packed layer finds none.
+  Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const std::string& backend);
+  ~Engine();
+
+  [[nodiscard]] Model& model() const { return *model_; }
+  [[nodiscard]] at::ScalarType dtype() const { return dtype_; }
+
+  void load_block(int64_t block);
+  void release_block(int64_t block) noexcept;
+  void load_all();  // every block and the rest
+
+  // These run without gradients. `forward` needs load_all; attention_mask, position_ids and cache as in Model::context.
+  // With `last_only` the logits are those of the last position, [batch, 1, vocab].
+  [[nodiscard]] at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const;
+  [[nodiscard]] at::Tensor logits(const at::Tensor& hidden);
+  [[nodiscard]] at::Tensor forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,
+                                   const at::Tensor& position_ids, KvCache* cache, bool last_only);
+
+  // Throws ErrorCode::input naming `what` when an id is not a row of the embeddings.
+  void check_ids(const at::Tensor& input_ids, const std::string& what) const;
+
+  // Packed layers by the backend that was chosen for them; refusals, each reason once.
+  [[nodiscard]] const std::map<std::string, int64_t>& layers_by_backend() const { return layers_by_backend_; }
+  [[nodiscard]] const std::vector<std::string>& refusals() const { return refusals_; }
+
+ private:
+  struct PackedLayer;
+  class Hook;
+
+  void choose_backends(const std::string& backend);
+  void make_ready(const std::string& layer);
+
+  const ModelSource& source_;
+  const Registry& registry_;
+  at::ScalarType dtype_;
+  std::unique_ptr<Model> model_;
+  std::map<std::string, PackedLayer, std::less<>> packed_;
+  std::unique_ptr<Hook> hook_;
+  std::map<std::string, int64_t> layers_by_backend_;
+  std::vector<std::string> refusals_;
+};
+
+}  // namespace arkit

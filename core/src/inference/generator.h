@@ -1,0 +1,36 @@
+#pragma once
+// Token by token generation for a batch of prompts, left-padded to one length, with a key/value cache.
+
+#include <cstdint>
+#include <vector>
+
+#include <arkit/log.h>
+
+#include "inference/engine.h"
+#include "inference/sampler.h"
+
+namespace arkit {
+
+struct GenerationRequest {
+  std::vector<std::vector<int64_t>> prompts;  // token ids; none empty
+  int64_t max_new_tokens = 64;
+  std::vector<int64_t> stop_ids;  // a row ends after one of these; it is part of the result
+  int64_t pad_id = 0;             // fills rows on the left; never attended to
+  SamplingOptions sampling;
+};
+
+struct GenerationResult {
+  std::vector<std::vector<int64_t>> tokens;  // new ones, a row for each prompt
+  double prompt_seconds = 0, decode_seconds = 0;
+  int64_t decoded =
+      0;  // tokens made in decode_seconds, all rows together (the first of each row comes with the prompt)
+};
+
+// Needs engine.load_all(). Stops early when every row has ended or the model's positions are used up. Throws
+// ErrorCode::usage for an impossible request, Error{interrupted} between tokens.
+[[nodiscard]] GenerationResult generate_tokens(Engine& engine, const GenerationRequest& request, Reporter& reporter);
+
+// eos_token_id of generation_config.json, else of config.json: a number or a list. Empty when neither has one.
+[[nodiscard]] std::vector<int64_t> stop_ids_of(const ModelSource& source);
+
+}  // namespace arkit

@@ -1,0 +1,6 @@
+list(APPEND ARKIT_CORE_SOURCES
+  src/inference/backend_choice.cpp
+  src/inference/engine.cpp
+  src/inference/generator.cpp
+  src/inference/sampler.cpp
+  src/inference/window_eval.cpp)
