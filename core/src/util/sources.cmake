@@ -4,6 +4,8 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/interfaces.cpp
   src/util/json.cpp
   src/util/log.cpp
+  src/util/numpy_random.cpp
   src/util/python_random.cpp
   src/util/regex.cpp
+  src/util/sha256.cpp
   src/util/str.cpp)
