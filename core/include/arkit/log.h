@@ -32,6 +32,7 @@ class ARKIT_EXPORT Reporter {
 
 // True after SIGINT / SIGTERM; long loops ask between steps and call throw_if_interrupted.
 ARKIT_EXPORT void request_interrupt() noexcept;  // async-signal-safe
+ARKIT_EXPORT void clear_interrupt() noexcept;
 [[nodiscard]] ARKIT_EXPORT bool interrupted() noexcept;
 ARKIT_EXPORT void throw_if_interrupted();  // Error{interrupted}
 

@@ -19,6 +19,9 @@ void Reporter::activity(std::string_view, int64_t, int64_t) {}
 void request_interrupt() noexcept {
   interrupt_requested = 1;
 }
+void clear_interrupt() noexcept {
+  interrupt_requested = 0;
+}
 bool interrupted() noexcept {
   return interrupt_requested != 0;
 }

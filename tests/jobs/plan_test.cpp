@@ -1,0 +1,102 @@
+#include "quant/plan.h"
+
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+
+#include "jobs/job_testing.h"
+
+namespace arkit {
+namespace {
+
+using testing::contains;
+using testing::Recorder;
+using testing::refusal;
+using testing::registry;
+
+// Plans for the two-block llama of the golden exports (hidden 128, untied head).
+class Plan : public ::testing::Test {
+ protected:
+  QuantPlan make() {
+    return build_plan(*model_, "llama", resolve_preset(options_.scheme, registry()), options_, registry(), recorder_);
+  }
+  static std::string scheme_of(const QuantPlan& plan, const std::string& layer) {
+    return describe(plan.find(layer)->quant);
+  }
+
+  QuantizeOptions options_;
+  Recorder recorder_;
+  std::unique_ptr<ModelSource> source_ = open_source(testing::tiny_model("source-llama-bf16"), registry());
+  std::unique_ptr<Model> model_ = adapter_for(*source_, registry()).open(*source_, c10::ScalarType::BFloat16);
+};
+
+TEST_F(Plan, EveryLinearOfEveryBlockAndNotTheHead) {
+  const QuantPlan plan = make();
+  EXPECT_EQ(quantized_count(plan), 14);
+  EXPECT_EQ(scheme_of(plan, "model.layers.1.mlp.down_proj"), "int4 g128 sym");
+  EXPECT_EQ(scheme_of(plan, "lm_head"), "16-bit");
+  EXPECT_EQ(plan.block_lists, std::vector<std::string>{"model.layers"});
+}
+
+TEST_F(Plan, PatternsBeatExactNamesAndTheLaterPatternWins) {
+  options_.layer_config =
+      R"({"down_proj": {"bits": 8}, "layers.1": {"bits": 3}, "model.layers.0.mlp.down_proj": {"bits": 2}})";
+  const QuantPlan plan = make();
+  EXPECT_EQ(plan.find("model.layers.0.mlp.down_proj")->quant.weight.bits, 8);
+  EXPECT_EQ(plan.find("model.layers.1.mlp.down_proj")->quant.weight.bits, 3);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 4);
+}
+
+TEST_F(Plan, IgnoreWinsOverLayerConfigAndKnowsWholeNumbers) {
+  options_.layer_config = R"({"k_proj": {"bits": 8}})";
+  options_.ignore_layers = {"layers.1"};
+  const QuantPlan plan = make();
+  EXPECT_EQ(scheme_of(plan, "model.layers.1.self_attn.k_proj"), "16-bit");
+  EXPECT_EQ(plan.find("model.layers.0.self_attn.k_proj")->quant.weight.bits, 8);
+  options_.ignore_layers = {"layer.1"};
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)make(); }), "'layer.1' matches no layer"));
+  options_.allow_unmatched = true;
+  (void)make();
+  EXPECT_EQ(recorder_.warnings.size(), 1U);
+}
+
+TEST_F(Plan, TheHeadIsQuantizedOnRequestOnly) {
+  options_.quant_lm_head = true;
+  EXPECT_EQ(scheme_of(make(), "lm_head"), "int4 g128 sym");
+  options_.quant_lm_head = false;
+  options_.layer_config = R"({"lm_head": {"bits": 8}})";
+  EXPECT_EQ(scheme_of(make(), "lm_head"), "int8 g128 sym");
+}
+
+TEST_F(Plan, ATiedHeadStaysWithItsEmbedding) {
+  const auto source = open_source(testing::tiny_model("source-qwen3-bf16"), registry());
+  const auto model = adapter_for(*source, registry()).open(*source, c10::ScalarType::BFloat16);
+  options_.quant_lm_head = true;
+  const QuantPlan plan =
+      build_plan(*model, "qwen3", resolve_preset("W4A16", registry()), options_, registry(), recorder_);
+  for (const LayerPlan& layer : plan.layers) EXPECT_EQ(layer.quantized(), layer.block >= 0) << layer.name;
+  EXPECT_EQ(recorder_.warnings.size(), 1U);
+}
+
+TEST_F(Plan, IndivisibleGroupsFollowThePolicy) {
+  options_.overrides.group_size = 48;  // neither 128 nor 256 is a multiple
+  const QuantPlan padded = make();
+  EXPECT_EQ(quantized_count(padded), 14);
+  EXPECT_EQ(recorder_.warnings.size(), 1U);
+  options_.on_indivisible = "skip";
+  EXPECT_EQ(quantized_count(make()), 0);
+  options_.on_indivisible = "error";
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)make(); }), "not divisible by group_size 48"));
+  options_.on_indivisible = "round";
+  (void)refusal(ErrorCode::usage, [&] { (void)make(); });
+}
+
+TEST_F(Plan, NamesAreSuggested) {
+  options_.scheme = "W4A61";
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)make(); }), "did you mean 'W4A16'"));
+  options_.scheme = "W4A16";
+  options_.overrides.data_type = "imt";
+  (void)refusal(ErrorCode::unsupported, [&] { (void)make(); });
+}
+
+}  // namespace
+}  // namespace arkit

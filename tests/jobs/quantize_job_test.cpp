@@ -1,0 +1,175 @@
+#include <ATen/ATen.h>
+
+#include <fstream>
+#include <set>
+
+#include <arkit/json.h>
+
+#include "jobs/job_testing.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::contains;
+using testing::Recorder;
+using testing::refusal;
+using testing::registry;
+
+class Quantize : public ::testing::Test {
+ protected:
+  Quantize() {
+    options_.model = testing::tiny_model("source-llama-bf16");
+    options_.recipe = "rtn";
+    options_.output_dir = folder_.path() / "out";
+  }
+  json::Object run() { return quantize(options_, registry(), recorder_); }
+
+  testing::TemporaryFolder folder_;
+  QuantizeOptions options_;
+  Recorder recorder_;
+};
+
+std::set<std::string> names_in(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.insert(entry.path().filename().string());
+  return names;
+}
+
+TEST_F(Quantize, LeavesAnExportARecordAndACard) {
+  const json::Object summary = run();
+  EXPECT_EQ(summary.at("quantized_layers").as_int64(), 14);
+  const std::set<std::string> names = names_in(options_.output_dir);
+  for (const std::string name : {"config.json", "model.safetensors", "quantization_config.json", "tokenizer.json",
+                                 "arkit-run.json", "README.md"})
+    EXPECT_TRUE(names.contains(name)) << name;
+  for (const std::string& name : names) EXPECT_FALSE(contains(name, ".part")) << name;
+  const json::Value record = json::read_file(options_.output_dir / "arkit-run.json");
+  const json::Array& layers = record.as_object().at("plan").as_object().at("layers").as_array();
+  int with_error = 0;
+  for (const json::Value& layer : layers)
+    if (const json::Value* error = layer.as_object().if_contains("relative_error");
+        error != nullptr && error->to_number<double>() > 0.01)
+      ++with_error;
+  EXPECT_EQ(with_error,
+            14);  // 4-bit RTN of Gaussian weights loses about a tenth; 0 would mean that nothing was quantized
+  EXPECT_EQ(recorder_.blocks.size(), 2U);
+}
+
+TEST_F(Quantize, OneFormatFillsTheFolderSeveralGetSubfolders) {
+  options_.formats = {"auto_round", "auto_gptq", "fake", "auto_round"};
+  (void)run();
+  EXPECT_EQ(names_in(options_.output_dir), (std::set<std::string>{"auto_round", "auto_gptq", "fake"}));
+  for (const std::string format : {"auto_round", "auto_gptq", "fake"})
+    EXPECT_TRUE(fs::exists(options_.output_dir / format / "model.safetensors"));
+}
+
+TEST_F(Quantize, AUsedFolderNeedsForce) {
+  (void)run();
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)run(); }), "--force"));
+  options_.force = true;
+  options_.scheme = "W8A16";
+  (void)run();
+  const json::Value config = json::read_file(options_.output_dir / "quantization_config.json");
+  EXPECT_EQ(config.as_object().at("bits").as_int64(), 8);
+}
+
+TEST_F(Quantize, ForceRemovesShardsTheNewExportDoesNotHave) {
+  options_.max_shard_bytes = 100000;
+  (void)run();
+  EXPECT_TRUE(fs::exists(options_.output_dir / "model.safetensors.index.json"));
+  options_.force = true;
+  options_.max_shard_bytes = int64_t{1} << 30;
+  (void)run();
+  EXPECT_FALSE(fs::exists(options_.output_dir / "model.safetensors.index.json"));
+  for (const std::string& name : names_in(options_.output_dir)) EXPECT_FALSE(name.starts_with("model-")) << name;
+}
+
+TEST_F(Quantize, DryRunWritesNothingAndTellsTheSize) {
+  options_.dry_run = true;
+  const json::Object plan = run();
+  EXPECT_FALSE(fs::exists(options_.output_dir));
+  const int64_t planned = plan.at("outputs").as_array().at(0).as_object().at("bytes").as_int64();
+  options_.dry_run = false;
+  (void)run();
+  const auto written = static_cast<int64_t>(fs::file_size(options_.output_dir / "model.safetensors"));
+  EXPECT_NEAR(static_cast<double>(planned), static_cast<double>(written), 16384);  // the header is not planned
+}
+
+TEST_F(Quantize, FewerBlocksOnRequest) {
+  options_.num_hidden_layers = 1;
+  (void)run();
+  EXPECT_EQ(json::read_file(options_.output_dir / "config.json").as_object().at("num_hidden_layers").as_int64(), 1);
+  options_.num_hidden_layers = 3;
+  options_.force = true;
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "num_hidden_layers 3"));
+}
+
+TEST_F(Quantize, TuningNeedsDataAndSaysSo) {
+  options_.recipe = "default";
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "--dataset self"));
+  EXPECT_FALSE(fs::exists(options_.output_dir) && !fs::is_empty(options_.output_dir));
+}
+
+TEST_F(Quantize, TunesOnItsOwnSamplesAndBeatsRoundingInEveryBlock) {
+  options_.recipe = "default";
+  options_.scheme = "W2A16G32";
+  options_.dataset = "self";
+  options_.tuning.iters = 20;
+  options_.tuning.nsamples = 8;
+  options_.tuning.seqlen = 32;
+  options_.tuning.batch_size = 8;  // the whole set every iteration: the loss cannot rise by chance
+  (void)run();
+  ASSERT_EQ(recorder_.blocks.size(), 2U);
+  for (const BlockProgress& block : recorder_.blocks) EXPECT_LT(block.loss_after, block.loss_before);
+}
+
+TEST_F(Quantize, InterruptedRunsLeaveNothing) {
+  request_interrupt();
+  EXPECT_TRUE(contains(refusal(ErrorCode::interrupted, [&] { (void)run(); }), "interrupted"));
+  clear_interrupt();
+  EXPECT_TRUE(!fs::exists(options_.output_dir) || fs::is_empty(options_.output_dir));
+}
+
+// A copy of the source with one weight replaced by NaN.
+TEST_F(Quantize, NaNWeightsAreNamed) {
+  const fs::path broken = folder_.path() / "broken";
+  fs::copy(options_.model, broken, fs::copy_options::recursive);
+  const fs::path file = broken / "model.safetensors";
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  uint64_t header_size = 0;
+  stream.read(reinterpret_cast<char*>(&header_size), 8);
+  std::string header(header_size, ' ');
+  stream.read(header.data(), static_cast<std::streamsize>(header_size));
+  const json::Value parsed = json::parse(header, "header");
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  const int64_t begin = parsed.as_object().at(name).as_object().at("data_offsets").as_array().at(0).as_int64();
+  stream.seekp(static_cast<std::streamoff>(8 + header_size) + begin + 10);
+  const uint16_t nan_bf16 = 0x7FC0;
+  stream.write(reinterpret_cast<const char*>(&nan_bf16), 2);
+  stream.close();
+  options_.model = broken.string();
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)run(); }), name));
+  EXPECT_TRUE(!fs::exists(options_.output_dir) || fs::is_empty(options_.output_dir));
+}
+
+TEST_F(Quantize, RefusesAnExportAsSource) {
+  (void)run();
+  options_.model = options_.output_dir.string();
+  options_.output_dir = folder_.path() / "again";
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)run(); }), "already quantized"));
+}
+
+TEST_F(Quantize, UnknownNamesAreSuggestedBeforeAnyWork) {
+  options_.formats = {"auto_gqtq"};
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)run(); }), "did you mean 'auto_gptq'"));
+  options_.formats = {"auto_awq"};
+  options_.scheme = "W3A16";
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)run(); }), "cannot store layer"));
+  options_.model = "no/such-model";
+  (void)refusal(ErrorCode::input, [&] { (void)run(); });
+}
+
+}  // namespace
+}  // namespace arkit
