@@ -143,7 +143,7 @@ json::Object list_things(const std::string& what, const Registry& registry) {
   if (what == "backends") return {{what, list_backends(registry)}};
   if (what == "models") return {{what, list_models(registry)}};
   if (what == "recipes") return {{what, list_recipes()}};
-  if (what == "datasets") return {{what, list_datasets()}};
+  if (what == "datasets") return {{what, calibration::list_datasets()}};
   throw_usage(unknown_name(
       "list", what,
       std::vector<std::string>{"plugins", "schemes", "formats", "backends", "models", "recipes", "datasets"},

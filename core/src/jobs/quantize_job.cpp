@@ -91,8 +91,7 @@ fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan
   return fs::absolute(name.string() + "-" + plan.scheme_name);
 }
 
-RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
-                       Method method) {
+RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan) {
   RunRecord run;
   run.iters = tuning.iters;
   run.nsamples = tuning.nsamples;
