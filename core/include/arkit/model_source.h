@@ -32,7 +32,7 @@ struct TensorInfo {
   int64_t stored_bytes = 0;
   std::string file;  // file name for messages
 
-  [[nodiscard]] int64_t numel() const noexcept;
+  [[nodiscard]] ARKIT_EXPORT int64_t numel() const noexcept;
 };
 
 // Named tensors, read on demand. Thread-safe for concurrent loads.

@@ -1,0 +1,15 @@
+#pragma once
+// GGUF blocks to float32, bit for bit as ggml does it (gguf.md 3): every formula in binary32, in the written order,
+// without fused multiply-add. No LibTorch here.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gguf_types.h"
+
+namespace arkit::gguf {
+
+// `elements` is a multiple of the type's block size; `blocks` need no alignment. F32 is copied.
+void dequantize(TensorType type, const std::byte* blocks, int64_t elements, float* out) noexcept;
+
+}  // namespace arkit::gguf

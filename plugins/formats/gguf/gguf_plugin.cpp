@@ -1,0 +1,42 @@
+// The gguf plugin: reads models from GGUF files.
+
+#include <cstring>
+#include <fstream>
+
+#include <ATen/ATen.h>
+
+#include <arkit/model_source.h>
+#include <arkit/plugin.h>
+
+#include "gguf_source.h"
+
+namespace arkit::gguf {
+namespace {
+
+class GgufReader final : public ModelReader {
+ public:
+  [[nodiscard]] const ReaderInfo& info() const noexcept override {
+    static constexpr ReaderInfo kInfo{"gguf",
+                                      "GGUF files of llama.cpp: weights, configuration, tokenizer, chat template"};
+    return kInfo;
+  }
+
+  [[nodiscard]] Verdict matches(const std::filesystem::path& path, const json::Object*) const override {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) return Verdict::no("not a file");
+    char magic[4] = {};
+    std::ifstream(path, std::ios::binary).read(magic, sizeof(magic));
+    if (std::memcmp(magic, "GGUF", sizeof(magic)) == 0 || path.extension() == ".gguf") return Verdict::yes();
+    return Verdict::no("neither the name nor the first bytes are those of a GGUF file");
+  }
+
+  [[nodiscard]] std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
+    return open_gguf(path);
+  }
+};
+
+}  // namespace
+}  // namespace arkit::gguf
+
+ARKIT_PLUGIN("arkit.gguf", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit",
+             arkit::component<arkit::ModelReader, arkit::gguf::GgufReader>("gguf", "reads GGUF files"));

@@ -1,0 +1,83 @@
+#include "gguf_pretokenizers.h"
+
+#include <algorithm>
+#include <array>
+
+namespace arkit::gguf {
+namespace {
+
+// As tokenizer.json files spell them (models.md D2), so that the tokenizer knows them again.
+constexpr std::string_view kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kO200k =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kDigits3 = R"(\p{N}{1,3})";
+constexpr std::string_view kCjk = "[一-龥぀-ゟ゠-ヿ]+";
+constexpr std::string_view kDeepseek3 =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// Groups and their flags as llama.cpp reads the names; NFC is what the models' own tokenizer.json does.
+constexpr std::array kPreTokenizers{
+    PreTokenizer{"gpt-2", PreKind::byte_level, {}},
+    PreTokenizer{"phi-2", PreKind::byte_level, {}},
+    PreTokenizer{"mpt", PreKind::byte_level, {}},
+    PreTokenizer{"olmo", PreKind::byte_level, {}},
+    PreTokenizer{"jais", PreKind::byte_level, {}},
+    PreTokenizer{"trillion", PreKind::byte_level, {}},
+    PreTokenizer{"smollm", PreKind::digits_byte_level, {}},
+    PreTokenizer{"starcoder", PreKind::digits_byte_level, {}},
+    PreTokenizer{"refact", PreKind::digits_byte_level, {}},
+    PreTokenizer{"codeshell", PreKind::digits_byte_level, {}},
+    PreTokenizer{"llama-bpe", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"llama3", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"llama-v3", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"falcon3", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"pixtral", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"midm-2.0", PreKind::split_byte_level, {kLlama3}, true, true},
+    PreTokenizer{"smaug-bpe", PreKind::split_byte_level, {kLlama3}},
+    PreTokenizer{"dbrx", PreKind::split_byte_level, {kLlama3}},
+    PreTokenizer{"qwen2", PreKind::split_byte_level, {kQwen2}, false, false, true},
+    PreTokenizer{"deepseek-r1-qwen", PreKind::split_byte_level, {kQwen2}, false, false, true},
+    PreTokenizer{"megrez", PreKind::split_byte_level, {kQwen2}, false, false, true},
+    PreTokenizer{"tekken", PreKind::split_byte_level, {kTekken}, true, true},
+    PreTokenizer{"gpt-4o", PreKind::split_byte_level, {kO200k}},
+    PreTokenizer{"llama4", PreKind::split_byte_level, {kO200k}},
+    PreTokenizer{"deepseek-v3", PreKind::split_byte_level, {kDigits3, kCjk, kDeepseek3}},
+};
+
+json::Object byte_level(bool add_prefix_space, bool use_regex) {
+  return {
+      {"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
+}
+
+json::Object split(std::string_view regex) {
+  return {{"type", "Split"}, {"pattern", json::Object{{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+}
+
+}  // namespace
+
+const PreTokenizer* find_pre_tokenizer(std::string_view name) {
+  const auto it =
+      std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(), [&](const auto& p) { return p.name == name; });
+  return it == kPreTokenizers.end() ? nullptr : &*it;
+}
+
+json::Object pre_tokenizer_json(const PreTokenizer& pre, bool add_prefix_space) {
+  if (pre.kind == PreKind::byte_level) return byte_level(add_prefix_space, true);
+  json::Array steps;
+  if (pre.kind == PreKind::digits_byte_level) {
+    steps.push_back(json::Object{{"type", "Digits"}, {"individual_digits", true}});
+    steps.push_back(byte_level(add_prefix_space, true));
+  } else {
+    for (const std::string_view regex : pre.regexes)
+      if (!regex.empty()) steps.push_back(split(regex));
+    steps.push_back(byte_level(add_prefix_space, false));
+  }
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+}
+
+}  // namespace arkit::gguf
