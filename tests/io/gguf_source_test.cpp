@@ -1,0 +1,195 @@
+#include "gguf_source.h"
+
+#include <cstdlib>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "gguf_architecture.h"
+#include "gguf_testing.h"
+#include "rope_factors.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::gguf_text;
+using testing::gguf_u32;
+using testing::GgufBuilder;
+using testing::TempDir;
+
+const fs::path kTinyFile = fs::path(ARKIT_TEST_DATA) / "gguf/llama_quantize-q4_k_m.gguf";
+
+std::string fnv1a64(const at::Tensor& tensor) {
+  const auto* bytes = static_cast<const uint8_t*>(tensor.const_data_ptr());
+  uint64_t hash = 0xcbf29ce484222325;
+  for (size_t i = 0; i < tensor.nbytes(); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3;
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016lx", hash);
+  return text;
+}
+
+TEST(GgufSource, ReadsTheTinyModelLikeGgufPy) {
+  const auto source = gguf::open_gguf(kTinyFile);
+  const json::Value expected = json::read_file(fs::path(ARKIT_TEST_DATA) / "gguf/expected.json");
+  for (const json::Value& entry : expected.at("tensors").as_array()) {
+    const std::string name(entry.at("name").as_string());
+    const at::Tensor tensor = source->weights().load(name);
+    ASSERT_EQ(tensor.scalar_type(), at::kFloat) << name;
+    ASSERT_EQ(tensor.dim(), static_cast<int64_t>(entry.at("shape").as_array().size())) << name;
+    EXPECT_EQ(tensor.size(0), entry.at("shape").at(0).as_int64()) << name;
+    EXPECT_EQ(fnv1a64(tensor), entry.at("fnv1a64").as_string()) << name;
+    source->weights().release(name);
+    EXPECT_EQ(fnv1a64(source->weights().load(name)), entry.at("fnv1a64").as_string()) << name;
+  }
+  EXPECT_EQ(source->weights().tensors().size(), 75u);
+  EXPECT_EQ(source->weights().find("model.layers.0.mlp.gate_proj.weight")->stored_type, "Q4_K");
+  EXPECT_ERROR(source->weights().load("blk.0.attn_q.weight"), "input", "is not in");
+}
+
+// The configuration says what the source's config.json said, rope parameters in the older spelling.
+TEST(GgufSource, RebuildsTheConfiguration) {
+  const auto source = gguf::open_gguf(kTinyFile);
+  const json::Value original = json::read_file(fs::path(ARKIT_TEST_DATA) / "gguf/source-llama-bf16/config.json");
+  for (const char* key :
+       {"architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps",
+        "hidden_act", "tie_word_embeddings", "attention_bias", "mlp_bias", "bos_token_id", "eos_token_id"})
+    EXPECT_EQ(source->config().at(key), original.at(key)) << key;
+  EXPECT_EQ(source->config().at("rope_theta"), original.at("rope_parameters").at("rope_theta"));
+  EXPECT_TRUE(source->config().at("rope_scaling").is_null());
+  EXPECT_EQ(source->config().at("torch_dtype"), "bfloat16");
+  EXPECT_EQ(source->kind(), "gguf");
+}
+
+// Opens a GGUF built by hand.
+std::unique_ptr<ModelSource> open(const TempDir& dir, const GgufBuilder& file) {
+  return gguf::open_gguf(dir.write("m.gguf", file.bytes()));
+}
+
+TEST(GgufSource, UndoesTheRowOrderOfQAndK) {
+  const TempDir dir;
+  GgufBuilder file = testing::tiny_gguf();
+  std::string bytes = file.bytes();
+  // Row r of attn_q (8 x 8, the last 256 bytes) holds r everywhere: 2 heads of 4 rows.
+  for (size_t row = 0; row < 8; ++row)
+    for (size_t column = 0; column < 8; ++column) {
+      const auto value = static_cast<float>(row);
+      std::memcpy(bytes.data() + bytes.size() - 256 + (row * 8 + column) * 4, &value, 4);
+    }
+  const auto source = gguf::open_gguf(dir.write("m.gguf", bytes));
+  const at::Tensor q = source->weights().load("model.layers.0.self_attn.q_proj.weight");
+  const std::vector<float> expected{0, 2, 1, 3, 4, 6, 5, 7};
+  for (int64_t row = 0; row < 8; ++row) EXPECT_EQ(q[row][5].item<float>(), expected[static_cast<size_t>(row)]);
+  EXPECT_EQ(source->config().at("tie_word_embeddings"), true);
+  EXPECT_EQ(source->config().at("num_key_value_heads"), 2);
+  EXPECT_EQ(source->tokenizer_json(), "");
+  ASSERT_EQ(source->companions().size(), 1u);
+}
+
+TEST(GgufSource, RefusesWhatItCannotRead) {
+  const TempDir dir;
+  const auto with = [&](const char* key, const std::string& value) {
+    GgufBuilder file = testing::tiny_gguf();
+    bool replaced = false;
+    for (auto& pair : file.pairs)
+      if (pair.first == key) {
+        pair.second = value;
+        replaced = true;
+      }
+    if (!replaced) file.pairs.emplace_back(key, value);
+    return open(dir, file);
+  };
+  EXPECT_NE(open(dir, testing::tiny_gguf()), nullptr);
+  EXPECT_ERROR(with("general.architecture", gguf_text("mamba")), "unsupported", "architecture 'mamba'");
+  EXPECT_ERROR(with("general.architecture", gguf_u32(1)), "input", "not a string");
+  EXPECT_ERROR(with("llama.block_count", gguf_u32(0)), "input", "'llama.block_count' is 0");
+  EXPECT_ERROR(with("llama.block_count", gguf_u32(4000000000)), "input", "expected 1 to 10000");
+  EXPECT_ERROR(with("llama.attention.head_count", gguf_u32(3)), "input", "not divisible");
+  EXPECT_ERROR(with("llama.attention.head_count", testing::gguf_i32s({2, 3})), "unsupported", "differs between blocks");
+  EXPECT_ERROR(with("llama.attention.head_count_kv", gguf_u32(0)), "input", "expected 1 to 2");
+  EXPECT_ERROR(with("llama.attention.layer_norm_rms_epsilon", testing::gguf_f32(NAN)), "input", "positive number");
+  EXPECT_ERROR(with("llama.expert_count", gguf_u32(8)), "unsupported", "mixture-of-experts");
+  EXPECT_ERROR(with("split.count", gguf_u32(3)), "unsupported", "llama-gguf-split --merge");
+  EXPECT_ERROR(with("llama.rope.scaling.type", gguf_text("longrope")), "unsupported", "rope scaling 'longrope'");
+  EXPECT_ERROR(with("llama.attention.key_length", gguf_u32(8)), "input", "expected 2 heads of 8");
+  GgufBuilder file = testing::tiny_gguf();
+  file.tensors[1].name = "blk.1.attn_q.weight";
+  EXPECT_ERROR(open(dir, file), "unsupported", "tensor 'blk.1.attn_q.weight'");
+  file.tensors[1].name = "output.weight";
+  file.tensors[0].name = "token_embd.bias";
+  EXPECT_ERROR(open(dir, file), "input", "'token_embd.weight' is missing");
+  EXPECT_ERROR(gguf::open_gguf(dir.path()), "input", "not a regular file");
+}
+
+TEST(GgufSource, NoticesAFileThatWasCut) {
+  const TempDir dir;
+  const auto source = open(dir, testing::tiny_gguf());
+  fs::resize_file(dir.path() / "m.gguf", 600);
+  EXPECT_ERROR(source->weights().load("model.embed_tokens.weight"), "input", "when it was opened");
+}
+
+TEST(GgufNames, MapAndRefuse) {
+  EXPECT_EQ(gguf::hf_tensor_name("blk.11.ffn_down.bias", 12), "model.layers.11.mlp.down_proj.bias");
+  EXPECT_EQ(gguf::hf_tensor_name("output_norm.weight", 1), "model.norm.weight");
+  for (const char* name :
+       {"blk.12.ffn_down.weight", "blk.-1.ffn_up.weight", "blk.01.ffn_up.weight", "blk.1ffn_up.weight", "blk.", "blk.1",
+        "blk.99999999999999999999.ffn_up.weight", "ffn_up.weight", "output", "blk.1.output.weight", ""})
+    EXPECT_EQ(gguf::hf_tensor_name(name, 12), std::nullopt) << name;
+}
+
+TEST(GgufRope, FindsLlama3ParametersAgain) {
+  const json::Value vectors = json::read_file(fs::path(ARKIT_TEST_DATA) / "gguf/rope_freqs.json");
+  for (const json::Value& vector : vectors.at("cases").as_array()) {
+    std::vector<float> factors;
+    for (const json::Value& f : vector.at("rope_freqs").as_array()) factors.push_back(f.to_number<float>());
+    gguf::HyperParameters p;
+    p.head_dim = vector.at("dim").as_int64();
+    p.rope_freq_base = vector.at("rope_theta").to_number<double>();
+    const json::Value scaling = gguf::llama3_rope_scaling(factors, p, "'f'");
+    for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"})
+      EXPECT_EQ(scaling.at(key).to_number<double>(), vector.at(key).to_number<double>()) << key;
+    EXPECT_EQ(scaling.at("original_max_position_embeddings"), vector.at("original_max_position_embeddings"));
+    factors[p.head_dim / 4] *= 1.5F;
+    EXPECT_ERROR(gguf::llama3_rope_scaling(factors, p, "'f'"), "unsupported", "no llama3 rope scaling");
+    factors.assign(factors.size(), 1.0F);
+    EXPECT_TRUE(gguf::llama3_rope_scaling(factors, p, "'f'").is_null());
+    factors.pop_back();
+    EXPECT_ERROR(gguf::llama3_rope_scaling(factors, p, "'f'"), "input", "factors, expected");
+  }
+}
+
+TEST(GgufRope, FindsUncommonParametersAgain) {
+  // factor 4, low 1, high 8, original 4096 over 64 pairs.
+  gguf::HyperParameters p;
+  p.head_dim = 128;
+  p.rope_freq_base = 10000;
+  std::vector<float> factors;
+  for (int k = 0; k < 64; ++k) {
+    const double wave = 2 * M_PI * std::pow(10000.0, 2.0 * k / 128);
+    const double s = (4096 / wave - 1) / 7;
+    factors.push_back(static_cast<float>(wave < 512 ? 1 : wave > 4096 ? 4 : 1 / ((1 - s) / 4 + s)));
+  }
+  const json::Value scaling = gguf::llama3_rope_scaling(factors, p, "'f'");
+  EXPECT_EQ(scaling.at("high_freq_factor"), 8.0);
+  EXPECT_EQ(scaling.at("original_max_position_embeddings"), 4096);
+}
+
+// The real model, when it is on this machine: ARKIT_SMOLLM2_GGUF names the file, ARKIT_SMOLLM2_HF the folder that the
+// reference made from it.
+TEST(GgufSource, EqualsTheReferenceOnSmolLM2) {
+  const char* file = std::getenv("ARKIT_SMOLLM2_GGUF");
+  const char* folder = std::getenv("ARKIT_SMOLLM2_HF");
+  if (file == nullptr || folder == nullptr) GTEST_SKIP() << "needs ARKIT_SMOLLM2_GGUF and ARKIT_SMOLLM2_HF";
+  const auto source = gguf::open_gguf(file);
+  const auto reference = open_hf_folder(folder);
+  ASSERT_EQ(source->weights().tensors().size(), reference->weights().tensors().size());
+  for (const TensorInfo& info : reference->weights().tensors()) {
+    const at::Tensor weight = source->weights().load(info.name).to(at::kBFloat16);
+    ASSERT_TRUE(at::equal(weight, reference->weights().load(info.name))) << info.name;
+  }
+}
+
+}  // namespace
+}  // namespace arkit

@@ -1,0 +1,124 @@
+#include "gguf_tokenizer.h"
+
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "gguf_source.h"
+#include "gguf_testing.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::gguf_bool;
+using testing::gguf_f32s;
+using testing::gguf_i32s;
+using testing::gguf_text;
+using testing::gguf_texts;
+using testing::gguf_u32;
+using testing::GgufBuilder;
+
+// Keeps the bytes that the parsed metadata refer to.
+struct Parsed {
+  explicit Parsed(const GgufBuilder& builder)
+      : bytes(builder.bytes()), file(gguf::parse_gguf(std::as_bytes(std::span(bytes)), "'f'")) {}
+  [[nodiscard]] json::Value tokenizer() const {
+    return json::parse(gguf::make_tokenizer_json(file.metadata), "tokenizer");
+  }
+  std::string bytes;
+  gguf::File file;
+};
+
+GgufBuilder byte_level(const char* pre) {
+  GgufBuilder builder;
+  builder.pairs = {{"tokenizer.ggml.model", gguf_text("gpt2")},
+                   {"tokenizer.ggml.pre", gguf_text(pre)},
+                   {"tokenizer.ggml.tokens", gguf_texts({"<s>", "a", "b", "ab", "<user>", "[PAD5]"})},
+                   {"tokenizer.ggml.token_type", gguf_i32s({3, 1, 1, 1, 4, 5})},
+                   {"tokenizer.ggml.merges", gguf_texts({"a b"})},
+                   {"tokenizer.ggml.bos_token_id", gguf_u32(0)}};
+  return builder;
+}
+
+TEST(GgufTokenizer, RebuildsByteLevelBpe) {
+  const json::Value t = Parsed(byte_level("smollm")).tokenizer();
+  EXPECT_EQ(json::dump(t.at("model").at("vocab")), R"({"<s>": 0, "a": 1, "b": 2, "ab": 3, "<user>": 4})");
+  EXPECT_EQ(json::dump(t.at("model").at("merges")), R"([["a", "b"]])");
+  EXPECT_EQ(t.at("model").at("ignore_merges"), false);
+  EXPECT_EQ(t.at("pre_tokenizer").at("pretokenizers").at(0).at("type"), "Digits");
+  ASSERT_EQ(t.at("added_tokens").as_array().size(), 2u);
+  EXPECT_EQ(t.at("added_tokens").at(0).at("special"), true);
+  EXPECT_EQ(t.at("added_tokens").at(1).at("content"), "<user>");
+  EXPECT_EQ(t.at("added_tokens").at(1).at("special"), false);
+  EXPECT_TRUE(t.at("post_processor").is_null());
+}
+
+TEST(GgufTokenizer, AddsBosAsLlamaCppDoes) {
+  const json::Value t = Parsed(byte_level("llama-bpe")).tokenizer();  // adds BOS when the file says nothing
+  EXPECT_EQ(t.at("model").at("ignore_merges"), true);
+  EXPECT_EQ(json::dump(t.at("post_processor").at("single")),
+            R"([{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}])");
+  GgufBuilder builder = byte_level("llama-bpe");
+  builder.pairs.emplace_back("tokenizer.ggml.add_bos_token", gguf_bool(false));
+  EXPECT_TRUE(Parsed(builder).tokenizer().at("post_processor").is_null());
+}
+
+TEST(GgufTokenizer, RefusesUnknownPartsByName) {
+  EXPECT_ERROR(Parsed(byte_level("bloom")).tokenizer(), "unsupported", "pre-tokenizer 'bloom'");
+  GgufBuilder builder = byte_level("smollm");
+  builder.pairs[0].second = gguf_text("bert");
+  EXPECT_ERROR(Parsed(builder).tokenizer(), "unsupported", "tokenizer model 'bert'");
+  builder.pairs[0].second = gguf_text("llama");
+  EXPECT_ERROR(Parsed(builder).tokenizer(), "input", "'tokenizer.ggml.scores' has 0 entries");
+}
+
+TEST(GgufTokenizer, RefusesArraysThatDoNotFit) {
+  const auto with = [](size_t index, const std::string& value) {
+    GgufBuilder builder = byte_level("smollm");
+    builder.pairs[index].second = value;
+    return Parsed(builder).tokenizer();
+  };
+  EXPECT_ERROR(with(2, gguf_texts({})), "input", "'tokenizer.ggml.tokens' is missing");
+  EXPECT_ERROR(with(2, gguf_texts({"a", "b", "c", "d", "e", "\xff"})), "input", "not valid UTF-8");
+  EXPECT_ERROR(with(3, gguf_i32s({1, 1})), "input", "2 entries for 6 tokens");
+  EXPECT_ERROR(with(3, gguf_i32s({1, 1, 1, 1, 1, 9})), "input", "token type 9");
+  EXPECT_ERROR(with(4, gguf_texts({"ab"})), "input", "merge 'ab'");
+  EXPECT_ERROR(with(4, gguf_texts({"a b c"})), "input", "merge 'a b c'");
+  EXPECT_ERROR(with(5, gguf_u32(6)), "input", "'tokenizer.ggml.bos_token_id' is 6");
+}
+
+TEST(GgufTokenizer, RebuildsMergesFromScores) {
+  GgufBuilder builder;
+  builder.pairs = {{"tokenizer.ggml.model", gguf_text("llama")},
+                   {"tokenizer.ggml.tokens", gguf_texts({"<unk>", "a", "b", "c", "ab", "bc", "abc"})},
+                   {"tokenizer.ggml.scores", gguf_f32s({0, -3, -4, -5, -1, -2, 0})},
+                   {"tokenizer.ggml.token_type", gguf_i32s({2, 1, 1, 1, 1, 1, 1})},
+                   {"tokenizer.ggml.unknown_token_id", gguf_u32(0)},
+                   {"tokenizer.ggml.add_space_prefix", gguf_bool(false)}};
+  const json::Value t = Parsed(builder).tokenizer();
+  EXPECT_EQ(json::dump(t.at("model").at("merges")), R"([["ab", "c"], ["a", "bc"], ["a", "b"], ["b", "c"]])");
+  EXPECT_EQ(t.at("model").at("unk_token"), "<unk>");
+  EXPECT_EQ(json::dump(t.at("normalizer").at("normalizers")),
+            "[{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}]");
+}
+
+// The tiny model's tokenizer.json, which the GGUF was made from, comes back but for what GGUF does not hold.
+TEST(GgufTokenizer, EqualsTheSourceOfTheTinyModel) {
+  const fs::path data = fs::path(ARKIT_TEST_DATA) / "gguf";
+  const auto source = gguf::open_gguf(data / "llama_quantize-q4_k_m.gguf");
+  const json::Value made = json::parse(source->tokenizer_json(), "made");
+  const json::Value original = json::read_file(data / "source-llama-bf16/tokenizer.json");
+  for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"})
+    EXPECT_EQ(made.at(key), original.at(key)) << key;
+  for (const char* key : {"vocab", "merges", "unk_token", "byte_fallback", "fuse_unk"})
+    EXPECT_EQ(made.at("model").at(key), original.at("model").at(key)) << key;
+  const json::Object config = source->tokenizer_config();
+  EXPECT_EQ(config.at("bos_token"), "<s>");
+  EXPECT_EQ(config.at("eos_token"), "</s>");
+  EXPECT_EQ(config.at("add_bos_token"), true);
+}
+
+}  // namespace
+}  // namespace arkit

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Writes the hand-made inputs of the fuzz targets for model files into tests/fuzz/corpus (run from the repository root).
+
+Each file is one attack that has broken some reader of these formats, or a valid file for mutation to start from."""
+import json
+import pathlib
+import struct
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "tests/fuzz/corpus"
+
+
+def put(target, name, data):
+    folder = ROOT / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def safetensors(header, data=b"", length=None):
+    header = header if isinstance(header, bytes) else header.encode()
+    return struct.pack("<Q", len(header) if length is None else length) + header + data
+
+
+def entry(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def make_safetensors():
+    def one(name, tensors, size):
+        put("safetensors_header", name, safetensors(json.dumps(tensors), bytes(size)))
+
+    one("valid", {"__metadata__": {"format": "pt"}, "a": entry("BF16", [2, 3], 0, 12), "b": entry("F32", [], 12, 16)}, 16)
+    one("empty_tensor", {"a": entry("U8", [0, 7], 0, 0), "b": entry("U8", [4], 0, 4)}, 4)
+    one("overlap", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, 6)
+    one("same_bytes_twice", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 0, 4)}, 4)
+    one("hole", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 5, 9)}, 9)
+    one("rest", {"a": entry("U8", [4], 0, 4)}, 9)
+    one("beyond_end", {"a": entry("F32", [1000], 0, 4000)}, 16)
+    one("shape_overflow", {"a": entry("F32", [2**62, 4], 0, 0)}, 0)
+    one("shape_overflow_zero", {"a": entry("F32", [0, 2**62, 2**62], 0, 0)}, 0)
+    one("negative_shape", {"a": entry("U8", [-4], 0, 4)}, 4)
+    one("float_shape", {"a": entry("U8", [4.5], 0, 4)}, 4)
+    one("huge_number", {"a": entry("U8", [10**30], 0, 4)}, 4)
+    one("offsets_swapped", {"a": entry("U8", [4], 4, 0)}, 4)
+    one("unknown_dtype", {"a": entry("F4", [8], 0, 4)}, 4)
+    one("many_dims", {"a": entry("U8", [1] * 100, 0, 1)}, 1)
+    one("metadata_number", {"__metadata__": {"format": 1}}, 0)
+    put("safetensors_header", "empty", b"")
+    put("safetensors_header", "seven_bytes", b"\0" * 7)
+    put("safetensors_header", "zero_length", safetensors(""))
+    put("safetensors_header", "length_max", safetensors("{}", length=2**64 - 1))
+    put("safetensors_header", "length_wraps", safetensors("{}", length=2**64 - 8))
+    put("safetensors_header", "length_100mb", safetensors("{}", length=100_000_001))
+    put("safetensors_header", "array", safetensors("[1, 2]"))
+    put("safetensors_header", "truncated_json", safetensors('{"a": {"dtype": "F32", "sha'))
+    put("safetensors_header", "two_documents", safetensors("{} {}"))
+    put("safetensors_header", "invalid_utf8", safetensors(b'{"\xff\xfe": 1}'))
+    put("safetensors_header", "deep", safetensors('{"a": ' + "[" * 500 + "]" * 500 + "}"))
+    twice = '"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}'
+    put("safetensors_header", "duplicate_name", safetensors("{" + twice + ", " + twice + "}", b"0123"))
+    escaped = twice.replace('"a"', '"\\u0061"')
+    put("safetensors_header", "duplicate_name_escaped", safetensors("{" + twice + ", " + escaped + "}", b"0123"))
+    put("safetensors_header", "escape_name", safetensors('{"\\u001b[2J\\u0000": 3}'))
+
+
+def make_index():
+    def one(name, weight_map):
+        put("safetensors_index", name, json.dumps({"metadata": {"total_size": 8}, "weight_map": weight_map}))
+
+    one("valid", {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"})
+    for name, file in {"parent": "../x.safetensors", "absolute": "/etc/x.safetensors", "nested": "sub/x.safetensors",
+                       "backslash": "..\\x.safetensors", "nul": "x\0.safetensors", "dots": "..", "empty_name": "",
+                       "pickle": "x.bin", "long": "x" * 300 + ".safetensors"}.items():
+        one(name, {"a": file})
+    one("number", {"a": 3})
+    one("empty_map", {})
+    put("safetensors_index", "no_map", "{}")
+    put("safetensors_index", "array_map", '{"weight_map": ["a"]}')
+    put("safetensors_index", "duplicate", '{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}')
+    put("safetensors_index", "duplicate_map", '{"weight_map": {"a": "x.safetensors"}, "weight_map": {}}')
+    put("safetensors_index", "truncated", '{"weight_map": {"a": "x.safe')
+
+
+def text(value):
+    value = value if isinstance(value, bytes) else value.encode()
+    return struct.pack("<Q", len(value)) + value
+
+
+U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
+
+
+def typed(kind, payload):
+    return struct.pack("<I", kind) + payload
+
+
+def array(kind, items, count=None):
+    return typed(ARRAY, struct.pack("<IQ", kind, len(items) if count is None else count) + b"".join(items))
+
+
+def gguf(pairs, tensors=(), data=0, counts=None, version=3, magic=b"GGUF"):
+    out = magic + struct.pack("<I", version) + struct.pack("<QQ", *(counts or (len(tensors), len(pairs))))
+    for key, value in pairs:
+        out += text(key) + value
+    for name, dims, kind, offset in tensors:
+        out += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", d) for d in dims)
+        out += struct.pack("<IQ", kind, offset)
+    return out + bytes(-len(out) % 32) + bytes(data)
+
+
+MODEL = [("general.architecture", typed(STRING, text("llama"))), ("llama.block_count", typed(U32, struct.pack("<I", 1))),
+         ("llama.context_length", typed(U32, struct.pack("<I", 64))), ("llama.embedding_length", typed(U32, struct.pack("<I", 8))),
+         ("llama.feed_forward_length", typed(U32, struct.pack("<I", 16))),
+         ("llama.attention.head_count", typed(U32, struct.pack("<I", 2))),
+         ("llama.attention.layer_norm_rms_epsilon", typed(F32, struct.pack("<f", 1e-5)))]
+TENSORS = [("token_embd.weight", [8, 4], 0, 0), ("blk.0.attn_q.weight", [8, 8], 0, 128)]
+
+
+def tokens(values, kinds, model="gpt2", pre="smollm", merges=("a b",)):
+    return MODEL + [("tokenizer.ggml.model", typed(STRING, text(model))), ("tokenizer.ggml.pre", typed(STRING, text(pre))),
+                    ("tokenizer.ggml.tokens", array(STRING, [text(v) for v in values])),
+                    ("tokenizer.ggml.token_type", array(5, [struct.pack("<i", k) for k in kinds])),
+                    ("tokenizer.ggml.scores", array(F32, [struct.pack("<f", -i) for i in range(len(values))])),
+                    ("tokenizer.ggml.merges", array(STRING, [text(m) for m in merges])),
+                    ("tokenizer.ggml.bos_token_id", typed(U32, struct.pack("<I", 0)))]
+
+
+def make_gguf():
+    put("gguf", "valid", gguf(MODEL, TENSORS, 384))
+    put("gguf", "valid_gpt2", gguf(tokens(["<s>", "a", "b", "ab"], [3, 1, 1, 1]), TENSORS, 384))
+    put("gguf", "valid_llama", gguf(tokens(["<unk>", "a", "b", "ab"], [2, 1, 1, 1], "llama"), TENSORS, 384))
+    put("gguf", "empty", b"")
+    put("gguf", "magic_only", b"GGUF")
+    put("gguf", "wrong_magic", gguf(MODEL, TENSORS, 384, magic=b"GGJT"))
+    put("gguf", "big_endian", gguf([], version=0x03000000))
+    put("gguf", "version_1", gguf([], version=1))
+    put("gguf", "counts_max", gguf([], counts=(2**64 - 1, 2**64 - 1)))
+    put("gguf", "counts_wrap", gguf([], counts=(2**61, 0)))  # tensors x record size wraps
+    put("gguf", "string_max", gguf([("k", typed(STRING, struct.pack("<Q", 2**64 - 1)))]))
+    put("gguf", "array_2_63", gguf([("k", array(U32, [], 2**63))]))  # hung gguf-py
+    put("gguf", "array_wraps", gguf([("k", array(10, [], 2**61))]))  # count x 8 wraps to 0
+    put("gguf", "array_nested", gguf([("k", array(ARRAY, [struct.pack("<IQ", 4, 0)] * 3))]))
+    put("gguf", "array_of_unknown", gguf([("k", array(99, [], 1))]))
+    put("gguf", "value_type_unknown", gguf([("k", typed(13, b"\0" * 8))]))
+    put("gguf", "duplicate_key", gguf([MODEL[0], MODEL[0]]))
+    for value in (0, 3, 2**31):
+        put("gguf", f"alignment_{value}", gguf([("general.alignment", typed(U32, struct.pack("<I", value)))] + MODEL, TENSORS, 384))
+    put("gguf", "alignment_string", gguf([("general.alignment", typed(STRING, text("32")))]))
+    for name, tensor in {"dims_5": ("t", [1, 1, 1, 1, 8], 0, 0), "dim_zero": ("t", [0], 0, 0), "dim_negative": ("t", [2**64 - 1], 0, 0),
+                         "dims_overflow": ("t", [2**62, 4], 0, 0), "bytes_overflow": ("t", [2**61], 0, 0), "block_rest": ("t", [33], 2, 0),
+                         "type_retired": ("t", [32], 4, 0), "type_max": ("t", [32], 2**32 - 1, 0), "offset_max": ("t", [8], 0, 2**64 - 1),
+                         "hole": ("t", [8], 0, 32), "beyond_end": ("t", [2**30], 0, 0), "name_long": ("t" * 64, [8], 0, 0)}.items():
+        put("gguf", "tensor_" + name, gguf(MODEL, [tensor], 64))
+    put("gguf", "tensor_overlap", gguf(MODEL, [("a", [16], 0, 0), ("b", [16], 0, 32)], 128))
+    put("gguf", "tensor_twice", gguf(MODEL, [("a", [8], 0, 0), ("a", [8], 0, 32)], 64))
+    put("gguf", "token_negative_byte", gguf(tokens(["<0x-1>", "a", "b", "ab"], [6, 1, 1, 1], "llama"), TENSORS, 384))
+    put("gguf", "token_types_short", gguf(tokens(["a", "b", "ab"], [1]), TENSORS, 384))
+    put("gguf", "token_type_unknown", gguf(tokens(["a", "b"], [1, 77]), TENSORS, 384))
+    put("gguf", "token_twice", gguf(tokens(["a", "a", "b", "ab"], [1, 1, 1, 1]), TENSORS, 384))
+    put("gguf", "token_invalid_utf8", gguf(tokens([b"\xff", "a"], [1, 1]), TENSORS, 384))
+    put("gguf", "merge_no_blank", gguf(tokens(["a", "b"], [1, 1], merges=["ab"]), TENSORS, 384))
+    put("gguf", "pre_unknown", gguf(tokens(["a", "b"], [1, 1], pre="\x1b[2J"), TENSORS, 384))
+    put("gguf", "heads_zero", gguf(MODEL[:5] + [("llama.attention.head_count", typed(U32, struct.pack("<I", 0)))], TENSORS, 384))
+    put("gguf", "bos_beyond", gguf(tokens(["a"], [1])[:-1] + [("tokenizer.ggml.bos_token_id", typed(U32, struct.pack("<I", 9)))], TENSORS, 384))
+
+
+def make_config():
+    config = {"model_type": "llama", "hidden_size": 64, "rms_norm_eps": 1e-6, "tie_word_embeddings": False}
+    put("config_json", "valid", json.dumps(config))
+    put("config_json", "non_finite", '{"rms_norm_eps": -Infinity, "a": [NaN, Infinity], "b": "NaN"}')
+    put("config_json", "float_object", '{"rms_norm_eps": {"__float__": "Infinity"}}')
+    put("config_json", "float_size", '{"hidden_size": 64.5}')
+    put("config_json", "huge_size", '{"hidden_size": 1e400}')
+    put("config_json", "integer_overflow", '{"hidden_size": 99999999999999999999999}')
+    put("config_json", "wrong_type", '{"hidden_size": "64"}')
+    put("config_json", "duplicate", '{"hidden_size": 64, "hidden_size": 65}')
+    put("config_json", "deep_object", '{"a":' * 200 + "1" + "}" * 200)
+    put("config_json", "array", "[]")
+    put("config_json", "empty", "")
+    put("config_json", "bom", b"\xef\xbb\xbf{}")
+    put("config_json", "invalid_utf8", b'{"a": "\xc0\xaf"}')
+    put("config_json", "lone_surrogate", '{"a": "\\ud800"}')
+    put("config_json", "escapes", '{"a": "\\u0000\\"\\\\\\/\\b\\f\\n\\r\\t"}')
+    put("config_json", "truncated", '{"a": "\\')
+    put("config_json", "trailing", "{} x")
+
+
+make_safetensors()
+make_index()
+make_gguf()
+make_config()
