@@ -33,6 +33,6 @@ struct TunedLinear {
 // x [..., in] -> [..., out]. Differentiable in x and bias; adds the gradient of the tuned tensors to layer.gradient.
 // `scratch` is f32 with at least as many elements as the weight and outlives the backward pass, as does `layer`.
 [[nodiscard]] ARKIT_EXPORT at::Tensor tuned_linear(TunedLinear& layer, const at::Tensor& x, const at::Tensor& bias,
-                                      const at::Tensor& scratch);
+                                                   const at::Tensor& scratch);
 
 }  // namespace arkit
