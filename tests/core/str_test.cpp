@@ -11,6 +11,7 @@ TEST(Str, NearestFindsSlipsAndNothingElse) {
   EXPECT_EQ(nearest("auto_gqtq", kNames), "auto_gptq");
   EXPECT_EQ(nearest("AUTO_ROUN", kNames), "auto_round");
   EXPECT_EQ(nearest("fak", kNames), "fake");
+  EXPECT_EQ(nearest("afke", kNames), "fake");  // two neighbours swapped are one slip
   EXPECT_EQ(nearest("onnx", kNames), "");
 }
 

@@ -23,6 +23,6 @@ namespace arkit {
                                                   const Registry& registry, Reporter& reporter);
 
 // Number of quantized layers.
-[[nodiscard]] int64_t quantized_count(const QuantPlan& plan);
+[[nodiscard]] ARKIT_INTERNAL int64_t quantized_count(const QuantPlan& plan);
 
 }  // namespace arkit
