@@ -1,5 +1,6 @@
 // LlamaLikeModel: which tensors there must be, and their loading block by block.
 #include <algorithm>
+#include <map>
 
 #include <ATen/ATen.h>
 
@@ -30,6 +31,7 @@ LlamaLikeModel::LlamaLikeModel(LlamaLikeConfig config, const ModelSource& source
     prefix_.clear();
   blocks_.resize(static_cast<size_t>(config_.num_blocks));
   final_norm_.name = prefix_ + "norm.weight";
+  for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
   check_tensors();
   tied_ = find_tied();
   frequencies_ = rope_frequencies(config_.rope, 1);
@@ -39,11 +41,6 @@ LlamaLikeModel::~LlamaLikeModel() = default;
 
 std::string LlamaLikeModel::block_name(int64_t block) const {
   return str(prefix_, "layers.", block);
-}
-
-bool LlamaLikeModel::packed(const std::string& layer) const {
-  const auto specs = source_.packed_layers();
-  return std::any_of(specs.begin(), specs.end(), [&](const LinearSpec& spec) { return spec.name == layer; });
 }
 
 // Module-definition order, which is the order AutoRound sees (models.md B10).
@@ -115,10 +112,13 @@ void LlamaLikeModel::check_tensors() const {
     check_tensor(plan.name + ".weight", {plan.out_features, plan.in_features});
     if (plan.has_bias) check_tensor(plan.name + ".bias", {plan.out_features});
   };
+  std::map<std::string, LayerPlan, std::less<>> plans;
+  if (!packed_.empty())
+    for (LayerPlan& plan : linears()) plans.emplace(plan.name, std::move(plan));
   for (const LinearSpec& spec : source_.packed_layers()) {
-    const std::vector<LayerPlan> plans = linears();
-    const auto plan = std::find_if(plans.begin(), plans.end(), [&](const LayerPlan& p) { return p.name == spec.name; });
-    if (plan == plans.end()) continue;
+    const auto found = plans.find(spec.name);
+    if (found == plans.end()) continue;
+    const LayerPlan* plan = &found->second;
     if (plan->out_features != spec.out_features || plan->in_features != spec.in_features)
       throw_input(str(source_.path().string(), ": packed layer '", spec.name, "' is ", spec.out_features, " x ",
                       spec.in_features, "; config.json asks for ", plan->out_features, " x ", plan->in_features));

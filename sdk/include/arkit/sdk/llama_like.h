@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,7 +102,7 @@ class LlamaLikeModel final : public Model {
   [[nodiscard]] bool find_tied() const;
   [[nodiscard]] std::vector<LayerPlan> block_plans(int64_t block) const;
   [[nodiscard]] LayerPlan head_plan() const;
-  [[nodiscard]] bool packed(const std::string& layer) const;
+  [[nodiscard]] bool packed(const std::string& layer) const { return packed_.contains(layer); }
   [[nodiscard]] at::Tensor load(const std::string& tensor) const;
   [[nodiscard]] Linear load_linear(const LayerPlan& plan) const;
   void release_linear(Linear& linear) const noexcept;
@@ -116,6 +117,7 @@ class LlamaLikeModel final : public Model {
   at::ScalarType dtype_;
   std::string prefix_;  // "model." or, for a checkpoint of the bare decoder, ""
   bool tied_ = false;
+  std::set<std::string, std::less<>> packed_;  // names of source_.packed_layers()
   RopeFrequencies frequencies_;
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up
