@@ -1,0 +1,43 @@
+#pragma once
+// Typed look-ups in what the front parsed; types and choices were checked there.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parsed.h"
+
+namespace arkit::cli {
+
+class Arguments {
+ public:
+  explicit Arguments(const ParsedCommand& parsed) : parsed_(parsed) {}
+
+  [[nodiscard]] const ParsedCommand& parsed() const noexcept { return parsed_; }
+  [[nodiscard]] std::string positional(size_t index) const;  // empty when left out
+
+  [[nodiscard]] bool flag(std::string_view name) const;
+  // true / false when one of a pair was given, else unset: either("sym", "asym").
+  [[nodiscard]] std::optional<bool> either(std::string_view yes, std::string_view no) const;
+
+  // Unset when not given. A number that does not fit an int is refused.
+  [[nodiscard]] std::optional<std::string> text(std::string_view name) const;
+  [[nodiscard]] std::optional<int64_t> integer(std::string_view name) const;
+  [[nodiscard]] std::optional<int> small_integer(std::string_view name) const;
+  [[nodiscard]] std::optional<double> number(std::string_view name) const;
+  [[nodiscard]] std::optional<int64_t> bytes(std::string_view name) const;  // "5GB" -> 5'000'000'000
+  [[nodiscard]] std::vector<std::string> texts(std::string_view name) const;
+
+ private:
+  const ParsedCommand& parsed_;
+};
+
+// target = *given when there is one; the struct's default stays otherwise.
+template <typename Target, typename Given>
+void set_if(Target& target, const std::optional<Given>& given) {
+  if (given) target = *given;
+}
+
+}  // namespace arkit::cli

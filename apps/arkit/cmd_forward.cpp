@@ -1,0 +1,24 @@
+#include <arkit/error.h>
+#include <arkit/jobs.h>
+
+#include "command.h"
+#include "render.h"
+
+namespace arkit::cli {
+
+Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
+  ForwardOptions options;
+  options.model = arguments.positional(0);
+  set_if(options.input_ids, arguments.text("input_ids"));
+  set_if(options.output, arguments.text("output"));
+  if (options.input_ids.empty() || options.output.empty())
+    throw_usage("'arkit forward' needs --input_ids FILE and --output FILE, both safetensors");
+  set_if(options.dtype, arguments.text("dtype"));
+  set_if(options.backend, arguments.text("backend"));
+  Result result;
+  result.json = forward(options, plugins.registry(), reporter);
+  result.human = describe_object(result.json);
+  return result;
+}
+
+}  // namespace arkit::cli

@@ -1,0 +1,21 @@
+#include <arkit/error.h>
+#include <arkit/jobs.h>
+
+#include "command.h"
+#include "render.h"
+
+namespace arkit::cli {
+
+Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
+  VerifyOptions options;
+  options.directory = arguments.positional(0);
+  set_if(options.against, arguments.text("against"));
+  Result result;
+  result.json = verify(options, plugins.registry(), reporter);
+  result.human = describe_object(result.json);
+  if (!json::get_bool(result.json, "passed", "verify").value_or(false))
+    result.exit_code = static_cast<int>(ErrorCode::verification);
+  return result;
+}
+
+}  // namespace arkit::cli

@@ -1,0 +1,46 @@
+#pragma once
+// What a command is to the part that runs it, and the commands themselves (one cmd_*.cpp each).
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <arkit/json.h>
+#include <arkit/log.h>
+#include <arkit/registry.h>
+
+#include "arguments.h"
+
+namespace arkit::cli {
+
+struct Result {
+  json::Object json;  // what --json prints, schema_version added
+  std::string human;  // what people see on stdout
+  int exit_code = 0;
+};
+
+// Plugins are loaded on first use, so that `plugin inspect` and `plugin new` work with broken ones around.
+class Plugins {
+ public:
+  explicit Plugins(const Arguments& arguments) : named_(arguments.texts("plugin")) {}
+  [[nodiscard]] const Registry& registry();
+
+ private:
+  std::vector<std::string> named_;
+  std::unique_ptr<Registry> registry_;
+};
+
+using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
+
+[[nodiscard]] Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_tokenize(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_plugin_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_plugin_new(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+
+}  // namespace arkit::cli

@@ -1,0 +1,307 @@
+#include "command_line.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+
+#include <boost/program_options.hpp>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "recipe_file.h"
+
+namespace arkit::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+// "--group-size=64" -> "--group_size=64"; values and single dashes are left alone.
+std::string with_underscores(const std::string& argument) {
+  if (!argument.starts_with("--") || argument.size() == 2) return argument;
+  const size_t end = std::min(argument.find('='), argument.size());
+  std::string name = argument.substr(2, end - 2);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return "--" + name + argument.substr(end);
+}
+
+std::string dashed(std::string_view name) {
+  std::string out(name);
+  std::replace(out.begin(), out.end(), '_', '-');
+  return out;
+}
+
+bool repeatable(const Option& option) {
+  return option.type == Type::list || option.name == "plugin" || option.name == "prompt";
+}
+
+void add_options(po::options_description& description, std::span<const Option> options) {
+  for (const Option& option : options) {
+    std::vector<std::string> names{std::string(option.name)};
+    for (const std::string& alias : split(option.aliases, ' ')) names.push_back(alias);
+    for (const std::string& name : names) {
+      auto* value = po::value<std::vector<std::string>>();
+      if (option.type == Type::flag) value->implicit_value({"true"}, "true");
+      // Boost wants "long,s"; ",s" alone is an option with only a short name.
+      description.add_options()((name.size() == 1 ? "," + name : name).c_str(), value);
+    }
+  }
+}
+
+[[noreturn]] void unknown_option(const Command& command, const std::string& typed) {
+  std::string name = typed.substr(0, typed.find('='));
+  name.erase(0, name.find_first_not_of('-'));
+  const std::string near = nearest(name, option_names(command));
+  throw_usage(str("unknown option '", printable(typed), "'", near.empty() ? "" : str("; did you mean '--", near, "'?"),
+                  " ('arkit ", command.name, " --help' shows all)"));
+}
+
+int wanted_positionals(const Command& command, bool most) {
+  int count = 0;
+  for (const std::string& word : split(command.positional, ' '))
+    if (most || word.front() != '[') ++count;
+  return count;
+}
+
+// Puts each option boost found under its canonical name and checks it.
+Values collect(const Command& command, const po::parsed_options& parsed, std::vector<std::string>& positionals) {
+  Values values;
+  for (const po::option& found : parsed.options) {
+    if (found.position_key >= 0) {
+      positionals.insert(positionals.end(), found.value.begin(), found.value.end());
+      continue;
+    }
+    std::string name = found.string_key;
+    name.erase(0, std::min(name.find_first_not_of('-'), name.size()));
+    const Option* option = find_option(command, name);
+    if (option == nullptr) unknown_option(command, found.string_key);
+    const std::string where = str("--", option->name);
+    const std::string value = found.value.empty() ? "true" : found.value.front();
+    check_value(*option, value, where);
+    std::vector<std::string>& into = values[std::string(option->name)];
+    if (!into.empty() && !repeatable(*option) && into.front() != value)
+      throw_usage(str(where, " is given twice, as '", printable(into.front()), "' and as '", printable(value), "'"));
+    if (!repeatable(*option)) into.clear();
+    into.push_back(value);
+  }
+  tidy_values(command, values, "");
+  return values;
+}
+
+Values parse_options(const Command& command, const std::vector<std::string>& arguments,
+                     std::vector<std::string>& positionals) {
+  po::options_description description;
+  add_options(description, command.options);
+  add_options(description, common_options());
+  po::positional_options_description positional;
+  positional.add("positional arguments", -1);
+  description.add_options()("positional arguments", po::value<std::vector<std::string>>());
+  // No guessing: "--iter" is a slip to be pointed out, not an abbreviation.
+  constexpr int kStyle = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+  try {
+    return collect(command,
+                   po::command_line_parser(arguments).options(description).positional(positional).style(kStyle).run(),
+                   positionals);
+  } catch (const po::unknown_option& error) {
+    unknown_option(command, error.get_option_name());
+  } catch (const po::invalid_command_line_syntax& error) {
+    throw_usage(str(error.get_option_name(), " needs a value ('arkit ", command.name, " --help' shows its form)"));
+  } catch (const po::error& error) {
+    throw_usage(str(error.what(), " ('arkit ", command.name, " --help' shows all options)"));
+  }
+}
+
+std::string quoted_for_shell(const std::string& word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+struct Verb {
+  const Command* command = nullptr;
+  std::vector<std::string> rest;  // the arguments without the command's words
+};
+
+[[noreturn]] void unknown_command(const std::string& typed) {
+  std::vector<std::string> names;
+  for (const Command& command : commands()) names.push_back(split(command.name, ' ').front());
+  names.emplace_back("eval");
+  std::string message = unknown_name("command", typed, names, "'arkit --help' shows all");
+  if (typed.find('/') != std::string::npos)
+    message += str("; to quantize a model: arkit quantize ", quoted_for_shell(typed));
+  throw_usage(message);
+}
+
+const Command* two_words(const std::string& first, const std::vector<std::string>& arguments, size_t second) {
+  std::vector<std::string> names;
+  for (const Command& command : commands())
+    if (command.name.starts_with(first + " ")) names.push_back(split(command.name, ' ').at(1));
+  if (names.empty()) return nullptr;
+  const std::string word = second < arguments.size() ? arguments[second] : "";
+  if (const Command* command = find_command(first + " " + word)) return command;
+  if (word.empty() || word.front() == '-')
+    throw_usage(str("'arkit ", first, "' needs one of ", quoted_list(names), " ('arkit --help' shows all)"));
+  throw_usage(unknown_name(first + " command", word, names, "'arkit --help' shows all"));
+}
+
+// The command is the first word that is no common option: `arkit --plugin ./build list formats`. A first word that is
+// an existing path, or an option of quantize, means `quantize`, as AutoRound does.
+Verb find_verb(const std::vector<std::string>& arguments) {
+  size_t at = 0;
+  const Command& help = *find_command("help");  // has the common options only
+  while (at < arguments.size() && arguments[at].starts_with("-")) {
+    std::string name = arguments[at].substr(0, arguments[at].find('='));
+    name.erase(0, std::min(name.find_first_not_of('-'), name.size()));
+    const Option* option = find_option(help, name);
+    if (option == nullptr) return {find_command("quantize"), arguments};
+    at += option->type != Type::flag && arguments[at].find('=') == std::string::npos ? 2 : 1;
+  }
+  Verb verb{nullptr, arguments};
+  if (at >= arguments.size()) return verb;
+  const std::string word = arguments[at];
+  const auto first = verb.rest.begin() + static_cast<std::ptrdiff_t>(at);
+  if ((verb.command = find_command(word)) != nullptr) {
+    verb.rest.erase(first);
+  } else if ((verb.command = two_words(word, arguments, at + 1)) != nullptr) {
+    verb.rest.erase(first, first + 2);
+  } else if (std::error_code ignored; std::filesystem::exists(word, ignored)) {
+    verb.command = find_command("quantize");
+  } else {
+    unknown_command(word);
+  }
+  return verb;
+}
+
+Request help_request(const std::vector<std::string>& words) {
+  std::string name;
+  for (const std::string& word : words) name += (name.empty() ? "" : " ") + word;
+  Request request{Request::Kind::help, nullptr, {}};
+  if (name.empty()) return request;
+  request.command = find_command(name);
+  if (request.command != nullptr) return request;
+  for (const Command& command : commands())
+    if (command.name.starts_with(name + " ")) return request;  // `arkit help plugin`: the overview lists both
+  unknown_command(name);
+}
+
+// The recipe file first, flags override it; a flag also ends what it contradicts.
+void merge_recipe(const Command& command, Values& values) {
+  const auto config = values.find("config");
+  if (config == values.end()) return;
+  const Values flags = values;
+  values = read_recipe_file(config->second.front(), command);
+  for (const auto& [name, given] : flags) {
+    values[name] = given;
+    const Option* option = find_option(command, name);
+    if (!option->excludes.empty()) values.erase(std::string(option->excludes));
+  }
+}
+
+void check_positionals(const Command& command, ParsedCommand& parsed) {
+  if (const auto model = parsed.values.find("model"); model != parsed.values.end()) {
+    if (parsed.positionals.empty()) parsed.positionals = model->second;
+    parsed.values.erase(model);
+  }
+  const auto given = static_cast<int>(parsed.positionals.size());
+  if (given < wanted_positionals(command, false))
+    throw_usage(
+        str("'arkit ", command.name, "' needs ", command.positional, " ('arkit ", command.name, " --help' shows how)"));
+  if (given > wanted_positionals(command, true))
+    throw_usage(str("unexpected argument '",
+                    printable(parsed.positionals[static_cast<size_t>(wanted_positionals(command, true))]),
+                    "' of 'arkit ", command.name, "'; quote values that contain blanks"));
+}
+
+}  // namespace
+
+void check_value(const Option& option, const std::string& value, const std::string& where) {
+  const auto bad = [&](const std::string& expected) {
+    throw_usage(str(where, ": '", printable(value), "' is not ", expected));
+  };
+  const char* end = value.data() + value.size();
+  if (option.type == Type::flag && value != "true" && value != "false") bad("true or false");
+  if (option.type == Type::integer) {
+    int64_t number = 0;
+    if (const auto [rest, error] = std::from_chars(value.data(), end, number); error != std::errc() || rest != end)
+      bad("a whole number");
+  }
+  if (option.type == Type::number) {
+    double number = 0;
+    const auto [rest, error] = std::from_chars(value.data(), end, number);
+    if (error != std::errc() || rest != end || !(number > -1e300 && number < 1e300)) bad("a number");
+  }
+  if (option.type == Type::bytes) {
+    const size_t digits = std::min(value.find_first_not_of("0123456789"), value.size());
+    const std::string unit = lower(value.substr(digits));
+    int64_t number = 0;
+    const auto [rest, error] = std::from_chars(value.data(), value.data() + digits, number);
+    const bool known_unit = unit.empty() || unit == "kb" || unit == "mb" || unit == "gb";
+    if (digits == 0 || error != std::errc() || number > 9'000'000'000 || number == 0 || !known_unit)
+      bad("a size such as 5GB, 200MB or 64KB");
+  }
+  if (value.empty() && option.type != Type::flag && option.name != "prompt") throw_usage(str(where, " is empty"));
+  if (option.choices.empty()) return;
+  const std::vector<std::string> choices = split(option.choices, ' ');
+  if (std::find(choices.begin(), choices.end(), value) == choices.end())
+    throw_usage(str(where, ": '", printable(value), "' is not one of ", quoted_list(choices)));
+}
+
+void tidy_values(const Command& command, Values& values, const std::string& where) {
+  for (const Option& option : command.options) {
+    const auto it = values.find(option.name);
+    if (it == values.end()) continue;
+    if (option.type == Type::flag && it->second.front() == "false") {
+      values.erase(it);  // "--asym=false": as if it had not been given
+      continue;
+    }
+    if (option.type != Type::list) continue;
+    std::vector<std::string> parts;
+    for (const std::string& value : it->second)
+      for (const std::string& part : split(value, ','))
+        if (!part.empty()) parts.push_back(part);
+    it->second = std::move(parts);
+  }
+  for (const Option& option : command.options)
+    if (!option.excludes.empty() && values.contains(option.name) && values.contains(option.excludes))
+      throw_usage(str(where, "--", option.name, " and --", option.excludes, " contradict each other; give one"));
+}
+
+Request parse_command_line(const std::vector<std::string>& arguments) {
+  std::vector<std::string> normal;
+  std::string typed = "arkit";
+  bool options_end = false;
+  for (const std::string& argument : arguments) {
+    options_end = options_end || argument == "--";
+    normal.push_back(options_end ? argument : with_underscores(argument));
+    typed += " " + quoted_for_shell(argument);
+  }
+  if (normal.empty()) return {Request::Kind::help, nullptr, {}};
+  if (normal.front() == "--version" || normal.front() == "-V") return {Request::Kind::version, nullptr, {}};
+
+  const Verb verb = find_verb(normal);
+  if (verb.command == nullptr) {
+    for (const std::string& word : normal)
+      if (word == "--help" || word == "-h") return {Request::Kind::help, nullptr, {}};
+    throw_usage("a command is missing ('arkit --help' shows all)");
+  }
+  Request request{Request::Kind::run, verb.command, {}};
+  ParsedCommand& parsed = request.parsed;
+  parsed.command = verb.command->name;
+  parsed.command_line = typed;
+  // Asked for help: whatever else is wrong does not matter.
+  if (std::find(verb.rest.begin(), verb.rest.end(), "--help") != verb.rest.end() ||
+      std::find(verb.rest.begin(), verb.rest.end(), "-h") != verb.rest.end())
+    return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}};
+  parsed.values = parse_options(*verb.command, verb.rest, parsed.positionals);
+  if (verb.command->name == "help") return help_request(parsed.positionals);
+  merge_recipe(*verb.command, parsed.values);
+  check_positionals(*verb.command, parsed);
+  if (const auto save = parsed.values.find("save_config"); save != parsed.values.end())
+    write_recipe_file(save->second.front(), *verb.command, parsed);
+  return request;
+}
+
+}  // namespace arkit::cli

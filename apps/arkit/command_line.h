@@ -1,0 +1,27 @@
+#pragma once
+// argv -> ParsedCommand. Everything wrong with the command line is found here, before the core is loaded.
+
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "parsed.h"
+
+namespace arkit::cli {
+
+struct Request {
+  enum class Kind { run, help, version } kind = Kind::run;
+  const Command* command = nullptr;  // help: null = the overview
+  ParsedCommand parsed;              // run
+};
+
+// `arguments` without the program's name. Throws ErrorCode::usage.
+[[nodiscard]] Request parse_command_line(const std::vector<std::string>& arguments);
+
+// Checks one value against its option's type and choices; throws ErrorCode::usage, `where` first.
+void check_value(const Option& option, const std::string& value, const std::string& where);
+
+// Splits the values of list options, refuses contradictions (--sym --asym).
+void tidy_values(const Command& command, Values& values, const std::string& where);
+
+}  // namespace arkit::cli

@@ -1,0 +1,215 @@
+#include "commands.h"
+
+#include <arkit/str.h>
+
+namespace arkit::cli {
+namespace {
+
+constexpr std::string_view kScheme = "Scheme";
+constexpr std::string_view kTuning = "Tuning (unset = the recipe's value)";
+constexpr std::string_view kData = "Calibration data";
+constexpr std::string_view kLayers = "Layers";
+constexpr std::string_view kOutput = "Output";
+constexpr std::string_view kRun = "Run";
+constexpr std::string_view kCommon = "Common";
+
+constexpr Option kCommonOptions[] = {
+    {"plugin", Type::path, kCommon, "PATH", "", "load a plugin file or a folder of plugins; may be repeated"},
+    {"json", Type::flag, kCommon, "", "", "print the result as JSON on stdout; everything else goes to stderr"},
+    {"quiet", Type::flag, kCommon, "", "", "only warnings and errors on stderr", "q"},
+    {"verbose", Type::flag, kCommon, "", "", "more detail, and the origin of errors", "v"},
+    {"help", Type::flag, kCommon, "", "", "this text", "h"},
+};
+
+constexpr Option kQuantize[] = {
+    {"model", Type::text, kRun, "MODEL", "", "the model, instead of the positional argument",
+     "model_name model_name_or_path"},
+    {"scheme", Type::text, kScheme, "S", "W4A16", "named scheme ('arkit list schemes'); the options below override it"},
+    {"bits", Type::integer, kScheme, "N", "", "bits of a weight", "bit"},
+    {"group_size", Type::integer, kScheme, "N", "",
+     "weights that share a scale; -1 = one group a row, 0 = one a tensor"},
+    {"sym", Type::flag, kScheme, "", "", "symmetric weights", "", "asym"},
+    {"asym", Type::flag, kScheme, "", "", "asymmetric weights (with zero points)", "", "sym"},
+    {"data_type", Type::text, kScheme, "T", "", "number format of weights: int, mx_fp, nv_fp ...", "dtype"},
+    {"scale_dtype", Type::text, kScheme, "T", "", "type scales are rounded to", "", "",
+     "float16 fp16 bfloat16 bf16 float32 fp32"},
+    {"act_bits", Type::integer, kScheme, "N", "", "bits of an activation; 16 = not quantized"},
+    {"act_group_size", Type::integer, kScheme, "N", "", "activations that share a scale; -1 = one group a token"},
+    {"act_data_type", Type::text, kScheme, "T", "", "number format of activations", "act_dtype"},
+    {"act_sym", Type::flag, kScheme, "", "", "symmetric activations", "", "act_asym"},
+    {"act_asym", Type::flag, kScheme, "", "", "asymmetric activations", "", "act_sym"},
+    {"act_dynamic", Type::flag, kScheme, "", "", "activation scales computed at run time", "", "disable_act_dynamic"},
+    {"disable_act_dynamic", Type::flag, kScheme, "", "", "static activation scales, calibrated", "", "act_dynamic"},
+
+    {"recipe", Type::text, kTuning, "R", "default",
+     "set of tuning defaults ('arkit list recipes'): default, best, light, opt-rtn, rtn"},
+    {"iters", Type::integer, kTuning, "N", "(200)", "tuning steps a block; 0 = rounding without tuning"},
+    {"lr", Type::number, kTuning, "X", "(1 / iters)", "learning rate of the rounding offsets"},
+    {"minmax_lr", Type::number, kTuning, "X", "(lr)", "learning rate of the clipping scales"},
+    {"momentum", Type::number, kTuning, "X", "0", "momentum of sign descent"},
+    {"batch_size", Type::integer, kTuning, "N", "(8)", "samples a step", "bs train_bs"},
+    {"gradient_accumulate_steps", Type::integer, kTuning, "N", "1", "batches a step"},
+    {"nblocks", Type::integer, kTuning, "N", "1", "decoder blocks tuned together"},
+    {"dynamic_max_gap", Type::integer, kTuning, "N", "-1",
+     "stop a block after N steps without a better loss; -1 = never"},
+    {"disable_minmax_tuning", Type::flag, kTuning, "", "", "do not tune the clipping scales", "",
+     "enable_minmax_tuning"},
+    {"enable_minmax_tuning", Type::flag, kTuning, "", "", "tune the clipping scales (the default)", "",
+     "disable_minmax_tuning"},
+    {"disable_quanted_input", Type::flag, kTuning, "", "", "tune on the original model's activations", "",
+     "enable_quanted_input"},
+    {"enable_quanted_input", Type::flag, kTuning, "", "",
+     "tune on activations of the quantized blocks before (the default)", "", "disable_quanted_input"},
+    {"enable_norm_bias_tuning", Type::flag, kTuning, "", "", "also tune norm weights and biases"},
+    {"not_use_best_mse", Type::flag, kTuning, "", "", "keep the last step's parameters, not the best ones"},
+    {"enable_alg_ext", Type::flag, kTuning, "", "", "SignRoundV2: initial scale search and a wider clamp"},
+    {"enable_adam", Type::flag, kTuning, "", "", "Adam instead of sign descent", "adam"},
+    {"disable_opt_rtn", Type::flag, kTuning, "", "", "plain rounding where nothing is tuned", "", "enable_opt_rtn"},
+    {"enable_opt_rtn", Type::flag, kTuning, "", "", "search scales where nothing is tuned", "", "disable_opt_rtn"},
+    {"amp_dtype", Type::text, kTuning, "T", "auto",
+     "compute type of block forwards; auto = bfloat16 where the CPU has it", "", "", "auto bfloat16 float32"},
+    {"enable_deterministic_algorithms", Type::flag, kTuning, "", "", "the same bits whatever the number of threads"},
+    {"seed", Type::integer, kTuning, "N", "42", "seed of sample order and sampling"},
+
+    {"dataset", Type::text, kData, "D", "",
+     "names or files, comma separated, or 'self': the model writes its own samples"},
+    {"nsamples", Type::integer, kData, "N", "(128)", "calibration samples", "nsample"},
+    {"seqlen", Type::integer, kData, "N", "(2048)", "tokens a sample", "seq_len"},
+
+    {"layer_config", Type::text, kLayers, "JSON|FILE", "",
+     "per-layer schemes by name, part of a name or regular expression"},
+    {"ignore_layers", Type::list, kLayers, "A,B", "",
+     "layers that stay in 16 bits, by name, part or regular expression", "fp_layers"},
+    {"quant_lm_head", Type::flag, kLayers, "", "", "quantize lm_head too"},
+    {"num_hidden_layers", Type::integer, kLayers, "N", "", "use a model cut to its first N blocks", "debug_layer_num"},
+    {"on_indivisible", Type::text, kLayers, "P", "", "what to do with a layer the group size does not divide", "", "",
+     "error skip pad"},
+    {"allow_unmatched", Type::flag, kLayers, "", "", "a layer pattern that matches nothing is a warning, not an error"},
+
+    {"format", Type::list, kOutput, "F[,F2]", "auto_round", "formats to write ('arkit list formats')", "formats"},
+    {"output_dir", Type::path, kOutput, "DIR", "(<model>-<scheme>)",
+     "where to write; several formats get a subfolder each", "o"},
+    {"max_shard_size", Type::bytes, kOutput, "SIZE", "5GB",
+     "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)"},
+    {"force", Type::flag, kOutput, "", "", "replace files of an output folder that is in use"},
+
+    {"config", Type::path, kRun, "FILE", "", "read options from a TOML recipe file first"},
+    {"save_config", Type::path, kRun, "FILE", "", "write the resolved options as a TOML recipe file"},
+    {"dry_run", Type::flag, kRun, "", "", "print the plan, its size and memory; write nothing"},
+    {"device_map", Type::text, kRun, "D", "cpu", "device to tune on", "device devices"},
+};
+
+constexpr Option kEvalPpl[] = {
+    {"text", Type::path, kRun, "FILE", "", "text to measure", "", "ids"},
+    {"ids", Type::path, kRun, "FILE", "", "safetensors file of token ids to measure", "", "text"},
+    {"against", Type::text, kRun, "MODEL", "", "reference model: adds KL divergence and top-1 agreement"},
+    {"seqlen", Type::integer, kRun, "N", "512", "tokens a window", "seq_len"},
+    {"max_windows", Type::integer, kRun, "N", "", "measure only the first N windows"},
+    {"batch_size", Type::integer, kRun, "N", "4", "windows computed together", "bs"},
+    {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
+    {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+};
+
+constexpr Option kGenerate[] = {
+    {"prompt", Type::path, kRun, "TEXT", "", "text to continue; may be repeated"},
+    {"max_new_tokens", Type::integer, kRun, "N", "64", "tokens to write at most"},
+    {"temperature", Type::number, kRun, "X", "0", "sampling temperature; 0 = greedy"},
+    {"top_p", Type::number, kRun, "X", "1", "sample from the smallest set of tokens with this probability"},
+    {"top_k", Type::integer, kRun, "N", "0", "sample from the N likeliest tokens; 0 = off"},
+    {"seed", Type::integer, kRun, "N", "42", "seed of sampling"},
+    {"chat", Type::flag, kRun, "", "", "wrap each prompt in the model's chat template"},
+    {"dtype", Type::text, kRun, "T", "auto", "compute type", "", "", "auto float32 bfloat16"},
+    {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+};
+
+constexpr Option kForward[] = {
+    {"input_ids", Type::path, kRun, "FILE", "", "safetensors file with input_ids [B,S] (attention_mask, position_ids)"},
+    {"output", Type::path, kRun, "FILE", "", "safetensors file to write the logits to", "o"},
+    {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
+    {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+};
+
+constexpr Option kTokenize[] = {
+    {"text_file", Type::path, kRun, "FILE", "", "text to tokenize"},
+};
+
+constexpr Option kVerify[] = {
+    {"against", Type::text, kRun, "SRC", "(from arkit-run.json)", "source model to compare with"},
+};
+
+constexpr Option kPluginInspect[] = {
+    {"symbols", Type::flag, kRun, "", "", "also print the exported symbols"},
+};
+
+constexpr Command kCommands[] = {
+    {"quantize", "MODEL", "quantize a model and write it in one or several formats", kQuantize,
+     "arkit quantize meta-llama/Llama-3.2-1B --scheme W4A16 --output_dir llama-w4\n"
+     "arkit quantize ./model --bits 3 --group_size 64 --asym --recipe best --format auto_gptq\n"
+     "arkit quantize ./model --dataset self --iters 50 --dry-run"},
+    {"list",
+     "WHAT",
+     "plugins, schemes, formats, backends, models, recipes or datasets",
+     {},
+     "arkit list formats\narkit list plugins --json"},
+    {"inspect",
+     "MODEL",
+     "tensors, schemes, sizes and bits per weight of a model or file",
+     {},
+     "arkit inspect ./llama-w4 --json"},
+    {"eval ppl", "MODEL", "perplexity on a text", kEvalPpl,
+     "arkit eval ppl ./llama-w4 --text wiki.txt --seqlen 512 --against ./llama"},
+    {"generate", "MODEL", "continue a text", kGenerate,
+     "arkit generate ./llama-w4 --prompt 'The capital of France is'"},
+    {"forward", "MODEL", "logits of given token ids", kForward,
+     "arkit forward ./model --input_ids ids.safetensors --output logits.safetensors"},
+    {"tokenize", "MODEL", "token ids of a text", kTokenize, "arkit tokenize ./model --text-file a.txt --json"},
+    {"verify", "DIR", "reopen an export and compare it with its source", kVerify,
+     "arkit verify ./llama-w4 --against ./llama"},
+    {"plugin inspect", "FILE", "describe a plugin file, also a refused one, without running it", kPluginInspect,
+     "arkit plugin inspect ./libarkit_scheme_nf4.so"},
+    {"plugin new",
+     "KIND NAME [DIR]",
+     "write a project for a new scheme, exporter, backend or model plugin",
+     {},
+     "arkit plugin new scheme nf4\narkit plugin new exporter my_format ./my_format"},
+    {"help", "[COMMAND]", "this overview, or the help of a command", {}, "arkit help quantize"},
+};
+
+}  // namespace
+
+std::span<const Command> commands() {
+  return kCommands;
+}
+
+const Command* find_command(std::string_view name) {
+  for (const Command& command : kCommands)
+    if (command.name == name) return &command;
+  return nullptr;
+}
+
+std::span<const Option> common_options() {
+  return kCommonOptions;
+}
+
+const Option* find_option(const Command& command, std::string_view name) {
+  for (const std::span<const Option> options : {command.options, common_options()})
+    for (const Option& option : options) {
+      if (option.name == name) return &option;
+      for (const std::string& alias : split(option.aliases, ' '))
+        if (alias == name) return &option;
+    }
+  return nullptr;
+}
+
+std::vector<std::string> option_names(const Command& command) {
+  std::vector<std::string> names;
+  for (const std::span<const Option> options : {command.options, common_options()})
+    for (const Option& option : options) names.emplace_back(option.name);
+  return names;
+}
+
+bool has_fixed_default(const Option& option) {
+  return !option.default_value.empty() && option.default_value.front() != '(';
+}
+
+}  // namespace arkit::cli

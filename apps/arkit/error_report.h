@@ -1,0 +1,21 @@
+#pragma once
+// How an error reaches the user: "arkit: <message>" on stderr and, with --json, an object on stdout. Used by both
+// halves of the command line, so it needs neither core nor LibTorch.
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <arkit/error.h>
+
+namespace arkit::cli {
+
+// "usage", "input" ... for an exit code.
+[[nodiscard]] std::string_view error_kind(int code) noexcept;
+
+[[nodiscard]] std::string error_json(int code, std::string_view message);
+
+// Reports and returns `code`.
+int report_error(int code, const std::string& message, bool json);
+
+}  // namespace arkit::cli

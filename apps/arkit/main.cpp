@@ -1,0 +1,46 @@
+// The front of the command line: parses, explains, and only then opens the half that works.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <arkit/error.h>
+
+#include "command_line.h"
+#include "error_report.h"
+#include "help.h"
+#include "load_cli.h"
+
+namespace {
+
+int print(const std::string& text) {
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!written) std::fputs("arkit: standard output cannot be written\n", stderr);
+  return written ? 0 : static_cast<int>(arkit::ErrorCode::resource);
+}
+
+int answer(const std::vector<std::string>& arguments) {
+  using Kind = arkit::cli::Request::Kind;
+  arkit::cli::Request request = arkit::cli::parse_command_line(arguments);
+  if (request.kind == Kind::version) return print("arkit " ARKIT_VERSION "\n");
+  if (request.kind == Kind::help)
+    return print(request.command == nullptr ? arkit::cli::overview() : arkit::cli::command_help(*request.command));
+  const std::filesystem::path folder = arkit::cli::program_folder();
+  request.parsed.program_dir = folder.string();
+  return arkit::cli::load_cli(folder)(request.parsed);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  try {
+    return answer(arguments);
+  } catch (const arkit::Error& error) {
+    return arkit::cli::report_error(error.exit_code(), error.what(), json);
+  } catch (const std::exception& error) {
+    return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::internal), error.what(), json);
+  }
+}

@@ -1,0 +1,103 @@
+// The half that works: finds the command's function, runs it, prints its result, and turns every exception into a
+// message and an exit code.
+#include <csignal>
+#include <cstdio>
+#include <new>
+#include <system_error>
+
+#include <c10/util/Exception.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "command.h"
+#include "error_report.h"
+#include "terminal_reporter.h"
+
+namespace arkit::cli {
+
+const Registry& Plugins::registry() {
+  if (!registry_) registry_ = std::make_unique<Registry>(default_search(named_));
+  return *registry_;
+}
+
+namespace {
+
+struct Entry {
+  std::string_view name;
+  CommandFunction function;
+};
+constexpr Entry kCommands[] = {
+#include "commands.inc"
+};
+
+CommandFunction find_function(const std::string& name) {
+  for (const Entry& entry : kCommands)
+    if (entry.name == name) return entry.function;
+  throw_unsupported(str("'arkit ", name, "' is not in this build"));
+}
+
+extern "C" void on_interrupt(int) {
+  request_interrupt();
+}
+
+// The first signal asks for a clean stop, a second one ends the process (SA_RESETHAND). A file that grows over a limit
+// is a write error, not a signal.
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+void print_result(const Arguments& arguments, Result& result) {
+  std::string text = result.human;
+  if (arguments.flag("json")) {
+    json::Object object{{"schema_version", 1}};
+    for (auto& [key, value] : result.json) object[key] = std::move(value);
+    text = json::dump(object, 2) + "\n";
+  }
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw_resource("standard output cannot be written; is the disk full?");
+}
+
+int run_guarded(const ParsedCommand& parsed) {
+  const Arguments arguments(parsed);
+  const bool json = arguments.flag("json");
+  const bool verbose = arguments.flag("verbose");
+  const auto fail = [&](ErrorCode code, const std::string& message) {
+    return report_error(static_cast<int>(code), message, json);
+  };
+  try {
+    TerminalReporter reporter(arguments.flag("quiet"), verbose);
+    Plugins plugins(arguments);
+    Result result = find_function(parsed.command)(arguments, plugins, reporter);
+    reporter.finish();
+    print_result(arguments, result);
+    return result.exit_code;
+  } catch (const Error& error) {
+    return fail(error.code(), error.what());
+  } catch (const c10::Error& error) {
+    const std::string message = verbose ? error.what() : error.what_without_backtrace();
+    const bool memory = message.find("can't allocate memory") != std::string::npos;
+    return fail(memory ? ErrorCode::resource : ErrorCode::internal, message);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::resource,
+                "out of memory; close other programs, or lower --batch_size, --seqlen or --nsamples");
+  } catch (const std::system_error& error) {
+    return fail(ErrorCode::resource, error.what());
+  } catch (const std::exception& error) {
+    return fail(ErrorCode::internal, str(error.what(), " (this is a bug in arkit or in a plugin)"));
+  }
+}
+
+}  // namespace
+
+extern "C" ARKIT_EXPORT int arkit_cli_run(const ParsedCommand& command) {
+  watch_signals();
+  return run_guarded(command);
+}
+
+}  // namespace arkit::cli

@@ -1,0 +1,90 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/error.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+
+namespace {
+
+// A model in memory: one block, hidden size 8, random weights.
+class TinySource final : public arkit::ModelSource, public arkit::WeightSource {
+ public:
+  TinySource() {
+    config_ = {{"model_type", "sample_plugin"},
+               {"vocab_size", 11},
+               {"hidden_size", 8},
+               {"intermediate_size", 16},
+               {"num_hidden_layers", 1},
+               {"num_attention_heads", 2},
+               {"num_key_value_heads", 1},
+               {"max_position_embeddings", 32},
+               {"tie_word_embeddings", false}};
+    const std::string block = "model.layers.0.";
+    add("model.embed_tokens.weight", {11, 8});
+    add("model.norm.weight", {8});
+    add("lm_head.weight", {11, 8});
+    add(block + "input_layernorm.weight", {8});
+    add(block + "post_attention_layernorm.weight", {8});
+    for (const auto& [name, out] : {std::pair<std::string, int64_t>{"q_proj", 8}, {"k_proj", 4}, {"v_proj", 4}}) {
+      add(block + "self_attn." + name + ".weight", {out, 8});
+      add(block + "self_attn." + name + ".bias", {out});
+    }
+    add(block + "self_attn.o_proj.weight", {8, 8});
+    add(block + "mlp.gate_proj.weight", {16, 8});
+    add(block + "mlp.up_proj.weight", {16, 8});
+    add(block + "mlp.down_proj.weight", {8, 16});
+  }
+
+  std::string kind() const override { return "memory"; }
+  const std::filesystem::path& path() const override { return path_; }
+  const arkit::json::Object& config() const override { return config_; }
+  const arkit::WeightSource& weights() const override { return *this; }
+  std::string tokenizer_json() const override { return {}; }
+  arkit::json::Object tokenizer_config() const override { return {}; }
+  std::vector<arkit::CompanionFile> companions() const override { return {}; }
+
+  std::span<const arkit::TensorInfo> tensors() const override { return infos_; }
+  at::Tensor load(std::string_view name) const override { return tensors_.at(std::string(name)); }
+
+ private:
+  void add(const std::string& name, std::vector<int64_t> shape) {
+    const at::Tensor tensor = at::randn(shape) * 0.1;
+    infos_.push_back({name, at::kFloat, "F32", shape, static_cast<int64_t>(tensor.nbytes()), "memory"});
+    tensors_[name] = tensor;
+  }
+
+  std::filesystem::path path_ = "tiny";
+  arkit::json::Object config_;
+  std::vector<arkit::TensorInfo> infos_;
+  std::map<std::string, at::Tensor> tensors_;
+};
+
+}  // namespace
+
+TEST(SamplePlugin, MatchesItsModelTypeOnly) {
+  const arkit::Registry registry({{PLUGIN_FILE}, {}});
+  const arkit::ModelAdapter& adapter = registry.model("sample_plugin");
+  EXPECT_TRUE(adapter.matches({{"model_type", "sample_plugin"}}));
+  EXPECT_FALSE(adapter.matches({{"model_type", "another"}}));
+}
+
+TEST(SamplePlugin, RunsATinyModelAndDependsOnItsInput) {
+  const arkit::Registry registry({{PLUGIN_FILE}, {}});
+  const TinySource source;
+  const auto model = registry.model("sample_plugin").open(source, at::kFloat);
+  ASSERT_EQ(model->num_blocks(), 1);
+  EXPECT_EQ(model->linears().size(), 8U);  // 7 in the block, and the head
+  model->load_block(0);
+  model->load_rest();
+  arkit::BlockHook hook;
+  const auto context = model->context(1, 3, {}, {}, nullptr);
+  const auto logits_of = [&](const at::Tensor& ids) {
+    return model->logits(model->run_block(0, model->embed(ids), context, hook), hook);
+  };
+  const at::Tensor first = logits_of(at::tensor({1, 2, 3}, at::kLong).reshape({1, 3}));
+  const at::Tensor second = logits_of(at::tensor({4, 2, 3}, at::kLong).reshape({1, 3}));
+  EXPECT_EQ(first.sizes(), at::IntArrayRef({1, 3, 11}));
+  EXPECT_TRUE(at::isfinite(first).all().item<bool>());
+  EXPECT_GT((first - second).abs().max().item<float>(), 0.0F);
+}

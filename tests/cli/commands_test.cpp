@@ -1,0 +1,88 @@
+// Commands that need no model, run through the real program and its libarkit_cli.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include <arkit/json.h>
+
+#include "run_program.h"
+
+namespace fs = std::filesystem;
+
+using cli_test::contains;
+using cli_test::Outcome;
+using cli_test::run_arkit;
+
+namespace {
+
+const std::string kGood = ARKIT_FIXTURES "/good/libarkit_reader_good.so";
+const std::string kWrongAbi = ARKIT_FIXTURES "/wrong_abi/libarkit_reader_wrong_abi.so";
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    char name[] = "/tmp/arkit_cli_XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~TemporaryFolder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+std::string text_of(const fs::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file).rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+TEST(CliPlugin, InspectDescribesAGoodAndARefusedFile) {
+  const Outcome good = run_arkit({"plugin", "inspect", kGood, "--json"});
+  ASSERT_EQ(good.exit_code, 0) << good.err;
+  const auto result = arkit::json::parse(good.out, "stdout");
+  EXPECT_EQ(result.at("schema_version").as_int64(), 1);
+  EXPECT_TRUE(result.at("usable").as_bool());
+  EXPECT_EQ(result.at("components").at(0).at("name").as_string(), "sample");
+
+  const Outcome refused = run_arkit({"plugin", "inspect", kWrongAbi});
+  EXPECT_EQ(refused.exit_code, 0) << refused.err;
+  EXPECT_TRUE(contains(refused.out, "built for  arkit1-torch2.12"));
+  EXPECT_TRUE(contains(refused.out, "org.example.wrong_abi"));
+
+  const Outcome missing = run_arkit({"plugin", "inspect", "/no/such.so", "--json"});
+  EXPECT_EQ(missing.exit_code, 3);
+  EXPECT_EQ(arkit::json::parse(missing.out, "stdout").at("error").at("kind").as_string(), "input");
+}
+
+TEST(CliPlugin, NewWritesAProjectWithItsName) {
+  const TemporaryFolder folder;
+  for (const std::string kind : {"scheme", "exporter", "backend", "model"}) {
+    const fs::path project = folder.path / kind;
+    const Outcome run = run_arkit({"plugin", "new", kind, "my_nf4", project.string()});
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_TRUE(contains(text_of(project / "CMakeLists.txt"), "arkit_add_plugin(NAME my_nf4 KIND " + kind));
+    EXPECT_TRUE(contains(text_of(project / ("my_nf4_" + kind + ".cpp")), "class MyNf4"));
+    EXPECT_TRUE(fs::exists(project / "test_my_nf4.cpp"));
+    for (const fs::directory_entry& file : fs::recursive_directory_iterator(project)) {
+      EXPECT_FALSE(contains(text_of(file.path()), "sample_plugin")) << file.path();
+      EXPECT_FALSE(contains(text_of(file.path()), "SamplePlugin")) << file.path();
+    }
+  }
+  const fs::path used = folder.path / "scheme";
+  EXPECT_EQ(run_arkit({"plugin", "new", "scheme", "my_nf4", used.string()}).exit_code, 2);  // never overwrites
+}
+
+TEST(CliPlugin, NewRefusesNamesAndKindsThatCannotWork) {
+  for (const std::string name : {"Nf4", "../x", "4bit"}) {
+    const Outcome run = run_arkit({"plugin", "new", "scheme", name, "/tmp/arkit_never_written"});
+    EXPECT_EQ(run.exit_code, 2) << name;
+    EXPECT_FALSE(fs::exists("/tmp/arkit_never_written"));
+  }
+  const Outcome kind = run_arkit({"plugin", "new", "schema", "nf4"});
+  EXPECT_EQ(kind.exit_code, 2);
+  EXPECT_TRUE(contains(kind.err, "did you mean 'scheme'?"));
+}
