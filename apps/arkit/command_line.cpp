@@ -26,12 +26,6 @@ std::string with_underscores(const std::string& argument) {
   return "--" + name + argument.substr(end);
 }
 
-std::string dashed(std::string_view name) {
-  std::string out(name);
-  std::replace(out.begin(), out.end(), '_', '-');
-  return out;
-}
-
 bool repeatable(const Option& option) {
   return option.type == Type::list || option.name == "plugin" || option.name == "prompt";
 }
