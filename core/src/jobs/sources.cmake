@@ -11,4 +11,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/quantize_steps.cpp
   src/jobs/run_record.cpp
   src/jobs/token_source.cpp
-  src/jobs/truncated_source.cpp)
+  src/jobs/truncated_source.cpp
+  src/jobs/verify_job.cpp)

@@ -4,26 +4,29 @@
 #include <map>
 
 #include <arkit/error.h>
+#include <arkit/regex.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
 #include "quant/layer_config.h"
-#include "util/regex.h"
 
 namespace arkit {
 namespace {
 
 constexpr int64_t kIntAlignment = 32;  // packed integer layouts need both sides to be multiples of 32 (formats.md 1.1)
 
-LayerQuant full_precision(const LayerQuant& global) {
+// `data_type` is what formats record for such a layer: "float" where a rule says so, "fp" where the shape forbids more.
+LayerQuant full_precision(const LayerQuant& global, std::string_view data_type = "float") {
   LayerQuant quant = global;
   quant.weight.bits = 16;
+  quant.weight.data_type = data_type;
   quant.act = TensorQuant{.data_type = "float", .group_size = global.act.group_size, .sym = global.act.sym};
   return quant;
 }
 
-void keep_16_bit(LayerPlan& layer, const LayerQuant& global, std::string reason, bool by_user) {
-  layer.quant = full_precision(global);
+void keep_16_bit(LayerPlan& layer, const LayerQuant& global, std::string reason, bool by_user,
+                 std::string_view data_type = "float") {
+  layer.quant = full_precision(global, data_type);
   layer.reason = std::move(reason);
   layer.user_fixed = by_user;
 }
@@ -155,7 +158,7 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
     }
     if (policy == "error" || layer.user_fixed) throw_unsupported(str("layer '", layer.name, "': ", refusal));
     skipped[refusal + ": kept in 16 bits"].push_back(layer.name);
-    keep_16_bit(layer, plan.global, refusal, false);
+    keep_16_bit(layer, plan.global, refusal, false, "fp");
   }
   for (const auto& [reason, names] : skipped)
     reporter.warn(

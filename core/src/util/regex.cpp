@@ -1,4 +1,4 @@
-#include "util/regex.h"
+#include <arkit/regex.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <array>

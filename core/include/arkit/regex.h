@@ -5,9 +5,11 @@
 #include <string>
 #include <string_view>
 
+#include <arkit/export.h>
+
 namespace arkit {
 
-class Regex {
+class ARKIT_EXPORT Regex {
  public:
   // Throws ErrorCode::usage naming the pattern and the position of the fault. `what` says where it came from.
   Regex(std::string_view pattern, std::string_view what);

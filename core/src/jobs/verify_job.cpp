@@ -1,0 +1,137 @@
+// arkit verify: reopens an export with the readers, which share no code with the packers, and holds it beside its
+// source.
+
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include <arkit/error.h>
+#include <arkit/jobs.h>
+#include <arkit/model_source.h>
+#include <arkit/str.h>
+
+#include "jobs/truncated_source.h"
+#include "verify/block_check.h"
+#include "verify/layer_check.h"
+#include "verify/tensor_check.h"
+#include "verify/verify_report.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRecord = "arkit-run.json";
+
+// arkit-run.json, as far as verification needs it. Everything is optional: exports of others have none.
+struct RunFacts {
+  std::string source;  // where the source was
+  std::optional<int64_t> blocks;
+  std::map<std::string, double> layer_errors;
+  std::vector<std::string> files;
+  bool tuned_norms = false;
+};
+
+RunFacts read_facts(const fs::path& directory) {
+  RunFacts facts;
+  if (!fs::exists(directory / kRecord)) return facts;
+  const std::string what = str("'", (directory / kRecord).string(), "'");
+  const json::Value file = json::read_file(directory / kRecord);
+  const json::Object& record = json::as_object(file, what);
+  if (const json::Value* source = json::find(record, "source"))
+    facts.source = json::get_string(json::as_object(*source, what), "path", what).value_or("");
+  if (const json::Value* files = json::find(record, "files"))
+    for (const json::Value& name : json::as_array(*files, what))
+      if (name.is_string()) facts.files.emplace_back(name.get_string());
+  if (const json::Value* options = json::find(record, "options")) {
+    const json::Object& fields = json::as_object(*options, what);
+    facts.blocks = json::get_int(fields, "num_hidden_layers", what);
+    facts.tuned_norms = json::get_bool(fields, "enable_norm_bias_tuning", what).value_or(false);
+  }
+  const json::Value* plan = json::find(record, "plan");
+  const json::Value* layers = plan == nullptr ? nullptr : json::find(json::as_object(*plan, what), "layers");
+  if (layers == nullptr) return facts;
+  for (const json::Value& entry : json::as_array(*layers, what)) {
+    const json::Object& layer = json::as_object(entry, what);
+    const auto error = json::get_double(layer, "relative_error", what);
+    if (error) facts.layer_errors[json::get_string(layer, "name", what).value_or("")] = *error;
+  }
+  return facts;
+}
+
+CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
+  Check check("files");
+  for (const std::string& name : facts.files) {
+    const bool plain = fs::path(name).filename() == name;
+    if (!plain || !fs::is_regular_file(directory / name)) check.fail(str("'", printable(name), "' is missing"));
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory))
+    if (entry.path().extension() == ".part")
+      check.fail(str("'", entry.path().filename().string(), "' is the rest of a run that did not finish"));
+  return check.result(str(facts.files.size(), " files as recorded"));
+}
+
+// The source the export is held beside: the one named, else the one the run recorded if it is still there.
+std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
+                                          const Registry& registry) {
+  std::string path = options.against;
+  if (path.empty() && !facts.source.empty() && fs::exists(facts.source)) path = facts.source;
+  if (path.empty()) return nullptr;
+  std::unique_ptr<ModelSource> source = open_source(path, registry);
+  return facts.blocks ? truncate_blocks(std::move(source), *facts.blocks) : std::move(source);
+}
+
+void compare_with_source(const ModelSource& exported, const ModelSource& source, const RunFacts& run,
+                         const Registry& registry, Reporter& reporter, VerifyReport& report) {
+  ExportFacts facts{.tuned_norms = run.tuned_norms};
+  for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
+  for (const auto& [name, error] : run.layer_errors) facts.quantized.insert(name);
+  facts.tied = json::get_bool(exported.config(), "tie_word_embeddings", "config.json").value_or(false);
+  reporter.step("comparing tensors with the source");
+  report.add(check_accounting(exported, source, facts, report));
+  report.add(check_copies(exported, source, facts));
+  reporter.step("comparing layers with the source");
+  report.add(check_layers_against_source(exported, source, registry, run.layer_errors, report));
+  reporter.step("comparing the first block with the source");
+  report.add(check_first_block(exported, source, registry));
+}
+
+}  // namespace
+
+json::Object verify(const VerifyOptions& options, const Registry& registry, Reporter& reporter) {
+  if (!fs::is_directory(options.directory))
+    throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
+  VerifyReport report;
+  const RunFacts facts = read_facts(options.directory);
+  report.add(check_files(options.directory, facts));
+
+  // Opening checks headers, index, configuration and the shape of every packed tensor.
+  std::unique_ptr<ModelSource> exported;
+  Check opens("opens");
+  try {
+    exported = open_source(options.directory.string(), registry);
+  } catch (const Error& error) {
+    opens.fail(error.what());
+  }
+  report.add(opens.result(exported ? str("as ", exported->kind()) : std::string()));
+  std::string against;
+  if (exported) {
+    report.counts["packed_layers"] = exported->packed_layers().size();
+    report.counts["tensors"] = exported->weights().tensors().size();
+    reporter.step("checking values");
+    report.add(check_finite_values(*exported));
+    report.add(check_packed_values(*exported));
+    if (const auto source = open_against(options, facts, registry)) {
+      against = source->path().string();
+      compare_with_source(*exported, *source, facts, registry, reporter, report);
+    } else {
+      report.add_skipped("comparison with the source", "no source given or found; pass --against MODEL");
+    }
+  }
+  json::Object result = report.to_json();
+  result["directory"] = options.directory.string();
+  if (!against.empty()) result["against"] = against;
+  return result;
+}
+
+}  // namespace arkit

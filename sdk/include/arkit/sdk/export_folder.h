@@ -1,0 +1,61 @@
+#pragma once
+// The folder of an export: safetensors shards, index and texts, written in constant memory and appearing atomically.
+//
+// All tensors are known before the first arrives (the plan and the source's headers say everything about them), so the
+// header and the place of every tensor are laid out at once: a tensor goes straight to its final offset with one
+// pwrite, whatever the order of arrival, and nothing is copied or held back. The space is claimed from the file system
+// at the start, so that a disk too small is found before hours of tuning and not after. The order inside a file is the
+// reference's (formats.md 2.3), which makes files comparable byte for byte.
+//
+// Files are written as "NAME.part", synced, and renamed in finish(): texts first, then shards, the file that makes the
+// model loadable (the index, or the only shard) last. Destroyed before that, the folder holds none of them.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace arkit::sdk {
+
+struct PlannedTensor {
+  std::string name;
+  at::ScalarType dtype = at::ScalarType::Undefined;
+  std::vector<int64_t> shape;
+  bool extra = false;  // belongs to model_extra_tensors.safetensors: no model class loads it (formats.md 2.6)
+};
+
+class ExportFolder {
+ public:
+  // Shards are filled in the order of `tensors`, a new one begins where the next tensor would exceed `max_shard_bytes`
+  // (formats.md 14). Throws ErrorCode::resource when another run writes into `directory`, or space is missing.
+  ExportFolder(std::filesystem::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes);
+  ~ExportFolder();
+  ExportFolder(const ExportFolder&) = delete;
+  ExportFolder& operator=(const ExportFolder&) = delete;
+
+  [[nodiscard]] const PlannedTensor* planned(std::string_view name) const;  // null = not part of this export
+  [[nodiscard]] bool written(std::string_view name) const;
+  [[nodiscard]] std::vector<std::string> unwritten() const;  // in the order planned
+
+  // Each planned tensor once. Dtype and shape must be the planned ones.
+  void write(std::string_view name, const at::Tensor& tensor);
+  // A small file under a plain name, each once. Texts appear in the order given.
+  void add_text(const std::string& name, std::string content);
+  // A copy of `from`, made at once.
+  void add_copy(const std::string& name, const std::filesystem::path& from);
+
+  // All tensors are written. Replaces what an earlier export left under the same names and removes its other weight
+  // files. Returns the names of all files, in the order they appeared.
+  std::vector<std::filesystem::path> finish();
+  [[nodiscard]] int64_t bytes() const noexcept;  // of all files; valid after finish()
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace arkit::sdk

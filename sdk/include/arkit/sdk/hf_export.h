@@ -1,0 +1,39 @@
+#pragma once
+// The part every format shares that is a Hugging Face folder of safetensors files (formats.md 2): which source tensor
+// goes where and in which dtype, config.json and its relatives, companions. A format adds its packing and its
+// quantization_config.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <arkit/exporter.h>
+#include <arkit/json.h>
+
+namespace arkit::sdk {
+
+struct PackedTensorShape {
+  std::string suffix;
+  at::ScalarType dtype = at::ScalarType::Undefined;
+  std::vector<int64_t> shape;
+};
+
+struct HfFormat {
+  // Tensors of one packed layer, bias excluded; `pack` gives exactly these. Both may be called until the job is done.
+  std::function<std::vector<PackedTensorShape>(const LayerPlan&)> shapes;
+  std::function<TensorMap(const LayerRecord&)> pack;
+  json::Object quantization_config;      // empty = none
+  bool quantization_config_file = true;  // also as quantization_config.json
+  // dtype of a packed layer's bias, unless the source stores it in F32 (formats.md 2.4); unset = the source's.
+  std::optional<at::ScalarType> bias_dtype;
+  // What config.json declares ("dtype" and "torch_dtype"); unset = the model dtype.
+  std::optional<at::ScalarType> declared_dtype;
+};
+
+// Lays out all files, claims the space and takes layers in any order. Plain tensors nobody added are copied from the
+// source in finish().
+[[nodiscard]] std::unique_ptr<ExportJob> open_hf_export(const ExportRequest& request, HfFormat format);
+
+}  // namespace arkit::sdk

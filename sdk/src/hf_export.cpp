@@ -1,0 +1,176 @@
+#include <arkit/sdk/hf_export.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/sdk/export_folder.h>
+#include <arkit/sdk/safetensors_layout.h>
+#include <arkit/str.h>
+
+#include "hf_texts.h"
+#include "tensor_fate.h"
+
+namespace arkit::sdk {
+namespace {
+
+constexpr std::string_view kBias = ".bias";
+
+bool is_float(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
+}
+
+// The dtype a plain tensor keeps: the one it is stored in, when that is one of the three models come in; values decoded
+// from another encoding (a GGUF embedding) are written in the model dtype. Integers stay what they are.
+at::ScalarType plain_dtype(const TensorInfo& info, at::ScalarType model_dtype) {
+  if (!is_float(info.dtype)) return info.dtype;
+  const bool stored_plainly = info.stored_type == "F32" || info.stored_type == "BF16" || info.stored_type == "F16";
+  return stored_plainly ? info.dtype : model_dtype;
+}
+
+class HfExportJob final : public ExportJob {
+ public:
+  HfExportJob(const ExportRequest& request, HfFormat format)
+      : request_(request), format_(std::move(format)), sorter_(request.plan) {
+    folder_ = std::make_unique<ExportFolder>(request_.output_dir, plan_tensors(), request_.max_shard_bytes);
+  }
+
+  void add_layer(const LayerRecord& layer) override {
+    const std::string& name = layer.plan.name;
+    for (const auto& [suffix, tensor] : format_.pack(layer)) {
+      folder_->write(name + "." + suffix, tensor);
+      packed_bits_ += static_cast<double>(tensor.nbytes()) * 8.0;
+    }
+    packed_weights_ += static_cast<double>(layer.plan.out_features) * static_cast<double>(layer.plan.in_features);
+    const std::string bias = name + std::string(kBias);
+    if (layer.bias.defined()) write_as_planned(bias, layer.bias);
+  }
+
+  void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
+    const PlannedTensor* planned = folder_->planned(name);
+    if (planned == nullptr) {
+      ARKIT_CHECK(sorter_.fate(name) != TensorFate::plain,
+                  str("tensor '", name, "' is not part of the source"));
+      return;  // left out by rule: tied or rebuilt
+    }
+    if (folder_->written(name)) return;  // a bias that came with its layer
+    // A tensor that was cast on the way here is taken from the source again: export keeps the source's values.
+    if (!changed && tensor.scalar_type() != planned->dtype && request_.source.weights().find(name) != nullptr)
+      copy_from_source(std::string(name));
+    else
+      write_as_planned(name, tensor);
+  }
+
+  ExportReport finish() override {
+    for (const std::string& name : folder_->unwritten()) {
+      ARKIT_CHECK(request_.source.weights().find(name) != nullptr,
+                  str("layer of tensor '", name, "' was never added to the export"));
+      copy_from_source(name);
+    }
+    add_texts();
+    ExportReport report;
+    report.files = folder_->finish();
+    report.bytes = folder_->bytes();
+    if (packed_weights_ > 0) report.bits_per_weight = packed_bits_ / packed_weights_;
+    return report;
+  }
+
+ private:
+  // Everything the export will hold, in the order shards are filled: block by block, then what lies outside blocks with
+  // the heads last, then the extras.
+  std::vector<PlannedTensor> plan_tensors() {
+    struct Ordered {
+      std::pair<int64_t, int64_t> key;  // block (or a number behind all blocks), position in the block
+      PlannedTensor tensor;
+    };
+    std::vector<Ordered> ordered;
+    const int64_t behind = std::numeric_limits<int64_t>::max() - 2;
+    for (const LayerPlan& layer : request_.plan.layers) {
+      if (!layer.quantized()) continue;
+      const int64_t block = layer.block >= 0 ? layer.block : behind + 1;
+      for (PackedTensorShape& shape : format_.shapes(layer))
+        ordered.push_back({{block, 1}, {layer.name + "." + shape.suffix, shape.dtype, std::move(shape.shape)}});
+    }
+    for (const TensorInfo& info : request_.source.weights().tensors()) {
+      const TensorFate fate = sorter_.fate(info.name);
+      if (fate != TensorFate::plain && fate != TensorFate::extra) continue;
+      PlannedTensor tensor{info.name, planned_dtype(info), info.shape, fate == TensorFate::extra};
+      ordered.push_back({{place_of(info.name, behind), 0}, std::move(tensor)});
+    }
+    std::stable_sort(ordered.begin(), ordered.end(), [](const Ordered& a, const Ordered& b) { return a.key < b.key; });
+    std::vector<PlannedTensor> tensors;
+    tensors.reserve(ordered.size());
+    for (Ordered& entry : ordered) tensors.push_back(std::move(entry.tensor));
+    return tensors;
+  }
+
+  int64_t place_of(std::string_view name, int64_t behind) const {
+    if (const int64_t block = sorter_.block(name); block >= 0) return block;
+    const LayerPlan* head = sorter_.layer(name.substr(0, name.rfind('.')));
+    return head != nullptr ? behind + 1 : behind;
+  }
+
+  at::ScalarType planned_dtype(const TensorInfo& info) const {
+    const at::ScalarType dtype = plain_dtype(info, request_.model_dtype);
+    if (!format_.bias_dtype || dtype == at::kFloat || !info.name.ends_with(kBias)) return dtype;
+    const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.size() - kBias.size()));
+    return layer != nullptr && layer->quantized() ? *format_.bias_dtype : dtype;
+  }
+
+  void write_as_planned(std::string_view name, const at::Tensor& tensor) {
+    const PlannedTensor* planned = folder_->planned(name);
+    ARKIT_CHECK(planned != nullptr, str("tensor '", name, "' is not part of the source"));
+    folder_->write(name, tensor.to(planned->dtype));
+  }
+
+  void copy_from_source(const std::string& name) {
+    write_as_planned(name, request_.source.weights().load(name));
+    request_.source.weights().release(name);
+  }
+
+  // Companions first, config.json last: a folder with a config.json is complete but for its weights.
+  void add_texts() {
+    static constexpr std::array<std::string_view, 4> kReplaced = {"config.json", "quantization_config.json",
+                                                                  "quantize_config.json", "quant_config.json"};
+    for (const CompanionFile& companion : request_.source.companions()) {
+      if (companion.name == "README.md") continue;  // the model card is written about this export
+      if (std::find(kReplaced.begin(), kReplaced.end(), companion.name) != kReplaced.end()) continue;
+      if (companion.name == "generation_config.json")
+        folder_->add_text(companion.name, export_generation_config(text_of(companion)));
+      else if (companion.path.empty())
+        folder_->add_text(companion.name, companion.content);
+      else
+        folder_->add_copy(companion.name, companion.path);
+    }
+    if (!format_.quantization_config.empty() && format_.quantization_config_file)
+      folder_->add_text("quantization_config.json", json::dump(format_.quantization_config, 2));
+    folder_->add_text("config.json", json::dump(export_config(request_, format_), 2) + "\n");
+  }
+
+  static std::string text_of(const CompanionFile& companion) {
+    if (companion.path.empty()) return companion.content;
+    std::ifstream in(companion.path, std::ios::binary);
+    if (!in) throw_input(str("'", companion.path.string(), "': cannot be read; it is part of the export"));
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  }
+
+  const ExportRequest request_;
+  HfFormat format_;
+  TensorSorter sorter_;
+  std::unique_ptr<ExportFolder> folder_;
+  double packed_bits_ = 0, packed_weights_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ExportJob> open_hf_export(const ExportRequest& request, HfFormat format) {
+  return std::make_unique<HfExportJob>(request, std::move(format));
+}
+
+}  // namespace arkit::sdk

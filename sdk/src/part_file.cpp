@@ -1,0 +1,134 @@
+#include "part_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit::sdk {
+namespace {
+
+constexpr mode_t kFileMode = 0666;  // the umask takes away what the user does not want
+constexpr int64_t kWriteBackBytes = int64_t{1} << 20;
+
+bool full(int error_number) { return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG; }
+
+std::string free_space(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto space = std::filesystem::space(path.parent_path(), ignored);
+  return ignored ? std::string() : str(" (", space.available / 1000000, " MB are free there)");
+}
+
+}  // namespace
+
+void throw_io(const std::filesystem::path& path, const char* action, int error_number) {
+  const std::string subject = str("'", path.string(), "': ");
+  if (full(error_number))
+    throw_resource(str(subject, action, " failed: ", std::strerror(error_number), free_space(path),
+                       "; free some space or choose another --output_dir"));
+  throw_resource(str(subject, action, " failed: ", std::strerror(error_number)));
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) throw_io(folder, "opening the folder", errno);
+  const int result = ::fsync(descriptor);
+  const int error_number = errno;
+  ::close(descriptor);
+  // Some file systems have nothing to do for a folder and say so.
+  if (result != 0 && error_number != EINVAL && error_number != ENOTSUP)
+    throw_io(folder, "syncing the folder", error_number);
+}
+
+PartFile::PartFile(std::filesystem::path final_path) : final_path_(std::move(final_path)) {
+  part_path_ = final_path_;
+  part_path_ += kPartSuffix;
+  // A link planted under the name of the part must not lead the output elsewhere.
+  descriptor_ = ::open(part_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, kFileMode);
+  if (descriptor_ < 0) throw_io(part_path_, "creating the file", errno);
+}
+
+PartFile::PartFile(PartFile&& other) noexcept
+    : final_path_(std::move(other.final_path_)),
+      part_path_(std::move(other.part_path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      committed_(std::exchange(other.committed_, true)) {}
+
+PartFile::~PartFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!committed_) ::unlink(part_path_.c_str());
+}
+
+void PartFile::reserve(int64_t bytes) {
+  int result = 0;
+  do result = ::fallocate(descriptor_, 0, 0, bytes);
+  while (result != 0 && errno == EINTR);
+  if (result == 0) return;
+  if (errno != EOPNOTSUPP && errno != ENOSYS)
+    throw_io(part_path_, str("reserving ", bytes, " bytes").c_str(), errno);
+  if (::ftruncate(descriptor_, bytes) != 0) throw_io(part_path_, "setting the length", errno);
+}
+
+void PartFile::write_at(int64_t offset, const void* data, int64_t bytes) {
+  const auto* at = static_cast<const char*>(data);
+  int64_t done = 0;
+  while (done < bytes) {
+    const ssize_t n = ::pwrite(descriptor_, at + done, static_cast<size_t>(bytes - done), offset + done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_io(part_path_, "writing", errno);
+    if (n == 0) throw_io(part_path_, "writing", ENOSPC);
+    done += n;
+  }
+  // Writing back starts now, beside the work on the next layers, so that sync() has little left to wait for.
+  if (bytes >= kWriteBackBytes) ::sync_file_range(descriptor_, offset, bytes, SYNC_FILE_RANGE_WRITE);
+}
+
+void PartFile::sync() {
+  if (::fsync(descriptor_) != 0) throw_io(part_path_, "syncing", errno);
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (::close(descriptor) != 0) throw_io(part_path_, "closing", errno);
+}
+
+void PartFile::commit() {
+  ARKIT_CHECK(descriptor_ < 0, "a part file is committed after sync()");
+  if (::rename(part_path_.c_str(), final_path_.c_str()) != 0) throw_io(final_path_, "renaming the finished file", errno);
+  committed_ = true;
+}
+
+FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / file_name()) {
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kFileMode);
+    if (descriptor_ < 0) throw_io(path_, "creating the lock file", errno);
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      const int error_number = errno;
+      ::close(descriptor_);
+      if (error_number != EWOULDBLOCK) throw_io(path_, "locking the folder", error_number);
+      throw_resource(str("'", folder.string(),
+                         "': another run is writing into this folder; wait for it or choose another --output_dir"));
+    }
+    // The previous holder may have removed the file between our open and our lock: then this lock guards nothing.
+    struct stat ours {};
+    struct stat named {};
+    if (::fstat(descriptor_, &ours) == 0 && ::stat(path_.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
+        ours.st_dev == named.st_dev)
+      return;
+    ::close(descriptor_);
+    descriptor_ = -1;
+  }
+  throw_resource(str("'", folder.string(), "': the lock file '", file_name(), "' keeps changing; is another run active?"));
+}
+
+FolderLock::~FolderLock() {
+  if (descriptor_ < 0) return;
+  ::unlink(path_.c_str());  // while the lock is held
+  ::close(descriptor_);
+}
+
+}  // namespace arkit::sdk

@@ -1,0 +1,155 @@
+#include <arkit/sdk/quant_config.h>
+
+#include <cmath>
+
+#include <arkit/error.h>
+#include <arkit/regex.h>
+#include <arkit/str.h>
+
+namespace arkit::sdk {
+namespace {
+
+json::Value group_size_value(const TensorQuant& quant) {
+  if (quant.block_rows > 0) return json::Array{quant.block_rows, quant.group_size};
+  return quant.group_size;
+}
+
+void add_run_settings(json::Object& config, const RunRecord& run) {
+  if (run.iters == 0) {  // RTN and OPT-RTN: no block ever sees a quantized input, and nothing is tuned
+    config["enable_quanted_input"] = false;
+    return;
+  }
+  if (!run.enable_minmax_tuning) config["enable_minmax_tuning"] = false;
+  if (run.enable_norm_bias_tuning) config["enable_norm_bias_tuning"] = true;
+  if (!run.enable_quanted_input) config["enable_quanted_input"] = false;
+  if (run.gradient_accumulate_steps != 1) config["gradient_accumulate_steps"] = run.gradient_accumulate_steps;
+  if (run.iters != 200) config["iters"] = run.iters;
+  const double automatic = 1.0 / static_cast<double>(run.iters);
+  const double lr = run.lr > 0 ? run.lr : automatic;
+  const double minmax_lr = run.minmax_lr > 0 ? run.minmax_lr : lr;
+  if (lr != automatic) config["lr"] = lr;
+  if (minmax_lr != automatic) config["minmax_lr"] = minmax_lr;
+}
+
+json::Object full_scheme(const LayerQuant& quant) {
+  const TensorQuant& w = quant.weight;
+  json::Object scheme;
+  scheme["bits"] = w.bits;
+  scheme["group_size"] = group_size_value(w);
+  scheme["sym"] = w.sym;
+  scheme["data_type"] = w.data_type;
+  scheme["act_bits"] = quant.act.bits;
+  // An activation that stays in floating point takes the weight's grouping in the reference's record.
+  scheme["act_group_size"] = quant.act.quantized() ? group_size_value(quant.act) : group_size_value(w);
+  scheme["act_sym"] = quant.act.quantized() ? quant.act.sym : w.sym;
+  scheme["act_data_type"] = quant.act.data_type;
+  scheme["act_dynamic"] = quant.act.dynamic;
+  scheme["super_bits"] = w.super_bits > 0 ? json::Value(w.super_bits) : json::Value(nullptr);
+  scheme["super_group_size"] = w.super_group_size > 0 ? json::Value(w.super_group_size) : json::Value(nullptr);
+  scheme["rotation_config"] = quant.rotation.empty() ? json::Value(nullptr) : json::Value(quant.rotation);
+  return scheme;
+}
+
+void add_act_difference(json::Object& fields, const TensorQuant& act, const TensorQuant& global) {
+  if (act.bits != global.bits) fields["act_bits"] = act.bits;
+  if (act.data_type != global.data_type) fields["act_data_type"] = act.data_type;
+  if (!act.quantized()) return;
+  if (act.group_size != global.group_size || act.block_rows != global.block_rows)
+    fields["act_group_size"] = group_size_value(act);
+  if (act.sym != global.sym) fields["act_sym"] = act.sym;
+  if (act.dynamic != global.dynamic) fields["act_dynamic"] = act.dynamic;
+}
+
+bool any_pattern_hits(const std::vector<const PatternRule*>& rules, const std::string& name) {
+  for (const PatternRule* rule : rules)
+    if (Regex(rule->regex, "layer pattern").search(name)) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::ScalarType::BFloat16: return "bfloat16";
+    case at::ScalarType::Half: return "float16";
+    case at::ScalarType::Float: return "float32";
+    case at::ScalarType::Double: return "float64";
+    default: break;
+  }
+  throw_unsupported(str("config.json has no name for the dtype ", c10::toString(dtype)));
+}
+
+std::string block_prefixes(const QuantPlan& plan) {
+  std::string joined;
+  for (const std::string& list : plan.block_lists) {
+    if (!joined.empty()) joined += ',';
+    joined += list;
+  }
+  return joined;
+}
+
+json::Object base_quantization_config(const QuantPlan& plan, const RunRecord& run, std::string_view block_key) {
+  const TensorQuant& weight = plan.global.weight;
+  const TensorQuant& act = plan.global.act;
+  const bool with_act = act.quantized();
+  json::Object config;
+  config["bits"] = weight.bits;
+  if (with_act) config["act_bits"] = act.bits;
+  config["data_type"] = weight.data_type;
+  if (with_act) config["act_data_type"] = act.data_type;
+  config["group_size"] = group_size_value(weight);
+  if (with_act) config["act_group_size"] = group_size_value(act);
+  config["sym"] = weight.sym;
+  if (with_act) {
+    config["act_sym"] = act.sym;
+    config["act_dynamic"] = act.dynamic;
+  }
+  add_run_settings(config, run);
+  if (run.scale_dtype != "float16") config["scale_dtype"] = "torch." + run.scale_dtype;
+  if (!block_key.empty()) config[block_key] = block_prefixes(plan);
+  config["autoround_version"] = run.reference_version;
+  return config;
+}
+
+json::Object scheme_difference(const LayerQuant& quant, const LayerQuant& global) {
+  const TensorQuant& w = quant.weight;
+  json::Object fields;
+  if (w.bits != global.weight.bits) fields["bits"] = w.bits;
+  if (w.quantized()) {
+    if (w.group_size != global.weight.group_size || w.block_rows != global.weight.block_rows)
+      fields["group_size"] = group_size_value(w);
+    if (w.sym != global.weight.sym) fields["sym"] = w.sym;
+  }
+  if (w.data_type != global.weight.data_type) fields["data_type"] = w.data_type;
+  add_act_difference(fields, quant.act, global.act);
+  return fields;
+}
+
+std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan) {
+  std::vector<const PatternRule*> rules;
+  for (const PatternRule& rule : plan.rules)
+    if (plan.find(rule.pattern) == nullptr) rules.push_back(&rule);
+  return rules;
+}
+
+json::Object extra_config(const QuantPlan& plan) {
+  const std::vector<const PatternRule*> rules = pattern_rules(plan);
+  json::Object extra;
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.block < 0) {
+      if (layer.quantized()) extra[layer.name] = full_scheme(layer.quant);
+      continue;
+    }
+    json::Object fields = scheme_difference(layer.quant, plan.global);
+    // A layer of the global scheme that a recorded pattern also hits must say so itself: exact names win over patterns.
+    if (fields.empty() && any_pattern_hits(rules, layer.name)) fields["bits"] = layer.quant.weight.bits;
+    if (!fields.empty()) extra[layer.name] = std::move(fields);
+  }
+  for (const PatternRule* rule : rules) {
+    json::Object fields = scheme_difference(rule->quant, plan.global);
+    if (!fields.empty()) extra[rule->regex] = std::move(fields);
+  }
+  return extra;
+}
+
+}  // namespace arkit::sdk

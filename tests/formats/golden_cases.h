@@ -1,0 +1,35 @@
+#pragma once
+// Which run of the reference made which golden export (golden/results.json), as a table both the unit tests and the
+// tests of the command line use.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace arkit::test {
+
+struct GoldenCase {
+  std::string name;    // folder under tests/data/golden
+  std::string source;  // likewise
+  std::string format;
+  std::string scheme = "W4A16";
+  std::optional<int64_t> group_size;
+  bool asym = false;
+  std::string layer_config;  // JSON
+  bool quant_lm_head = false;
+  int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
+  bool allow_w8_asym = false;  // made with AR_ALLOW_W8_ASYM=1
+  int64_t iters = 0;
+};
+
+[[nodiscard]] std::span<const GoldenCase> golden_cases();
+
+// What `arkit quantize SOURCE --output_dir DIR` needs to repeat the case.
+[[nodiscard]] std::vector<std::string> command_flags(const GoldenCase& golden);
+
+// tests/data/golden
+[[nodiscard]] std::string golden_root();
+
+}  // namespace arkit::test

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Copies the golden exports the format tests use into tests/data/golden.
+
+Usage: tools/make_golden_digests.py SHARED_GOLDEN tests/data/golden
+
+Exports in KEEP are copied with their weights. Of the others only the JSON files are kept, and tensor_digests.json: dtype, shape and
+64-bit FNV-1a digest of every tensor, which is enough to see that a tensor differs. Tokenizer files stay with the sources.
+"""
+import json
+import pathlib
+import shutil
+import struct
+import sys
+
+KEEP = {
+    "auto_round-W4A16", "auto_round-W4A16-asym", "auto_round-W3A16", "auto_round-W5A16-asym", "auto_round-W8A16-asym-env",
+    "auto_round-W4A16G32-bias-fp32", "mixed-auto_round-W4A16", "mixed-auto_gptq-W4A16", "lmhead-auto_round-W4A16",
+    "qwen3tied-auto_round-W4A16", "shard200KB-auto_round-W4A16", "auto_gptq-W3A16G32-asym", "auto_awq-W4A16G32-asym",
+    "auto_round_auto_awq-W5A16G32-asym", "auto_round_gptqmodel-W4A16G32",
+}
+PREFIXES = ("auto_round-W", "auto_round_auto_", "auto_round_gptqmodel-", "auto_gptq-", "auto_awq-", "mixed-auto_round-W", "mixed-auto_gptq-",
+            "mixed-auto_awq-", "lmhead-auto_", "qwen3tied-auto_gptq-", "qwen3tied-auto_awq-", "qwen3tied-auto_round-W", "shard200KB-",
+            "lowcpu-auto_", "tuned1-", "fake-W")
+
+
+def fnv1a(data):
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return "%016x" % value
+
+
+def digests(path):
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    header.pop("__metadata__", None)
+    body = data[8 + length:]
+    return {name: {"dtype": t["dtype"], "shape": t["shape"], "fnv1a": fnv1a(body[t["data_offsets"][0]:t["data_offsets"][1]])}
+            for name, t in sorted(header.items())}
+
+
+def main():
+    source, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    for folder in sorted(source.iterdir()):
+        if not folder.is_dir() or not folder.name.startswith(PREFIXES):
+            continue
+        out = target / folder.name
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "generation_config.json", "quantization_config.json"):
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, out / name)
+        pointer = folder / "model.safetensors.same_as"
+        if folder.name in KEEP:
+            for file in [*folder.glob("*.safetensors"), *folder.glob("*.index.json")]:
+                shutil.copyfile(file, out / file.name)
+        elif pointer.exists():
+            other = pathlib.Path(pointer.read_text().strip()).parent.name
+            (out / "tensor_digests.json").write_text(json.dumps({"same_as": other}) + "\n")
+        elif (folder / "model.safetensors").exists():
+            text = json.dumps(digests(folder / "model.safetensors"), indent=0)
+            (out / "tensor_digests.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
