@@ -3,7 +3,9 @@
 namespace arkit::sdk {
 namespace {
 
-uint32_t mask(int bits) { return (1U << bits) - 1U; }
+uint32_t mask(int bits) {
+  return (1U << bits) - 1U;
+}
 
 // Where AWQ keeps output e of every eight: the inverse of the order {0, 2, 4, 6, 1, 3, 5, 7} in which slots are filled.
 constexpr int64_t kAwqSlot[8] = {0, 4, 1, 5, 2, 6, 3, 7};

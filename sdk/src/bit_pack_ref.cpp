@@ -7,7 +7,9 @@
 namespace arkit::sdk {
 namespace {
 
-uint32_t low_bits(uint8_t code, int bits) { return code & ((1U << bits) - 1U); }
+uint32_t low_bits(uint8_t code, int bits) {
+  return code & ((1U << bits) - 1U);
+}
 
 }  // namespace
 

@@ -29,7 +29,9 @@ constexpr std::string_view kSingleName = "model.safetensors";
 constexpr std::string_view kExtraName = "model_extra_tensors.safetensors";
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
-bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.ends_with(end);
+}
 
 // Files that belong to the weights of an export: what an earlier one left of them must not be mixed with ours.
 bool is_weight_file(const std::string& name) {
@@ -212,8 +214,8 @@ void ExportFolder::write(std::string_view name, const at::Tensor& tensor) {
   Impl::Place& place = found->second;
   ARKIT_CHECK(!place.written, str("tensor '", name, "' is written twice"));
   ARKIT_CHECK(tensor.scalar_type() == place.planned.dtype && tensor.sizes() == at::IntArrayRef(place.planned.shape),
-              arkit::str("tensor '", name, "' is ", tensor.scalar_type(), " ", tensor.sizes(), " but ", place.planned.dtype, " ",
-                  at::IntArrayRef(place.planned.shape), " was planned"));
+              arkit::str("tensor '", name, "' is ", tensor.scalar_type(), " ", tensor.sizes(), " but ",
+                         place.planned.dtype, " ", at::IntArrayRef(place.planned.shape), " was planned"));
   const at::Tensor contiguous = tensor.contiguous();
   place.file->write_at(place.offset, contiguous.const_data_ptr(), place.bytes);
   place.written = true;
@@ -269,6 +271,8 @@ std::vector<fs::path> ExportFolder::finish() {
   return self.appeared;
 }
 
-int64_t ExportFolder::bytes() const noexcept { return impl_->total_bytes; }
+int64_t ExportFolder::bytes() const noexcept {
+  return impl_->total_bytes;
+}
 
 }  // namespace arkit::sdk

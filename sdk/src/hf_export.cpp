@@ -55,8 +55,7 @@ class HfExportJob final : public ExportJob {
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
     const PlannedTensor* planned = folder_->planned(name);
     if (planned == nullptr) {
-      ARKIT_CHECK(sorter_.fate(name) != TensorFate::plain,
-                  str("tensor '", name, "' is not part of the source"));
+      ARKIT_CHECK(sorter_.fate(name) != TensorFate::plain, str("tensor '", name, "' is not part of the source"));
       return;  // left out by rule: tied or rebuilt
     }
     if (folder_->written(name)) return;  // a bias that came with its layer

@@ -60,8 +60,9 @@ Verdict supports_awq_shape(const LayerPlan& layer) {
   const TensorQuant& weight = layer.quant.weight;
   const int64_t fill = 32 % weight.bits == 0 ? 32 / weight.bits : kBlock;
   if (layer.out_features % fill != 0)
-    return Verdict::no(str("out_features ", layer.out_features, " is not a multiple of ", fill, ", which the AWQ layout of ",
-                           weight.bits, "-bit codes needs; use auto_gptq or keep the layer in 16 bits"));
+    return Verdict::no(str("out_features ", layer.out_features, " is not a multiple of ", fill,
+                           ", which the AWQ layout of ", weight.bits,
+                           "-bit codes needs; use auto_gptq or keep the layer in 16 bits"));
   if (weight.group_size > 0 && weight.group_size < layer.in_features && layer.in_features % weight.group_size != 0)
     return Verdict::no(str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
                            ", which the AWQ layout needs; choose 128, 64 or 32"));

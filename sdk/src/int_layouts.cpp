@@ -22,8 +22,12 @@ const at::Tensor& expect_codes(const at::Tensor& codes, int bits, int64_t out_mu
   return codes;
 }
 
-uint8_t* bytes(at::Tensor& t) { return static_cast<uint8_t*>(t.data_ptr()); }
-const uint8_t* bytes(const at::Tensor& t) { return static_cast<const uint8_t*>(t.const_data_ptr()); }
+uint8_t* bytes(at::Tensor& t) {
+  return static_cast<uint8_t*>(t.data_ptr());
+}
+const uint8_t* bytes(const at::Tensor& t) {
+  return static_cast<const uint8_t*>(t.const_data_ptr());
+}
 
 // Zero points as codes, [G, out] u8.
 at::Tensor zero_codes(const QuantizedWeight& weight, int bits, ZeroConvention zeros) {
@@ -68,7 +72,9 @@ at::Tensor unpack_zero_rows(const at::Tensor& packed, int64_t out, int bits, boo
   return logical;
 }
 
-at::Tensor stored_scales(const at::Tensor& scale) { return scale.to(at::kHalf).t().contiguous(); }
+at::Tensor stored_scales(const at::Tensor& scale) {
+  return scale.to(at::kHalf).t().contiguous();
+}
 
 // Codes that mean the same under a zero point of 1 where the stored one cannot be 0; see pack_gptq.
 at::Tensor codes_without_zero_zeros(const QuantizedWeight& weight, const TensorQuant& quant) {
@@ -101,9 +107,8 @@ at::Tensor pack_gptq_codes(const at::Tensor& codes, int bits) {
   const int64_t in = codes.size(1);
   at::Tensor packed = at::empty({in / 32 * bits, out}, at::kInt);
   auto* words = static_cast<uint32_t*>(packed.data_ptr());
-  at::parallel_for(0, out, kGrain, [&](int64_t begin, int64_t end) {
-    pack_columns(bytes(codes), out, in, bits, begin, end, words);
-  });
+  at::parallel_for(0, out, kGrain,
+                   [&](int64_t begin, int64_t end) { pack_columns(bytes(codes), out, in, bits, begin, end, words); });
   return packed;
 }
 
@@ -114,9 +119,8 @@ at::Tensor unpack_gptq_codes(const at::Tensor& qweight, int bits) {
   const int64_t in = qweight.size(0) / bits * 32;
   at::Tensor codes = at::empty({out, in}, at::kByte);
   const auto* words = static_cast<const uint32_t*>(contiguous.const_data_ptr());
-  at::parallel_for(0, out, kGrain, [&](int64_t begin, int64_t end) {
-    unpack_columns(words, out, in, bits, begin, end, bytes(codes));
-  });
+  at::parallel_for(0, out, kGrain,
+                   [&](int64_t begin, int64_t end) { unpack_columns(words, out, in, bits, begin, end, bytes(codes)); });
   return codes;
 }
 
@@ -146,8 +150,8 @@ at::Tensor unpack_awq_codes(const at::Tensor& qweight, int bits) {
 
 TensorMap pack_gptq(const QuantizedWeight& weight, const TensorQuant& quant, const GptqLayout& layout) {
   TensorMap packed;
-  const at::Tensor codes = layout.zeros == ZeroConvention::minus_one ? codes_without_zero_zeros(weight, quant)
-                                                                     : weight.codes;
+  const at::Tensor codes =
+      layout.zeros == ZeroConvention::minus_one ? codes_without_zero_zeros(weight, quant) : weight.codes;
   packed["qweight"] = pack_gptq_codes(codes, quant.bits);
   packed["qzeros"] = pack_zero_rows(zero_codes(weight, quant.bits, layout.zeros), quant.bits, false);
   packed["scales"] = stored_scales(weight.scale);

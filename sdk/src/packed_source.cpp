@@ -18,7 +18,9 @@ namespace {
 constexpr std::string_view kQweight = ".qweight";
 constexpr int64_t kGrain = 16;  // outputs a thread decodes at least
 
-bool is_gptq(IntPacking layout) { return layout != IntPacking::awq; }
+bool is_gptq(IntPacking layout) {
+  return layout != IntPacking::awq;
+}
 
 [[noreturn]] void bad_layer(const std::string& layer, const std::string& what) {
   throw_input(str("layer '", printable(layer), "': ", what, "; the export is damaged or not what its config says"));
@@ -33,7 +35,7 @@ const TensorInfo& tensor_of(const WeightSource& weights, const std::string& laye
 void expect(const std::string& layer, const TensorInfo& info, at::ScalarType dtype, at::IntArrayRef shape) {
   if (info.dtype != dtype || at::IntArrayRef(info.shape) != shape)
     bad_layer(layer, arkit::str("'", printable(info.name), "' is ", info.stored_type, " ", at::IntArrayRef(info.shape),
-                         ", expected ", dtype, " ", shape));
+                                ", expected ", dtype, " ", shape));
 }
 
 // Shapes follow from qweight and the bits; everything else must agree with them.
@@ -44,7 +46,7 @@ LinearSpec checked_spec(const WeightSource& weights, const std::string& layer, c
   const TensorInfo& qweight = tensor_of(weights, layer, ".qweight");
   if (qweight.dtype != at::kInt || qweight.shape.size() != 2 || qweight.shape[0] < 1 || qweight.shape[1] < 1)
     bad_layer(layer, arkit::str("'qweight' is ", qweight.stored_type, " ", at::IntArrayRef(qweight.shape),
-                         ", expected a matrix of I32 words"));
+                                ", expected a matrix of I32 words"));
   const int64_t packed_dim = is_gptq(layout) ? qweight.shape[0] : qweight.shape[1];
   const int64_t packed_bits = checked_mul(packed_dim, 32, "qweight");
   if (packed_bits % bits != 0) bad_layer(layer, arkit::str("'qweight' does not hold whole ", bits, "-bit codes"));
@@ -60,8 +62,7 @@ LinearSpec checked_spec(const WeightSource& weights, const std::string& layer, c
   const TensorInfo& scales = tensor_of(weights, layer, ".scales");
   const bool float_scales = scales.dtype == at::kBFloat16 || scales.dtype == at::kFloat;
   expect(layer, scales, float_scales ? scales.dtype : at::kHalf, {groups.per_row, spec.out_features});
-  if (const TensorInfo* g_idx = weights.find(layer + ".g_idx"))
-    expect(layer, *g_idx, at::kInt, {spec.in_features});
+  if (const TensorInfo* g_idx = weights.find(layer + ".g_idx")) expect(layer, *g_idx, at::kInt, {spec.in_features});
   if (const TensorInfo* bias = weights.find(layer + ".bias")) {
     expect(layer, *bias, bias->dtype, {spec.out_features});
     spec.has_bias = true;
@@ -161,15 +162,15 @@ class PackedFolder final : public ModelSource {
 };
 
 int64_t in_range(int64_t value, int64_t low, int64_t high, std::string_view key, const std::string& what) {
-  if (value < low || value > high)
-    throw_input(str(what, ": '", key, "' is ", value, ", expected ", low, " to ", high));
+  if (value < low || value > high) throw_input(str(what, ": '", key, "' is ", value, ", expected ", low, " to ", high));
   return value;
 }
 
 void read_group_size(const json::Object& fields, std::string_view key, TensorQuant& quant, const std::string& what) {
   const auto size = json::get_int(fields, key, what);
   if (!size) return;
-  if (*size != -1 && *size < 1) throw_input(str(what, ": '", key, "' is ", *size, ", expected -1 or a positive number"));
+  if (*size != -1 && *size < 1)
+    throw_input(str(what, ": '", key, "' is ", *size, ", expected -1 or a positive number"));
   quant.group_size = *size;
 }
 

@@ -18,7 +18,9 @@ namespace {
 constexpr mode_t kFileMode = 0666;  // the umask takes away what the user does not want
 constexpr int64_t kWriteBackBytes = int64_t{1} << 20;
 
-bool full(int error_number) { return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG; }
+bool full(int error_number) {
+  return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
+}
 
 std::string free_space(const std::filesystem::path& path) {
   std::error_code ignored;
@@ -71,8 +73,7 @@ void PartFile::reserve(int64_t bytes) {
   do result = ::fallocate(descriptor_, 0, 0, bytes);
   while (result != 0 && errno == EINTR);
   if (result == 0) return;
-  if (errno != EOPNOTSUPP && errno != ENOSYS)
-    throw_io(part_path_, str("reserving ", bytes, " bytes").c_str(), errno);
+  if (errno != EOPNOTSUPP && errno != ENOSYS) throw_io(part_path_, str("reserving ", bytes, " bytes").c_str(), errno);
   if (::ftruncate(descriptor_, bytes) != 0) throw_io(part_path_, "setting the length", errno);
 }
 
@@ -98,7 +99,8 @@ void PartFile::sync() {
 
 void PartFile::commit() {
   ARKIT_CHECK(descriptor_ < 0, "a part file is committed after sync()");
-  if (::rename(part_path_.c_str(), final_path_.c_str()) != 0) throw_io(final_path_, "renaming the finished file", errno);
+  if (::rename(part_path_.c_str(), final_path_.c_str()) != 0)
+    throw_io(final_path_, "renaming the finished file", errno);
   committed_ = true;
 }
 
@@ -122,7 +124,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / fil
     ::close(descriptor_);
     descriptor_ = -1;
   }
-  throw_resource(str("'", folder.string(), "': the lock file '", file_name(), "' keeps changing; is another run active?"));
+  throw_resource(
+      str("'", folder.string(), "': the lock file '", file_name(), "' keeps changing; is another run active?"));
 }
 
 FolderLock::~FolderLock() {

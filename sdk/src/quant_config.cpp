@@ -70,11 +70,16 @@ bool any_pattern_hits(const std::vector<const PatternRule*>& rules, const std::s
 
 std::string dtype_name(at::ScalarType dtype) {
   switch (dtype) {
-    case at::ScalarType::BFloat16: return "bfloat16";
-    case at::ScalarType::Half: return "float16";
-    case at::ScalarType::Float: return "float32";
-    case at::ScalarType::Double: return "float64";
-    default: break;
+    case at::ScalarType::BFloat16:
+      return "bfloat16";
+    case at::ScalarType::Half:
+      return "float16";
+    case at::ScalarType::Float:
+      return "float32";
+    case at::ScalarType::Double:
+      return "float64";
+    default:
+      break;
   }
   throw_unsupported(str("config.json has no name for the dtype ", c10::toString(dtype)));
 }

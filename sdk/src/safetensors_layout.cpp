@@ -18,14 +18,22 @@ struct DtypeName {
 
 // In the order of descending rank.
 constexpr std::array kDtypes = {
-    DtypeName{at::ScalarType::UInt64, "U64"},         DtypeName{at::ScalarType::Long, "I64"},
-    DtypeName{at::ScalarType::Double, "F64"},         DtypeName{at::ScalarType::Float, "F32"},
-    DtypeName{at::ScalarType::UInt32, "U32"},         DtypeName{at::ScalarType::Int, "I32"},
-    DtypeName{at::ScalarType::BFloat16, "BF16"},      DtypeName{at::ScalarType::Half, "F16"},
-    DtypeName{at::ScalarType::UInt16, "U16"},         DtypeName{at::ScalarType::Short, "I16"},
-    DtypeName{at::ScalarType::Float8_e8m0fnu, "F8_E8M0"}, DtypeName{at::ScalarType::Float8_e4m3fn, "F8_E4M3"},
-    DtypeName{at::ScalarType::Float8_e5m2, "F8_E5M2"}, DtypeName{at::ScalarType::Char, "I8"},
-    DtypeName{at::ScalarType::Byte, "U8"},            DtypeName{at::ScalarType::Bool, "BOOL"},
+    DtypeName{at::ScalarType::UInt64, "U64"},
+    DtypeName{at::ScalarType::Long, "I64"},
+    DtypeName{at::ScalarType::Double, "F64"},
+    DtypeName{at::ScalarType::Float, "F32"},
+    DtypeName{at::ScalarType::UInt32, "U32"},
+    DtypeName{at::ScalarType::Int, "I32"},
+    DtypeName{at::ScalarType::BFloat16, "BF16"},
+    DtypeName{at::ScalarType::Half, "F16"},
+    DtypeName{at::ScalarType::UInt16, "U16"},
+    DtypeName{at::ScalarType::Short, "I16"},
+    DtypeName{at::ScalarType::Float8_e8m0fnu, "F8_E8M0"},
+    DtypeName{at::ScalarType::Float8_e4m3fn, "F8_E4M3"},
+    DtypeName{at::ScalarType::Float8_e5m2, "F8_E5M2"},
+    DtypeName{at::ScalarType::Char, "I8"},
+    DtypeName{at::ScalarType::Byte, "U8"},
+    DtypeName{at::ScalarType::Bool, "BOOL"},
 };
 
 size_t rank(at::ScalarType dtype) {
@@ -48,7 +56,9 @@ std::string header_entry(const FileTensor& tensor) {
 
 }  // namespace
 
-std::string_view safetensors_dtype(at::ScalarType dtype) { return kDtypes[rank(dtype)].name; }
+std::string_view safetensors_dtype(at::ScalarType dtype) {
+  return kDtypes[rank(dtype)].name;
+}
 
 int64_t tensor_bytes(const std::vector<int64_t>& shape, at::ScalarType dtype, std::string_view name) {
   int64_t bytes = static_cast<int64_t>(c10::elementSize(dtype));

@@ -147,7 +147,8 @@ TEST(ExportFolder, ReplacesTheWeightsOfAnEarlierExport) {
   std::ofstream(place.path() / "notes.txt") << "mine";
   ExportFolder folder(place.path(), two_tensors(), 1 << 30);
   write_both(folder);
-  EXPECT_TRUE(fs::exists(place.path() / "model.safetensors.index.json")) << "the earlier export is whole until finish()";
+  EXPECT_TRUE(fs::exists(place.path() / "model.safetensors.index.json"))
+      << "the earlier export is whole until finish()";
   (void)folder.finish();
   EXPECT_EQ(names_in(place.path()), (std::set<std::string>{"model.safetensors", "notes.txt"}));
 }

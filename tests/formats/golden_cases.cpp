@@ -7,9 +7,8 @@ constexpr const char* kLlama = "source-llama-bf16";
 constexpr const char* kLlamaF32 = "source-llama-fp32";
 constexpr const char* kQwen3 = "source-qwen3-bf16";
 
-constexpr const char* kMixedConfig =
-    R"({"model.layers.0.mlp.down_proj": {"bits": 8}, ".*k_proj": {"bits": 16},)"
-    R"( "model.layers.1.self_attn.q_proj": {"bits": 2, "group_size": 32}})";
+constexpr const char* kMixedConfig = R"({"model.layers.0.mlp.down_proj": {"bits": 8}, ".*k_proj": {"bits": 16},)"
+                                     R"( "model.layers.1.self_attn.q_proj": {"bits": 2, "group_size": 32}})";
 constexpr const char* kAwqConfig = R"({"k_proj": {"bits": 16}, "model.layers.1.mlp.up_proj": {"bits": 16}})";
 constexpr const char* kAsymConfig = R"({"model.layers.1.self_attn.q_proj": {"bits": 2, "group_size": 32}})";
 
@@ -58,8 +57,8 @@ std::vector<GoldenCase> make_cases() {
   cases.push_back(with_group(of("auto_round_gptqmodel-W4A16G32", "auto_round:gptqmodel", "W4A16"), 32));
   cases.push_back(with_group(of("auto_round_auto_awq-W4A16G32", "auto_round:auto_awq", "W4A16"), 32));
   for (const char* scheme : {"W4A16", "W5A16", "W6A16", "W7A16"})
-    cases.push_back(asym(with_group(
-        of(std::string("auto_round_auto_awq-") + scheme + "G32-asym", "auto_round:auto_awq", scheme), 32)));
+    cases.push_back(asym(
+        with_group(of(std::string("auto_round_auto_awq-") + scheme + "G32-asym", "auto_round:auto_awq", scheme), 32)));
 
   for (const char* scheme : {"W2A16", "W3A16", "W4A16", "W8A16"})
     cases.push_back(of(std::string("auto_gptq-") + scheme, "auto_gptq", scheme));
@@ -98,8 +97,8 @@ std::span<const GoldenCase> golden_cases() {
 }
 
 std::vector<std::string> command_flags(const GoldenCase& golden) {
-  std::vector<std::string> flags = {"--scheme", golden.scheme, "--format", golden.format,
-                                    "--iters",  std::to_string(golden.iters)};
+  std::vector<std::string> flags = {"--scheme",    golden.scheme, "--format",
+                                    golden.format, "--iters",     std::to_string(golden.iters)};
   if (golden.iters == 0) flags.emplace_back("--disable_opt_rtn");
   if (golden.group_size) flags.insert(flags.end(), {"--group_size", std::to_string(*golden.group_size)});
   if (golden.asym) flags.emplace_back("--asym");
@@ -110,6 +109,8 @@ std::vector<std::string> command_flags(const GoldenCase& golden) {
   return flags;
 }
 
-std::string golden_root() { return std::string(ARKIT_TEST_DATA) + "/golden"; }
+std::string golden_root() {
+  return std::string(ARKIT_TEST_DATA) + "/golden";
+}
 
 }  // namespace arkit::test

@@ -32,7 +32,9 @@ LayerQuant full_precision(const LayerQuant& global, const char* data_type) {
   return quant;
 }
 
-json::Value parsed(const char* text) { return json::parse(text, "expected"); }
+json::Value parsed(const char* text) {
+  return json::parse(text, "expected");
+}
 
 TEST(QuantConfig, RecordsTuningThatDiffersFromTheDefaults) {
   RunRecord run{.iters = 2, .nsamples = 4, .seqlen = 32, .batch_size = 2, .gradient_accumulate_steps = 2, .lr = 0.01};
@@ -44,8 +46,9 @@ TEST(QuantConfig, RecordsTuningThatDiffersFromTheDefaults) {
             parsed(R"({"bits": 4, "data_type": "int", "group_size": 128, "sym": true, "enable_minmax_tuning": false,
                        "enable_quanted_input": false, "iters": 1, "autoround_version": "0.16.1"})"));
   run = {.iters = 200};
-  EXPECT_EQ(json::Value(base_quantization_config(tiny_plan(), run)),
-            parsed(R"({"bits": 4, "data_type": "int", "group_size": 128, "sym": true, "autoround_version": "0.16.1"})"));
+  EXPECT_EQ(
+      json::Value(base_quantization_config(tiny_plan(), run)),
+      parsed(R"({"bits": 4, "data_type": "int", "group_size": 128, "sym": true, "autoround_version": "0.16.1"})"));
 }
 
 TEST(QuantConfig, RecordsIgnoredLayersByNameAndPattern) {
@@ -79,7 +82,8 @@ TEST(QuantConfig, NamesLayersAPatternWouldTakeAlong) {
 TEST(QuantConfig, ShapeRefusedLayersSayFp) {
   QuantPlan plan = tiny_plan();
   plan.layers[2].quant = full_precision(plan.global, "fp");
-  EXPECT_EQ(json::Value(extra_config(plan)), parsed(R"({"model.layers.0.mlp.up_proj": {"bits": 16, "data_type": "fp"}})"));
+  EXPECT_EQ(json::Value(extra_config(plan)),
+            parsed(R"({"model.layers.0.mlp.up_proj": {"bits": 16, "data_type": "fp"}})"));
 }
 
 TEST(QuantConfig, ActivationsAppearOnlyWhenQuantized) {

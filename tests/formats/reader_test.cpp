@@ -39,8 +39,8 @@ const GoldenCase& golden_named(const std::string& name) {
 TEST(Reader, DecodesTheReferencesExports) {
   for (const GoldenCase& golden : golden_cases()) {
     const fs::path folder = fs::path(golden_root()) / golden.name;
-    if (golden.format == "fake" || !(fs::exists(folder / "model.safetensors") ||
-                                     fs::exists(folder / "model.safetensors.index.json")))
+    if (golden.format == "fake" ||
+        !(fs::exists(folder / "model.safetensors") || fs::exists(folder / "model.safetensors.index.json")))
       continue;
     SCOPED_TRACE(golden.name);
     const auto source = open_hf_folder(fs::path(golden_root()) / golden.source);
@@ -78,8 +78,7 @@ TEST(Reader, ReadsSymmetricOddBits) {
     EXPECT_EQ(packed->kind(), "auto_round:auto_gptq");
     const LinearSpec& spec = packed->packed_layers().front();
     const auto source = open_hf_folder(fs::path(golden_root()) / golden.source);
-    const QuantizedWeight expected =
-        round_to_nearest(source->weights().load(spec.name + ".weight"), spec.quant.weight);
+    const QuantizedWeight expected = round_to_nearest(source->weights().load(spec.name + ".weight"), spec.quant.weight);
     EXPECT_TRUE(packed->unpack(spec.name).codes.equal(expected.codes)) << scheme;
   }
 }
@@ -107,7 +106,8 @@ void expect_refused(const std::string& name, const std::string& from, const std:
                     const std::string& says, const char* file = "config.json") {
   TemporaryFolder folder("hostile");
   const fs::path golden = fs::path(golden_root()) / name;
-  for (const char* copied : {"config.json", "model.safetensors"}) fs::copy_file(golden / copied, folder.path() / copied);
+  for (const char* copied : {"config.json", "model.safetensors"})
+    fs::copy_file(golden / copied, folder.path() / copied);
   std::ifstream in(folder.path() / file, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};
   in.close();
@@ -154,7 +154,8 @@ TEST(Reader, RefusesTensorsOfAnotherShape) {
 TEST(Reader, RefusesScatteredGroups) {
   TemporaryFolder folder("gidx");
   const fs::path golden = fs::path(golden_root()) / "auto_gptq-W3A16G32-asym";
-  for (const char* copied : {"config.json", "model.safetensors"}) fs::copy_file(golden / copied, folder.path() / copied);
+  for (const char* copied : {"config.json", "model.safetensors"})
+    fs::copy_file(golden / copied, folder.path() / copied);
   int64_t offset = 0;
   {
     const auto weights = open_safetensors(folder.path());

@@ -15,10 +15,14 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-std::string_view module_of(std::string_view tensor) { return tensor.substr(0, tensor.rfind('.')); }
+std::string_view module_of(std::string_view tensor) {
+  return tensor.substr(0, tensor.rfind('.'));
+}
 
 // Buffers every loader computes for itself.
-bool is_rebuilt(std::string_view name) { return name.ends_with(".rotary_emb.inv_freq") || name == "rope_freqs.weight"; }
+bool is_rebuilt(std::string_view name) {
+  return name.ends_with(".rotary_emb.inv_freq") || name == "rope_freqs.weight";
+}
 
 std::set<std::string, std::less<>> packed_names(const ModelSource& exported) {
   std::set<std::string, std::less<>> names;
@@ -80,7 +84,8 @@ CheckResult check_accounting(const ModelSource& exported, const ModelSource& sou
   report.counts["tied"] = tied;
   report.counts["dropped_by_rule"] = dropped;
   report.counts["unaccounted"] = unaccounted;
-  return check.result(str(quantized, " quantized, ", copied, " copied, ", tied, " tied, ", dropped, " dropped by rule"));
+  return check.result(
+      str(quantized, " quantized, ", copied, " copied, ", tied, " tied, ", dropped, " dropped by rule"));
 }
 
 CheckResult check_copies(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts) {

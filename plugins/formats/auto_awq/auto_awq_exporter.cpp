@@ -52,7 +52,8 @@ class AutoAwqExporter final : public Exporter {
     if (Verdict verdict = sdk::supports_int_weight(layer, "auto_awq"); !verdict) return verdict;
     const int bits = layer.quant.weight.bits;
     if (bits >= 5 && bits <= 7)
-      return Verdict::no(str("AWQ loaders read 4 bits, not ", bits, "; use --format auto_round:auto_awq or auto_round"));
+      return Verdict::no(
+          str("AWQ loaders read 4 bits, not ", bits, "; use --format auto_round:auto_awq or auto_round"));
     if (bits != kBits) return Verdict::no(str("AWQ loaders read 4 bits, not ", bits, "; use --format auto_round"));
     return sdk::supports_awq_shape(layer);
   }
@@ -63,7 +64,8 @@ class AutoAwqExporter final : public Exporter {
       const TensorQuant& global = plan.global.weight;
       if (!layer.quantized()) continue;
       if (weight.bits != global.bits || weight.group_size != global.group_size || weight.sym != global.sym)
-        return Verdict::no(str("layer '", layer.name, "' has its own scheme, and AWQ files have one for all layers; use ",
+        return Verdict::no(str("layer '", layer.name,
+                               "' has its own scheme, and AWQ files have one for all layers; use ",
                                "--format auto_round, or keep the layer in 16 bits"));
     }
     return Verdict::yes();

@@ -69,7 +69,9 @@ LayerQuant outcome(const std::vector<Entry>& entries, const LayerPlan& layer, co
   return plan.global;
 }
 
-bool must_be_said(const LayerPlan& layer) { return layer.block >= 0 || layer.quantized(); }
+bool must_be_said(const LayerPlan& layer) {
+  return layer.block >= 0 || layer.quantized();
+}
 
 }  // namespace
 

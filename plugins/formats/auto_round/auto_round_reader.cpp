@@ -56,10 +56,13 @@ class LayerSchemes {
 
 sdk::IntPacking layout_of(Packing packing) {
   switch (packing) {
-    case Packing::gptq: return sdk::IntPacking::gptq_minus_one;
-    case Packing::awq: return sdk::IntPacking::awq;
+    case Packing::gptq:
+      return sdk::IntPacking::gptq_minus_one;
+    case Packing::awq:
+      return sdk::IntPacking::awq;
     case Packing::plain:
-    case Packing::gptqmodel: return sdk::IntPacking::gptq_direct;
+    case Packing::gptqmodel:
+      return sdk::IntPacking::gptq_direct;
   }
   return sdk::IntPacking::gptq_direct;
 }

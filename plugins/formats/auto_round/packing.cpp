@@ -13,9 +13,12 @@ using Named = std::pair<std::string_view, Packing>;
 
 // The name written comes first.
 constexpr std::array kNames = {
-    Named{"auto_round:auto_gptq", Packing::gptq}, Named{"auto_round:gptq", Packing::gptq},
-    Named{"auto", Packing::gptq},                 Named{"auto_round", Packing::plain},
-    Named{"auto_round:gptqmodel", Packing::gptqmodel}, Named{"auto_round:auto_awq", Packing::awq},
+    Named{"auto_round:auto_gptq", Packing::gptq},
+    Named{"auto_round:gptq", Packing::gptq},
+    Named{"auto", Packing::gptq},
+    Named{"auto_round", Packing::plain},
+    Named{"auto_round:gptqmodel", Packing::gptqmodel},
+    Named{"auto_round:auto_awq", Packing::awq},
     Named{"auto_round:awq", Packing::awq},
 };
 
