@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include <arkit/error.h>
 #include <arkit/inference_backend.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>

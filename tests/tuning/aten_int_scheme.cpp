@@ -26,9 +26,11 @@ struct Coded {
   at::Tensor codes, scale, zero_point, value;  // grouped codes (without zero point when sym), [groups, 1], grouped
 };
 
+// The scale stays float16 all the way, as in the reference: each gradient that reaches it is rounded to float16 too and
+// may overflow there. sign(inf) is 1, sign(NaN) is 0; the loss curves depend on it.
 Coded asym(const at::Tensor& w, const at::Tensor& v, const at::Tensor& low, const at::Tensor& high, int bits) {
   const double maxq = (1 << bits) - 1;
-  const at::Tensor s = ((high - low) / maxq).to(at::kHalf).to(at::kFloat).clamp_min(1e-5).unsqueeze(1);
+  const at::Tensor s = ((high - low) / maxq).to(at::kHalf).clamp_min(1e-5).unsqueeze(1);
   const at::Tensor zp = round_ste(-low.unsqueeze(1) / s);
   const at::Tensor q = (round_ste(w / s + v) + zp).clamp(0, maxq);
   return {q, s, zp, s * (q - zp)};
@@ -38,7 +40,7 @@ Coded symmetric(const at::Tensor& w, const at::Tensor& v, const at::Tensor& low,
   const double maxq = 1 << (bits - 1);
   const at::Tensor neg = -low, pos = high;
   const at::Tensor sign = at::where(pos < neg, 1.0F, -1.0F);
-  at::Tensor s = (sign * at::maximum(pos, neg) / maxq).to(at::kHalf).to(at::kFloat);
+  at::Tensor s = (sign * at::maximum(pos, neg) / maxq).to(at::kHalf);
   s = at::where(s < 0, s.clamp_max(-1e-5), s.clamp_min(1e-5)).unsqueeze(1);
   const at::Tensor q = round_ste(w / s + v).clamp(-maxq, maxq - 1);
   return {q, s, {}, s * q};

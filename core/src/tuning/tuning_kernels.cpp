@@ -121,11 +121,18 @@ ARKIT_CLONES void sign_step(float* p, float* g, int64_t n, float lr) {
   }
 }
 
+// A float16 scale may overflow its gradient (algorithms.md 11.10): one step of sign SGD takes inf as a sign and NaN as
+// none, but optimizer state must not keep either.
+ARKIT_INLINE float bounded(float g) {
+  constexpr float kLargest = 65504.0F;  // of float16
+  return g != g ? 0.0F : g > kLargest ? kLargest : g < -kLargest ? -kLargest : g;
+}
+
 ARKIT_CLONES void sign_momentum_step(float* p, float* g, float* b, int64_t n, float lr, float momentum, bool first) {
   const float keep = first ? 0.0F : momentum;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    b[i] = keep * b[i] + g[i];
+    b[i] = keep * b[i] + bounded(g[i]);
     p[i] -= lr * sign(b[i]);
     g[i] = 0.0F;
   }
@@ -135,8 +142,9 @@ ARKIT_CLONES void adam_step(float* p, float* g, float* m, float* v, int64_t n, c
   const float step_size = s.lr / s.correction1;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    m[i] += (1.0F - s.beta1) * (g[i] - m[i]);
-    v[i] = s.beta2 * v[i] + (1.0F - s.beta2) * g[i] * g[i];
+    const float x = bounded(g[i]);
+    m[i] += (1.0F - s.beta1) * (x - m[i]);
+    v[i] = s.beta2 * v[i] + (1.0F - s.beta2) * x * x;
     p[i] -= step_size * m[i] / (std::sqrt(v[i]) / s.sqrt_correction2 + s.eps);
     g[i] = 0.0F;
   }
