@@ -92,11 +92,11 @@ ARKIT_ALWAYS_INLINE GroupScale group_scale(const WeightArgs& a, int64_t i, float
   return g;
 }
 
-// One rounded term of the scale's gradient. autograd casts every term to the scale's dtype where the scale was cast; a
-// term that overflows there is kept as it is, so that no scale is poisoned by inf - inf (algorithms.md 11.10).
+// One rounded term of the scale's gradient: autograd casts every term to the scale's dtype where the scale was cast. A
+// term may overflow to infinity there, and the loss curves of the reference depend on it (signround_int4_asym_accum2);
+// the optimizer takes the sign of infinity and no step for inf - inf, so no scale is poisoned (algorithms.md 11.10).
 ARKIT_ALWAYS_INLINE float gradient_term(Dtype scale, float x) {
-  const float rounded = round_to(scale, x);
-  return (sdk::float_bits(rounded) & 0x7F800000U) == 0x7F800000U ? x : rounded;
+  return round_to(scale, x);
 }
 
 // d loss / d min_scale and max_scale of group i from the group's sums: ratio = sum of G u over elements in range, code

@@ -177,10 +177,9 @@ bool quantize(const WeightArgs& a, const CodesOut& out, int64_t begin, int64_t e
   return finite;
 }
 
-// autograd's cast of a gradient to the scale's dtype; a term that overflows keeps its value (algorithms.md 11.10).
+// autograd's cast of a gradient to the scale's dtype, where it may overflow (algorithms.md 11.10).
 float cast_gradient(Dtype scale, float x) {
-  const float y = cast(scale, x);
-  return std::isfinite(y) ? y : x;
+  return cast(scale, x);
 }
 
 struct ScaleGradient {
