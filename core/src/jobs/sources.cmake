@@ -4,6 +4,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/export_set.cpp
   src/jobs/forward_job.cpp
   src/jobs/generate_job.cpp
+  src/jobs/inspect_job.cpp
   src/jobs/list_job.cpp
   src/jobs/memory_estimate.cpp
   src/jobs/open_source.cpp
