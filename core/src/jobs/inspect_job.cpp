@@ -22,7 +22,9 @@ namespace fs = std::filesystem;
 namespace {
 
 json::Array shape_of(const std::vector<int64_t>& shape) {
-  return {shape.begin(), shape.end()};
+  json::Array sizes;
+  for (const int64_t size : shape) sizes.emplace_back(size);
+  return sizes;
 }
 
 json::Array list_tensors(const WeightSource& weights) {
