@@ -1,18 +1,35 @@
 #include "text/chat_template.h"
 
 #include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "text/jinja/interpreter.h"
+#include "text/jinja/parser.h"
 
 namespace arkit::text {
+namespace {
 
-struct ChatTemplate::Impl {};
+constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
 
-ChatTemplate::ChatTemplate(std::string_view) {
-  throw_unsupported("chat templates cannot be rendered by this build");
+}  // namespace
+
+struct ChatTemplate::Impl {
+  jinja::Body body;
+};
+
+ChatTemplate::ChatTemplate(std::string_view source) : impl_(std::make_unique<Impl>()) {
+  if (source.size() > kMaxTemplateBytes)
+    throw_input(str("chat template: has ", source.size(), " bytes; at most ", kMaxTemplateBytes, " are accepted"));
+  impl_->body = jinja::parse(source);
 }
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
-std::string ChatTemplate::render(const json::Object&) const {
-  return {};
+
+std::string ChatTemplate::render(const json::Object& context) const {
+  jinja::Dict variables;
+  for (const auto& member : context)
+    variables.items.emplace_back(std::string(member.key()), jinja::from_json(member.value()));
+  return jinja::render(impl_->body, variables);
 }
 
 }  // namespace arkit::text

@@ -5,6 +5,13 @@ list(APPEND ARKIT_CORE_SOURCES
   src/text/chat_template.cpp
   src/text/component.cpp
   src/text/decoder.cpp
+  src/text/jinja/builtins.cpp
+  src/text/jinja/filters.cpp
+  src/text/jinja/interpreter.cpp
+  src/text/jinja/lexer.cpp
+  src/text/jinja/methods.cpp
+  src/text/jinja/parser.cpp
+  src/text/jinja/value.cpp
   src/text/normalizer.cpp
   src/text/pattern.cpp
   src/text/post_processor.cpp

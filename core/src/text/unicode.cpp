@@ -273,6 +273,18 @@ std::string to_lower(std::string_view text) {
   return out;
 }
 
+uint32_t to_upper(uint32_t code) {
+  static const auto* const capitals = [] {
+    auto* map = new std::unordered_map<uint32_t, uint32_t>;
+    for (const CaseMapping& m : kLowercase)
+      if (m.second == 0) map->emplace(m.first, m.code);  // the first counts: K before the Kelvin sign
+    map->erase(0xDF);                                    // sharp s becomes SS, not its rare capital
+    return map;
+  }();
+  const auto found = capitals->find(code);
+  return found == capitals->end() ? code : found->second;
+}
+
 static_assert(std::size(ClassTable{}.pages) * 256 == kLastCode + 1);
 
 }  // namespace arkit::text

@@ -71,5 +71,7 @@ void append_utf8(std::string& out, uint32_t code);
 [[nodiscard]] ARKIT_EXPORT std::string to_nfc(std::string_view text);
 [[nodiscard]] ARKIT_EXPORT std::string to_nfd(std::string_view text);
 [[nodiscard]] ARKIT_EXPORT std::string to_lower(std::string_view text);
+// The capital of one letter; itself when there is none of one character.
+[[nodiscard]] uint32_t to_upper(uint32_t code);
 
 }  // namespace arkit::text

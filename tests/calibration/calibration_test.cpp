@@ -1,0 +1,251 @@
+// Calibration sets from local files, with a tokenizer whose ids are code points (dataset_local_toy of the reference's
+// vectors).
+
+#include "calibration/calibration.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <arkit/error.h>
+#include <arkit/json.h>
+#include <arkit/str.h>
+#include <gtest/gtest.h>
+
+#include "calibration/samples.h"
+#include "util/numpy_random.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = arkit::json;
+using arkit::Error;
+using arkit::ErrorCode;
+using arkit::Tokenizer;
+using arkit::calibration::CalibrationOptions;
+using arkit::calibration::CalibrationSet;
+using arkit::calibration::load_calibration;
+using Rows = std::vector<std::vector<int64_t>>;
+
+class Recorder final : public arkit::Reporter {
+ public:
+  void warn(std::string_view message) override { warnings.emplace_back(message); }
+  std::vector<std::string> warnings;
+};
+
+// One token a character, id = code point; 1 = <s>, 2 = </s>.
+Tokenizer character_tokenizer(bool bos, const std::string& chat_template = "") {
+  json::Object vocab{{"<s>", 1}, {"</s>", 2}};
+  for (char c = 32; c < 127; ++c) vocab[std::string_view(&c, 1)] = int64_t{c};
+  vocab["\n"] = 10;
+  json::Object file{{"model", json::Object{{"type", "BPE"}, {"vocab", vocab}, {"merges", json::Array{}}}}};
+  if (bos)
+    file["post_processor"] =
+        json::parse(R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],)"
+                    R"("special_tokens":{"<s>":{"id":"<s>","ids":[1],"tokens":["<s>"]}}})",
+                    "test");
+  json::Object config{{"bos_token", "<s>"}, {"eos_token", "</s>"}};
+  if (!chat_template.empty()) config["chat_template"] = chat_template;
+  return Tokenizer(json::dump(file), config);
+}
+
+class Calibration : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / arkit::str("arkit_calibration_", ::getpid(), "_",
+                                                     testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(folder_);
+    // Nothing outside this folder may answer for a data set.
+    ::setenv("HF_HUB_CACHE", (folder_ / "hub").c_str(), 1);
+    toy_ = json::read_file(std::string(ARKIT_TEST_DATA) + "/calibration/dataset_local_toy.json").get_object();
+    toy_file_ = write("toy.json", json::dump(toy_.at("inputs").at("texts")));
+  }
+  void TearDown() override {
+    ::unsetenv("HF_HUB_CACHE");
+    fs::remove_all(folder_);
+  }
+
+  std::string write(const std::string& name, const std::string& text) const {
+    const fs::path path = folder_ / name;
+    fs::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << text;
+    return path.string();
+  }
+  CalibrationSet load(const std::string& dataset, int64_t nsamples = 128, bool bos = false, int64_t seqlen = 8) {
+    const Tokenizer tokenizer = character_tokenizer(bos);
+    CalibrationOptions options;
+    options.dataset = dataset;
+    options.nsamples = nsamples;
+    options.seqlen = seqlen;
+    return load_calibration(options, &tokenizer, {}, recorder_);
+  }
+  static Rows rows(const CalibrationSet& set) {
+    Rows out;
+    for (int64_t i = 0; i < set.input_ids.size(0); ++i) {
+      const at::Tensor row = set.input_ids[i].contiguous();
+      out.emplace_back(row.const_data_ptr<int64_t>(), row.const_data_ptr<int64_t>() + row.numel());
+    }
+    return out;
+  }
+  static Rows text_rows(const std::vector<std::string>& texts) {
+    Rows out;
+    for (const std::string& text : texts) out.emplace_back(text.begin(), text.end());
+    return out;
+  }
+  Rows expected(const std::string& name) const {
+    Rows out;
+    for (const json::Value& row : toy_.at("outputs").at(name).get_array()) {
+      out.emplace_back();
+      for (const json::Value& id : row.get_array()) out.back().push_back(id.get_int64());
+    }
+    return out;
+  }
+  void expect_error(const std::string& dataset, ErrorCode code, const std::string& part, int64_t seqlen = 8) {
+    try {
+      (void)load(dataset, 128, false, seqlen);
+      ADD_FAILURE() << "accepted: " << dataset;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+
+  fs::path folder_;
+  json::Object toy_;
+  std::string toy_file_;
+  Recorder recorder_;
+};
+
+TEST_F(Calibration, LocalFileIsShuffledTruncatedAndFilteredLikeTheReference) {
+  const CalibrationSet set = load(toy_file_);
+  EXPECT_EQ(rows(set), expected("plain"));
+  EXPECT_EQ(set.entries.at(0).documents, 8);
+  EXPECT_EQ(set.entries.at(0).too_short, 2);
+  EXPECT_EQ(set.entries.at(0).repetitive, 2);
+  EXPECT_EQ(set.unique_tokens, 32);
+  EXPECT_EQ(set.sha256.size(), 64U);
+  EXPECT_EQ(recorder_.warnings.size(), 1U);  // 4 samples, 128 asked for
+  EXPECT_EQ(rows(load(toy_file_ + ":num=3")), expected("num3"));
+  Rows first_two = expected("plain");
+  first_two.resize(2);
+  EXPECT_EQ(rows(load(toy_file_, 2)), first_two);
+}
+
+TEST_F(Calibration, ConcatFillsRowsAcrossDocuments) {
+  Rows wanted = expected("concat");  // before the filter: two rows are repetitive
+  std::erase_if(wanted, [](const auto& row) { return std::count(row.begin(), row.end(), row.back()) > 4; });
+  EXPECT_EQ(rows(load(toy_file_ + ":concat")), wanted);
+}
+
+TEST_F(Calibration, ConcatGivesEveryRowItsBosAndExactlySeqlen) {
+  const Rows made = rows(load(toy_file_ + ":concat=True", 128, true));
+  ASSERT_FALSE(made.empty());
+  for (const auto& row : made) {
+    ASSERT_EQ(row.size(), 8U);
+    EXPECT_EQ(row.front(), 1);
+    EXPECT_EQ(std::count(row.begin(), row.end(), 1), 1);
+  }
+}
+
+TEST_F(Calibration, ItemsMayBeStringsOrObjects) {
+  const std::string file = write("items.jsonl",
+                                 "\"abcdefgh\"\n{\"anything\": \"ABCDEFGH  \\n\"}\n\n"
+                                 "{\"id\": 3, \"text\": \"01234567\"}\n{\"input_ids\": \"qrstuvwx\", \"n\": 1}\n");
+  EXPECT_EQ(load(file).input_ids.size(0), 4);
+  expect_error(write("bad.jsonl", "\"abcdefgh\"\n{\"a\": 1, \"b\": 2}\n"), ErrorCode::input, "item 2");
+  expect_error(write("broken.jsonl", "{\n"), ErrorCode::input, "line 1");
+  EXPECT_EQ(load(write("object.json", R"({"x": "abcdefgh", "y": "ABCDEFGH"})")).input_ids.size(0), 2);
+}
+
+TEST_F(Calibration, TextFilesAreRunningText) {
+  const CalibrationSet set = load(write("book.txt", "abcdefghijklmnop\nqrstuvw rest"));
+  Rows sorted = rows(set);
+  std::sort(sorted.begin(), sorted.end());
+  EXPECT_EQ(sorted, text_rows({"\nqrstuvw", "abcdefgh", "ijklmnop"}));
+  EXPECT_EQ(set.entries.at(0).kind, "text");
+}
+
+TEST_F(Calibration, TokenIdFilesAreUsedAsTheyAre) {
+  const auto safetensors = [&](const std::string& name, const std::vector<int64_t>& ids, int64_t n, int64_t length) {
+    std::string header = arkit::str(R"({"input_ids":{"dtype":"I64","shape":[)", n, ",", length,
+                                    R"(],"data_offsets":[0,)", ids.size() * 8, "]}}");
+    header.resize((header.size() + 7) / 8 * 8, ' ');
+    uint64_t size = header.size();
+    std::string bytes(reinterpret_cast<const char*>(&size), 8);
+    bytes += header;
+    bytes.append(reinterpret_cast<const char*>(ids.data()), ids.size() * 8);
+    return write(name, bytes);
+  };
+  EXPECT_EQ(rows(load(safetensors("ids.safetensors", {5, 6, 7, 8, 9, 10}, 2, 3), 128, false, 2)),
+            (Rows{{5, 6}, {8, 9}}));
+  expect_error(safetensors("short.safetensors", {1, 2}, 1, 2), ErrorCode::input, "1 shorter than 8");
+  expect_error(safetensors("negative.safetensors", {-1, 2}, 1, 2), ErrorCode::input, "-1", 2);
+  CalibrationOptions options;
+  options.dataset = safetensors("large.safetensors", {1, 99}, 1, 2);
+  options.seqlen = 2;
+  options.vocab_size = 50;
+  EXPECT_THROW((void)load_calibration(options, nullptr, {}, recorder_), Error);
+}
+
+TEST_F(Calibration, SeveralEntriesShareTheSamples) {
+  json::Array small, large;
+  for (int i = 0; i < 3; ++i) small.emplace_back(arkit::str("small-00", i));
+  for (int i = 0; i < 20; ++i) large.emplace_back(arkit::str("large-", 100 + i));
+  const std::string a = write("large.json", json::dump(large)), b = write("small.json", json::dump(small));
+  const CalibrationSet set = load(a + "," + b, 10);  // the short one first: (10 - 0) / 2 = 5, it has 3; then 10 - 3
+  EXPECT_EQ(set.input_ids.size(0), 10);
+  EXPECT_EQ(set.entries.at(0).used, 3);
+  EXPECT_EQ(set.entries.at(1).used, 7);
+  const CalibrationSet counted = load(a + ":num=4," + b, 6);  // 6 - 4 = 2 for the other
+  EXPECT_EQ(counted.input_ids.size(0), 6);
+  EXPECT_EQ(counted.entries.at(0).used, 2);
+  EXPECT_EQ(counted.entries.at(1).used, 4);
+  EXPECT_EQ(load(a + "," + b, 10).sha256, set.sha256);
+}
+
+TEST_F(Calibration, ChatTemplatesAreAppliedWithTheSystemPrompt) {
+  const Tokenizer tokenizer =
+      character_tokenizer(false,
+                          "{% for m in messages %}{{ m['role'][0] + ':' + m['content'] + ';' }}{% endfor %}"
+                          "{% if add_generation_prompt %}>{% endif %}");
+  CalibrationOptions options;
+  options.dataset = write("chat.json", R"(["hello"])") + ":system_prompt='Be brief'";
+  options.seqlen = 19;
+  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, recorder_)), text_rows({"s:Be brief;u:hello;"}));
+  options.dataset = write("turns.json", R"([{"messages":[{"role":"user","content":"abcdefghij"}]}])");
+  EXPECT_THROW((void)load_calibration(options, &tokenizer, {}, recorder_), Error);
+}
+
+TEST_F(Calibration, NothingLeftIsAnErrorWithCounts) {
+  expect_error(toy_file_, ErrorCode::input, "8 documents, 8 shorter than 64 tokens, 0 too repetitive", 64);
+  expect_error(write("same.json", R"(["aaaaaaaaaa"])"), ErrorCode::input, "0 shorter than 8 tokens, 1 too repetitive");
+}
+
+TEST_F(Calibration, MistakesAreExplained) {
+  expect_error(toy_file_ + ":split=train", ErrorCode::usage, "no meaning for a local file");
+  expect_error("pile-10", ErrorCode::input, "load_dataset('NeelNanda/pile-10k', split='train')");
+  expect_error("no-such-file.json", ErrorCode::input, "neither a file nor a name");
+  expect_error("", ErrorCode::usage, "--dataset self");
+  expect_error("self", ErrorCode::usage, "no model");
+  expect_error(write("x.parquet", "PAR1"), ErrorCode::input, ".parquet");
+  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/data/train.parquet", "PAR1");
+  expect_error("pile-10k", ErrorCode::input, "train.parquet', which arkit cannot read");
+}
+
+TEST_F(Calibration, KnownNamesReadWhatTheCacheHolds) {
+  write("hub/datasets--NeelNanda--pile-10k/refs/main", "abc");
+  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/train.jsonl",
+        "{\"text\":\"abcdefgh\",\"meta\":{}}\n{\"text\":\"ABCDEFGH\",\"meta\":{}}\n{\"text\":\"01234567\",\"meta\":{}}"
+        "\n");
+  const std::vector<std::string> texts{"abcdefgh", "ABCDEFGH", "01234567"};
+  std::vector<std::string> shuffled;
+  for (const int64_t i : arkit::numpy_permutation(42, 3)) shuffled.push_back(texts[static_cast<size_t>(i)]);
+  EXPECT_EQ(rows(load("pile-10k")), text_rows(shuffled));
+  EXPECT_EQ(rows(load("")), text_rows(shuffled));  // the default data set
+}
+
+}  // namespace
