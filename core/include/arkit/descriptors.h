@@ -49,11 +49,13 @@ struct LayerQuant {
   bool operator==(const LayerQuant&) const = default;
 };
 
-// A named scheme users type ("W4A16").
+// A named scheme users type ("W4A16"). A mixed recipe (algorithms.md 4.2) gives layers that are no routed experts a
+// scheme of their own: "W4A16_MIXED" rounds experts to 4 bits and the rest to 8.
 struct Preset {
   std::string name;
   std::string summary;
   LayerQuant quant;
+  std::optional<LayerQuant> dense = std::nullopt;  // layers that are not LayerKind::expert
 };
 
 enum class LayerKind { linear, conv1d, expert };  // conv1d: stored [in, out] (GPT-2); expert: one slice of a 3-D tensor

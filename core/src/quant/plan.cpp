@@ -177,7 +177,12 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   plan.block_lists = model.block_lists();
   plan.num_blocks = model.num_blocks();
   plan.tied_embeddings = model.tied_embeddings();
-  for (LayerPlan& layer : plan.layers) layer.quant = plan.global;
+  for (LayerPlan& layer : plan.layers) {
+    layer.quant = plan.global;
+    if (!scheme.dense || layer.kind == LayerKind::expert) continue;
+    layer.quant = apply_overrides(*scheme.dense, options.overrides, registry, "scheme");
+    layer.reason = str(scheme.name, ": not a routed expert");
+  }
   apply_layer_config(plan, options, registry, reporter);
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);

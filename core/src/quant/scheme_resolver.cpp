@@ -49,7 +49,7 @@ ResolvedScheme resolve_preset(std::string_view name, const Registry& registry) {
   const std::vector<Preset> presets = all_presets(registry);
   std::vector<std::string> names;
   for (const Preset& preset : presets) {
-    if (lower(preset.name) == lower(name)) return {preset.name, preset.quant};
+    if (lower(preset.name) == lower(name)) return {preset.name, preset.quant, preset.dense};
     names.push_back(preset.name);
   }
   throw_unsupported(unknown_name("scheme", name, names, "'arkit list schemes' shows all"));

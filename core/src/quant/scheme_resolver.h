@@ -1,6 +1,7 @@
 #pragma once
 // From what a user types (a preset name and overrides) to the LayerQuant every layer starts with (algorithms.md 4).
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ namespace arkit {
 struct ResolvedScheme {
   std::string name;  // the preset's spelling, e.g. "W4A16"
   LayerQuant quant;
+  std::optional<LayerQuant> dense = std::nullopt;  // see Preset
 };
 
 // All presets of all scheme plugins, sorted by name; names are unique without case.

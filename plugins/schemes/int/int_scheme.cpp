@@ -29,7 +29,7 @@ Preset weight_only(int bits, int64_t group_size, const std::string& suffix) {
   return preset;
 }
 
-// algorithms.md 4: W2A16 .. W8A16 in groups of 128, and the same in groups of 64 and 32.
+// algorithms.md 4: W2A16 .. W8A16 in groups of 128, the same in groups of 64 and 32, and the mixed recipe of 4.2.
 std::vector<Preset> make_presets() {
   std::vector<Preset> presets;
   for (int bits = 2; bits <= 8; ++bits) {
@@ -37,6 +37,10 @@ std::vector<Preset> make_presets() {
     presets.push_back(weight_only(bits, 64, "G64"));
     presets.push_back(weight_only(bits, 32, "G32"));
   }
+  Preset mixed = weight_only(4, 128, "_MIXED");
+  mixed.summary = "4-bit routed experts, 8-bit integers in every other linear";
+  mixed.dense = weight_only(8, 128, "").quant;
+  presets.push_back(mixed);
   return presets;
 }
 

@@ -1,0 +1,50 @@
+// Every integer export of the reference, made again by the whole job and compared with it byte for byte.
+#include "formats/golden_cases.h"
+#include "formats/golden_compare.h"
+#include "jobs/job_testing.h"
+
+namespace arkit {
+namespace {
+
+class GoldenExport : public ::testing::TestWithParam<test::GoldenCase> {};
+
+QuantizeOptions options_of(const test::GoldenCase& golden) {
+  QuantizeOptions options;
+  options.model = testing::tiny_model(golden.source);
+  options.scheme = golden.scheme;
+  options.formats = {golden.format};
+  options.overrides.group_size = golden.group_size;
+  if (golden.asym) options.overrides.sym = false;
+  options.layer_config = golden.layer_config;
+  options.quant_lm_head = golden.quant_lm_head;
+  options.max_shard_bytes = golden.max_shard_bytes;
+  options.tuning.iters = golden.iters;
+  options.tuning.nsamples = 4;
+  options.tuning.seqlen = 32;
+  options.tuning.batch_size = 2;
+  if (golden.iters == 0) options.tuning.disable_opt_rtn = true;
+  if (golden.iters > 0) options.dataset = "self";  // one iteration keeps plain rounding, whatever the samples
+  return options;
+}
+
+TEST_P(GoldenExport, EqualsTheReference) {
+  const testing::TemporaryFolder folder;
+  QuantizeOptions options = options_of(GetParam());
+  options.output_dir = folder.path() / "out";
+  Reporter silent;
+  (void)quantize(options, testing::registry(), silent);
+  EXPECT_EQ(test::first_difference(options.output_dir, test::golden_root() + "/" + GetParam().name), "");
+}
+
+std::string name_of(const ::testing::TestParamInfo<test::GoldenCase>& info) {
+  std::string name = info.param.name;
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenExport,
+                         ::testing::ValuesIn(test::golden_cases().begin(), test::golden_cases().end()), name_of);
+
+}  // namespace
+}  // namespace arkit
