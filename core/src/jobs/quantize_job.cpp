@@ -134,7 +134,7 @@ void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const 
     write_layer(run, **found, layer);
   }
   for (const auto& [name, weight] : result.norms) {
-    run.exports.add_plain(name, weight, true);
+    run.exports.add_plain(name, weight.to(run.model_dtype), true);
     run.written.insert(name);
   }
 }
@@ -227,6 +227,8 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
   prepare_output(formats, plan, source->weights(), options.force);
 
+  // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
+  const at::ScalarType model_dtype = tuning.options.amp_dtype == "float32" ? at::kFloat : at::kBFloat16;
   RunOutcome outcome{.method = method_name(tuning, forwards)};
   const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
   outcome.calibration = calibration.report;
@@ -235,10 +237,10 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
                               .source = *source,
                               .plan = plan,
                               .run = run_settings(options, tuning, plan),
-                              .model_dtype = dtype,
+                              .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
-  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome};
+  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome, model_dtype};
   PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
   ProcessOptions process = process_options(tuning);
   process.loss_mask = calibration.loss_mask;

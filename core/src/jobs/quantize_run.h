@@ -27,6 +27,7 @@ struct QuantizeRun {
   const QuantPlan& plan;
   ExportSet& exports;
   RunOutcome& outcome;
+  at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
   std::set<std::string, std::less<>> written{};  // source tensors accounted for
 };
 

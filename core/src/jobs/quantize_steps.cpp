@@ -70,7 +70,7 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   } else if (weights.find(bias_name) != nullptr) {
     record.bias = weights.load(bias_name);
   }
-  if (run.exports.wants_dequantized()) record.dequantized = dequantized;
+  if (run.exports.wants_dequantized()) record.dequantized = dequantized.to(run.model_dtype);
   record.act_max = result.act_max;
   run.exports.add_layer(record);
   run.written.insert(layer.name + ".weight");
