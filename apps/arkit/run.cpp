@@ -28,7 +28,11 @@ struct Entry {
   CommandFunction function;
 };
 constexpr Entry kCommands[] = {
-#include "commands.inc"
+    {"quantize", cmd_quantize},     {"list", cmd_list},
+    {"inspect", cmd_inspect},       {"eval ppl", cmd_eval_ppl},
+    {"generate", cmd_generate},     {"forward", cmd_forward},
+    {"tokenize", cmd_tokenize},     {"verify", cmd_verify},
+    {"plugin new", cmd_plugin_new}, {"plugin inspect", cmd_plugin_inspect},
 };
 
 CommandFunction find_function(const std::string& name) {
