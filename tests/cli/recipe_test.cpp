@@ -109,7 +109,7 @@ TEST(Recipe, EveryKindOfValue) {
 
 TEST(Recipe, NamesUnknownKeysWrongTypesAndBadToml) {
   EXPECT_EQ(message_of([] { (void)recipe("itres = 5"); }, arkit::ErrorCode::usage),
-            "'r.toml': unknown key 'itres' ('arkit quantize --help' shows all)");
+            "'r.toml': unknown key 'itres'; did you mean 'iters'? ('arkit quantize --help' shows all)");
   EXPECT_TRUE(contains(message_of([] { (void)recipe("iter = 5"); }, arkit::ErrorCode::usage), "did you mean 'iters'?"));
   EXPECT_EQ(message_of([] { (void)recipe("iters = 'many'"); }, arkit::ErrorCode::usage),
             "'r.toml': iters: 'many' is not a whole number");

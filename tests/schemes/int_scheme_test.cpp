@@ -224,8 +224,10 @@ TEST(IntScheme, ReasonsAreClear) {
 
 TEST(IntScheme, PresetsFollowTheTable) {
   const int_scheme::IntScheme scheme;
-  EXPECT_EQ(scheme.presets().size(), 21U);
+  EXPECT_EQ(scheme.presets().size(), 22U);
   for (const Preset& preset : scheme.presets()) {
+    ASSERT_EQ(preset.dense.has_value(), preset.name == "W4A16_MIXED");
+    if (preset.dense) EXPECT_EQ(preset.dense->weight.bits, 8);
     EXPECT_TRUE(preset.quant.weight.sym);
     EXPECT_FALSE(preset.quant.act.quantized());
     if (preset.name == "W3A16G64") {

@@ -17,8 +17,8 @@ namespace {
 
 constexpr const char* kName = "first block against the source";
 constexpr int64_t kTokens = 32;
-// Two bits without tuning lose most of a block; an output that has nothing to do with the source's is another matter.
-constexpr double kMaxRelativeError = 1.0;
+// Unrelated outputs of equal norm differ by sqrt(2); plain rounding to 2 bits gets as far as 1.1.
+constexpr double kMaxRelativeError = 1.3;
 
 // Packed layers compute with their decoded weight.
 class DecodedHook final : public BlockHook {

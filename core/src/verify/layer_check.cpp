@@ -12,9 +12,11 @@
 namespace arkit {
 namespace {
 
-// A group whose errors all have one sign is read with a zero point (or code offset) that is not the one it was written
-// with: rounding errors scatter around 0. 0.9 leaves room for the one or two elements that clip.
+// A group whose errors all have one sign and are larger than rounding can make them (half a step, a little more where
+// tuning moved a weight to the next code) is read with a zero point (or code offset) that is not the one it was written
+// with: then every error is about a whole step. 0.9 leaves room for the one or two elements that clip.
 constexpr double kOneSided = 0.9;
+constexpr double kMoreThanRounding = 0.6;    // mean error in steps
 constexpr int64_t kSmallestGroup = 16;       // in smaller groups one sign happens by chance
 constexpr double kShiftedShare = 0.01;       // of the groups of a layer: tuning may bias a few
 constexpr double kRecordedTolerance = 0.02;  // of the recorded error: it was taken in the model dtype, this one in f32
@@ -73,14 +75,13 @@ LayerFigures layer_figures(const std::string& name, const at::Tensor& weight, co
   const at::Tensor by_group = grouped(error, groups);
   const at::Tensor magnitude = by_group.abs().sum(-1);
   const bool judged = (weight.size(1) + groups - 1) / groups >= kSmallestGroup;
-  if (judged)
-    figures.shifted_groups = by_group.sum(-1)
-                                 .abs()
-                                 .gt(magnitude * kOneSided)
-                                 .logical_and(magnitude.gt(0))
-                                 .to(at::kFloat)
-                                 .mean()
-                                 .item<double>();
+  if (judged && by_row) {
+    const double group = static_cast<double>(by_group.size(-1));
+    const at::Tensor step = scale.to(at::kFloat).abs();
+    const at::Tensor one_sided = by_group.sum(-1).abs().gt(magnitude * kOneSided);
+    figures.shifted_groups =
+        one_sided.logical_and(magnitude.gt(step * (kMoreThanRounding * group))).to(at::kFloat).mean().item<double>();
+  }
   if (by_row) {
     const at::Tensor step = scale.to(at::kFloat).abs();
     figures.mean_error = error.mean().item<double>() / step.mean().item<double>();
