@@ -5,10 +5,9 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/arkit)
 set_target_properties(arkit_core PROPERTIES EXPORT_NAME core)
 set_target_properties(arkit_api PROPERTIES EXPORT_NAME api)
 set_target_properties(arkit_sdk PROPERTIES EXPORT_NAME sdk)
-install(TARGETS arkit_core LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
-install(TARGETS arkit_core arkit_api arkit_sdk EXPORT arkitTargets
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development NAMELINK_ONLY
-  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(TARGETS arkit_core EXPORT arkitTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
+install(TARGETS arkit_api arkit_sdk EXPORT arkitTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(EXPORT arkitTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
 
 install(DIRECTORY core/include/ sdk/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)

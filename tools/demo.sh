@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/steps.sh
 
-readonly ITERS=${ARKIT_DEMO_ITERS:-40} NSAMPLES=${ARKIT_DEMO_NSAMPLES:-32} SEQLEN=${ARKIT_DEMO_SEQLEN:-512}
+readonly ITERS=${ARKIT_DEMO_ITERS:-20} NSAMPLES=${ARKIT_DEMO_NSAMPLES:-32} SEQLEN=${ARKIT_DEMO_SEQLEN:-256}
 readonly TEXT=share/demo/text.txt OUT=build/demo PYTHON=${ARKIT_PYTHON:-python3}
 readonly PROMPT="What is the capital of France, and what is it famous for?"
 start=$SECONDS

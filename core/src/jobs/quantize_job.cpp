@@ -15,6 +15,7 @@
 #include "jobs/quantize_run.h"
 #include "jobs/truncated_source.h"
 #include "quant/plan.h"
+#include "util/heap.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -216,6 +217,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const std::unique_ptr<ModelSource> source = open_model_source(options, registry);
   const ModelAdapter& adapter = adapter_for(*source, registry);
   const bool forwards = needs_forwards(wanted, global, registry);
+  if (!forwards) return_large_blocks();
   const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
   const std::unique_ptr<Model> model = adapter.open(*source, dtype);
 

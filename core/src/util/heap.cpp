@@ -1,0 +1,9 @@
+#include "util/heap.h"
+
+#include <malloc.h>
+
+namespace arkit {
+
+void return_large_blocks() noexcept { ::mallopt(M_MMAP_THRESHOLD, 1 << 20); }
+
+}  // namespace arkit
