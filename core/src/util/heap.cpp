@@ -4,6 +4,8 @@
 
 namespace arkit {
 
-void return_large_blocks() noexcept { ::mallopt(M_MMAP_THRESHOLD, 1 << 20); }
+void return_large_blocks() noexcept {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+}
 
 }  // namespace arkit
