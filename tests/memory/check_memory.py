@@ -1,6 +1,6 @@
 """Checks that RTN keeps one block in memory, whatever the model's size: check_memory.py small|large ARKIT WORK.
 
-small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than half a block on top.
+small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than two blocks on top.
 large: 4 GB must pass within 1 GB of resident memory; runs only with ARKIT_LARGE=1 and 8 GB of free disk.
 
 Exit status 0 passed, 1 failed, 77 skipped.
@@ -56,7 +56,9 @@ def small(arkit, work):
     block = sum(synthetic.size(s) for _, s in synthetic.block_tensors(0, options(*shape)))
     few = peak_of_rtn(arkit, work, options("--blocks", 4, *shape))
     many = peak_of_rtn(arkit, work, options("--blocks", 12, *shape))
-    if many > few + block / 2:
+    # Eight blocks more: keeping their source would take 8 blocks of memory, keeping their packed form more than 2. What is allowed
+    # is heap slack, about a twelfth of a block each.
+    if many > few + 2 * block:
         sys.exit(f"memory grows with the number of blocks: {few / MB:.0f} MB for 4, {many / MB:.0f} MB for 12 of {block / MB:.0f} MB each")
     if many > SMALL_LIMIT:
         sys.exit(f"peak {many / MB:.0f} MB is over the limit of {SMALL_LIMIT / MB:.0f} MB")
