@@ -15,10 +15,9 @@
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/log.h>
+#include <arkit/part_file.h>
 #include <arkit/sdk/safetensors_layout.h>
 #include <arkit/str.h>
-
-#include "part_file.h"
 
 namespace arkit::sdk {
 namespace {
@@ -39,16 +38,6 @@ bool is_weight_file(const std::string& name) {
                                                                "quant_config.json"};
   return ends_with(name, ".safetensors") || ends_with(name, ".safetensors.index.json") ||
          std::find(kConfigs.begin(), kConfigs.end(), name) != kConfigs.end();
-}
-
-// Parts of a run that was killed.
-void remove_stale_parts(const fs::path& directory) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    if (!ends_with(name, kPartSuffix) || !entry.is_regular_file()) continue;
-    const std::string whole = name.substr(0, name.size() - std::string_view(kPartSuffix).size());
-    if (ends_with(whole, ".safetensors") || ends_with(whole, ".json")) fs::remove(entry.path());
-  }
 }
 
 std::string shard_name(size_t index, size_t count) {
@@ -168,8 +157,8 @@ ExportFolder::ExportFolder(fs::path directory, const std::vector<PlannedTensor>&
   std::error_code error;
   fs::create_directories(self.directory, error);
   if (error) throw_io(self.directory, "creating the folder", error.value());
+  (void)clear_killed_run(self.directory);
   self.lock = std::make_unique<FolderLock>(self.directory);
-  remove_stale_parts(self.directory);
 
   std::vector<FileTensor> extra;
   for (const PlannedTensor& tensor : tensors) {

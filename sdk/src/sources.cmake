@@ -18,7 +18,6 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/nn.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/part_file.cpp
   ${CMAKE_CURRENT_LIST_DIR}/quant_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/rope.cpp
   ${CMAKE_CURRENT_LIST_DIR}/safetensors_layout.cpp

@@ -7,7 +7,6 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include <arkit/sdk/export_folder.h>
 
 #include "formats/tiny_export.h"
+#include "small_disk.h"
 
 namespace arkit::test {
 namespace {
@@ -177,28 +177,21 @@ TEST(ExportFolder, DoesNotWriteThroughAPlantedLink) {
   EXPECT_FALSE(fs::is_symlink(place.path() / "model.safetensors"));
 }
 
-// A file size limit is the disk that is too small: the space is missing before any tensor arrives.
+// The space is missing before any tensor arrives.
 TEST(ExportFolder, ReportsAFullDiskBeforeAnyWork) {
   TemporaryFolder place("full");
-  struct rlimit before {};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  struct rlimit small = before;
-  small.rlim_cur = 100000;
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const testing::SmallDisk disk(place.path(), 128 << 10);
   std::string message;
   ErrorCode code{0};
   try {
-    ExportFolder folder(place.path(), {{"big", at::kFloat, {100000}}}, 1 << 30);
+    ExportFolder folder(disk.folder(), {{"big", at::kFloat, {100000}}}, 1 << 30);
   } catch (const Error& error) {
     code = error.code();
     message = error.what();
   }
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
   EXPECT_EQ(code, ErrorCode::resource);
   EXPECT_NE(message.find("--output_dir"), std::string::npos) << message;
-  EXPECT_TRUE(names_in(place.path()).empty());
+  EXPECT_TRUE(names_in(disk.folder()).empty());
 }
 
 // kill -9 in the middle: no file has its final name, and the next run clears what is left.

@@ -1,11 +1,18 @@
-#include <ATen/ATen.h>
-
+#include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <set>
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <arkit/json.h>
+#include <arkit/part_file.h>
 
 #include "jobs/job_testing.h"
+#include "small_disk.h"
 
 namespace arkit {
 namespace {
@@ -130,6 +137,52 @@ TEST_F(Quantize, InterruptedRunsLeaveNothing) {
   EXPECT_TRUE(contains(refusal(ErrorCode::interrupted, [&] { (void)run(); }), "interrupted"));
   clear_interrupt();
   EXPECT_TRUE(!fs::exists(options_.output_dir) || fs::is_empty(options_.output_dir));
+}
+
+// kill -9 while the blocks are written: the next run removes what lies there, says so, and goes on without --force.
+TEST_F(Quantize, AKilledRunDoesNotBlockTheNext) {
+  class Killer final : public Reporter {
+    void block_done(const BlockProgress&) override { ::kill(::getpid(), SIGKILL); }
+  };
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    at::set_num_threads(1);  // a forked process has none of the threads of its parent
+    Killer killer;
+    (void)quantize(options_, registry(), killer);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  ASSERT_TRUE(fs::exists(options_.output_dir / "model.safetensors.part"));
+  (void)run();
+  EXPECT_EQ(std::count_if(recorder_.warnings.begin(), recorder_.warnings.end(),
+                          [](const std::string& w) { return contains(w, "an earlier run was killed here"); }),
+            1);
+  EXPECT_TRUE(fs::exists(options_.output_dir / "arkit-run.json"));
+  for (const std::string& name : names_in(options_.output_dir)) {
+    EXPECT_FALSE(contains(name, ".part")) << name;
+    EXPECT_FALSE(contains(name, ".lock")) << name;
+  }
+}
+
+TEST_F(Quantize, AFolderAnotherRunWritesIntoIsRefused) {
+  fs::create_directories(options_.output_dir);
+  const FolderLock other(options_.output_dir);
+  for (const bool force : {false, true}) {
+    options_.force = force;
+    EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { (void)run(); }), "another run is writing"));
+  }
+}
+
+TEST_F(Quantize, ADiskTooSmallIsFoundBeforeAnyWork) {
+  fs::create_directories(options_.output_dir);
+  const testing::SmallDisk disk(options_.output_dir, 64 << 10);
+  const std::string message = refusal(ErrorCode::resource, [&] { (void)run(); });
+  EXPECT_TRUE(contains(message, options_.output_dir.string())) << message;
+  EXPECT_TRUE(recorder_.blocks.empty());
+  EXPECT_TRUE(fs::is_empty(options_.output_dir));
 }
 
 // A copy of the source with one weight replaced by NaN.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <arkit/error.h>
+#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -30,6 +31,13 @@ FormatChoice find_format(const std::string& name, const Registry& registry) {
 std::string folder_name(std::string format) {
   std::replace(format.begin(), format.end(), ':', '-');
   return format;
+}
+
+// What a killed run left is in nobody's way; everything else in the folder is somebody's.
+void clear_leftovers(const fs::path& folder, Reporter& reporter) {
+  if (const auto parts = clear_killed_run(folder))
+    reporter.warn(str("output_dir '", folder.string(), "': an earlier run was killed here; its ", parts->size(),
+                      parts->size() == 1 ? " partial file is removed" : " partial files are removed"));
 }
 
 }  // namespace
@@ -71,13 +79,14 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
 }
 
 void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
-                    bool force) {
+                    bool force, Reporter& reporter) {
   int64_t needed = kDiskMargin;
   for (const FormatChoice& format : formats) {
     needed += planned_bytes(format, plan, weights);
     std::error_code error;
     if (fs::exists(format.output_dir, error) && !fs::is_directory(format.output_dir))
       throw_input(str("output_dir '", format.output_dir.string(), "' is a file; give a folder"));
+    clear_leftovers(format.output_dir, reporter);
     if (!force && fs::exists(format.output_dir, error)) {
       for (const fs::directory_entry& entry : fs::directory_iterator(format.output_dir, error)) {
         throw_input(str("output_dir '", format.output_dir.string(), "' is not empty (it holds '",

@@ -29,10 +29,10 @@ struct FormatChoice {
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
 
-// Throws when a folder is in use without --force (ErrorCode::input) or the disk has no room (ErrorCode::resource);
-// makes the folders.
+// Clears what a killed run left, says so, and makes the folders. Throws when a folder is in use without --force
+// (ErrorCode::input), when another run writes into it or the disk has no room (ErrorCode::resource).
 void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
-                    bool force);
+                    bool force, Reporter& reporter);
 
 class ExportSet {
  public:

@@ -6,6 +6,7 @@
 
 #include <arkit/error.h>
 #include <arkit/inference_backend.h>
+#include <arkit/part_file.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
@@ -179,11 +180,11 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
-    write_text_file(format.output_dir / "README.md",
-                    model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
+    write_file(format.output_dir / "README.md",
+               model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
     const json::Object record =
         run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
-    write_text_file(format.output_dir / "arkit-run.json", json::dump(record, 2) + "\n");
+    write_file(format.output_dir / "arkit-run.json", json::dump(record, 2) + "\n");
   }
   return reports;
 }
@@ -227,7 +228,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
-  prepare_output(formats, plan, source->weights(), options.force);
+  prepare_output(formats, plan, source->weights(), options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = tuning.options.amp_dtype == "float32" ? at::kFloat : at::kBFloat16;

@@ -1,12 +1,7 @@
 #include "jobs/run_record.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <iomanip>
 #include <map>
@@ -227,30 +222,6 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
   for (const std::string_view name : kLicenseNames)
     if (fs::exists(source.path() / name)) card << "\nThe licence of the base model is in `" << name << "`.\n";
   return card.str();
-}
-
-void write_text_file(const fs::path& path, const std::string& text) {
-  const fs::path part = path.string() + ".part";
-  const auto fail = [&](std::string_view what) {
-    const int error = errno;
-    std::error_code ignored;
-    fs::remove(part, ignored);
-    throw_resource(str("'", path.string(), "': ", what, " failed (", std::strerror(error), ")"));
-  };
-  const int fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) fail("open");
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = ::write(fd, text.data() + done, text.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      ::close(fd);
-      fail("write");
-    }
-    done += static_cast<size_t>(n);
-  }
-  if (::fsync(fd) != 0 || ::close(fd) != 0) fail("fsync");
-  if (::rename(part.c_str(), path.c_str()) != 0) fail("rename");
 }
 
 int64_t peak_rss_bytes() {

@@ -53,9 +53,6 @@ struct RunOutcome {
 [[nodiscard]] std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
                                      const RunOutcome& outcome, const ExportReport& report, const std::string& format);
 
-// Writes a text file so that it appears whole or not at all. Throws ErrorCode::resource.
-void write_text_file(const std::filesystem::path& path, const std::string& text);
-
 // Highest resident set of this process so far, in bytes (VmHWM).
 [[nodiscard]] int64_t peak_rss_bytes();
 

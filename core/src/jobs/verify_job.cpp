@@ -8,6 +8,7 @@
 #include <arkit/error.h>
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
+#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 #include "jobs/truncated_source.h"
@@ -66,7 +67,7 @@ CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
     if (!plain || !fs::is_regular_file(directory / name)) check.fail(str("'", printable(name), "' is missing"));
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(directory))
-    if (entry.path().extension() == ".part")
+    if (entry.path().extension() == kPartSuffix)
       check.fail(str("'", entry.path().filename().string(), "' is the rest of a run that did not finish"));
   return check.result(str(facts.files.size(), " files as recorded"));
 }

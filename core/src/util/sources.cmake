@@ -6,6 +6,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/json.cpp
   src/util/log.cpp
   src/util/numpy_random.cpp
+  src/util/part_file.cpp
   src/util/python_random.cpp
   src/util/regex.cpp
   src/util/sha256.cpp

@@ -1,5 +1,6 @@
-#include "part_file.h"
+#include <arkit/part_file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -12,7 +13,9 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-namespace arkit::sdk {
+namespace arkit {
+namespace fs = std::filesystem;
+
 namespace {
 
 constexpr mode_t kFileMode = 0666;  // the umask takes away what the user does not want
@@ -22,23 +25,41 @@ bool full(int error_number) {
   return error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
 }
 
-std::string free_space(const std::filesystem::path& path) {
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+std::string free_space(const fs::path& path) {
   std::error_code ignored;
-  const auto space = std::filesystem::space(path.parent_path(), ignored);
+  const auto space = fs::space(folder_of(path), ignored);
   return ignored ? std::string() : str(" (", space.available / 1000000, " MB are free there)");
+}
+
+// Part files are removed by the one who holds the lock.
+std::vector<std::string> remove_part_files(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(kPartSuffix) && (entry.is_symlink() || entry.is_regular_file())) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names)
+    if (::unlink((folder / name).c_str()) != 0 && errno != ENOENT)
+      throw_io(folder / name, "removing what a killed run left", errno);
+  return names;
 }
 
 }  // namespace
 
-void throw_io(const std::filesystem::path& path, const char* action, int error_number) {
-  const std::string subject = str("'", path.string(), "': ");
-  if (full(error_number))
-    throw_resource(str(subject, action, " failed: ", std::strerror(error_number), free_space(path),
-                       "; free some space or choose another --output_dir"));
-  throw_resource(str(subject, action, " failed: ", std::strerror(error_number)));
+void throw_io(const fs::path& path, std::string_view action, int error_number) {
+  const std::string what = str("'", path.string(), "': ", action, " failed: ", std::strerror(error_number));
+  if (!full(error_number)) throw_resource(what);
+  throw_resource(
+      str(what, free_space(path), "; free some space there or choose another place (--output_dir, --output)"));
 }
 
-void sync_folder(const std::filesystem::path& folder) {
+void sync_folder(const fs::path& given) {
+  const fs::path folder = given.empty() ? fs::path(".") : given;
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) throw_io(folder, "opening the folder", errno);
   const int result = ::fsync(descriptor);
@@ -49,11 +70,13 @@ void sync_folder(const std::filesystem::path& folder) {
     throw_io(folder, "syncing the folder", error_number);
 }
 
-PartFile::PartFile(std::filesystem::path final_path) : final_path_(std::move(final_path)) {
+PartFile::PartFile(fs::path final_path) : final_path_(std::move(final_path)) {
   part_path_ = final_path_;
   part_path_ += kPartSuffix;
-  // A link planted under the name of the part must not lead the output elsewhere.
-  descriptor_ = ::open(part_path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, kFileMode);
+  // A link planted under the name of the part must not lead the output elsewhere: what is there goes, and the file is
+  // ours or nobody's.
+  ::unlink(part_path_.c_str());
+  descriptor_ = ::open(part_path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode);
   if (descriptor_ < 0) throw_io(part_path_, "creating the file", errno);
 }
 
@@ -73,7 +96,7 @@ void PartFile::reserve(int64_t bytes) {
   do result = ::fallocate(descriptor_, 0, 0, bytes);
   while (result != 0 && errno == EINTR);
   if (result == 0) return;
-  if (errno != EOPNOTSUPP && errno != ENOSYS) throw_io(part_path_, str("reserving ", bytes, " bytes").c_str(), errno);
+  if (errno != EOPNOTSUPP && errno != ENOSYS) throw_io(part_path_, str("reserving ", bytes, " bytes"), errno);
   if (::ftruncate(descriptor_, bytes) != 0) throw_io(part_path_, "setting the length", errno);
 }
 
@@ -104,9 +127,24 @@ void PartFile::commit() {
   committed_ = true;
 }
 
-FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / file_name()) {
+void PartFile::publish() {
+  sync();
+  commit();
+  sync_folder(folder_of(final_path_));
+}
+
+void write_file(const fs::path& path, std::string_view content) {
+  PartFile file(path);
+  file.write_at(0, content.data(), static_cast<int64_t>(content.size()));
+  file.publish();
+}
+
+FolderLock::FolderLock(const fs::path& folder) : path_(folder / file_name()) {
   for (int attempt = 0; attempt < 8; ++attempt) {
-    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kFileMode);
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode);
+    inherited_ = descriptor_ < 0 && errno == EEXIST;
+    if (inherited_) descriptor_ = ::open(path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (descriptor_ < 0 && inherited_ && errno == ENOENT) continue;  // its holder has just finished
     if (descriptor_ < 0) throw_io(path_, "creating the lock file", errno);
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const int error_number = errno;
@@ -134,4 +172,12 @@ FolderLock::~FolderLock() {
   ::close(descriptor_);
 }
 
-}  // namespace arkit::sdk
+std::optional<std::vector<std::string>> clear_killed_run(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(folder / FolderLock::file_name(), error))) return std::nullopt;
+  const FolderLock lock(folder);
+  if (!lock.inherited()) return std::nullopt;
+  return remove_part_files(folder);
+}
+
+}  // namespace arkit
