@@ -6,6 +6,8 @@
 
 #include <arkit/error.h>
 
+#include "attention_tiles.h"
+
 namespace arkit::sdk {
 namespace {
 
@@ -58,6 +60,7 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
   const int64_t scores = query.size(0) * query.size(1) * seqlen * keys;
   if (query.scalar_type() != at::kFloat && scores <= kSmallCall) return attention_ref(query, key, value, mask, scale);
   const bool causal = !mask.defined() && seqlen > 1;
+  if (causal && attention_tiles_apply(query, key)) return attention_tiles(query, key, value, scale);
   const at::Tensor out = at::scaled_dot_product_attention(
       query, key, value, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, 0.0, causal, scale,
       query.size(1) != key.size(1));

@@ -1,6 +1,8 @@
 # One line a file, sorted.
 list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/attention.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/attention_tiles.cpp
   ${CMAKE_CURRENT_LIST_DIR}/autograd_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp
@@ -23,7 +25,8 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/safetensors_layout.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp)
-set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Element loops: no LibTorch in them, and worth every optimisation.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
                             ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp

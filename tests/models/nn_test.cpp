@@ -32,8 +32,9 @@ Result evaluate(Op op, const Inputs& inputs, const at::Tensor& grad) {
 }
 
 // f32: orders of summation and a 2-ulp exp. bf16: one rounding more or less in a gradient is one ulp, 2^-8.
-void expect_same(Op fused, Op ref, const Inputs& inputs, const at::Tensor& grad) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+void expect_same(Op fused, Op ref, const Inputs& inputs, const at::Tensor& grad,
+                 std::initializer_list<at::ScalarType> dtypes = {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : dtypes) {
     Inputs typed;
     for (const at::Tensor& x : inputs) typed.push_back(x.to(dtype));
     const double value_tolerance = dtype == at::kFloat ? 2e-6 : 1.0 / 256;
@@ -127,6 +128,20 @@ TEST(Attention, EqualsEagerWithAndWithoutWindow) {
     const at::Tensor wanted = attention_ref(q, k, v, causal(9, window), 0.25);
     EXPECT_TRUE(close(attention(q, k, v, mask, 0.25), wanted, 2e-6));
     EXPECT_TRUE(close(attention_ref(q, k, v, mask, 0.25), wanted, 2e-6));
+  }
+}
+
+// Long causal calls go through tiles of 128 queries: fewer than one tile, a whole number, and a rest; grouped heads.
+TEST(Attention, InTilesEqualsEagerForwardAndBackward) {
+  at::manual_seed(7);
+  for (const int64_t seqlen : {64, 128, 300}) {
+    for (const int64_t kv_heads : {1, 2, 6}) {
+      const auto heads_first = [&](int64_t heads) { return at::randn({2, seqlen, heads, 16}).transpose(1, 2) * 2; };
+      expect_same([](const Inputs& x) { return attention(x[0], x[1], x[2], at::Tensor(), 0.25); },
+                  [](const Inputs& x) { return attention_ref(x[0], x[1], x[2], at::Tensor(), 0.25); },
+                  {heads_first(6), heads_first(kv_heads), heads_first(kv_heads)}, at::randn({2, seqlen, 96}),
+                  {at::kFloat});
+    }
   }
 }
 
