@@ -3,8 +3,9 @@
 check_interop.py --arkit BINARY --model MODEL --work DIR [CASE ...]
 
 For each case: `arkit quantize` (RTN), then logits on fixed ids (relative error, L2 over all logits, at most 2e-2) and 32 greedy tokens on
-three prompts (equal). Both sides compute in float32 where the loader's kernels can. Prints one line per case; exit status 1 when
-one failed. Run it with the interpreter that tools/peers.sh prints.
+three prompts (equal). Both sides compute in float32: AutoRound is asked for its torch backend, because the one it picks by itself on
+an Intel CPU (ARK) rounds activations to int8, which alone moves logits by 2 to 4 % (inference.md B.2); one case uses it all the same, with
+a bound to match. Prints one line per case; exit status 1 when one failed. Run it with the interpreter that tools/peers.sh prints.
 """
 import argparse
 import json
@@ -18,15 +19,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 from safetensors.torch import load_file, save_file
+from auto_round import AutoRoundConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-MAX_RELATIVE_ERROR = 2e-2  # issue 3, section 5: loaders compute in 16 bits
+MAX_RELATIVE_ERROR = 2e-2
+MAX_RELATIVE_ERROR_INT8 = 6e-2  # backends that round activations to 8 bits
 NEW_TOKENS = 32
 PROMPTS = [
     "The capital of France is Paris. The capital of Italy is Rome. The capital of Spain is",
     "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, Monday, Tuesday,",
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,",
 ]
+OWN_CHOICE = "W4A16-auto_round-own-backend"  # the backend AutoRound picks for this CPU
 # name: (options of arkit quantize). Groups of 64 because the hidden size, 576, is 9 x 64.
 CASES = {
     "W4A16-auto_round": ["--scheme", "W4A16", "--format", "auto_round"],
@@ -39,6 +43,7 @@ CASES = {
     "W2A16-asym-auto_round": ["--scheme", "W2A16", "--asym", "--format", "auto_round"],
     "W3A16-asym-auto_round": ["--scheme", "W3A16", "--asym", "--format", "auto_round"],
     "W4A16-auto_round:auto_awq": ["--scheme", "W4A16", "--format", "auto_round:auto_awq"],
+    OWN_CHOICE: ["--scheme", "W4A16", "--format", "auto_round"],
 }
 
 
@@ -88,7 +93,9 @@ def peer_greedy(model, tokenizer, prompt):
 def check(arkit, name):
     export = arkit.export(name, CASES[name])
     tokenizer = AutoTokenizer.from_pretrained(export)
-    model = AutoModelForCausalLM.from_pretrained(export, dtype=torch.float32).eval()
+    own_choice = name == OWN_CHOICE
+    config = {} if own_choice else {"quantization_config": AutoRoundConfig(backend="torch")}
+    model = AutoModelForCausalLM.from_pretrained(export, dtype=torch.float32, **config).eval()
     ids = first_ids(tokenizer)
     with torch.no_grad():
         theirs = model(ids).logits.float()
@@ -98,7 +105,7 @@ def check(arkit, name):
     text = lambda tokens: [t for t in tokens if t != tokenizer.eos_token_id]
     different = [p for p in PROMPTS if text(arkit.greedy(export, p)) != text(peer_greedy(model, tokenizer, p))]
     shutil.rmtree(export)
-    good = error <= MAX_RELATIVE_ERROR and not different
+    good = error <= (MAX_RELATIVE_ERROR_INT8 if own_choice else MAX_RELATIVE_ERROR) and not different
     print(f"{'ok    ' if good else 'FAILED'} {name}: relative error of logits {error:.2e}, greedy tokens "
           f"{'equal' if not different else 'differ for ' + str(different)}", flush=True)
     return good

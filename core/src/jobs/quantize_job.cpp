@@ -235,6 +235,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   RunOutcome outcome{.method = method_name(tuning, forwards)};
   const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
   outcome.calibration = calibration.report;
+  return_large_blocks();  // calibration has reused its buffers; from here on TensorCacheScope does
 
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,

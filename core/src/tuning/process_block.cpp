@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -10,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "util/tensor_cache.h"
 
 namespace arkit {
 
@@ -270,6 +272,8 @@ std::vector<std::pair<std::string, at::Tensor>> BlockProcessor::norm_weights(int
 
 BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, bool propagate_quantized) {
   const auto start = std::chrono::steady_clock::now();
+  std::optional<TensorCacheScope> reuse;
+  if (io.full.defined()) reuse.emplace();
   std::vector<Linear*> linears;
   for (int64_t block = first; block < first + count; ++block) {
     model_.load_block(block);
@@ -316,6 +320,7 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
 
 BlockResult BlockProcessor::process_head(BlockIo& io) {
   const auto start = std::chrono::steady_clock::now();
+  const TensorCacheScope reuse;
   BlockResult result;
   Linear* const head = &model_.head();
   std::vector<Layer> layers = planned(std::span(&head, 1));

@@ -5,7 +5,8 @@ namespace arkit {
 
 // From now on blocks of 1 MiB and more go back to the system when they are freed. By default glibc raises that limit to
 // 32 MiB as a program runs; buffers of one layer then stay in the heap, small allocations settle between them, and the
-// resident set grows with the number of layers. Runs that reuse the same buffers over and over are faster without.
+// resident set grows with the number of layers. Forward passes that reuse the
+// same buffers over and over are faster without, or with a TensorCacheScope.
 void return_large_blocks() noexcept;
 
 }  // namespace arkit

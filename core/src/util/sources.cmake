@@ -10,4 +10,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/python_random.cpp
   src/util/regex.cpp
   src/util/sha256.cpp
-  src/util/str.cpp)
+  src/util/str.cpp
+  src/util/tensor_cache.cpp)
