@@ -17,12 +17,20 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/llama_like.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_weights.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/mx_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp
   ${CMAKE_CURRENT_LIST_DIR}/quant_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/rope.cpp
   ${CMAKE_CURRENT_LIST_DIR}/safetensors_layout.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_activation.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_dispatch.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx2.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx512.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_baseline.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_scheme.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/scaled_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp)
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
@@ -31,3 +39,14 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp ${CMAKE_CUR
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
                             ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp
   PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -O3)
+# Equal bits whatever the instruction set: a product and a sum are never fused. GCC 12 takes the undefined upper halves
+# of its own AVX-512 intrinsics for uninitialized variables.
+set(scaled_options -O3 -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_dispatch.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_baseline.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${scaled_options}")
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx2.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${scaled_options};-mavx2;-mf16c")
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx512.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+             COMPILE_OPTIONS "${scaled_options};-mavx2;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl")

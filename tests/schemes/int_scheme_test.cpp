@@ -205,6 +205,20 @@ TEST(IntScheme, ActivationGradientIsStraightThrough) {
   }
 }
 
+TEST(IntScheme, StaticActivationsUseTheCalibratedMaximum) {
+  const int_scheme::IntScheme scheme;
+  TensorQuant quant = quant_of(8, 0, true);
+  quant.dynamic = false;
+  at::Tensor x = at::tensor({-3.0F, 0.5F, 1.0F, 100.0F}).requires_grad_();
+  at::Tensor limit = at::full({1}, 2.0F).requires_grad_();
+  const at::Tensor y = scheme.fake_quant_act(x, quant, limit);  // scale 2 / 128
+  EXPECT_TRUE(at::equal(y, at::tensor({-2.0F, 0.5F, 1.0F, 127.0F / 64})));
+  y.sum().backward();
+  EXPECT_TRUE(at::equal(x.grad(), at::tensor({0.0F, 1.0F, 1.0F, 0.0F})));
+  EXPECT_FLOAT_EQ(limit.grad().item<float>(), (-128.0F + 127.0F) / 128);    // of the saturated ones
+  EXPECT_EQ(scheme.fake_quant_act(x, quant, {})[3].item<float>(), 100.0F);  // nothing calibrated: its own range
+}
+
 TEST(IntScheme, ReasonsAreClear) {
   const int_scheme::IntScheme scheme;
   LayerPlan layer;
@@ -219,17 +233,19 @@ TEST(IntScheme, ReasonsAreClear) {
   EXPECT_TRUE(scheme.supports(layer));
   layer.quant.act = quant_of(8, -1, true);
   layer.quant.act.dynamic = false;
+  EXPECT_TRUE(scheme.supports(layer));
+  layer.quant.act.sym = false;
   EXPECT_FALSE(scheme.supports(layer));
 }
 
 TEST(IntScheme, PresetsFollowTheTable) {
   const int_scheme::IntScheme scheme;
-  EXPECT_EQ(scheme.presets().size(), 22U);
+  EXPECT_EQ(scheme.presets().size(), 25U);
   for (const Preset& preset : scheme.presets()) {
     ASSERT_EQ(preset.dense.has_value(), preset.name == "W4A16_MIXED");
     if (preset.dense) EXPECT_EQ(preset.dense->weight.bits, 8);
     EXPECT_TRUE(preset.quant.weight.sym);
-    EXPECT_FALSE(preset.quant.act.quantized());
+    EXPECT_EQ(preset.quant.act.quantized(), preset.name.starts_with("INT"));
     if (preset.name == "W3A16G64") {
       EXPECT_EQ(preset.quant.weight.bits, 3);
       EXPECT_EQ(preset.quant.weight.group_size, 64);

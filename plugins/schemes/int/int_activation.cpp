@@ -40,4 +40,14 @@ at::Tensor fake_quant_activation(const at::Tensor& x, const TensorQuant& quant) 
   return sdk::from_groups(y.to(x.scalar_type()), x.sizes());
 }
 
+at::Tensor fake_quant_static_activation(const at::Tensor& x, const TensorQuant& quant, const at::Tensor& static_max) {
+  const at::ScalarType scale_dtype = scalar_type(dtype_named(quant.scale_dtype));
+  const double floor = scale_dtype == at::kFloat ? 1e-8 : 1e-5;
+  const int maxq = 1 << (quant.bits - 1);
+  const at::Tensor wanted = static_max.to(at::kFloat) / maxq;
+  const at::Tensor scale = sdk::ste(wanted, wanted.detach().to(scale_dtype).clamp_min(floor).to(at::kFloat));
+  const at::Tensor y = scale * sdk::round_ste(x.to(at::kFloat) / scale).clamp(-maxq, maxq - 1);
+  return y.to(x.scalar_type());
+}
+
 }  // namespace arkit::int_scheme

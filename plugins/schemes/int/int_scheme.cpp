@@ -29,6 +29,17 @@ Preset weight_only(int bits, int64_t group_size, const std::string& suffix) {
   return preset;
 }
 
+// One scale an output channel, one a token.
+Preset weight_and_activation(std::string name, int bits) {
+  Preset preset;
+  preset.name = std::move(name);
+  preset.summary = str(bits, "-bit symmetric integer weights per channel and activations per token");
+  preset.quant.weight.bits = bits;
+  preset.quant.weight.group_size = -1;
+  preset.quant.act = preset.quant.weight;
+  return preset;
+}
+
 // algorithms.md 4: W2A16 .. W8A16 in groups of 128, the same in groups of 64 and 32, and the mixed recipe of 4.2.
 std::vector<Preset> make_presets() {
   std::vector<Preset> presets;
@@ -37,6 +48,9 @@ std::vector<Preset> make_presets() {
     presets.push_back(weight_only(bits, 64, "G64"));
     presets.push_back(weight_only(bits, 32, "G32"));
   }
+  presets.push_back(weight_and_activation("INT8", 8));
+  presets.push_back(weight_and_activation("INT8_W8A8", 8));  // the name INT8 had first
+  presets.push_back(weight_and_activation("INT4", 4));
   Preset mixed = weight_only(4, 128, "_MIXED");
   mixed.summary = "4-bit routed experts, 8-bit integers in every other linear";
   mixed.dense = weight_only(8, 128, "").quant;
@@ -45,11 +59,11 @@ std::vector<Preset> make_presets() {
 }
 
 // What holds for weights and activations alike; `what` opens the message.
-Verdict supports_tensor(const TensorQuant& quant, const char* what) {
+Verdict supports_tensor(const TensorQuant& quant, const char* what, bool whole = false) {
   if (quant.data_type != "int") return Verdict::no(str(what, " data_type '", quant.data_type, "' is not 'int'"));
   if (quant.bits < 2 || quant.bits > 8)
     return Verdict::no(str(what, " bits ", quant.bits, " is out of range; choose 2 to 8"));
-  if (quant.group_size != -1 && quant.group_size <= 0)
+  if (!whole && quant.group_size != -1 && quant.group_size <= 0)
     return Verdict::no(str(what, " group_size ", quant.group_size,
                            " is not possible; choose a positive number or -1 (one group a row)"));
   if (quant.block_rows != 0)
@@ -85,9 +99,10 @@ Verdict IntScheme::supports(const LayerPlan& layer) const {
   if (layer.quant.weight.quantized())
     if (Verdict weight = supports_tensor(layer.quant.weight, "weight"); !weight) return weight;
   if (layer.quant.act.quantized() && layer.quant.act.data_type == "int") {
-    if (Verdict act = supports_tensor(layer.quant.act, "activation"); !act) return act;
-    if (!layer.quant.act.dynamic)
-      return Verdict::no("static integer activations are not supported; use dynamic ones, one scale a token");
+    const TensorQuant& quant = layer.quant.act;
+    if (Verdict act = supports_tensor(quant, "activation", !quant.dynamic); !act) return act;
+    if (!quant.dynamic && !quant.sym)
+      return Verdict::no("static integer activations are symmetric: calibration keeps one maximum; set act_sym true");
   }
   return Verdict::yes();
 }
@@ -139,8 +154,10 @@ void IntScheme::fake_quant_weight_backward(const at::Tensor& weight, const Weigh
 
 at::Tensor IntScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                                      const at::Tensor& static_max) const {
-  ARKIT_CHECK(quant.dynamic && !static_max.defined(), "static integer activations are refused by supports()");
-  return fake_quant_activation(x, quant);
+  if (!quant.dynamic && static_max.defined()) return fake_quant_static_activation(x, quant, static_max);
+  TensorQuant per_token = quant;
+  if (!quant.dynamic) per_token.group_size = -1;  // nothing was calibrated: an expert no token reached
+  return fake_quant_activation(x, per_token);
 }
 
 QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,

@@ -1,14 +1,17 @@
 // The fast kernels, compiled once per instruction set by int_kernels_<isa>.cpp, which defines ARKIT_ISA first. No
-// standard library templates here: see simd16.h.
+// standard library templates here: see sdk/simd16.h.
 //
 // A group is walked in strips of 16 elements. The short last strip of a group is copied through a buffer padded with
 // zeros: they add nothing to any sum and are not written back.
 
+#include <arkit/sdk/simd16.h>
+
 #include "int_formula.h"
-#include "simd16.h"
 
 namespace arkit::int_scheme::ARKIT_ISA {
 namespace {
+
+using namespace sdk::ARKIT_ISA;
 
 struct Span {
   int64_t offset, length;
@@ -18,29 +21,6 @@ ARKIT_ALWAYS_INLINE Span group_span(const Groups& g, int64_t i) {
   const int64_t row = i / g.per_row, start = (i % g.per_row) * g.group;
   const int64_t left = g.in - start;
   return {row * g.in + start, left < g.group ? left : g.group};
-}
-
-template <typename T>
-ARKIT_ALWAYS_INLINE Floats load_strip(const T* from, int64_t n) {
-  if (n >= kWidth) return load(from);
-  T padded[kWidth] = {};
-  for (int64_t i = 0; i < n; ++i) padded[i] = from[i];
-  return load(padded);
-}
-
-template <typename T>
-ARKIT_ALWAYS_INLINE void store_strip(T* to, Floats x, int64_t n) {
-  if (n >= kWidth) return store(to, x);
-  T padded[kWidth];
-  store(padded, x);
-  for (int64_t i = 0; i < n; ++i) to[i] = padded[i];
-}
-
-ARKIT_ALWAYS_INLINE void store_codes_strip(uint8_t* to, Floats x, int64_t n) {
-  if (n >= kWidth) return store_codes(to, x);
-  uint8_t padded[kWidth];
-  store_codes(padded, x);
-  for (int64_t i = 0; i < n; ++i) to[i] = padded[i];
 }
 
 struct Range {

@@ -3,9 +3,10 @@
 // Arithmetic happens in the weight's dtype (every operation rounded to it), the loss in f32. A candidate wins when its
 // loss is strictly smaller, so the first of equals stays.
 
+#include <arkit/sdk/simd16.h>
+
 #include "int_formula.h"
 #include "int_search.h"
-#include "simd16.h"
 
 namespace arkit::int_scheme::ARKIT_ISA {
 namespace {

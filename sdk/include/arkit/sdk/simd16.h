@@ -13,7 +13,11 @@
 
 #include <arkit/sdk/float16.h>
 
-namespace arkit::int_scheme::ARKIT_ISA {
+#ifndef ARKIT_ISA
+#define ARKIT_ISA portable
+#endif
+
+namespace arkit::sdk::ARKIT_ISA {
 
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16;
@@ -246,6 +250,21 @@ ARKIT_ALWAYS_INLINE void store_codes(uint8_t* to, Floats x) {
     std::memcpy(to + part * kLanes, &b, sizeof b);
   }
 }
+ARKIT_ALWAYS_INLINE void store_codes(uint8_t* to, Mask x) {
+  ARKIT_EACH_PART {
+    const NativeB b = __builtin_convertvector(x.p[part], NativeB);
+    std::memcpy(to + part * kLanes, &b, sizeof b);
+  }
+}
+ARKIT_ALWAYS_INLINE Mask load_bytes(const uint8_t* from) {
+  Mask r;
+  ARKIT_EACH_PART {
+    NativeB b;
+    std::memcpy(&b, from + part * kLanes, sizeof b);
+    r.p[part] = __builtin_convertvector(b, NativeI);
+  }
+  return r;
+}
 ARKIT_ALWAYS_INLINE Floats load_codes(const uint8_t* from) {
   Floats r;
   ARKIT_EACH_PART {
@@ -256,4 +275,29 @@ ARKIT_ALWAYS_INLINE Floats load_codes(const uint8_t* from) {
   return r;
 }
 
-}  // namespace arkit::int_scheme::ARKIT_ISA
+// A short last strip is copied through a buffer padded with zeros.
+template <typename T>
+ARKIT_ALWAYS_INLINE Floats load_strip(const T* from, int64_t n) {
+  if (n >= kWidth) return load(from);
+  T padded[kWidth] = {};
+  for (int64_t i = 0; i < n; ++i) padded[i] = from[i];
+  return load(padded);
+}
+
+template <typename T>
+ARKIT_ALWAYS_INLINE void store_strip(T* to, Floats x, int64_t n) {
+  if (n >= kWidth) return store(to, x);
+  T padded[kWidth];
+  store(padded, x);
+  for (int64_t i = 0; i < n; ++i) to[i] = padded[i];
+}
+
+template <typename Codes>  // Floats or Mask
+ARKIT_ALWAYS_INLINE void store_codes_strip(uint8_t* to, Codes x, int64_t n) {
+  if (n >= kWidth) return store_codes(to, x);
+  uint8_t padded[kWidth];
+  store_codes(padded, x);
+  for (int64_t i = 0; i < n; ++i) to[i] = padded[i];
+}
+
+}  // namespace arkit::sdk::ARKIT_ISA

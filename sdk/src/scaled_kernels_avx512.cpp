@@ -1,0 +1,2 @@
+#define ARKIT_ISA avx512
+#include "scaled_kernels_impl.h"

@@ -1,0 +1,2 @@
+#define ARKIT_ISA baseline
+#include "scaled_kernels_impl.h"

@@ -1,0 +1,236 @@
+#include <arkit/sdk/scaled_scheme.h>
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "scaled_tensors.h"
+
+namespace arkit::sdk {
+namespace {
+
+[[noreturn]] void refuse_not_finite() {
+  throw_input(
+      "the weight holds a NaN or an infinity; finite values are needed to quantize it, repair the checkpoint or keep "
+      "this layer in 16 bits with --ignore_layers");
+}
+
+ScaleLayout weight_layout(const at::Tensor& weight, const TensorQuant& quant) {
+  ARKIT_CHECK(weight.dim() == 2 && weight.is_contiguous() && weight.is_cpu(),
+              "a weight must be a contiguous matrix on the CPU");
+  return scale_layout(weight.size(0), weight.size(1), quant);
+}
+
+at::Tensor finite_peaks(const at::Tensor& weight, const ScaleLayout& layout) {
+  bool finite = true;
+  at::Tensor peak = scaled::peaks(weight, layout, &finite);
+  if (!finite) refuse_not_finite();
+  return peak;
+}
+
+// Formats that compute in the weight's dtype have no use for float16's range (algorithms.md 2.4).
+at::Tensor readable(const at::Tensor& weight, bool narrow) {
+  return narrow && weight.scalar_type() == at::kHalf ? weight.to(at::kBFloat16) : weight;
+}
+
+at::Tensor shaped(const at::Tensor& scales, const ScaleLayout& layout, const TensorQuant& quant) {
+  if (quant.group_size == 0) return scales.reshape({1});
+  return scales.reshape({layout.bands(), layout.groups.per_row});
+}
+
+void clamp_scales(WeightTuning& tuning) {
+  const at::NoGradGuard no_grad;
+  if (tuning.max_scale.defined()) tuning.max_scale.clamp_(0, tuning.scale_limit);
+}
+
+}  // namespace
+
+ScaleLayout scale_layout(int64_t out_features, int64_t in_features, const TensorQuant& quant) {
+  if (quant.group_size == 0) return {group_shape(out_features, in_features, -1), std::max<int64_t>(1, out_features)};
+  return {group_shape(out_features, in_features, quant.group_size), std::max<int64_t>(1, quant.block_rows)};
+}
+
+std::span<const float> ScaledScheme::multipliers(const TensorQuant&) const {
+  return {};
+}
+
+bool ScaledScheme::narrow(const TensorQuant&) const {
+  return false;
+}
+
+at::Tensor ScaledScheme::act_global_scale(const at::Tensor&, const at::Tensor&, const TensorQuant&) const {
+  return {};
+}
+
+double ScaledScheme::bits_per_weight(const LayerPlan& layer) const {
+  const TensorQuant& quant = layer.quant.weight;
+  if (!quant.quantized()) return 16;
+  const ScaleLayout layout = scale_layout(layer.out_features, layer.in_features, quant);
+  return quant.bits + static_cast<double>(stored_scale_bits(quant)) * static_cast<double>(layout.scales()) /
+                          (static_cast<double>(layer.out_features) * static_cast<double>(layer.in_features));
+}
+
+// A weight under its tuning parameters, ready for the kernels.
+struct ScaledScheme::Tuned {
+  scaled::Matrix matrix;
+  Scales scales;
+  at::Tensor factor;  // peak = weight_max * max_scale * init_scale: d peak / d max_scale; undefined = not tuned
+  at::ScalarType dtype = at::kFloat;
+};
+
+ScaledScheme::Tuned ScaledScheme::tuned(const at::Tensor& weight, const WeightTuning& tuning,
+                                        const TensorQuant& quant) const {
+  Tuned t;
+  const bool in_weight_dtype = narrow(quant);
+  t.matrix.x = readable(weight, in_weight_dtype);
+  t.matrix.layout = weight_layout(weight, quant);
+  t.matrix.rule = element_rule(quant);
+  at::Tensor peak = tuning.weight_max.to(at::kFloat);
+  ARKIT_CHECK(peak.numel() == t.matrix.layout.scales(), "weight_max must hold one value per scale");
+  if (tuning.max_scale.defined()) {
+    const at::Tensor multiplier = tuning.init_scale.defined() ? tuning.max_scale * tuning.init_scale : tuning.max_scale;
+    t.factor = tuning.init_scale.defined() ? peak * tuning.init_scale : peak;
+    peak = peak * multiplier;
+  } else if (tuning.init_scale.defined()) {
+    peak = peak * tuning.init_scale;
+  } else if (in_weight_dtype) {
+    t.dtype = t.matrix.x.scalar_type();
+    t.matrix.narrow_quotient = t.dtype != at::kFloat;
+  }
+  t.scales = scales_of(peak, tuning.global_scale, quant, t.dtype);
+  t.matrix.scale = scaled::spread(t.scales.scale, t.matrix.layout);
+  t.matrix.inverse = scaled::spread(t.scales.inverse, t.matrix.layout);
+  t.matrix.v = tuning.v;
+  return t;
+}
+
+WeightTuning ScaledScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                        const TuningSetup& setup) const {
+  const at::NoGradGuard no_grad;
+  const ScaleLayout layout = weight_layout(weight, quant);
+  const at::Tensor w = readable(weight, narrow(quant));
+  const at::Tensor peak = finite_peaks(w, layout);
+  WeightTuning tuning;
+  tuning.v = at::zeros({layout.groups.total(), layout.groups.group}, at::kFloat);
+  tuning.weight_max = peak.to(w.scalar_type());
+  tuning.weight_min = at::zeros_like(tuning.weight_max);
+  tuning.global_scale = setup.global_scale.defined() ? setup.global_scale : global_scale(weight, quant);
+  if (setup.enable_minmax_tuning) tuning.max_scale = at::ones({layout.scales()}, at::kFloat);
+  if (setup.enable_alg_ext && searches(quant)) {
+    tuning.init_scale = search(w, layout, peak, quant, setup.imatrix, false);
+    tuning.scale_limit = 2.0F;
+  }
+  return tuning;
+}
+
+void ScaledScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+                                     at::Tensor& out) const {
+  const at::NoGradGuard no_grad;
+  clamp_scales(tuning);
+  scaled::fake_quant(tuned(weight, tuning, quant).matrix, out);
+}
+
+void ScaledScheme::fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning,
+                                              const TensorQuant& quant, const at::Tensor& grad_out,
+                                              WeightGradient& gradient) const {
+  const at::NoGradGuard no_grad;
+  const Tuned t = tuned(weight, tuning, quant);
+  const at::Tensor by_group = scaled::gradient(t.matrix, grad_out, tuning.v.defined() ? &gradient.v : nullptr, nullptr);
+  if (!tuning.max_scale.defined()) return;
+  const at::Tensor grad = scaled::total(by_group, t.matrix.layout) * t.scales.slope * t.factor;
+  if (gradient.max_scale.defined())
+    gradient.max_scale.add_(grad);
+  else
+    gradient.max_scale = grad;
+}
+
+at::Tensor ScaledScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
+                                        const at::Tensor& static_max) const {
+  if (x.numel() == 0) return x;
+  const at::Tensor rows = x.reshape({-1, x.size(-1)}).contiguous();
+  // Without a calibrated maximum (an expert no token reached) the range is that of x.
+  const at::Tensor limit = quant.dynamic ? at::Tensor() : static_max;
+  TensorQuant cut = quant;
+  if (!quant.dynamic) cut.group_size = 0;
+  const ScaleLayout layout = scale_layout(rows.size(0), rows.size(1), cut);
+  const at::Tensor global = act_global_scale(rows, static_max, quant);
+  const at::Tensor y =
+      scaled::fake_quant_activation(rows, layout, element_rule(quant), limit,
+                                    [&](const at::Tensor& peak) { return scales_of(peak, global, quant, at::kFloat); });
+  return y.view(x.sizes());
+}
+
+QuantizedWeight ScaledScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+                                             const TensorQuant& quant) const {
+  const at::NoGradGuard no_grad;
+  clamp_scales(tuning);
+  const Tuned t = tuned(weight, tuning, quant);
+  QuantizedWeight r;
+  r.codes = scaled::encode(t.matrix);
+  if (t.matrix.rule.grid.bits == 8 && t.matrix.rule.grid.min_exponent < 0)
+    r.codes = r.codes.view(t.matrix.rule.grid.mantissa == 3 ? at::kFloat8_e4m3fn : at::kFloat8_e5m2);
+  r.scale = encode_scale(shaped(t.scales.coded, t.matrix.layout, quant), quant, t.dtype);
+  if (tuning.global_scale.defined()) r.global_scale = tuning.global_scale.reshape({1});
+  return r;
+}
+
+QuantizedWeight ScaledScheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
+                                           const at::Tensor& imatrix, int64_t imatrix_count,
+                                           const at::Tensor& global) const {
+  const at::NoGradGuard no_grad;
+  const ScaleLayout layout = weight_layout(weight, quant);
+  const at::Tensor w = readable(weight, narrow(quant));
+  const at::Tensor peak = finite_peaks(w, layout);
+  WeightTuning plain;
+  plain.weight_max = peak;
+  plain.global_scale = global.defined() ? global : global_scale(weight, quant);
+  if (mode == RtnMode::searched && searches(quant)) {
+    const bool counted = imatrix.defined() && imatrix_count > 0;
+    plain.init_scale = search(w, layout, peak, quant, counted ? imatrix / imatrix_count : imatrix, true);
+  }
+  return quantize_tuned(weight, plain, quant);
+}
+
+// algorithms.md 3.3: the multiplier of every group's largest magnitude with the smallest loss; the first of equals.
+at::Tensor ScaledScheme::search(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
+                                const TensorQuant& quant, const at::Tensor& imatrix, bool repair) const {
+  ARKIT_CHECK(layout.rows == 1, "a search needs groups along rows");
+  const at::Tensor importance = repair ? scaled::repaired_importance(imatrix, weight, quant.group_size, quant.bits)
+                                       : (imatrix.defined() ? imatrix.to(at::kFloat).contiguous() : imatrix);
+  const at::Tensor global = global_scale(weight, quant);
+  scaled::Matrix matrix{.x = weight, .layout = layout, .rule = element_rule(quant)};
+  at::Tensor best, best_loss;
+  for (const float multiplier : multipliers(quant)) {
+    const Scales scales = scales_of(peak * multiplier, global, quant, at::kFloat);
+    matrix.scale = scales.scale;
+    matrix.inverse = scales.inverse;
+    const at::Tensor loss = scaled::losses(matrix, importance);
+    if (!best.defined()) {
+      best = at::full_like(loss, multiplier);
+      best_loss = loss;
+      continue;
+    }
+    const at::Tensor better = loss < best_loss;
+    best.masked_fill_(better, multiplier);
+    best_loss = at::where(better, loss, best_loss);
+  }
+  return best;
+}
+
+at::Tensor ScaledScheme::dequantize(const QuantizedWeight& weight, const TensorQuant& quant,
+                                    at::ScalarType dtype) const {
+  const at::NoGradGuard no_grad;
+  ARKIT_CHECK(weight.codes.dim() == 2 && weight.codes.element_size() == 1, "codes must be a matrix of bytes");
+  const ScaleLayout layout = scale_layout(weight.codes.size(0), weight.codes.size(1), quant);
+  const at::Tensor scale = decode_scale(weight.scale.reshape({-1}), weight.global_scale, quant);
+  ARKIT_CHECK(scale.numel() == layout.scales(),
+              str("scale must hold ", layout.scales(), " values, it holds ", scale.numel()));
+  return scaled::decode(weight.codes.contiguous(), layout, element_rule(quant).grid,
+                        scaled::spread(scale.contiguous(), layout), dtype);
+}
+
+}  // namespace arkit::sdk
