@@ -25,13 +25,11 @@ class ARKIT_EXPORT Pattern {
 // Throws ErrorCode::input for an empty string.
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<Pattern> literal_pattern(std::string literal);
 
-// A scanner for the six regexes of models.md D2, else the PCRE2 pattern. `what` names the component in errors.
+// A scanner for the regexes of pretokenizer_patterns.h, else the PCRE2 pattern. `what` names the component in errors.
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<Pattern> regex_pattern(const std::string& regex, std::string_view what);
 
 // The two halves of regex_pattern, apart so that tests can compare them. scanner_pattern gives null for other regexes.
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<Pattern> scanner_pattern(std::string_view regex);
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<Pattern> pcre_pattern(const std::string& regex, std::string_view what);
-
-extern ARKIT_EXPORT const std::string_view kGpt2Regex;
 
 }  // namespace arkit::text

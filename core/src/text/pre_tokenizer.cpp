@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/pretokenizer_patterns.h>
 #include <arkit/str.h>
 
 #include "text/byte_alphabet.h"
@@ -274,7 +275,7 @@ PreTokenizer::PreTokenizer(const json::Value* spec) {
     if (json::get_bool(component, "add_prefix_space", kWhat).value_or(true))
       steps_.push_back(std::make_unique<PrefixSpace>());
     if (json::get_bool(component, "use_regex", kWhat).value_or(true))
-      steps_.push_back(isolated(regex_pattern(std::string(kGpt2Regex), kWhat)));
+      steps_.push_back(isolated(regex_pattern(std::string(pretokenizer_patterns::kGpt2), kWhat)));
     bytes_out_ = true;
   });
   if (steps_.size() > 64) throw_input(str(kWhat, ": has ", steps_.size(), " steps; at most 64 are accepted"));

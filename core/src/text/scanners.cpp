@@ -4,29 +4,16 @@
 #include <array>
 #include <initializer_list>
 
+#include <arkit/pretokenizer_patterns.h>
+
 #include "text/pattern.h"
 #include "text/unicode.h"
 
 namespace arkit::text {
 
-constexpr std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-const std::string_view kGpt2Regex = kGpt2Pattern;
+namespace patterns = pretokenizer_patterns;
 
 namespace {
-
-constexpr std::string_view kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekken =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kO200k =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kDigits3 = R"(\p{N}{1,3})";
-constexpr std::string_view kCjk = "[一-龥\u3040-ゟ゠-ヿ]+";
-constexpr std::string_view kDeepseek3 =
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 constexpr uint16_t kUpperish = kLu | kLt | kLm | kLo | kMark;  // U of models.md
 constexpr uint16_t kLowerish = kLl | kLm | kLo | kMark;        // W
@@ -230,14 +217,14 @@ struct KnownRegex {
   std::string_view regex;
   Matcher matcher;
 };
-constexpr std::array kKnown{KnownRegex{kGpt2Pattern, match_gpt2},
-                            KnownRegex{kLlama3, match_llama3<3>},
-                            KnownRegex{kQwen2, match_llama3<1>},
-                            KnownRegex{kTekken, match_tekken<1, false>},
-                            KnownRegex{kO200k, match_tekken<3, true>},
-                            KnownRegex{kDigits3, match_digits3},
-                            KnownRegex{kCjk, match_cjk},
-                            KnownRegex{kDeepseek3, match_deepseek3}};
+constexpr std::array kKnown{KnownRegex{patterns::kGpt2, match_gpt2},
+                            KnownRegex{patterns::kLlama3, match_llama3<3>},
+                            KnownRegex{patterns::kQwen2, match_llama3<1>},
+                            KnownRegex{patterns::kTekken, match_tekken<1, false>},
+                            KnownRegex{patterns::kO200k, match_tekken<3, true>},
+                            KnownRegex{patterns::kDigits3, match_digits3},
+                            KnownRegex{patterns::kCjk, match_cjk},
+                            KnownRegex{patterns::kDeepseek3, match_deepseek3}};
 
 }  // namespace
 
