@@ -76,8 +76,10 @@ inline const std::vector<at::ScalarType>& weight_dtypes() {
 }
 
 TEST_P(SchemeSuite, SupportsItsOwnCaseAndRefusesNonsense) {
-  EXPECT_EQ(scheme().supports(plan(full_in())).why_not, "");
-  LayerPlan layer = plan(full_in());
+  // A shape no layout objects to: whole groups and whole words along both sides.
+  LayerPlan layer = plan(32 * full_in());
+  layer.out_features = 96;
+  EXPECT_EQ(scheme().supports(layer).why_not, "");
   layer.quant.weight.bits = 0;
   EXPECT_FALSE(scheme().supports(layer));
 }

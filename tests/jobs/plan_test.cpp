@@ -1,5 +1,7 @@
 #include "quant/plan.h"
 
+#include <algorithm>
+
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 
@@ -55,8 +57,11 @@ TEST_F(Plan, IgnoreWinsOverLayerConfigAndKnowsWholeNumbers) {
   options_.ignore_layers = {"layer.1"};
   EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)make(); }), "'layer.1' matches no layer"));
   options_.allow_unmatched = true;
+  recorder_.warnings.clear();
   (void)make();
-  EXPECT_EQ(recorder_.warnings.size(), 1U);
+  EXPECT_EQ(std::count_if(recorder_.warnings.begin(), recorder_.warnings.end(),
+                          [](const std::string& w) { return contains(w, "'layer.1' matches no layer"); }),
+            1);
 }
 
 TEST_F(Plan, TheHeadIsQuantizedOnRequestOnly) {
@@ -88,6 +93,19 @@ TEST_F(Plan, IndivisibleGroupsFollowThePolicy) {
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)make(); }), "not divisible by group_size 48"));
   options_.on_indivisible = "round";
   (void)refusal(ErrorCode::usage, [&] { (void)make(); });
+}
+
+TEST_F(Plan, FusedLayersWithDifferentSchemesAreWarnedAboutOnce) {
+  EXPECT_TRUE(plan_warnings(make()).empty());
+  options_.layer_config = R"({"k_proj": {"bits": 8}, "down_proj": {"bits": 8}})";
+  options_.ignore_layers = {"model.layers.1.mlp.up_proj"};
+  const std::vector<std::string> warnings = plan_warnings(make());
+  EXPECT_EQ(recorder_.warnings, warnings) << "build_plan passes them on";
+  ASSERT_EQ(warnings.size(), 2U) << "one a cause; down_proj is fused with nothing";
+  EXPECT_TRUE(contains(warnings[0], "1 group of layers (first 'model.layers.1.mlp.")) << warnings[0];
+  EXPECT_TRUE(contains(warnings[0], "gate_proj int4 g128 sym, up_proj 16-bit")) << warnings[0];
+  EXPECT_TRUE(contains(warnings[1], "2 groups of layers (first 'model.layers.0.self_attn.")) << warnings[1];
+  EXPECT_TRUE(contains(warnings[1], "q_proj int4 g128 sym, k_proj int8 g128 sym, v_proj int4 g128 sym")) << warnings[1];
 }
 
 TEST_F(Plan, NamesAreSuggested) {

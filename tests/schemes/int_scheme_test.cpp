@@ -231,7 +231,10 @@ TEST(IntScheme, ReasonsAreClear) {
             "weight group_size 0 is not possible; choose a positive number or -1 (one group a row)");
   layer.quant.weight = quant_of(4, 48, true);
   EXPECT_TRUE(scheme.supports(layer));
+  layer.out_features = 40;
+  EXPECT_EQ(scheme.supports(layer).why_not, "shape [40, 64] is not a multiple of 32");
   layer.quant.act = quant_of(8, -1, true);
+  EXPECT_TRUE(scheme.supports(layer)) << "no packed layout of weights alone";
   layer.quant.act.dynamic = false;
   EXPECT_TRUE(scheme.supports(layer));
   layer.quant.act.sym = false;

@@ -58,8 +58,16 @@ json::Array list_schemes(const Registry& registry) {
   return rows;
 }
 
-// The format x scheme matrix, from the exporters' own supports(): each preset, symmetric and asymmetric where it is an
-// integer scheme.
+// Does the matrix show this preset a second time, asymmetric?
+bool has_asymmetric_twin(const Preset& preset, const Registry& registry) {
+  if (!preset.quant.weight.sym || preset.quant.act.quantized()) return false;
+  LayerQuant quant = preset.quant;
+  quant.weight.sym = false;
+  return bool(registry.scheme_for(quant.weight.data_type).supports(probe_layer(quant)));
+}
+
+// The format x scheme matrix, from the exporters' own supports(): each preset, symmetric and asymmetric where its
+// scheme can be both.
 json::Array list_formats(const Registry& registry) {
   json::Array rows;
   for (const std::string& name : registry.names(Kind::exporter)) {
@@ -70,7 +78,7 @@ json::Array list_formats(const Registry& registry) {
       json::Object cells;
       for (const Preset& preset : all_presets(registry)) {
         for (const bool sym : {true, false}) {
-          if (!sym && (preset.quant.weight.data_type != "int" || preset.quant.act.quantized())) continue;
+          if (!sym && !has_asymmetric_twin(preset, registry)) continue;
           LayerQuant quant = preset.quant;
           quant.weight.sym = sym && quant.weight.sym;
           const LayerPlan layer = probe_layer(quant);

@@ -134,8 +134,11 @@ json::Object describe_plan(const QuantPlan& plan) {
     if (!layer.reason.empty()) entry["reason"] = layer.reason;
     layers.push_back(std::move(entry));
   }
+  json::Array warnings;
+  for (const std::string& warning : plan_warnings(plan)) warnings.emplace_back(warning);
   return {{"scheme", plan.scheme_name}, {"global", describe(plan.global)},           {"model_type", plan.model_type},
-          {"blocks", plan.num_blocks},  {"quantized_layers", quantized_count(plan)}, {"layers", std::move(layers)}};
+          {"blocks", plan.num_blocks},  {"quantized_layers", quantized_count(plan)}, {"warnings", std::move(warnings)},
+          {"layers", std::move(layers)}};
 }
 
 json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,

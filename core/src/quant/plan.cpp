@@ -13,8 +13,6 @@
 namespace arkit {
 namespace {
 
-constexpr int64_t kIntAlignment = 32;  // packed integer layouts need both sides to be multiples of 32 (formats.md 1.1)
-
 // `data_type` is what formats record for such a layer: "float" where a rule says so, "fp" where the shape forbids more.
 LayerQuant full_precision(const LayerQuant& global, std::string_view data_type = "float") {
   LayerQuant quant = global;
@@ -134,23 +132,15 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
   for (LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
     const TensorQuant& weight = layer.quant.weight;
-    std::string refusal;
-    bool padded = false;
-    if (weight.data_type == "int" && !layer.quant.act.quantized() &&
-        (layer.out_features % kIntAlignment != 0 || layer.in_features % kIntAlignment != 0)) {
-      refusal = str("shape [", layer.out_features, ", ", layer.in_features, "] is not a multiple of ", kIntAlignment);
-    } else if (weight.group_size > 0 && weight.block_rows == 0 && weight.group_size < layer.in_features &&
-               layer.in_features % weight.group_size != 0) {
-      padded = policy != "error" && policy != "skip";
-      if (!padded)
-        refusal = str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
-                      "; choose 128, 64 or 32");
-    }
-    if (refusal.empty())
-      if (const Verdict verdict = registry.scheme_for(weight.data_type).supports(layer); !verdict)
-        refusal = verdict.why_not;
+    const bool ragged = weight.group_size > 0 && weight.block_rows == 0 && weight.group_size < layer.in_features &&
+                        layer.in_features % weight.group_size != 0;
+    const std::string& data_type = weight.quantized() ? weight.data_type : layer.quant.act.data_type;
+    std::string refusal = registry.scheme_for(data_type).supports(layer).why_not;
+    if (refusal.empty() && ragged && (policy == "error" || policy == "skip"))
+      refusal = str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
+                    "; choose 128, 64 or 32");
     if (refusal.empty()) {
-      if (padded)
+      if (ragged)
         skipped[str("in_features not divisible by group_size ", weight.group_size,
                     ": the last group of each row is short")]
             .push_back(layer.name);
@@ -165,7 +155,33 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
         str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
 }
 
+// "q_proj int4 g128 sym, k_proj 16-bit": the members of a fused group with their schemes.
+std::string describe_members(const std::vector<const LayerPlan*>& members) {
+  std::string text;
+  for (const LayerPlan* layer : members)
+    text += str(text.empty() ? "" : ", ", layer->name.substr(layer->name.rfind('.') + 1), " ", describe(layer->quant));
+  return text;
+}
+
 }  // namespace
+
+std::vector<std::string> plan_warnings(const QuantPlan& plan) {
+  std::map<std::string, std::vector<const LayerPlan*>> groups;
+  for (const LayerPlan& layer : plan.layers)
+    if (!layer.fused_group.empty()) groups[layer.fused_group].push_back(&layer);
+  std::map<std::string, std::vector<std::string>> mixed;  // what is mixed -> groups, in the order of names
+  for (const auto& [name, members] : groups) {
+    const std::string first = describe(members.front()->quant);
+    if (!std::all_of(members.begin(), members.end(), [&](const auto* l) { return describe(l->quant) == first; }))
+      mixed[describe_members(members)].push_back(name);
+  }
+  std::vector<std::string> warnings;
+  for (const auto& [members, names] : mixed)
+    warnings.push_back(str(names.size(), names.size() == 1 ? " group" : " groups", " of layers (first '", names.front(),
+                           "') that serving engines fuse into one mixes schemes (", members,
+                           "); engines may refuse it, give the layers of a group the same scheme"));
+  return warnings;
+}
 
 QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
                      const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
@@ -187,6 +203,7 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);
   apply_shape_rules(plan, options, registry, reporter);
+  for (const std::string& warning : plan_warnings(plan)) reporter.warn(warning);
   return plan;
 }
 

@@ -19,6 +19,8 @@ constexpr std::array<std::string_view, 1> kDataTypes = {"int"};
 constexpr SchemeInfo kInfo = {"int", "integers of 2 to 8 bits, symmetric or asymmetric, one scale per group",
                               kDataTypes};
 
+constexpr int64_t kWordCodes = 32;  // codes that fill whole 32-bit words for every number of bits (formats.md 0.1)
+
 Preset weight_only(int bits, int64_t group_size, const std::string& suffix) {
   Preset preset;
   preset.name = str("W", bits, "A16", suffix);
@@ -98,6 +100,12 @@ std::span<const Preset> IntScheme::presets() const {
 Verdict IntScheme::supports(const LayerPlan& layer) const {
   if (layer.quant.weight.quantized())
     if (Verdict weight = supports_tensor(layer.quant.weight, "weight"); !weight) return weight;
+  // Every packed layout of weights alone fills whole words along both sides; AutoRound keeps other layers in 16 bits
+  // whatever the format (algorithms.md 7.4).
+  if (layer.quant.weight.quantized() && !layer.quant.act.quantized() &&
+      (layer.out_features % kWordCodes != 0 || layer.in_features % kWordCodes != 0))
+    return Verdict::no(
+        str("shape [", layer.out_features, ", ", layer.in_features, "] is not a multiple of ", kWordCodes));
   if (layer.quant.act.quantized() && layer.quant.act.data_type == "int") {
     const TensorQuant& quant = layer.quant.act;
     if (Verdict act = supports_tensor(quant, "activation", !quant.dynamic); !act) return act;
