@@ -126,6 +126,20 @@ TEST_F(Quantize, TunesOnItsOwnSamplesAndBeatsRoundingInEveryBlock) {
   options_.tuning.iters = 20;
   options_.tuning.nsamples = 8;
   options_.tuning.seqlen = 32;
+// W4A16 asymmetric has nothing to search: data is asked for when layer_config gives one layer a scheme that has.
+TEST_F(Quantize, OneLayerThatIsSearchedNeedsData) {
+  options_.recipe = "opt-rtn";
+  options_.overrides.sym = false;
+  EXPECT_EQ(run().at("method").as_string(), "RTN");
+  options_.force = true;
+  options_.layer_config = R"({"model.layers.1.mlp.down_proj": {"sym": true}})";
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "--dataset self"));
+  options_.dataset = "self";
+  options_.tuning.nsamples = 4;
+  options_.tuning.seqlen = 16;
+  EXPECT_EQ(run().at("method").as_string(), "OPT-RTN");
+}
+
   options_.tuning.batch_size = 8;  // the whole set every iteration: the loss cannot rise by chance
   (void)run();
   ASSERT_EQ(recorder_.blocks.size(), 2U);

@@ -7,6 +7,7 @@
 #include <arkit/error.h>
 
 #include "tuning/aten_int_scheme.h"
+#include "tuning/sample_needs.h"
 #include "tuning/vectors.h"
 
 namespace arkit::test {
@@ -172,7 +173,6 @@ TEST_F(ProcessBlock, ChainsOfBlocksAreTunedTogether) {
 TEST_F(ProcessBlock, OptRtnCollectsTheImportanceOfInputs) {
   options.tune.iters = 0;
   BlockProcessor work = processor();
-  EXPECT_TRUE(work.needs_samples());
   const at::Tensor first = io.full.clone();
   const BlockResult result = work.process(0, 1, io);
   EXPECT_TRUE(result.losses.empty());
@@ -187,12 +187,45 @@ TEST_F(ProcessBlock, PlainRtnNeedsNoSamples) {
   options.tune.iters = 0;
   options.disable_opt_rtn = true;
   BlockProcessor work = processor();
-  EXPECT_FALSE(work.needs_samples());
   io = {};
   const BlockResult result = work.process(0, 1, io);
   EXPECT_EQ(result.layers.size(), 2U);
   EXPECT_EQ(scheme.last_mode, RtnMode::plain);
   EXPECT_FALSE(result.layers[0].dequantized.defined());
+}
+
+// Who needs calibration data: asked of every layer, since layer_config may give one what no other has.
+class SampleNeeds : public ProcessBlock {
+ protected:
+  bool needed(bool tunes, std::optional<bool> disable_opt_rtn) {
+    return needs_samples(plan, tunes, disable_opt_rtn, [this](std::string_view) -> const Scheme& { return scheme; });
+  }
+  LayerQuant& last() { return plan.layers.back().quant; }
+};
+
+TEST_F(SampleNeeds, TuningAndSearchesDoPlainRoundingDoesNot) {
+  EXPECT_TRUE(needed(true, true));
+  EXPECT_TRUE(needed(false, std::nullopt));
+  EXPECT_FALSE(needed(false, true));
+  for (LayerPlan& layer : plan.layers) layer.quant.weight.bits = 16;
+  EXPECT_FALSE(needed(true, std::nullopt)) << "nothing is quantized";
+}
+
+TEST_F(SampleNeeds, OneLayerThatIsSearchedIsEnough) {
+  plan.global.weight.sym = false;  // asymmetric integers are not searched
+  for (LayerPlan& layer : plan.layers) layer.quant = plan.global;
+  EXPECT_FALSE(needed(false, false));
+  last().weight.sym = true;
+  EXPECT_TRUE(needed(false, false));
+}
+
+TEST_F(SampleNeeds, StaticActivationsDoDynamicOnesDoNot) {
+  last().act = {.data_type = "int", .bits = 8, .dynamic = true};
+  EXPECT_FALSE(needed(false, true));
+  last().act.dynamic = false;
+  EXPECT_TRUE(needed(false, true));
+  last().act.bits = 16;  // what is not quantized has no range
+  EXPECT_FALSE(needed(false, true));
 }
 
 TEST_F(ProcessBlock, UnplannedLayersStayAsTheyAre) {

@@ -17,6 +17,7 @@
 #include "jobs/truncated_source.h"
 #include "quant/plan.h"
 #include "util/heap.h"
+#include "tuning/sample_needs.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -48,23 +49,15 @@ at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
   return !forwards || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
 }
 
-// Does the run send samples through the blocks: for tuning or for a scale search (algorithms.md 3.1)?
-bool needs_forwards(const ResolvedTuning& tuning, const LayerQuant& quant, const Registry& registry) {
-  if (tuning.iters > 0 || !quant.act.dynamic) return true;
-  const LayerPlan layer{.quant = quant};
-  return rtn_mode(layer, quant, tuning.disable_opt_rtn) == RtnMode::searched &&
-         registry.scheme_for(quant.weight.data_type).searches(quant.weight);
-}
-
 std::string method_name(const ResolvedTuning& tuning, bool forwards) {
-  if (tuning.iters > 0) return "SignRound";
-  return forwards ? "OPT-RTN" : "RTN";
+  if (!forwards) return "RTN";
+  return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
 }
 
-ProcessOptions process_options(const ResolvedTuning& tuning) {
+ProcessOptions process_options(const ResolvedTuning& tuning, bool forwards) {
   const TuningOptions& given = tuning.options;
   ProcessOptions options;
-  options.tune.iters = tuning.iters;
+  options.tune.iters = forwards ? tuning.iters : 0;
   options.tune.batch_size = tuning.batch_size;
   options.tune.gradient_accumulate_steps = given.gradient_accumulate_steps;
   options.tune.dynamic_max_gap = given.dynamic_max_gap;
@@ -212,18 +205,21 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   check_device(options.device_map);
   const ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
-  const LayerQuant global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
+  const BlockProcessor::SchemeFor scheme_for = [&](std::string_view data_type) -> const Scheme& {
+    return registry.scheme_for(data_type);
+  };
 
   reporter.step("reading the model");
   const std::unique_ptr<ModelSource> source = open_model_source(options, registry);
   const ModelAdapter& adapter = adapter_for(*source, registry);
-  const bool forwards = needs_forwards(wanted, global, registry);
+  const std::string model_type = json::get_string(source->config(), "model_type", "config.json").value_or("");
+  // A plan looks at names and shapes only; what the blocks compute in depends on it.
+  const QuantPlan plan =
+      build_plan(*adapter.open(*source, at::kBFloat16), model_type, scheme, options, registry, reporter);
+  const bool forwards = needs_samples(plan, wanted.iters > 0, wanted.disable_opt_rtn, scheme_for);
   if (!forwards) return_large_blocks();
   const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
   const std::unique_ptr<Model> model = adapter.open(*source, dtype);
-
-  const std::string model_type = json::get_string(source->config(), "model_type", "config.json").value_or("");
-  const QuantPlan plan = build_plan(*model, model_type, scheme, options, registry, reporter);
   const ResolvedTuning tuning = fit_to_model(wanted, *model, *source, reporter);
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
@@ -246,11 +242,9 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   ExportSet exports(formats, request);
   QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome, model_dtype};
   PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
-  ProcessOptions process = process_options(tuning);
+  ProcessOptions process = process_options(tuning, forwards);
   process.loss_mask = calibration.loss_mask;
-  BlockProcessor processor(
-      *model, plan, [&](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); },
-      std::move(process), reporter, random);
+  BlockProcessor processor(*model, plan, scheme_for, std::move(process), reporter, random);
   BlockIo io{.full = calibration.hidden};
 
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),

@@ -81,17 +81,6 @@ BlockProcessor::BlockProcessor(Model& model, const QuantPlan& plan, SchemeFor sc
     if (layer.quantized()) by_name_.emplace(layer.name, &layer);
 }
 
-bool BlockProcessor::needs_samples() const {
-  if (tunes()) return !by_name_.empty();
-  return std::any_of(by_name_.begin(), by_name_.end(), [&](const auto& item) {
-    const LayerQuant& quant = item.second->quant;
-    if (quant.act.quantized() && !quant.act.dynamic) return true;
-    return quant.weight.quantized() &&
-           rtn_mode(*item.second, plan_.global, options_.disable_opt_rtn) == RtnMode::searched &&
-           scheme_for_(quant.weight.data_type).searches(quant.weight);
-  });
-}
-
 std::vector<BlockProcessor::Layer> BlockProcessor::planned(std::span<Linear* const> linears) const {
   std::vector<Layer> layers;
   for (Linear* linear : linears) {

@@ -69,9 +69,6 @@ class ARKIT_EXPORT BlockProcessor {
   BlockProcessor(Model& model, const QuantPlan& plan, SchemeFor scheme_for, ProcessOptions options, Reporter& reporter,
                  PythonRandom& random);
 
-  // Does this run need calibration samples: tuning, an importance matrix, static activations?
-  [[nodiscard]] bool needs_samples() const;
-
   // Quantizes blocks first .. first + count - 1 together and moves io past them; loads them but leaves the release to
   // the caller. `propagate_quantized` false skips the last step, the quantized chain's output, when nobody reads it.
   [[nodiscard]] BlockResult process(int64_t first, int64_t count, BlockIo& io, bool propagate_quantized = true);

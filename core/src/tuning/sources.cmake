@@ -5,6 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/tuning/losses.cpp
   src/tuning/optimizer.cpp
   src/tuning/process_block.cpp
+  src/tuning/sample_needs.cpp
   src/tuning/tune_block.cpp
   src/tuning/tune_options.cpp
   src/tuning/tuned_linear.cpp
