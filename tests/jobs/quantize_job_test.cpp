@@ -13,6 +13,7 @@
 
 #include "jobs/job_testing.h"
 #include "small_disk.h"
+#include "util/sha256.h"
 
 namespace arkit {
 namespace {
@@ -62,6 +63,12 @@ TEST_F(Quantize, LeavesAnExportARecordAndACard) {
   EXPECT_EQ(with_error,
             14);  // 4-bit RTN of Gaussian weights loses about a tenth; 0 would mean that nothing was quantized
   EXPECT_EQ(recorder_.blocks.size(), 2U);
+  const json::Array& sources = record.at("source").at("files").as_array();
+  ASSERT_EQ(sources.size(), 1U);
+  const fs::path weights = fs::path(options_.model) / "model.safetensors";
+  EXPECT_EQ(sources[0].at("name").as_string(), "model.safetensors");
+  EXPECT_EQ(sources[0].at("bytes").to_number<uint64_t>(), fs::file_size(weights));
+  EXPECT_EQ(sources[0].at("sha256").as_string(), sha256_file(weights));
 }
 
 TEST_F(Quantize, OneFormatFillsTheFolderSeveralGetSubfolders) {
@@ -119,13 +126,6 @@ TEST_F(Quantize, TuningNeedsDataAndSaysSo) {
   EXPECT_FALSE(fs::exists(options_.output_dir) && !fs::is_empty(options_.output_dir));
 }
 
-TEST_F(Quantize, TunesOnItsOwnSamplesAndBeatsRoundingInEveryBlock) {
-  options_.recipe = "default";
-  options_.scheme = "W2A16G32";
-  options_.dataset = "self";
-  options_.tuning.iters = 20;
-  options_.tuning.nsamples = 8;
-  options_.tuning.seqlen = 32;
 // W4A16 asymmetric has nothing to search: data is asked for when layer_config gives one layer a scheme that has.
 TEST_F(Quantize, OneLayerThatIsSearchedNeedsData) {
   options_.recipe = "opt-rtn";
@@ -140,6 +140,13 @@ TEST_F(Quantize, OneLayerThatIsSearchedNeedsData) {
   EXPECT_EQ(run().at("method").as_string(), "OPT-RTN");
 }
 
+TEST_F(Quantize, TunesOnItsOwnSamplesAndBeatsRoundingInEveryBlock) {
+  options_.recipe = "default";
+  options_.scheme = "W2A16G32";
+  options_.dataset = "self";
+  options_.tuning.iters = 20;
+  options_.tuning.nsamples = 8;
+  options_.tuning.seqlen = 32;
   options_.tuning.batch_size = 8;  // the whole set every iteration: the loss cannot rise by chance
   (void)run();
   ASSERT_EQ(recorder_.blocks.size(), 2U);

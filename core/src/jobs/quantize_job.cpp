@@ -14,10 +14,11 @@
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/quantize_run.h"
+#include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "quant/plan.h"
-#include "util/heap.h"
 #include "tuning/sample_needs.h"
+#include "util/heap.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -170,6 +171,7 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
 
 std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   std::vector<ExportReport> reports = run.exports.finish();
+  run.outcome.source_files = run.hashes.wait();
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
@@ -224,6 +226,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
+  SourceHashes hashes(*source);
   prepare_output(formats, plan, source->weights(), options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
@@ -240,7 +243,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
-  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, outcome, model_dtype};
+  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, hashes, outcome, model_dtype};
   PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
   ProcessOptions process = process_options(tuning, forwards);
   process.loss_mask = calibration.loss_mask;

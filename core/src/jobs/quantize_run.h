@@ -12,6 +12,7 @@
 
 #include "jobs/export_set.h"
 #include "jobs/run_record.h"
+#include "jobs/source_hashes.h"
 #include "quant/recipes.h"
 #include "tuning/process_block.h"
 
@@ -26,6 +27,7 @@ struct QuantizeRun {
   Model& model;
   const QuantPlan& plan;
   ExportSet& exports;
+  SourceHashes& hashes;
   RunOutcome& outcome;
   at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
   std::set<std::string, std::less<>> written{};  // source tensors accounted for

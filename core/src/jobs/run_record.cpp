@@ -152,8 +152,10 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["format"] = format;
   record["method"] = outcome.method;
   record["options"] = resolved_options(options, tuning);
-  record["source"] = json::Object{
-      {"path", source.path().string()}, {"kind", source.kind()}, {"tensors", source.weights().tensors().size()}};
+  record["source"] = json::Object{{"path", source.path().string()},
+                                  {"kind", source.kind()},
+                                  {"tensors", source.weights().tensors().size()},
+                                  {"files", outcome.source_files}};
   json::Array plugins;
   for (const PluginEntry& plugin : registry.plugins())
     if (plugin.state == PluginState::loaded)

@@ -53,31 +53,36 @@ void compress_portable(State& state, const std::byte* block) {
 }
 
 #if defined(__x86_64__)
-// The same rounds with the SHA extensions, four at a time; state as ABEF and CDGH as the instructions want it.
-__attribute__((target("sha,sse4.1"))) void compress_sha_ni(State& state, const std::byte* block) {
+// The same rounds with the SHA extensions, four at a time; state as ABEF and CDGH as the instructions want it. All
+// sixteen steps are unrolled: then w[i % 4] are registers.
+__attribute__((target("sha,sse4.1"))) void compress_sha_ni(State& state, const std::byte* blocks, size_t count) {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   const __m128i dcba = _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state.data())), 0xB1);
   const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(state.data() + 4)), 0x1B);
   __m128i abef = _mm_alignr_epi8(dcba, efgh, 8);
   __m128i cdgh = _mm_blend_epi16(efgh, dcba, 0xF0);
-  const __m128i abef_before = abef, cdgh_before = cdgh;
-  __m128i w[4];
-  for (size_t i = 0; i < 4; ++i)
-    w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 16 * i)), big_endian);
-  for (size_t i = 0; i < 16; ++i) {
-    const __m128i current = w[i % 4];
-    __m128i sum = _mm_add_epi32(current, _mm_load_si128(reinterpret_cast<const __m128i*>(kRound.data() + 4 * i)));
-    cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
-    abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));
-    if (i >= 12) continue;
-    // w[t..t+3] of the next sixteen from w[t-16..], w[t-15..], w[t-7..], w[t-2..].
-    const __m128i next1 = w[(i + 1) % 4], next2 = w[(i + 2) % 4], next3 = w[(i + 3) % 4];
-    __m128i schedule = _mm_sha256msg1_epu32(current, next1);
-    schedule = _mm_add_epi32(schedule, _mm_alignr_epi8(next3, next2, 4));
-    w[i % 4] = _mm_sha256msg2_epu32(schedule, next3);
+  for (const std::byte* block = blocks; block != blocks + count * kBlock; block += kBlock) {
+    const __m128i abef_before = abef, cdgh_before = cdgh;
+    __m128i w[4];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; ++i)
+      w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + 16 * i)), big_endian);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) {
+      const __m128i current = w[i % 4];
+      __m128i sum = _mm_add_epi32(current, _mm_load_si128(reinterpret_cast<const __m128i*>(kRound.data() + 4 * i)));
+      cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
+      abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));
+      if (i >= 12) continue;
+      // w[t..t+3] of the next sixteen from w[t-16..], w[t-15..], w[t-7..], w[t-2..].
+      const __m128i next1 = w[(i + 1) % 4], next2 = w[(i + 2) % 4], next3 = w[(i + 3) % 4];
+      __m128i schedule = _mm_sha256msg1_epu32(current, next1);
+      schedule = _mm_add_epi32(schedule, _mm_alignr_epi8(next3, next2, 4));
+      w[i % 4] = _mm_sha256msg2_epu32(schedule, next3);
+    }
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
   }
-  abef = _mm_add_epi32(abef, abef_before);
-  cdgh = _mm_add_epi32(cdgh, cdgh_before);
   const __m128i feba = _mm_shuffle_epi32(abef, 0x1B);
   const __m128i dchg = _mm_shuffle_epi32(cdgh, 0xB1);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state.data()), _mm_blend_epi16(feba, dchg, 0xF0));
@@ -98,7 +103,7 @@ void Sha256::compress(const std::byte* blocks, size_t count) {
 #if defined(__x86_64__)
   static const bool fast = has_sha_ni();
   if (fast) {
-    for (size_t i = 0; i < count; ++i) compress_sha_ni(state_, blocks + i * kBlock);
+    compress_sha_ni(state_, blocks, count);
     return;
   }
 #endif
@@ -140,12 +145,13 @@ std::string sha256_hex(std::string_view text) {
   return hash.hex();
 }
 
-std::string sha256_file(const std::filesystem::path& path) {
+std::string sha256_file(const std::filesystem::path& path, const std::stop_token& stop) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw_input(str("'", path.string(), "': cannot be opened"));
   Sha256 hash;
   std::vector<char> buffer(size_t{1} << 18);
   while (in) {
+    if (stop.stop_requested()) return {};
     in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     hash.update(std::string_view(buffer.data(), static_cast<size_t>(in.gcount())));
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -32,7 +33,8 @@ class ARKIT_EXPORT Sha256 {
 
 [[nodiscard]] ARKIT_EXPORT std::string sha256_hex(std::string_view text);
 
-// Hash of a file, read in pieces. Throws ErrorCode::input when it cannot be read.
-[[nodiscard]] ARKIT_EXPORT std::string sha256_file(const std::filesystem::path& path);
+// Hash of a file, read in pieces; empty when `stop` was asked for meanwhile. Throws ErrorCode::input when the file
+// cannot be read.
+[[nodiscard]] ARKIT_EXPORT std::string sha256_file(const std::filesystem::path& path, const std::stop_token& stop = {});
 
 }  // namespace arkit
