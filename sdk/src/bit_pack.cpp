@@ -1,8 +1,10 @@
 #include <arkit/sdk/bit_pack.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 static_assert(std::endian::native == std::endian::little, "the packed formats are little endian; so is this code");
 
@@ -38,12 +40,6 @@ inline uint64_t spread(uint64_t x) {
 inline uint64_t load8(const uint8_t* p) {
   uint64_t x = 0;
   std::memcpy(&x, p, 8);
-  return x;
-}
-
-inline uint64_t load_some(const uint8_t* p, int64_t bytes) {
-  uint64_t x = 0;
-  std::memcpy(&x, p, static_cast<size_t>(bytes));
   return x;
 }
 
@@ -109,74 +105,102 @@ void unpack_columns_b(const uint32_t* words, int64_t out, int64_t in, int64_t be
   }
 }
 
-// Transposes an 8x8 block of bytes held in eight words: byte c of row r <-> byte r of row c.
-inline void transpose8(uint64_t (&r)[8]) {
-  const auto swap = [](uint64_t& a, uint64_t& b, int shift, uint64_t mask) {
-    const uint64_t t = ((a >> shift) ^ b) & mask;
-    b ^= t;
-    a ^= t << shift;
+// AWQ: the eight codes that one input has in eight outputs make B bytes of the stream, so a lane of 8B bits or more
+// holds them: code of slot j at bit j * B. A loop over inputs fills such lanes with plain shifts and vectorises. Lanes
+// are made for 8 kAwqGroups outputs and kAwqInputs inputs (whole cache lines of every row of codes) and then turned, as
+// the result has inputs as rows.
+constexpr int64_t kAwqInputs = 256;
+constexpr int64_t kAwqGroups = 16;  // of eight outputs
+
+// Two, four and eight codes in the narrowest types that hold them: narrow lanes are more of them in a register.
+template <int B>
+using AwqPair = std::conditional_t<(B <= 4), uint8_t, uint16_t>;
+template <int B>
+using AwqQuad = std::conditional_t<(B <= 4), uint16_t, uint32_t>;
+template <int B>
+using AwqLane = std::conditional_t<(B <= 4), uint32_t, uint64_t>;
+
+template <int B>
+struct AwqTile {
+  alignas(64) AwqLane<B> lanes[kAwqGroups][kAwqInputs];
+};
+
+// codes: eight rows of one group, `in` apart.
+template <int B>
+void gather_lanes(const uint8_t* codes, int64_t in, int64_t inputs, AwqLane<B>* lanes) {
+  constexpr AwqPair<B> code = (1 << B) - 1;
+  std::array<const uint8_t*, 8> rows;
+  for (size_t slot = 0; slot < 8; ++slot) rows[slot] = codes + kAwqOrder[slot] * in;
+  const auto pair = [&](size_t slot, int64_t i) {
+    return static_cast<AwqPair<B>>((rows[slot][i] & code) | ((rows[slot + 1][i] & code) << B));
   };
-  for (int i = 0; i < 4; ++i) swap(r[i], r[i + 4], 32, 0x00000000FFFFFFFFU);
-  for (const int i : {0, 1, 4, 5}) swap(r[i], r[i + 2], 16, 0x0000FFFF0000FFFFU);
-  for (const int i : {0, 2, 4, 6}) swap(r[i], r[i + 1], 8, 0x00FF00FF00FF00FFU);
+  const auto quad = [&](size_t slot, int64_t i) {
+    return static_cast<AwqQuad<B>>(pair(slot, i) | (static_cast<AwqQuad<B>>(pair(slot + 2, i)) << (2 * B)));
+  };
+  for (int64_t i = 0; i < inputs; ++i) lanes[i] = quad(0, i) | (static_cast<AwqLane<B>>(quad(4, i)) << (4 * B));
 }
 
-// One 8x8 block of codes gives b bytes in each of eight rows of the result. Loading the rows in the order of kAwqOrder
-// makes the interleave free. A tile is 64 inputs (the codes of one output in a cache line) by 128 outputs; the last
-// block is shorter when the number of inputs is no multiple of eight.
-constexpr int64_t kAwqInputs = 64;
-constexpr int64_t kAwqGroups = 16;  // of eight outputs
+template <int B>
+void scatter_lanes(const AwqLane<B>* lanes, int64_t in, int64_t inputs, uint8_t* codes) {
+  constexpr AwqLane<B> code = (AwqLane<B>{1} << B) - 1;
+  for (size_t slot = 0; slot < 8; ++slot) {
+    uint8_t* row = codes + kAwqOrder[slot] * in;
+    for (int64_t i = 0; i < inputs; ++i) row[i] = static_cast<uint8_t>((lanes[i] >> (slot * B)) & code);
+  }
+}
+
+// Groups whose B bytes may be moved as a whole lane: what is moved too much lies in the next group, not past the last.
+template <int B>
+int64_t whole_lanes(int64_t groups) {
+  constexpr int64_t span = (static_cast<int64_t>(sizeof(AwqLane<B>)) + B - 1) / B;
+  return std::max<int64_t>(0, groups - span + 1);
+}
+
+// One row of the result from lanes kAwqInputs apart, in order, since each lane overwrites what the one before it stored
+// too much.
+template <int B>
+void store_lanes(const AwqLane<B>* lanes, int64_t groups, uint8_t* packed) {
+  const int64_t whole = whole_lanes<B>(groups);
+  for (int64_t g = 0; g < whole; ++g) std::memcpy(packed + g * B, lanes + g * kAwqInputs, sizeof(AwqLane<B>));
+  for (int64_t g = whole; g < groups; ++g) store_stream<B>(packed + g * B, lanes[g * kAwqInputs]);
+}
+
+template <int B>
+void load_lanes(const uint8_t* packed, int64_t groups, AwqLane<B>* lanes) {
+  const int64_t whole = whole_lanes<B>(groups);
+  for (int64_t g = 0; g < whole; ++g) std::memcpy(lanes + g * kAwqInputs, packed + g * B, sizeof(AwqLane<B>));
+  for (int64_t g = whole; g < groups; ++g)
+    lanes[g * kAwqInputs] = static_cast<AwqLane<B>>(load_stream<B>(packed + g * B));
+}
+
+// Calls f(tile origin in inputs, inputs, tile origin in groups, groups) for every tile of inputs [begin, end).
+template <typename F>
+void for_awq_tiles(int64_t out, int64_t begin, int64_t end, F f) {
+  for (int64_t i0 = begin; i0 < end; i0 += kAwqInputs)
+    for (int64_t g0 = 0; g0 < out / 8; g0 += kAwqGroups)
+      f(i0, std::min(kAwqInputs, end - i0), g0, std::min(kAwqGroups, out / 8 - g0));
+}
 
 template <int B>
 void pack_awq_columns_b(const uint8_t* codes, int64_t out, int64_t in, int64_t begin, int64_t end, uint8_t* packed) {
   const int64_t row_bytes = out / 8 * B;
-  uint8_t tile[kAwqInputs][kAwqGroups * B];
-  for (int64_t i0 = begin; i0 < end; i0 += kAwqInputs) {
-    const int64_t inputs = std::min(kAwqInputs, end - i0);
-    for (int64_t g0 = 0; g0 < out / 8; g0 += kAwqGroups) {
-      const int64_t groups = std::min(kAwqGroups, out / 8 - g0);
-      for (int64_t g = 0; g < groups; ++g) {
-        for (int64_t i = 0; i < inputs; i += 8) {
-          const int64_t n = std::min<int64_t>(8, inputs - i);
-          uint64_t block[8] = {};
-          for (int slot = 0; slot < 8; ++slot) {
-            const uint8_t* row = codes + ((g0 + g) * 8 + kAwqOrder[slot]) * in + i0 + i;
-            block[slot] = n == 8 ? load8(row) : load_some(row, n);
-          }
-          transpose8(block);
-          for (int64_t t = 0; t < n; ++t) store_stream<B>(tile[i + t] + g * B, squeeze<B>(block[t]));
-        }
-      }
-      for (int64_t i = 0; i < inputs; ++i)
-        std::memcpy(packed + (i0 + i) * row_bytes + g0 * B, tile[i], static_cast<size_t>(groups * B));
-    }
-  }
+  AwqTile<B> tile;
+  for_awq_tiles(out, begin, end, [&](int64_t i0, int64_t inputs, int64_t g0, int64_t groups) {
+    for (int64_t g = 0; g < groups; ++g) gather_lanes<B>(codes + (g0 + g) * 8 * in + i0, in, inputs, tile.lanes[g]);
+    for (int64_t i = 0; i < inputs; ++i)
+      store_lanes<B>(&tile.lanes[0][i], groups, packed + (i0 + i) * row_bytes + g0 * B);
+  });
 }
 
 template <int B>
 void unpack_awq_columns_b(const uint8_t* packed, int64_t out, int64_t in, int64_t begin, int64_t end, uint8_t* codes) {
   const int64_t row_bytes = out / 8 * B;
-  uint8_t tile[kAwqInputs][kAwqGroups * B];
-  for (int64_t i0 = begin; i0 < end; i0 += kAwqInputs) {
-    const int64_t inputs = std::min(kAwqInputs, end - i0);
-    for (int64_t g0 = 0; g0 < out / 8; g0 += kAwqGroups) {
-      const int64_t groups = std::min(kAwqGroups, out / 8 - g0);
-      for (int64_t i = 0; i < inputs; ++i)
-        std::memcpy(tile[i], packed + (i0 + i) * row_bytes + g0 * B, static_cast<size_t>(groups * B));
-      for (int64_t g = 0; g < groups; ++g) {
-        for (int64_t i = 0; i < inputs; i += 8) {
-          const int64_t n = std::min<int64_t>(8, inputs - i);
-          uint64_t block[8] = {};
-          for (int64_t t = 0; t < n; ++t) block[t] = spread<B>(load_stream<B>(tile[i + t] + g * B));
-          transpose8(block);
-          for (int slot = 0; slot < 8; ++slot) {
-            uint8_t* row = codes + ((g0 + g) * 8 + kAwqOrder[slot]) * in + i0 + i;
-            std::memcpy(row, &block[slot], n == 8 ? 8 : static_cast<size_t>(n));
-          }
-        }
-      }
-    }
-  }
+  AwqTile<B> tile;
+  for_awq_tiles(out, begin, end, [&](int64_t i0, int64_t inputs, int64_t g0, int64_t groups) {
+    for (int64_t i = 0; i < inputs; ++i)
+      load_lanes<B>(packed + (i0 + i) * row_bytes + g0 * B, groups, &tile.lanes[0][i]);
+    for (int64_t g = 0; g < groups; ++g) scatter_lanes<B>(tile.lanes[g], in, inputs, codes + (g0 + g) * 8 * in + i0);
+  });
 }
 
 // Calls f.template operator()<bits>().
