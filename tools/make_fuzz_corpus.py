@@ -183,7 +183,149 @@ def make_config():
     put("config_json", "trailing", "{} x")
 
 
+def make_recipe():
+    put("recipe_toml", "valid", 'model = "models/x"\nscheme = "W4A16"\niters = 50\nlr = 5e-3\nformat = ["auto_round", "fake"]\nasym = true\n'
+        'layer_config = { k_proj = { bits = 8, sym = false }, "model.layers.0" = { bits = 3 } }\n')
+    put("recipe_toml", "dashes", "group-size = 64\nquant-lm-head = true\n")
+    put("recipe_toml", "twice_by_dash", "group-size = 64\ngroup_size = 32\n")
+    put("recipe_toml", "twice", "iters = 1\niters = 2\n")
+    put("recipe_toml", "unknown_key", "itres = 3\n")
+    put("recipe_toml", "plugin", 'plugin = "/tmp/evil.so"\n')
+    put("recipe_toml", "plugin_list", 'plugin = ["/tmp/evil.so"]\n')
+    put("recipe_toml", "config", 'config = "other.toml"\n')
+    put("recipe_toml", "help", "help = true\n")
+    put("recipe_toml", "section", '[quantize]\nscheme = "W4A16"\n')
+    put("recipe_toml", "date", "iters = 2024-01-01\n")
+    put("recipe_toml", "time_in_list", "format = [07:32:00]\n")
+    put("recipe_toml", "flag_text", 'asym = "maybe"\n')
+    put("recipe_toml", "flag_number", "asym = 1\n")
+    put("recipe_toml", "integer_text", 'iters = "ten"\n')
+    put("recipe_toml", "integer_float", "iters = 1.5\n")
+    put("recipe_toml", "integer_overflow", "iters = 9223372036854775808\n")
+    put("recipe_toml", "integer_min", "iters = -9223372036854775808\n")
+    put("recipe_toml", "number_inf", "lr = inf\n")
+    put("recipe_toml", "number_nan", "lr = -nan\n")
+    put("recipe_toml", "number_huge", "lr = 1e999\n")
+    put("recipe_toml", "list_for_one", "iters = [1, 2]\n")
+    put("recipe_toml", "list_mixed", 'ignore_layers = ["a", 1, true, 2.5]\n')
+    put("recipe_toml", "list_empty", "format = []\n")
+    put("recipe_toml", "list_of_tables", "format = [{ a = 1 }]\n")
+    put("recipe_toml", "list_nested", 'format = [["a"]]\n')
+    put("recipe_toml", "deep_array", "format = " + "[" * 2000 + "]" * 2000 + "\n")
+    put("recipe_toml", "deep_table", "layer_config = " + "{ a = " * 300 + "1" + " }" * 300 + "\n")
+    put("recipe_toml", "deep_dotted", "layer_config." + ".".join(["a"] * 2000) + " = 1\n")
+    put("recipe_toml", "size_overflow", 'max_shard_size = "99999999999999999999GB"\n')
+    put("recipe_toml", "size_negative", 'max_shard_size = "-1GB"\n')
+    put("recipe_toml", "size_fraction", 'max_shard_size = "1.5GB"\n')
+    put("recipe_toml", "empty", "")
+    put("recipe_toml", "empty_text", 'scheme = ""\n')
+    put("recipe_toml", "comment_only", "# nothing\n")
+    put("recipe_toml", "nul", b'scheme = "W4\0A16"\n')
+    put("recipe_toml", "escapes", 'scheme = "\\u001b[2J\\U0010FFFF"\n')
+    put("recipe_toml", "surrogate", 'scheme = "\\ud800"\n')
+    put("recipe_toml", "invalid_utf8", b'scheme = "\xc0\xaf"\n')
+    put("recipe_toml", "bom", b'\xef\xbb\xbfscheme = "W4A16"\n')
+    put("recipe_toml", "unterminated", 'scheme = "W4A16')
+    put("recipe_toml", "multiline", 'dataset = """\na.json:num=3,\\\n  b.txt"""\n')
+    put("recipe_toml", "no_value", "iters =\n")
+    put("recipe_toml", "json", '{"iters": 3}')
+
+
+# The smallest shared object the manifest reader accepts: one segment that maps the file as it is, .dynsym, .dynstr and
+# relative relocations for the manifest's pointers.
+ABI_TAG = "arkit1-torch2.13-gxxabi1017-cxx11abi1"
+MANIFEST = {"magic": 0x54494B41, "struct_size": 72, "api": 1, "count": 1, "abi_tag": ABI_TAG, "id": "org.example.fuzz", "version": "0.1.0",
+            "vendor": "Example", "license": "Apache-2.0", "url": "https://example.org"}
+
+
+def elf(manifest=None, components=((1, "fuzz", "a scheme"),), symbol="arkit_manifest", sections=None, header=None, segment=None, cut=None,
+        relocate=True, dynsym=None):
+    fields = {**MANIFEST, **(manifest or {})}
+    body, base = bytearray(), 64 + 56  # ELF header, one program header
+
+    def place(data, align=8):
+        body.extend(bytes(-len(body) % align))
+        body.extend(data)
+        return base + len(body) - len(data)
+
+    def string(value):
+        return 0 if value is None else place((value if isinstance(value, bytes) else value.encode()) + b"\0", 1)
+
+    relocations = []
+
+    def pointers(at, values):
+        relocations.extend((at + 8 * i, value) for i, value in enumerate(values) if value)
+
+    table = []
+    for kind, name, summary in components:
+        table.append((kind, string(name), string(summary)))
+    first = place(b"".join(struct.pack("<IIQQQQ", kind, 0, *([0] * 4 if relocate else [name, summary, 1, 1]))
+                           for kind, name, summary in table))
+    for i, (_, name, summary) in enumerate(table):
+        pointers(first + 40 * i + 8, [name, summary])
+    texts = [string(fields[key]) for key in ("abi_tag", "id", "version", "vendor", "license", "url")] + [fields.get("components", first)]
+    at = place(struct.pack("<IIII7Q", fields["magic"], fields["struct_size"], fields["api"], fields["count"],
+                           *([0] * 7 if relocate else texts)))
+    pointers(at + 16, texts)
+    names = place(b"\0" + symbol.encode() + b"\0", 1)
+    symbols = place(bytes(24) + struct.pack("<IBBHQQ", 1, 0x11, 0, 1, at, 72))
+    rela = place(b"".join(struct.pack("<QQq", where, 8, value) for where, value in relocations) if relocate else b"")
+    strings_size = len(symbol) + 2
+    table = sections if sections is not None else [
+        (0, 0, 0, 0, 0), (11, 2, symbols, dynsym or 48, 2), (3, 2, names, strings_size, 0),
+        (4, 2, rela, 24 * len(relocations) if relocate else 0, 0)]
+    start = place(b"".join(struct.pack("<IIQQQQIIQQ", 0, kind, flags, offset, offset, size, link, 0, 1, 0)
+                           for kind, flags, offset, size, link in table))
+    end = base + len(body)
+    values = {"ident": b"\x7fELF\x02\x01\x01" + bytes(9), "type": 3, "phoff": 64, "shoff": start, "phnum": 1, "shnum": len(table),
+              **(header or {})}
+    head = values["ident"] + struct.pack("<HHIQQQIHHHHHH", values["type"], 62, 1, 0, values["phoff"], values["shoff"], 0, 64, 56,
+                                         values["phnum"], 64, values["shnum"], 0)
+    load = {"offset": 0, "address": 0, "size": end, **(segment or {})}
+    head += struct.pack("<IIQQQQQQ", 1, 5, load["offset"], load["address"], load["address"], load["size"], load["size"], 4096)
+    return (head + bytes(body))[:cut]
+
+
+def make_manifest():
+    top = 2**64 - 1
+    whole = elf()
+    put("plugin_manifest", "valid", whole)
+    put("plugin_manifest", "valid_in_place", elf(relocate=False))
+    put("plugin_manifest", "valid_64_components", elf({"count": 64}, [(1 + i % 5, f"c{i}", "") for i in range(64)]))
+    put("plugin_manifest", "no_manifest", elf(symbol="other"))
+    for name, fields in {"magic": {"magic": 1}, "struct_small": {"struct_size": 8}, "struct_huge": {"struct_size": 2**32 - 1}, "api": {"api": 2},
+                         "abi": {"abi_tag": "arkit1-torch1.0-gxxabi1-cxx11abi0"}, "count_zero": {"count": 0}, "count_more": {"count": 60},
+                         "count_max": {"count": 2**32 - 1}, "id_null": {"id": None}, "id_hostile": {"id": "\x1b[2J../x"}, "id_empty": {"id": ""},
+                         "id_long": {"id": "a" * 4000}, "vendor_utf8": {"vendor": b"\xff\xfe"}, "components_null": {"components": 0},
+                         "components_end": {"components": len(whole) - 4}, "components_far": {"components": 2**63 - 8}}.items():
+        put("plugin_manifest", "field_" + name, elf(fields))
+    put("plugin_manifest", "component_kind_0", elf(components=[(0, "x", "")]))
+    put("plugin_manifest", "component_kind_max", elf(components=[(2**32 - 1, "x", "")]))
+    put("plugin_manifest", "component_name_null", elf(components=[(1, None, "")]))
+    put("plugin_manifest", "component_name_path", elf(components=[(2, "../../etc", "")]))
+    put("plugin_manifest", "component_name_long", elf(components=[(2, "n" * 129, "s" * 300)]))
+    for name, header in {"32_bit": {"ident": b"\x7fELF\x01\x01\x01" + bytes(9)}, "big_endian": {"ident": b"\x7fELF\x02\x02\x01" + bytes(9)},
+                         "executable": {"type": 2}, "phoff_max": {"phoff": top}, "phoff_wraps": {"phoff": top - 8}, "shoff_max": {"shoff": top - 63},
+                         "phnum_max": {"phnum": 65535}, "shnum_max": {"shnum": 65535}, "no_segments": {"phnum": 0}, "no_sections": {"shnum": 0}}.items():
+        put("plugin_manifest", "header_" + name, elf(header=header))
+    for name, segment in {"offset_max": {"offset": top}, "size_max": {"size": top}, "address_wraps": {"address": top - 100},
+                          "offset_beyond": {"offset": 10**6}, "size_short": {"size": 200}, "empty": {"size": 0}}.items():
+        put("plugin_manifest", "segment_" + name, elf(segment=segment))
+    size = len(whole)
+    for name, sections in {"size_max": [(11, 2, 120, top, 1), (3, 2, 120, 10, 0)], "offset_max": [(11, 2, top, 48, 1), (3, 2, 120, 10, 0)],
+                           "link_beyond": [(11, 2, 120, 48, 9)], "link_itself": [(11, 2, 120, 48, 0)], "strings_empty": [(11, 2, 120, 48, 1), (3, 2, 120, 0, 0)],
+                           "strings_unfinished": [(11, 2, 120, 48, 1), (3, 2, size - 3, 3, 0)], "strings_nobits": [(11, 2, 120, 48, 1), (8, 2, top, top, 0)],
+                           "rela_odd": [(11, 2, 120, 48, 1), (3, 2, 120, 10, 0), (4, 2, 121, 100, 0)], "symbols_odd": [(11, 2, 121, 47, 1), (3, 2, 120, 10, 0)],
+                           "symbols_one": [(11, 2, 120, 23, 1), (3, 2, 120, 10, 0)]}.items():
+        put("plugin_manifest", "section_" + name, elf(sections=sections))
+    put("plugin_manifest", "empty", b"")
+    for cut in (4, 63, 64, 100, 119, 200, size - 64, size - 1):
+        put("plugin_manifest", f"cut_{cut if cut < 200 else 'end_%d' % (size - cut)}", elf(cut=cut))
+
+
 make_safetensors()
 make_index()
 make_gguf()
 make_config()
+make_recipe()
+make_manifest()
