@@ -37,6 +37,11 @@ if(ARKIT_TORCH_VERSION VERSION_LESS 2.8)
 endif()
 message(STATUS "LibTorch ${ARKIT_TORCH_VERSION}: ${ARKIT_TORCH_ROOT}")
 
+# at::parallel_for is a template over OpenMP: our code and LibTorch must agree on it.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+if(TARGET arkit_torch)
+  return()  # find_package(arkit) in a second folder of one project
+endif()
 add_library(arkit_c10 SHARED IMPORTED GLOBAL)
 set_target_properties(arkit_c10 PROPERTIES IMPORTED_LOCATION ${ARKIT_TORCH_ROOT}/lib/libc10.so)
 add_library(arkit_torch_cpu SHARED IMPORTED GLOBAL)
@@ -45,8 +50,5 @@ add_library(arkit_torch INTERFACE IMPORTED GLOBAL)
 add_library(arkit::torch ALIAS arkit_torch)
 target_include_directories(arkit_torch SYSTEM INTERFACE
   ${ARKIT_TORCH_ROOT}/include ${ARKIT_TORCH_ROOT}/include/torch/csrc/api/include)
-target_link_libraries(arkit_torch INTERFACE arkit_torch_cpu arkit_c10)
-# at::parallel_for is a template over OpenMP: our code and LibTorch must agree on it.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-target_link_libraries(arkit_torch INTERFACE OpenMP::OpenMP_CXX)
+target_link_libraries(arkit_torch INTERFACE arkit_torch_cpu arkit_c10 OpenMP::OpenMP_CXX)
 target_link_options(arkit_torch INTERFACE LINKER:-rpath-link,${ARKIT_TORCH_ROOT}/lib)
