@@ -140,6 +140,20 @@ TEST_F(Quantize, OneLayerThatIsSearchedNeedsData) {
   EXPECT_EQ(run().at("method").as_string(), "OPT-RTN");
 }
 
+TEST_F(Quantize, StaticActivationsNeedDataDynamicOnesDoNot) {
+  options_.formats = {"fake"};
+  options_.scheme = "INT8";
+  EXPECT_EQ(run().at("method").as_string(), "RTN");
+  options_.force = true;
+  options_.overrides.act_dynamic = false;
+  options_.overrides.act_group_size = 0;
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "--dataset self"));
+  options_.dataset = "self";
+  options_.tuning.nsamples = 2;
+  options_.tuning.seqlen = 16;
+  EXPECT_EQ(run().at("method").as_string(), "RTN");
+}
+
 TEST_F(Quantize, TunesOnItsOwnSamplesAndBeatsRoundingInEveryBlock) {
   options_.recipe = "default";
   options_.scheme = "W2A16G32";

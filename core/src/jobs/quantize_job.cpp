@@ -27,6 +27,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kFewThreads = 4;
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -51,7 +53,8 @@ at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
 }
 
 std::string method_name(const ResolvedTuning& tuning, bool forwards) {
-  if (!forwards) return "RTN";
+  // Plain rounding may need samples too: for the ranges of static activations.
+  if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
   return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
 }
 
@@ -170,6 +173,7 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
 }
 
 std::vector<ExportReport> finish_exports(QuantizeRun& run) {
+  run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish();
   run.outcome.source_files = run.hashes.wait();
   run.outcome.peak_rss_bytes = peak_rss_bytes();
@@ -226,7 +230,9 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
+  // On few cores a hash beside the work slows plain rounding by more than it takes.
   SourceHashes hashes(*source);
+  if (host_info().threads > kFewThreads) hashes.start();
   prepare_output(formats, plan, source->weights(), options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.

@@ -3,7 +3,6 @@
 #include <set>
 
 #include <arkit/error.h>
-#include <arkit/str.h>
 
 #include "util/sha256.h"
 
@@ -19,10 +18,13 @@ SourceHashes::SourceHashes(const ModelSource& source) {
   }
   for (const fs::path& path : paths)
     if (fs::is_regular_file(path)) files_.push_back({path, {}});
-  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
-void SourceHashes::run(const std::stop_token& stop) {
+void SourceHashes::start() {
+  if (!thread_.joinable()) thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+void SourceHashes::run(const std::stop_token& stop) noexcept {
   try {
     for (File& file : files_) file.sha256 = sha256_file(file.path, stop);
   } catch (...) {
@@ -31,7 +33,8 @@ void SourceHashes::run(const std::stop_token& stop) {
 }
 
 json::Array SourceHashes::wait() {
-  if (thread_.joinable()) thread_.join();
+  start();
+  thread_.join();
   if (failure_) std::rethrow_exception(failure_);
   json::Array files;
   for (const File& file : files_)

@@ -15,9 +15,11 @@ namespace arkit {
 
 class ARKIT_INTERNAL SourceHashes {
  public:
-  // Starts at once. Files that no tensor of `source` comes from are not looked at.
+  // Only files that tensors of `source` come from are looked at.
   explicit SourceHashes(const ModelSource& source);
-  ~SourceHashes() = default;  // stops a hash that nobody asked for
+
+  // Begins; the second call does nothing. A destroyed object stops.
+  void start();
 
   // [{"name", "bytes", "sha256"}, ...] in the order of names, when all are done. Throws ErrorCode::input for a file
   // that cannot be read any more.
@@ -29,7 +31,7 @@ class ARKIT_INTERNAL SourceHashes {
     std::string sha256;
   };
 
-  void run(const std::stop_token& stop);
+  void run(const std::stop_token& stop) noexcept;
 
   std::vector<File> files_;
   std::exception_ptr failure_;
