@@ -60,7 +60,7 @@ json::Array list_schemes(const Registry& registry) {
 
 // Does the matrix show this preset a second time, asymmetric?
 bool has_asymmetric_twin(const Preset& preset, const Registry& registry) {
-  if (!preset.quant.weight.sym || preset.quant.act.quantized()) return false;
+  if (!preset.quant.weight.quantized() || !preset.quant.weight.sym || preset.quant.act.quantized()) return false;
   LayerQuant quant = preset.quant;
   quant.weight.sym = false;
   return bool(registry.scheme_for(quant.weight.data_type).supports(probe_layer(quant)));
