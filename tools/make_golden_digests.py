@@ -18,9 +18,10 @@ KEEP = {
     "qwen3tied-auto_round-W4A16", "shard200KB-auto_round-W4A16", "auto_gptq-W3A16G32-asym", "auto_awq-W4A16G32-asym",
     "auto_round_auto_awq-W5A16G32-asym", "auto_round_gptqmodel-W4A16G32",
 }
-PREFIXES = ("auto_round-W", "auto_round_auto_", "auto_round_gptqmodel-", "auto_gptq-", "auto_awq-", "mixed-auto_round-W", "mixed-auto_gptq-",
-            "mixed-auto_awq-", "lmhead-auto_", "qwen3tied-auto_gptq-", "qwen3tied-auto_awq-", "qwen3tied-auto_round-W", "shard200KB-",
-            "lowcpu-auto_", "tuned1-", "fake-W")
+# The sources are there already; model-free exports belong to their own tests.
+SKIP = ("source-", "modelfree-")
+# Single numbers that come from a calibration: kept as numbers, to be compared within a band.
+CALIBRATED = (".input_scale", ".input_global_scale", ".k_scale", ".v_scale")
 
 
 def fnv1a(data):
@@ -30,20 +31,35 @@ def fnv1a(data):
     return "%016x" % value
 
 
+def single_number(dtype, data):
+    if dtype == "BF16":
+        data = b"\0\0" + data
+    elif dtype != "F32":
+        raise ValueError(dtype)
+    return struct.unpack("<f", data)[0]
+
+
 def digests(path):
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8:8 + length])
     header.pop("__metadata__", None)
     body = data[8 + length:]
-    return {name: {"dtype": t["dtype"], "shape": t["shape"], "fnv1a": fnv1a(body[t["data_offsets"][0]:t["data_offsets"][1]])}
-            for name, t in sorted(header.items())}
+    result = {}
+    for name, t in sorted(header.items()):
+        data = body[t["data_offsets"][0]:t["data_offsets"][1]]
+        result[name] = {"dtype": t["dtype"], "shape": t["shape"]}
+        if name.endswith(CALIBRATED):
+            result[name]["value"] = single_number(t["dtype"], data)
+        else:
+            result[name]["fnv1a"] = fnv1a(data)
+    return result
 
 
 def main():
     source, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     for folder in sorted(source.iterdir()):
-        if not folder.is_dir() or not folder.name.startswith(PREFIXES):
+        if not folder.is_dir() or folder.name.startswith(SKIP):
             continue
         out = target / folder.name
         out.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 #include <arkit/sdk/packed_source.h>
 
-#include <array>
-#include <map>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,6 +8,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/bit_decode.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/packed_folder.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -22,51 +21,26 @@ bool is_gptq(IntPacking layout) {
   return layout != IntPacking::awq;
 }
 
-[[noreturn]] void bad_layer(const std::string& layer, const std::string& what) {
-  throw_input(str("layer '", printable(layer), "': ", what, "; the export is damaged or not what its config says"));
-}
-
-const TensorInfo& tensor_of(const WeightSource& weights, const std::string& layer, const char* suffix) {
-  const TensorInfo* info = weights.find(layer + suffix);
-  if (info == nullptr) bad_layer(layer, arkit::str("has a qweight but no '", suffix + 1, "'"));
-  return *info;
-}
-
-void expect(const std::string& layer, const TensorInfo& info, at::ScalarType dtype, at::IntArrayRef shape) {
-  if (info.dtype != dtype || at::IntArrayRef(info.shape) != shape)
-    bad_layer(layer, arkit::str("'", printable(info.name), "' is ", info.stored_type, " ", at::IntArrayRef(info.shape),
-                                ", expected ", dtype, " ", shape));
-}
-
 // Shapes follow from qweight and the bits; everything else must agree with them.
-LinearSpec checked_spec(const WeightSource& weights, const std::string& layer, const std::string& packing,
-                        IntPacking layout, LayerQuant quant) {
+LinearSpec checked_spec(const LayerTensors& tensors, const std::string& packing, IntPacking layout, LayerQuant quant) {
   const int64_t bits = quant.weight.bits;
-  if (!quant.weight.quantized()) bad_layer(layer, "is packed but its config says 16 bits");
-  const TensorInfo& qweight = tensor_of(weights, layer, ".qweight");
-  if (qweight.dtype != at::kInt || qweight.shape.size() != 2 || qweight.shape[0] < 1 || qweight.shape[1] < 1)
-    bad_layer(layer, arkit::str("'qweight' is ", qweight.stored_type, " ", at::IntArrayRef(qweight.shape),
-                                ", expected a matrix of I32 words"));
+  if (!quant.weight.quantized()) tensors.fail("is packed but its config says 16 bits");
+  const TensorInfo& qweight = tensors.matrix("qweight", {at::kInt});
   const int64_t packed_dim = is_gptq(layout) ? qweight.shape[0] : qweight.shape[1];
   const int64_t packed_bits = checked_mul(packed_dim, 32, "qweight");
-  if (packed_bits % bits != 0) bad_layer(layer, arkit::str("'qweight' does not hold whole ", bits, "-bit codes"));
-  LinearSpec spec{.name = layer, .packing = packing, .quant = std::move(quant)};
+  if (packed_bits % bits != 0) tensors.fail(arkit::str("'qweight' does not hold whole ", bits, "-bit codes"));
+  LinearSpec spec{.name = tensors.layer(), .packing = packing, .quant = std::move(quant)};
   spec.out_features = is_gptq(layout) ? qweight.shape[1] : packed_bits / bits;
   spec.in_features = is_gptq(layout) ? packed_bits / bits : qweight.shape[0];
   if (is_gptq(layout) && spec.in_features % 32 != 0)
-    bad_layer(layer, arkit::str("'qweight' does not hold blocks of 32 ", bits, "-bit codes"));
+    tensors.fail(arkit::str("'qweight' does not hold blocks of 32 ", bits, "-bit codes"));
   if (spec.out_features * bits % 32 != 0 || spec.out_features % 8 != 0)
-    bad_layer(layer, arkit::str("zero points of ", spec.out_features, " outputs do not fill whole words"));
+    tensors.fail(arkit::str("zero points of ", spec.out_features, " outputs do not fill whole words"));
   const GroupShape groups = group_shape(spec.out_features, spec.in_features, spec.quant.weight.group_size);
-  expect(layer, tensor_of(weights, layer, ".qzeros"), at::kInt, {groups.per_row, spec.out_features * bits / 32});
-  const TensorInfo& scales = tensor_of(weights, layer, ".scales");
-  const bool float_scales = scales.dtype == at::kBFloat16 || scales.dtype == at::kFloat;
-  expect(layer, scales, float_scales ? scales.dtype : at::kHalf, {groups.per_row, spec.out_features});
-  if (const TensorInfo* g_idx = weights.find(layer + ".g_idx")) expect(layer, *g_idx, at::kInt, {spec.in_features});
-  if (const TensorInfo* bias = weights.find(layer + ".bias")) {
-    expect(layer, *bias, bias->dtype, {spec.out_features});
-    spec.has_bias = true;
-  }
+  tensors.expect("qzeros", {at::kInt}, {groups.per_row, spec.out_features * bits / 32});
+  tensors.expect("scales", {at::kHalf, at::kBFloat16, at::kFloat}, {groups.per_row, spec.out_features});
+  if (tensors.find("g_idx") != nullptr) tensors.expect("g_idx", {at::kInt}, {spec.in_features});
+  spec.has_bias = tensors.has_bias(spec.out_features);
   return spec;
 }
 
@@ -114,53 +88,6 @@ QuantizedWeight decode(const LinearSpec& spec, const TensorMap& packed, IntPacki
   return weight;
 }
 
-class PackedFolder final : public ModelSource {
- public:
-  PackedFolder(std::unique_ptr<ModelSource> folder, std::string packing, IntPacking layout,
-               std::vector<LinearSpec> layers)
-      : folder_(std::move(folder)), packing_(std::move(packing)), layout_(layout), layers_(std::move(layers)) {
-    for (size_t i = 0; i < layers_.size(); ++i) by_name_.emplace(layers_[i].name, i);
-  }
-
-  [[nodiscard]] std::string kind() const override { return packing_; }
-  [[nodiscard]] const std::filesystem::path& path() const override { return folder_->path(); }
-  [[nodiscard]] const json::Object& config() const override { return folder_->config(); }
-  [[nodiscard]] const WeightSource& weights() const override { return folder_->weights(); }
-  [[nodiscard]] std::string tokenizer_json() const override { return folder_->tokenizer_json(); }
-  [[nodiscard]] json::Object tokenizer_config() const override { return folder_->tokenizer_config(); }
-  [[nodiscard]] std::vector<CompanionFile> companions() const override { return folder_->companions(); }
-  [[nodiscard]] std::span<const LinearSpec> packed_layers() const override { return layers_; }
-
-  [[nodiscard]] TensorMap packed_tensors(std::string_view layer) const override {
-    static constexpr std::array<std::string_view, 5> kSuffixes = {"qweight", "qzeros", "scales", "g_idx", "bias"};
-    const std::string name = spec_of(layer).name;
-    TensorMap packed;
-    for (const std::string_view suffix : kSuffixes) {
-      const std::string full = str(name, ".", suffix);
-      if (weights().find(full) != nullptr) packed.emplace(suffix, weights().load(full));
-    }
-    return packed;
-  }
-
-  [[nodiscard]] QuantizedWeight unpack(std::string_view layer) const override {
-    return decode(spec_of(layer), packed_tensors(layer), layout_);
-  }
-
- private:
-  const LinearSpec& spec_of(std::string_view layer) const {
-    const auto found = by_name_.find(layer);
-    if (found == by_name_.end())
-      throw_input(str("'", path().string(), "': has no packed layer '", printable(layer), "'"));
-    return layers_[found->second];
-  }
-
-  std::unique_ptr<ModelSource> folder_;
-  std::string packing_;
-  IntPacking layout_;
-  std::vector<LinearSpec> layers_;
-  std::map<std::string, size_t, std::less<>> by_name_;
-};
-
 int64_t in_range(int64_t value, int64_t low, int64_t high, std::string_view key, const std::string& what) {
   if (value < low || value > high) throw_input(str(what, ": '", key, "' is ", value, ", expected ", low, " to ", high));
   return value;
@@ -204,16 +131,18 @@ LayerQuant read_scheme_fields(const json::Object& fields, LayerQuant base, const
 std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                 IntPacking layout, const LayerScheme& scheme_of) {
   const WeightSource& weights = folder->weights();
-  std::vector<LinearSpec> layers;
+  PackedFolder packed{
+      .kind = packing, .layers = {}, .suffixes = {"qweight", "qzeros", "scales", "g_idx"}, .decode = {}};
   for (const TensorInfo& info : weights.tensors()) {
     if (!info.name.ends_with(kQweight)) continue;
-    const std::string layer = info.name.substr(0, info.name.size() - kQweight.size());
-    LayerQuant quant = scheme_of(layer);
+    const LayerTensors tensors(weights, info.name.substr(0, info.name.size() - kQweight.size()));
+    LayerQuant quant = scheme_of(tensors.layer());
     if (quant.weight.quantized() && (quant.weight.bits < 2 || quant.weight.bits > 8))
-      bad_layer(layer, arkit::str("its config says ", quant.weight.bits, " bits, expected 2 to 8"));
-    layers.push_back(checked_spec(weights, layer, packing, layout, std::move(quant)));
+      tensors.fail(arkit::str("its config says ", quant.weight.bits, " bits, expected 2 to 8"));
+    packed.layers.push_back(checked_spec(tensors, packing, layout, std::move(quant)));
   }
-  return std::make_unique<PackedFolder>(std::move(folder), std::move(packing), layout, std::move(layers));
+  packed.decode = [layout](const LinearSpec& spec, const TensorMap& tensors) { return decode(spec, tensors, layout); };
+  return make_packed_source(std::move(folder), std::move(packed));
 }
 
 }  // namespace arkit::sdk

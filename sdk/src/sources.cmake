@@ -9,6 +9,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_export.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_texts.cpp
@@ -20,9 +21,11 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/mx_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/packed_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp
   ${CMAKE_CURRENT_LIST_DIR}/quant_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/rope.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/row_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/safetensors_layout.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scaled_activation.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scaled_dispatch.cpp

@@ -13,7 +13,7 @@ TEST_P(IntegerFormats, PackAndUnpackAreInverse) {
   sdk::conformance::check_exporter(format_plugins().exporter(GetParam()), sdk::conformance::int_schemes());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, IntegerFormats, testing::Values("auto_round", "auto_gptq", "auto_awq"));
+INSTANTIATE_TEST_SUITE_P(All, IntegerFormats, testing::Values("auto_round", "auto_gptq", "auto_awq", "llm_compressor"));
 
 }  // namespace
 }  // namespace arkit::test

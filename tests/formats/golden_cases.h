@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "formats/golden_compare.h"
+
 namespace arkit::test {
 
 struct GoldenCase {
@@ -22,6 +24,12 @@ struct GoldenCase {
   int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
   bool allow_w8_asym = false;  // made with AR_ALLOW_W8_ASYM=1
   int64_t iters = 0;
+  std::string ignore_layers;  // comma list
+  std::string static_kv_dtype;
+  Deviation deviation;  // where arkit differs from the reference on purpose
+
+  // Does the scheme of the whole run store integers without activations? Those the unit tests quantize by hand.
+  [[nodiscard]] bool weight_only_int() const { return scheme.starts_with('W'); }
 };
 
 [[nodiscard]] std::span<const GoldenCase> golden_cases();

@@ -3,11 +3,26 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace arkit::test {
 
+// Where an export is to differ from the reference's: its defects (formats.md 15), and what depends on a calibration.
+struct Deviation {
+  // Member of quantization_config -> the value expected instead, as JSON.
+  std::vector<std::pair<std::string, std::string>> config;
+  // Patterns for names of tensors whose dtype and shape are compared, but not their bytes.
+  std::vector<std::string> other_bytes;
+  // Patterns for names of tensors the reference forgets.
+  std::vector<std::string> added;
+};
+
 // The first difference found, with both values; empty = equal. `golden` holds either weights or tensor_digests.json, or
 // neither where the reference's were not kept: then only the JSON files are compared. Tokenizer files are not compared.
-[[nodiscard]] std::string first_difference(const std::filesystem::path& output, const std::filesystem::path& golden);
+// Static activation scales (single numbers) may differ by kCalibrationBand, and lists whose order means nothing are
+// compared sorted.
+[[nodiscard]] std::string first_difference(const std::filesystem::path& output, const std::filesystem::path& golden,
+                                           const Deviation& deviation = {});
 
 }  // namespace arkit::test

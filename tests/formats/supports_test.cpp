@@ -14,7 +14,7 @@ LayerPlan layer_of(int bits, bool sym, int64_t out = 64, int64_t in = 128, int64
 }
 
 std::string why_not(const std::string& name, const LayerPlan& layer) {
-  return format_plugins().exporter(name.substr(0, name.find(':'))).supports(layer, name).why_not;
+  return exporter_named(name).supports(layer, name).why_not;
 }
 
 // formats.md 1.1 with 15.1 repaired: symmetric 5 to 7 bits are written.
@@ -31,6 +31,7 @@ TEST(Supports, IsTheMatrixOfTheSpecification) {
       EXPECT_EQ(why_not("auto_round:auto_awq", layer).empty(), bits >= 4 && bits <= 7) << bits << sym;
       EXPECT_EQ(why_not("auto_gptq", layer).empty(), gptq_bits && !w8_asym) << bits << sym;
       EXPECT_EQ(why_not("auto_awq", layer).empty(), bits == 4) << bits << sym;
+      EXPECT_EQ(why_not("llm_compressor", layer), "") << bits << sym;
       EXPECT_EQ(why_not("fake", layer), "") << bits << sym;
     }
   }
@@ -51,6 +52,14 @@ TEST(Supports, ShapesThatDoNotFillWordsAreRefused) {
   EXPECT_NE(why_not("auto_awq", layer_of(4, true, 36, 128)), "");
   EXPECT_NE(why_not("auto_awq", layer_of(4, true, 64, 96, 64)).find("group_size 64"), std::string::npos);
   EXPECT_EQ(why_not("auto_gptq", layer_of(4, true, 64, 96, 64)), "") << "GPTQ's last group may be short";
+}
+
+TEST(Supports, CompressedTensorsFillsWordsUpButNotGroups) {
+  EXPECT_EQ(why_not("llm_compressor", layer_of(3, false, 33, 100, -1)), "");
+  EXPECT_NE(why_not("llm_compressor", layer_of(4, true, 64, 100, 64)).find("group_size 64"), std::string::npos);
+  LayerPlan w4a4 = layer_of(4, true);
+  w4a4.quant.act = {.data_type = "int", .bits = 4, .group_size = -1};
+  EXPECT_NE(why_not("llm_compressor", w4a4).find("W4A4"), std::string::npos);
 }
 
 TEST(Supports, OtherNumberFormatsAreRefusedWithAnAlternative) {

@@ -1,10 +1,12 @@
 #include "formats/tiny_export.h"
 
+#include <algorithm>
 #include <array>
 
 #include <ATen/ATen.h>
 #include <unistd.h>
 
+#include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/regex.h>
 #include <arkit/sdk/group.h>
@@ -61,11 +63,20 @@ void apply_layer_config(QuantPlan& plan, const std::string& text) {
 const Registry& format_plugins() {
   static const Registry kRegistry = [] {
     PluginSearch search;
-    for (const char* name : {"auto_round", "auto_gptq", "auto_awq", "fake"})
+    for (const char* name : {"auto_round", "auto_gptq", "auto_awq", "fake", "llm_compressor"})
       search.named.emplace_back(str(ARKIT_PLUGIN_BUILD_DIR, "/libarkit_exporter_", name, ".so"));
     return Registry(search);
   }();
   return kRegistry;
+}
+
+const Exporter& exporter_named(const std::string& format) {
+  for (const std::string& name : format_plugins().names(Kind::exporter)) {
+    const Exporter& exporter = format_plugins().exporter(name);
+    const auto variants = exporter.variants();
+    if (name == format || std::find(variants.begin(), variants.end(), format) != variants.end()) return exporter;
+  }
+  throw_input("no format plugin for " + format);
 }
 
 QuantizedWeight round_to_nearest(const at::Tensor& weight, const TensorQuant& quant) {
@@ -145,8 +156,7 @@ ExportReport export_case(const GoldenCase& golden, const fs::path& output) {
   ExportRequest request{.output_dir = output, .source = *source, .plan = plan};
   request.max_shard_bytes = golden.max_shard_bytes;
   request.run.iters = golden.iters;
-  const Exporter& exporter = format_plugins().exporter(golden.format.substr(0, golden.format.find(':')));
-  const auto job = exporter.open(request, golden.format);
+  const auto job = exporter_named(golden.format).open(request, golden.format);
   add_layers(*job, *source, plan);
   return job->finish();
 }

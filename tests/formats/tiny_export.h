@@ -15,6 +15,9 @@ namespace arkit::test {
 // The format plugins of this build, loaded once.
 [[nodiscard]] const Registry& format_plugins();
 
+// By a name of --format, variants included.
+[[nodiscard]] const Exporter& exporter_named(const std::string& format);
+
 // Codes, scale and zero point of W [out, in] in bf16.
 [[nodiscard]] QuantizedWeight round_to_nearest(const at::Tensor& weight, const TensorQuant& quant);
 [[nodiscard]] at::Tensor dequantized(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype);

@@ -89,7 +89,8 @@ INSTANTIATE_TEST_SUITE_P(All, VerifyGood,
                                          "auto_gptq-W3A16G32-asym", "auto_awq-W4A16G32-asym", "mixed-auto_round-W4A16",
                                          "mixed-auto_gptq-W4A16", "lmhead-auto_round-W4A16",
                                          "qwen3tied-auto_round-W4A16", "auto_round-W4A16G32-bias-fp32",
-                                         "shard200KB-auto_round-W4A16"));
+                                         "shard200KB-auto_round-W4A16", "llm_compressor-W5A16",
+                                         "llm_compressor-W3A16G32-asym", "mixed-llm_compressor-W4A16"));
 
 TEST(Verify, AZeroPointOffByOneIsABias) {
   const json::Object result =

@@ -1,4 +1,6 @@
 // Every integer export of the reference, made again by the whole job and compared with it byte for byte.
+#include <sstream>
+
 #include "formats/golden_cases.h"
 #include "formats/golden_compare.h"
 #include "jobs/job_testing.h"
@@ -8,6 +10,13 @@ namespace {
 
 class GoldenExport : public ::testing::TestWithParam<test::GoldenCase> {};
 
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  std::istringstream in(list);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
+  return parts;
+}
+
 QuantizeOptions options_of(const test::GoldenCase& golden) {
   QuantizeOptions options;
   options.model = testing::tiny_model(golden.source);
@@ -16,6 +25,7 @@ QuantizeOptions options_of(const test::GoldenCase& golden) {
   options.overrides.group_size = golden.group_size;
   if (golden.asym) options.overrides.sym = false;
   options.layer_config = golden.layer_config;
+  if (!golden.ignore_layers.empty()) options.ignore_layers = split(golden.ignore_layers);
   options.quant_lm_head = golden.quant_lm_head;
   options.max_shard_bytes = golden.max_shard_bytes;
   options.tuning.iters = golden.iters;
@@ -35,7 +45,9 @@ TEST_P(GoldenExport, EqualsTheReference) {
   Reporter silent;
   (void)quantize(options, testing::registry(), silent);
   ::unsetenv("AR_ALLOW_W8_ASYM");
-  EXPECT_EQ(test::first_difference(options.output_dir, test::golden_root() + "/" + GetParam().name), "");
+  EXPECT_EQ(
+      test::first_difference(options.output_dir, test::golden_root() + "/" + GetParam().name, GetParam().deviation),
+      "");
 }
 
 std::string name_of(const ::testing::TestParamInfo<test::GoldenCase>& info) {

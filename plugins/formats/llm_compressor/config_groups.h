@@ -1,0 +1,46 @@
+#pragma once
+// config_groups, targets and ignore of a compressed-tensors quantization_config, written from a plan and read back.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <arkit/descriptors.h>
+#include <arkit/json.h>
+#include <arkit/regex.h>
+
+#include "layouts.h"
+
+namespace arkit::llm_compressor {
+
+// The whole quantization_config (formats.md 8.0 to 8.5).
+[[nodiscard]] json::Object quantization_config(const QuantPlan& plan);
+
+struct LayerScheme {
+  Layout layout = Layout::pack_quantized;
+  LayerQuant quant;
+};
+
+// Which group a layer belongs to. As loaders do: an exact name wins over a pattern, a pattern over a class name.
+class ConfigGroups {
+ public:
+  explicit ConfigGroups(const json::Object& config);
+
+  [[nodiscard]] const LayerScheme* find(const std::string& layer) const;  // null = no group targets it
+
+ private:
+  struct Target {
+    std::string name;                // exact name or class, for "re:" targets the expression
+    std::shared_ptr<Regex> pattern;  // null for a name
+    size_t group = 0;
+  };
+
+  [[nodiscard]] LayerScheme read_group(const json::Object& group, const std::string& format, const std::string& what);
+  void read_targets(const json::Object& group, size_t index, const std::string& what);
+
+  std::vector<LayerScheme> groups_;
+  std::vector<Target> targets_;
+};
+
+}  // namespace arkit::llm_compressor

@@ -1,0 +1,68 @@
+// compressed-tensors folders (quant_method "compressed-tensors"), what llm-compressor writes; README.md draws the
+// layouts.
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include <arkit/error.h>
+#include <arkit/exporter.h>
+#include <arkit/plugin.h>
+#include <arkit/sdk/hf_export.h>
+#include <arkit/sdk/int_format.h>
+#include <arkit/str.h>
+
+#include "config_groups.h"
+#include "layouts.h"
+#include "llm_compressor_reader.h"
+
+namespace arkit::llm_compressor {
+namespace {
+
+constexpr std::array<std::string_view, 1> kVariants = {"auto_round:llm_compressor"};
+
+class LlmCompressorExporter final : public Exporter {
+ public:
+  [[nodiscard]] const ExporterInfo& info() const noexcept override {
+    static constexpr ExporterInfo kInfo{"llm_compressor", "compressed-tensors, as vLLM and llm-compressor use it",
+                                        "compressed-tensors"};
+    return kInfo;
+  }
+
+  // Another name for the same files.
+  [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
+
+  [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view) const override {
+    return supports_layer(layer);
+  }
+
+  [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {
+    return pack_layer(layer);
+  }
+
+  [[nodiscard]] QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan&,
+                                       std::string_view) const override {
+    return decode_layer(layer.quant, layout_of(layer.quant).value(), layer.out_features, layer.in_features, packed);
+  }
+
+  [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view) const override {
+    return sdk::packed_layer_bytes(layer, shapes_of(layer));
+  }
+
+  [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view) const override {
+    sdk::HfFormat format;
+    format.shapes = shapes_of;
+    format.pack = pack_layer;
+    format.quantization_config = quantization_config(request.plan);
+    return sdk::open_hf_export(request, std::move(format));
+  }
+};
+
+}  // namespace
+}  // namespace arkit::llm_compressor
+
+ARKIT_PLUGIN("org.arkit.format.llm_compressor", "0.1.0", "arkit", "Apache-2.0", "",
+             arkit::component<arkit::Exporter, arkit::llm_compressor::LlmCompressorExporter>(
+                 "llm_compressor", "compressed-tensors, as vLLM and llm-compressor use it"),
+             arkit::component<arkit::ModelReader, arkit::llm_compressor::LlmCompressorReader>(
+                 "llm_compressor", "compressed-tensors checkpoints (quant_method compressed-tensors)"));

@@ -1,0 +1,121 @@
+#include <arkit/sdk/packed_folder.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit::sdk {
+namespace {
+
+constexpr std::string_view kBias = "bias";
+
+std::string names_of(std::initializer_list<at::ScalarType> dtypes) {
+  std::string names;
+  for (const at::ScalarType dtype : dtypes) names += (names.empty() ? "" : " or ") + std::string(c10::toString(dtype));
+  return names;
+}
+
+bool is_one_of(at::ScalarType dtype, std::initializer_list<at::ScalarType> dtypes) {
+  return std::find(dtypes.begin(), dtypes.end(), dtype) != dtypes.end();
+}
+
+class PackedSource final : public ModelSource {
+ public:
+  PackedSource(std::unique_ptr<ModelSource> folder, PackedFolder packed)
+      : folder_(std::move(folder)), packed_(std::move(packed)) {
+    for (size_t i = 0; i < packed_.layers.size(); ++i) by_name_.emplace(packed_.layers[i].name, i);
+  }
+
+  [[nodiscard]] std::string kind() const override { return packed_.kind; }
+  [[nodiscard]] const std::filesystem::path& path() const override { return folder_->path(); }
+  [[nodiscard]] const json::Object& config() const override { return folder_->config(); }
+  [[nodiscard]] const WeightSource& weights() const override { return folder_->weights(); }
+  [[nodiscard]] std::string tokenizer_json() const override { return folder_->tokenizer_json(); }
+  [[nodiscard]] json::Object tokenizer_config() const override { return folder_->tokenizer_config(); }
+  [[nodiscard]] std::vector<CompanionFile> companions() const override { return folder_->companions(); }
+  [[nodiscard]] std::span<const LinearSpec> packed_layers() const override { return packed_.layers; }
+
+  [[nodiscard]] TensorMap packed_tensors(std::string_view layer) const override {
+    const std::string& name = spec_of(layer).name;
+    TensorMap tensors;
+    const auto take = [&](std::string_view suffix) {
+      const std::string full = str(name, ".", suffix);
+      if (weights().find(full) != nullptr) tensors.emplace(suffix, weights().load(full));
+    };
+    for (const std::string_view suffix : packed_.suffixes) take(suffix);
+    take(kBias);
+    return tensors;
+  }
+
+  [[nodiscard]] QuantizedWeight unpack(std::string_view layer) const override {
+    return packed_.decode(spec_of(layer), packed_tensors(layer));
+  }
+
+ private:
+  const LinearSpec& spec_of(std::string_view layer) const {
+    const auto found = by_name_.find(layer);
+    if (found == by_name_.end())
+      throw_input(str("'", path().string(), "': has no packed layer '", printable(layer), "'"));
+    return packed_.layers[found->second];
+  }
+
+  std::unique_ptr<ModelSource> folder_;
+  PackedFolder packed_;
+  std::map<std::string, size_t, std::less<>> by_name_;
+};
+
+}  // namespace
+
+void LayerTensors::fail(const std::string& what) const {
+  throw_input(str("layer '", printable(layer_), "': ", what, "; the export is damaged or not what its config says"));
+}
+
+const TensorInfo* LayerTensors::find(std::string_view suffix) const {
+  return weights_.find(str(layer_, ".", suffix));
+}
+
+const TensorInfo& LayerTensors::get(std::string_view suffix) const {
+  const TensorInfo* info = find(suffix);
+  if (info == nullptr) fail(arkit::str("is packed but has no '", suffix, "'"));
+  return *info;
+}
+
+const TensorInfo& LayerTensors::matrix(std::string_view suffix, std::initializer_list<at::ScalarType> dtypes) const {
+  const TensorInfo& info = get(suffix);
+  const bool good = is_one_of(info.dtype, dtypes) && info.shape.size() == 2 && info.shape[0] > 0 && info.shape[1] > 0;
+  if (!good)
+    fail(arkit::str("'", suffix, "' is ", info.stored_type, " ", at::IntArrayRef(info.shape), ", expected a matrix of ",
+                    names_of(dtypes)));
+  return info;
+}
+
+void LayerTensors::expect(std::string_view suffix, std::initializer_list<at::ScalarType> dtypes,
+                          at::IntArrayRef shape) const {
+  const TensorInfo& info = get(suffix);
+  if (!is_one_of(info.dtype, dtypes) || at::IntArrayRef(info.shape) != shape)
+    fail(arkit::str("'", suffix, "' is ", info.stored_type, " ", at::IntArrayRef(info.shape), ", expected ",
+                    names_of(dtypes), " ", shape));
+}
+
+at::Tensor LayerTensors::load(std::string_view suffix) const {
+  return weights_.load(get(suffix).name);
+}
+
+bool LayerTensors::has_bias(int64_t out) const {
+  const TensorInfo* bias = find(kBias);
+  if (bias == nullptr) return false;
+  if (at::IntArrayRef(bias->shape) != at::IntArrayRef({out}))
+    fail(arkit::str("'bias' is ", at::IntArrayRef(bias->shape), ", expected [", out, "]"));
+  return true;
+}
+
+std::unique_ptr<ModelSource> make_packed_source(std::unique_ptr<ModelSource> folder, PackedFolder packed) {
+  return std::make_unique<PackedSource>(std::move(folder), std::move(packed));
+}
+
+}  // namespace arkit::sdk
