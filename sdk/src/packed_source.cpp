@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 
 #include <arkit/error.h>
+#include <arkit/json.h>
 #include <arkit/sdk/bit_decode.h>
 #include <arkit/sdk/group.h>
 #include <arkit/sdk/packed_folder.h>
@@ -93,12 +94,29 @@ int64_t in_range(int64_t value, int64_t low, int64_t high, std::string_view key,
   return value;
 }
 
+// A number, or [rows, columns] for 2-D blocks. 0, one group for the whole tensor, exists for floats only.
 void read_group_size(const json::Object& fields, std::string_view key, TensorQuant& quant, const std::string& what) {
+  const json::Value* value = json::find(fields, key);
+  if (value == nullptr) return;
+  const auto fail = [&] {
+    throw_input(str(what, ": '", key, "' is ", json::dump(*value), ", expected -1 or a positive number"));
+  };
+  constexpr int64_t kLargest = int64_t{1} << 32;
+  if (value->is_array()) {
+    const json::Array& sides = value->get_array();
+    if (sides.size() != 2) fail();
+    for (const json::Value& side : sides)
+      if (!side.is_int64() || side.get_int64() < 1 || side.get_int64() > kLargest) fail();
+    quant.block_rows = sides[0].get_int64();
+    quant.group_size = sides[1].get_int64();
+    return;
+  }
   const auto size = json::get_int(fields, key, what);
-  if (!size) return;
-  if (*size != -1 && *size < 1)
-    throw_input(str(what, ": '", key, "' is ", *size, ", expected -1 or a positive number"));
+  const bool whole_tensor = *size == 0 && quant.data_type != "int";
+  if (*size != -1 && *size < 1 && !whole_tensor) fail();
+  if (*size > kLargest) fail();
   quant.group_size = *size;
+  quant.block_rows = 0;
 }
 
 }  // namespace
@@ -114,16 +132,16 @@ const json::Object* quantization_config(const json::Object* config, std::string_
 
 LayerQuant read_scheme_fields(const json::Object& fields, LayerQuant base, const std::string& what) {
   TensorQuant& weight = base.weight;
+  if (const auto type = json::get_string(fields, "data_type", what)) weight.data_type = *type;
   if (const auto bits = json::get_int(fields, "bits", what))
     weight.bits = static_cast<int>(in_range(*bits, 1, 16, "bits", what));
   read_group_size(fields, "group_size", weight, what);
   if (const auto sym = json::get_bool(fields, "sym", what)) weight.sym = *sym;
-  if (const auto type = json::get_string(fields, "data_type", what)) weight.data_type = *type;
+  if (const auto type = json::get_string(fields, "act_data_type", what)) base.act.data_type = *type;
   if (const auto bits = json::get_int(fields, "act_bits", what))
     base.act.bits = static_cast<int>(in_range(*bits, 1, 16, "act_bits", what));
-  read_group_size(fields, "act_group_size", base.act, what);
+  if (base.act.quantized()) read_group_size(fields, "act_group_size", base.act, what);
   if (const auto sym = json::get_bool(fields, "act_sym", what)) base.act.sym = *sym;
-  if (const auto type = json::get_string(fields, "act_data_type", what)) base.act.data_type = *type;
   if (const auto dynamic = json::get_bool(fields, "act_dynamic", what)) base.act.dynamic = *dynamic;
   return base;
 }

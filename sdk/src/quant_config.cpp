@@ -60,6 +60,16 @@ void add_act_difference(json::Object& fields, const TensorQuant& act, const Tens
   if (act.dynamic != global.dynamic) fields["act_dynamic"] = act.dynamic;
 }
 
+// A pattern's full scheme: what it leaves alone about activations is the plan's.
+json::Object full_pattern(const PatternRule& rule, const LayerQuant& global) {
+  json::Object scheme = full_scheme(rule.quant);
+  if (rule.quant.act.quantized()) return scheme;
+  scheme["act_group_size"] = group_size_value(global.act);
+  scheme["act_sym"] = global.act.sym;
+  scheme["act_dynamic"] = global.act.dynamic;
+  return scheme;
+}
+
 bool any_pattern_hits(const std::vector<const PatternRule*>& rules, const std::string& name) {
   for (const PatternRule* rule : rules)
     if (Regex(rule->regex, "layer pattern").search(name)) return true;
@@ -82,6 +92,12 @@ std::string dtype_name(at::ScalarType dtype) {
       break;
   }
   throw_unsupported(str("config.json has no name for the dtype ", c10::toString(dtype)));
+}
+
+Verdict quantizes_something(const QuantPlan& plan, std::string_view format) {
+  for (const LayerPlan& layer : plan.layers)
+    if (layer.quantized()) return Verdict::yes();
+  return Verdict::no(str("nothing is quantized, and ", format, " cannot record that; use --format auto_round or fake"));
 }
 
 std::string block_prefixes(const QuantPlan& plan) {
@@ -137,7 +153,7 @@ std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan) {
   return rules;
 }
 
-json::Object extra_config(const QuantPlan& plan) {
+json::Object extra_config(const QuantPlan& plan, bool full_patterns) {
   const std::vector<const PatternRule*> rules = pattern_rules(plan);
   json::Object extra;
   for (const LayerPlan& layer : plan.layers) {
@@ -152,7 +168,7 @@ json::Object extra_config(const QuantPlan& plan) {
   }
   for (const PatternRule* rule : rules) {
     json::Object fields = scheme_difference(rule->quant, plan.global);
-    if (!fields.empty()) extra[rule->regex] = std::move(fields);
+    if (!fields.empty()) extra[rule->regex] = full_patterns ? full_pattern(*rule, plan.global) : std::move(fields);
   }
   return extra;
 }

@@ -13,7 +13,8 @@ TEST_P(IntegerFormats, PackAndUnpackAreInverse) {
   sdk::conformance::check_exporter(format_plugins().exporter(GetParam()), sdk::conformance::int_schemes());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, IntegerFormats, testing::Values("auto_round", "auto_gptq", "auto_awq", "llm_compressor"));
+INSTANTIATE_TEST_SUITE_P(All, IntegerFormats,
+                         testing::Values("auto_round", "auto_gptq", "auto_awq", "llm_compressor", "mlx"));
 
 }  // namespace
 }  // namespace arkit::test

@@ -12,6 +12,7 @@ namespace arkit::test {
 struct Deviation {
   // Member of quantization_config -> the value expected instead, as JSON.
   std::vector<std::pair<std::string, std::string>> config;
+  bool no_quantization_config = false;  // in none of the files
   // Patterns for names of tensors whose dtype and shape are compared, but not their bytes.
   std::vector<std::string> other_bytes;
   // Patterns for names of tensors the reference forgets.
@@ -20,8 +21,7 @@ struct Deviation {
 
 // The first difference found, with both values; empty = equal. `golden` holds either weights or tensor_digests.json, or
 // neither where the reference's were not kept: then only the JSON files are compared. Tokenizer files are not compared.
-// Static activation scales (single numbers) may differ by kCalibrationBand, and lists whose order means nothing are
-// compared sorted.
+// Static activation scales are compared by their size (kCalibrationFactor), and lists whose order means nothing sorted.
 [[nodiscard]] std::string first_difference(const std::filesystem::path& output, const std::filesystem::path& golden,
                                            const Deviation& deviation = {});
 

@@ -17,19 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const ModelReader& reader_for(const fs::path& folder) {
-  const json::Value config = json::read_file(folder / "config.json");
-  const ModelReader* found = nullptr;
-  for (const std::string& name : format_plugins().names(Kind::reader)) {
-    const ModelReader& reader = format_plugins().reader(name);
-    if (!reader.matches(folder, &config.get_object())) continue;
-    EXPECT_EQ(found, nullptr) << "two readers claim " << folder;
-    found = &reader;
-  }
-  if (found == nullptr) throw_input("no reader for " + folder.string());
-  return *found;
-}
-
 const GoldenCase& golden_named(const std::string& name) {
   for (const GoldenCase& golden : golden_cases())
     if (golden.name == name) return golden;

@@ -32,6 +32,10 @@ TEST(Supports, IsTheMatrixOfTheSpecification) {
       EXPECT_EQ(why_not("auto_gptq", layer).empty(), gptq_bits && !w8_asym) << bits << sym;
       EXPECT_EQ(why_not("auto_awq", layer).empty(), bits == 4) << bits << sym;
       EXPECT_EQ(why_not("llm_compressor", layer), "") << bits << sym;
+      EXPECT_EQ(why_not("mlx", layer).empty(), bits != 7) << bits << sym;
+      EXPECT_EQ(why_not("auto_round:mlx", layer).empty(), bits != 7) << bits << sym;
+      EXPECT_NE(why_not("fp8", layer), "") << bits << sym;
+      EXPECT_NE(why_not("auto_round:fp8", layer), "") << bits << sym;
       EXPECT_EQ(why_not("fake", layer), "") << bits << sym;
     }
   }

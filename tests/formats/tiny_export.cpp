@@ -63,7 +63,7 @@ void apply_layer_config(QuantPlan& plan, const std::string& text) {
 const Registry& format_plugins() {
   static const Registry kRegistry = [] {
     PluginSearch search;
-    for (const char* name : {"auto_round", "auto_gptq", "auto_awq", "fake", "llm_compressor"})
+    for (const char* name : {"auto_round", "auto_gptq", "auto_awq", "fake", "fp8", "llm_compressor", "mlx"})
       search.named.emplace_back(str(ARKIT_PLUGIN_BUILD_DIR, "/libarkit_exporter_", name, ".so"));
     return Registry(search);
   }();
@@ -77,6 +77,19 @@ const Exporter& exporter_named(const std::string& format) {
     if (name == format || std::find(variants.begin(), variants.end(), format) != variants.end()) return exporter;
   }
   throw_input("no format plugin for " + format);
+}
+
+const ModelReader& reader_for(const fs::path& folder) {
+  const json::Value config = json::read_file(folder / "config.json");
+  const ModelReader* found = nullptr;
+  for (const std::string& name : format_plugins().names(Kind::reader)) {
+    const ModelReader& reader = format_plugins().reader(name);
+    if (!reader.matches(folder, &config.get_object())) continue;
+    if (found != nullptr) throw_input("two readers claim " + folder.string());
+    found = &reader;
+  }
+  if (found == nullptr) throw_input("no reader for " + folder.string());
+  return *found;
 }
 
 QuantizedWeight round_to_nearest(const at::Tensor& weight, const TensorQuant& quant) {

@@ -18,6 +18,9 @@ namespace arkit::test {
 // By a name of --format, variants included.
 [[nodiscard]] const Exporter& exporter_named(const std::string& format);
 
+// The one reader that claims a folder.
+[[nodiscard]] const ModelReader& reader_for(const std::filesystem::path& folder);
+
 // Codes, scale and zero point of W [out, in] in bf16.
 [[nodiscard]] QuantizedWeight round_to_nearest(const at::Tensor& weight, const TensorQuant& quant);
 [[nodiscard]] at::Tensor dequantized(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype);

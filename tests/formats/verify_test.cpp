@@ -90,7 +90,8 @@ INSTANTIATE_TEST_SUITE_P(All, VerifyGood,
                                          "mixed-auto_gptq-W4A16", "lmhead-auto_round-W4A16",
                                          "qwen3tied-auto_round-W4A16", "auto_round-W4A16G32-bias-fp32",
                                          "shard200KB-auto_round-W4A16", "llm_compressor-W5A16",
-                                         "llm_compressor-W3A16G32-asym", "mixed-llm_compressor-W4A16"));
+                                         "llm_compressor-W3A16G32-asym", "mixed-llm_compressor-W4A16", "mlx-W5A16G32",
+                                         "mlx-W4A16G32-asym", "mixed-mlx-W4A16G32"));
 
 TEST(Verify, AZeroPointOffByOneIsABias) {
   const json::Object result =

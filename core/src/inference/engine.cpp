@@ -18,6 +18,7 @@ struct Engine::PackedLayer {
   const LinearSpec* spec = nullptr;
   InferenceBackend* backend = nullptr;
   Scheme* act_scheme = nullptr;  // null = activations stay in floating point
+  at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
   std::unique_ptr<QuantLinear> linear;
 };
 
@@ -32,7 +33,7 @@ class Engine::Hook final : public BlockHook {
     ARKIT_CHECK(found != engine_.packed_.end() && found->second.linear, str("layer '", layer.name, "' is not ready"));
     const PackedLayer& packed = found->second;
     if (packed.act_scheme == nullptr) return packed.linear->forward(x);
-    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec->quant.act, {}));
+    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec->quant.act, packed.act_max));
   }
 
  private:
@@ -79,8 +80,13 @@ void Engine::make_ready(const std::string& name) {
   if (found == packed_.end() || found->second.linear) return;
   PackedLayer& layer = found->second;
   const LinearSpec& spec = *layer.spec;
+  const QuantizedWeight weight = source_.unpack(name);
+  if (const auto found_max = weight.extra.find("act_max"); found_max != weight.extra.end())
+    layer.act_max = found_max->second;
+  if (layer.act_scheme != nullptr && !spec.quant.act.dynamic && !layer.act_max.defined())
+    throw_input(str("layer '", name, "': its activations are static but the export has no scale for them"));
   const auto dequantized = [&](at::ScalarType dtype) {
-    return registry_.scheme_for(spec.quant.weight.data_type).dequantize(source_.unpack(name), spec.quant.weight, dtype);
+    return registry_.scheme_for(spec.quant.weight.data_type).dequantize(weight, spec.quant.weight, dtype);
   };
   layer.linear = layer.backend->make_linear(spec, source_.packed_tensors(name), dequantized, dtype_);
 }

@@ -9,6 +9,7 @@
 #include <arkit/str.h>
 
 #include "calibration/dataset_registry.h"
+#include "jobs/format_matrix.h"
 #include "quant/recipes.h"
 #include "quant/scheme_resolver.h"
 
@@ -82,7 +83,7 @@ json::Array list_formats(const Registry& registry) {
           LayerQuant quant = preset.quant;
           quant.weight.sym = sym && quant.weight.sym;
           const LayerPlan layer = probe_layer(quant);
-          Verdict verdict = exporter.supports(layer, variant);
+          Verdict verdict = layer.quantized() ? exporter.supports(layer, variant) : Verdict::yes();
           if (verdict) {
             QuantPlan plan{.model_type = "llama",
                            .scheme_name = preset.name,
@@ -147,7 +148,11 @@ json::Array list_recipes() {
 json::Object list_things(const std::string& what, const Registry& registry) {
   if (what == "plugins") return {{what, list_plugins(registry)}};
   if (what == "schemes") return {{what, list_schemes(registry)}};
-  if (what == "formats") return {{what, list_formats(registry)}};
+  if (what == "formats") {
+    json::Array rows = list_formats(registry);
+    std::string matrix = format_matrix(rows);
+    return {{what, std::move(rows)}, {"matrix", std::move(matrix)}};
+  }
   if (what == "backends") return {{what, list_backends(registry)}};
   if (what == "models") return {{what, list_models(registry)}};
   if (what == "recipes") return {{what, list_recipes()}};

@@ -2,6 +2,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/calibrate.cpp
   src/jobs/evaluate_job.cpp
   src/jobs/export_set.cpp
+  src/jobs/format_matrix.cpp
   src/jobs/forward_job.cpp
   src/jobs/generate_job.cpp
   src/jobs/inspect_job.cpp

@@ -40,8 +40,6 @@ class TorchBackend final : public InferenceBackend {
   Verdict supports(const LinearSpec& spec) const override {
     if (!spec.quant.rotation.empty())
       return Verdict::no(str("layer '", spec.name, "' needs the online rotation '", spec.quant.rotation, "'"));
-    if (spec.quant.act.quantized() && !spec.quant.act.dynamic)
-      return Verdict::no(str("layer '", spec.name, "' has static activation scales, which need the format's kernel"));
     return Verdict::yes();
   }
 

@@ -68,7 +68,7 @@ class AutoAwqExporter final : public Exporter {
                                "' has its own scheme, and AWQ files have one for all layers; use ",
                                "--format auto_round, or keep the layer in 16 bits"));
     }
-    return Verdict::yes();
+    return sdk::quantizes_something(plan, "auto_awq");
   }
 
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {

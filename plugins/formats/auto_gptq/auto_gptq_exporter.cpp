@@ -37,6 +37,10 @@ class AutoGptqExporter final : public Exporter {
     return sdk::supports_gptq_shape(layer);
   }
 
+  [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view) const override {
+    return sdk::quantizes_something(plan, "auto_gptq");
+  }
+
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {
     return sdk::pack_gptq(layer.quantized, layer.plan.quant.weight, kLayout);
   }

@@ -1,5 +1,6 @@
 #include "auto_round_reader.h"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,6 +8,8 @@
 
 #include <arkit/error.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/float_layouts.h>
+#include <arkit/sdk/packed_folder.h>
 #include <arkit/sdk/packed_source.h>
 #include <arkit/str.h>
 
@@ -33,6 +36,14 @@ class LayerSchemes {
     }
   }
 
+  // What decides how tensors are stored: the global scheme, or where that leaves layers in 16 bits the first exception.
+  [[nodiscard]] const TensorQuant& leading() const {
+    if (global_.weight.quantized()) return global_.weight;
+    for (const auto& [name, quant] : exact_)
+      if (quant.weight.quantized()) return quant.weight;
+    return global_.weight;
+  }
+
   [[nodiscard]] LayerQuant operator()(const std::string& layer) const {
     if (const auto found = exact_.find(layer); found != exact_.end()) return found->second;
     for (const auto& [regex, quant] : patterns_)
@@ -55,16 +66,30 @@ class LayerSchemes {
 };
 
 sdk::IntPacking layout_of(Packing packing) {
-  switch (packing) {
-    case Packing::gptq:
-      return sdk::IntPacking::gptq_minus_one;
-    case Packing::awq:
-      return sdk::IntPacking::awq;
-    case Packing::plain:
-    case Packing::gptqmodel:
-      return sdk::IntPacking::gptq_direct;
+  if (packing == Packing::gptq) return sdk::IntPacking::gptq_minus_one;
+  return packing == Packing::awq ? sdk::IntPacking::awq : sdk::IntPacking::gptq_direct;
+}
+
+// "model.layers.0.mlp.up_proj.weight_scale" -> the layer; empty for another tensor.
+std::string layer_of_scale(const std::string& tensor) {
+  for (const std::string_view suffix : {".weight_scale", ".weight_scale_inv"})
+    if (tensor.ends_with(suffix)) return tensor.substr(0, tensor.size() - suffix.size());
+  return {};
+}
+
+std::unique_ptr<ModelSource> open_float_folder(std::unique_ptr<ModelSource> folder, std::string packing,
+                                               const LayerSchemes& schemes) {
+  sdk::PackedFolder packed{.kind = packing, .layers = {}, .suffixes = sdk::float_suffixes(), .decode = {}};
+  for (const TensorInfo& info : folder->weights().tensors()) {
+    const std::string layer = layer_of_scale(info.name);
+    if (layer.empty()) continue;
+    const sdk::LayerTensors tensors(folder->weights(), layer);
+    packed.layers.push_back(sdk::checked_float_spec(tensors, packing, schemes(layer), {}));
   }
-  return sdk::IntPacking::gptq_direct;
+  packed.decode = [](const LinearSpec& spec, const TensorMap& tensors) {
+    return sdk::decode_float(spec.quant, spec.out_features, spec.in_features, tensors);
+  };
+  return sdk::make_packed_source(std::move(folder), std::move(packed));
 }
 
 }  // namespace
@@ -75,8 +100,12 @@ const ReaderInfo& AutoRoundReader::info() const noexcept {
 }
 
 Verdict AutoRoundReader::matches(const std::filesystem::path&, const json::Object* config) const {
-  if (sdk::quantization_config(config, kMethod) == nullptr)
+  const json::Object* quantization = sdk::quantization_config(config, kMethod);
+  if (quantization == nullptr)
     return Verdict::no("its config.json has no quantization_config with quant_method auto-round");
+  const json::Value* packing = json::find(*quantization, "packing_format");
+  if (packing != nullptr && packing->is_string() && packing->get_string() == "mlx")
+    return Verdict::no("its packing_format is mlx's");
   return Verdict::yes();
 }
 
@@ -84,14 +113,15 @@ std::unique_ptr<ModelSource> AutoRoundReader::open(const std::filesystem::path& 
   std::unique_ptr<ModelSource> folder = open_hf_folder(path);
   const json::Object* config = sdk::quantization_config(&folder->config(), kMethod);
   if (config == nullptr) throw_input(str("'", path.string(), "': has no quantization_config of auto-round"));
-  const std::string name =
-      json::get_string(*config, "packing_format", "quantization_config").value_or("auto_round:auto_gptq");
-  const auto packing = packing_from_name(name);
+  const std::string name = json::get_string(*config, "packing_format", "quantization_config").value_or("");
+  if (name == "auto_round:fake") return folder;  // ordinary weights; only activations are quantized
   const LayerSchemes schemes(*config);
+  const auto packing = packing_from_config(name, schemes.leading());
   if (!packing)
-    throw_unsupported(str("'", path.string(), "': packing_format '", printable(name),
-                          "' is not one of the integer packings ('auto_round', 'auto_round:auto_gptq', "
-                          "'auto_round:gptqmodel', 'auto_round:auto_awq')"));
+    throw_unsupported(str("'", path.string(), "': packing_format '", printable(name), "' with data_type '",
+                          printable(schemes.leading().data_type), "' is not one this plugin reads"));
+  if (!is_int(*packing))
+    return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes);
   return sdk::open_packed_folder(std::move(folder), std::string(packing_name(*packing)), layout_of(*packing), schemes);
 }
 

@@ -17,6 +17,8 @@ namespace arkit::fake {
 namespace {
 
 constexpr std::string_view kWeight = "weight";
+constexpr std::string_view kGlobalScale = "input_global_scale";
+constexpr double kNvRange = 2688.0;  // 448 * 6
 
 // The shape the source stores: Conv1D keeps [in, out].
 std::vector<int64_t> stored_shape(const LayerPlan& layer) {
@@ -24,11 +26,21 @@ std::vector<int64_t> stored_shape(const LayerPlan& layer) {
   return {layer.out_features, layer.in_features};
 }
 
+// The one activation scale a loader cannot make itself (formats.md 15.8).
+bool has_global_scale(const LayerPlan& layer) {
+  return layer.quant.act.quantized() && layer.quant.act.data_type == "nv_fp4_with_static_gs";
+}
+
 TensorMap weight_of(const LayerRecord& layer) {
   ARKIT_CHECK(layer.dequantized.defined(), "the fake format needs the dequantized weight of every layer");
   const bool transposed = layer.plan.kind == LayerKind::conv1d;
   TensorMap packed;
   packed.emplace(kWeight, transposed ? layer.dequantized.t().contiguous() : layer.dequantized);
+  if (has_global_scale(layer.plan)) {
+    ARKIT_CHECK(layer.act_max.defined(), str("layer '", layer.plan.name, "' has no calibrated maximum"));
+    packed.emplace(kGlobalScale,
+                   layer.act_max.to(at::kFloat).reshape({-1}).amax().reshape({1}).reciprocal().mul(kNvRange));
+  }
   return packed;
 }
 
@@ -70,18 +82,22 @@ class FakeExporter final : public Exporter {
   }
 
   [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view) const override {
-    return layer.out_features * (2 * layer.in_features + (layer.has_bias ? 2 : 0));
+    const int64_t scale = has_global_scale(layer) ? 4 : 0;
+    return layer.out_features * (2 * layer.in_features + (layer.has_bias ? 2 : 0)) + scale;
   }
 
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view) const override {
     sdk::HfFormat format;
     const at::ScalarType dtype = request.model_dtype;
     format.shapes = [dtype](const LayerPlan& layer) {
-      return std::vector<sdk::PackedTensorShape>{{std::string(kWeight), dtype, stored_shape(layer)}};
+      std::vector<sdk::PackedTensorShape> shapes{{std::string(kWeight), dtype, stored_shape(layer)}};
+      if (has_global_scale(layer)) shapes.push_back({std::string(kGlobalScale), at::kFloat, {1}});
+      return shapes;
     };
     format.pack = [dtype, &source = request.source](const LayerRecord& layer) {
       TensorMap packed = weight_of(layer);
-      for (auto& [suffix, tensor] : packed) tensor = with_signed_zeros(tensor.to(dtype), layer.plan, source);
+      at::Tensor& weight = packed.at(std::string(kWeight));
+      weight = with_signed_zeros(weight.to(dtype), layer.plan, source);
       return packed;
     };
     // Activation quantization is the one thing the weights cannot carry.

@@ -10,6 +10,7 @@
 #include <arkit/plugin.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
+#include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>
 
 #include "config_groups.h"
@@ -34,6 +35,10 @@ class LlmCompressorExporter final : public Exporter {
 
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view) const override {
     return supports_layer(layer);
+  }
+
+  [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view) const override {
+    return sdk::quantizes_something(plan, "llm_compressor");
   }
 
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {

@@ -25,11 +25,14 @@ namespace arkit::sdk {
 [[nodiscard]] json::Object scheme_difference(const LayerQuant& quant, const LayerQuant& global);
 
 // Exact names and the user's patterns -> differing fields; empty when all layers follow the global scheme. A quantized
-// layer outside the blocks records its full scheme.
-[[nodiscard]] json::Object extra_config(const QuantPlan& plan);
+// layer outside the blocks records its full scheme; patterns do where a format's loader wants them so (fp8).
+[[nodiscard]] json::Object extra_config(const QuantPlan& plan, bool full_patterns = false);
 
 // Rules whose pattern is not simply the name of a layer: what formats keep as patterns.
 [[nodiscard]] std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan);
+
+// No when the plan leaves every layer in 16 bits: such a plan is a plain model, and these formats cannot say so.
+[[nodiscard]] Verdict quantizes_something(const QuantPlan& plan, std::string_view format);
 
 // "float16" for at::kHalf, as config.json spells dtypes.
 [[nodiscard]] std::string dtype_name(at::ScalarType dtype);

@@ -1,0 +1,23 @@
+#pragma once
+// What mlx-lm reads in config.json: "quantization", and rope settings at the top level (formats.md 9, 16.3).
+
+#include <string>
+
+#include <arkit/descriptors.h>
+#include <arkit/exporter.h>
+#include <arkit/json.h>
+
+namespace arkit::mlx {
+
+// {"group_size", "bits", "<packed layer>": {...}, "<other linear or embedding>": false}.
+[[nodiscard]] json::Object quantization_of(const ExportRequest& request);
+
+// rope_parameters, the layout of transformers 5, becomes the older one, here and in sub-configurations.
+void lift_rope_parameters(json::Object& config);
+
+// The reading side: "quantization", or null when the folder is not mlx's.
+[[nodiscard]] const json::Object* find_quantization(const json::Object* config);
+// The scheme of a layer. Throws ErrorCode::input for values out of range, or when the config says it is not packed.
+[[nodiscard]] TensorQuant scheme_of(const json::Object& quantization, const std::string& layer);
+
+}  // namespace arkit::mlx
