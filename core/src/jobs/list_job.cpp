@@ -79,7 +79,7 @@ json::Array list_formats(const Registry& registry) {
       json::Object cells;
       for (const Preset& preset : all_presets(registry)) {
         for (const bool sym : {true, false}) {
-          if (!sym && !(preset.quant.quantized() && has_asymmetric_twin(preset, registry))) continue;
+          if (!sym && !has_asymmetric_twin(preset, registry)) continue;
           LayerQuant quant = preset.quant;
           quant.weight.sym = sym && quant.weight.sym;
           const LayerPlan layer = probe_layer(quant);
