@@ -1,4 +1,4 @@
-// Speed of scheme `int` beside the same arithmetic in plain LibTorch operators. GB/s counts each array once, as a
+// Speed of the schemes, `int` beside the same arithmetic in plain LibTorch operators. GB/s counts each array once, as a
 // single pass over memory would touch it.
 //
 //   fake_quant_bench [threads]
@@ -15,7 +15,10 @@
 
 #include <arkit/str.h>
 
+#include "fp8_scheme.h"
 #include "int_tensors.h"
+#include "mx_fp_scheme.h"
+#include "nv_fp4_scheme.h"
 #include "schemes/aten_int_scheme.h"
 
 namespace {
@@ -52,6 +55,19 @@ void bench_passes(const Scheme& scheme, const char* name, const TensorQuant& qua
         seconds(repeats, [&] { scheme.fake_quant_weight_backward(weight, tuning, quant, grad, gradient); }), 16.0 * n);
 }
 
+// Weights forward and backward, the search, and activations of a batch of 8 x 2048 tokens.
+void bench_scaled(const Scheme& scheme, const char* name, const TensorQuant& quant) {
+  bench_passes(scheme, name, quant, 20);
+  const at::Tensor weight = (at::randn({6150, 576}) * 0.05).to(at::kBFloat16);
+  if (scheme.searches(quant))
+    print(str(name, " search").c_str(),
+          seconds(3, [&] { (void)scheme.quantize_rtn(weight, quant, RtnMode::searched, {}, 0, {}); }),
+          3.0 * static_cast<double>(weight.numel()));
+  const at::Tensor x = at::randn({8, 2048, 576}).to(at::kBFloat16);
+  print(str(name, " activations").c_str(), seconds(5, [&] { (void)scheme.fake_quant_act(x, quant, {}); }),
+        4.0 * static_cast<double>(x.numel()));
+}
+
 void bench_model(const TensorQuant& quant) {
   const int64_t out = 46080, in = 2304, n = out * in;  // 106 M
   const at::Tensor weight = at::empty({out, in}, at::kBFloat16);
@@ -76,6 +92,17 @@ int main(int argc, char** argv) {
     bench_passes(arkit::testing::AtenIntScheme(), "ATen ", quant, 3);
   }
   quant.sym = true;
+  const auto scaled = [](const char* data_type, int bits, int64_t group_size) {
+    TensorQuant q;
+    q.data_type = data_type;
+    q.bits = bits;
+    q.group_size = group_size;
+    return q;
+  };
+  bench_scaled(mx_fp::MxFpScheme(), "mxfp4", scaled("mx_fp", 4, 32));
+  bench_scaled(mx_fp::MxFpScheme(), "mxfp8", scaled("mx_fp", 8, 32));
+  bench_scaled(nv_fp4::NvFp4Scheme(), "nvfp4", scaled("nv_fp", 4, 16));
+  bench_scaled(fp8::Fp8Scheme(), "fp8", scaled("fp", 8, -1));
   bench_model(quant);
   return 0;
 }

@@ -61,12 +61,14 @@ class TinyModel final : public Model {
     EXPECT_EQ(context.batch, hidden.size(0));
     at::Tensor x = hidden * hook.norm_weight(block_name(block) + ".norm", b.norm);
     if (context.key_mask.defined()) x = x * context.key_mask.unsqueeze(-1);
-    return hidden + hook.linear(b.down, at::silu(hook.linear(b.up, x)));
+    const at::Tensor inner = at::silu(hook.linear(b.up, x));
+    return skip_down ? hidden + inner.narrow(-1, 0, kHidden) : hidden + hook.linear(b.down, inner);
   }
   at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override { return hook.linear(head_, hidden * 2); }
   Linear& head() override { return head_; }
 
   int loads = 0;
+  bool skip_down = false;  // like an expert that no token reaches
 
  private:
   struct Block {
@@ -226,6 +228,8 @@ TEST_F(SampleNeeds, StaticActivationsDoDynamicOnesDoNot) {
   EXPECT_TRUE(needed(false, true));
   last().act.bits = 16;  // what is not quantized has no range
   EXPECT_FALSE(needed(false, true));
+  last().act = {.data_type = "nv_fp4_with_static_gs", .bits = 4, .group_size = 16};  // a static global scale
+  EXPECT_TRUE(needed(false, true));
 }
 
 TEST_F(ProcessBlock, UnplannedLayersStayAsTheyAre) {
@@ -273,6 +277,37 @@ TEST_F(ProcessBlock, TheHeadIsTunedOnItsOwnInputs) {
 
 TEST_F(ProcessBlock, AnUnplannedHeadCostsNothing) {
   EXPECT_TRUE(processor().process_head(io).layers.empty());
+}
+
+// Names of the one block's layers and their plans, with static activations.
+void make_static(TinyModel& model, QuantPlan& plan, const char* first, const char* second) {
+  const char* names[] = {first, second};
+  for (size_t i = 0; i < 2; ++i) {
+    model.block_linears(0)[i]->name = plan.layers[i].name = names[i];
+    plan.layers[i].quant.act = {.data_type = "int", .bits = 8, .group_size = 0, .dynamic = false};
+  }
+}
+
+TEST_F(ProcessBlock, StaticActivationsGetTheLargestInputEvenWithoutTuning) {
+  options.tune.iters = 0;
+  options.disable_opt_rtn = true;
+  make_static(*model, plan, "layers.0.up", "layers.0.down");
+  BlockProcessor work = processor();
+  const at::Tensor up_input = io.full * at::linspace(0.5, 1.5, kHidden);
+  const BlockResult result = work.process(0, 1, io);
+  EXPECT_FLOAT_EQ(result.layers[0].act_max.item<float>(), up_input.abs().max().item<float>());
+  EXPECT_TRUE(result.layers[1].act_max.defined());
+}
+
+TEST_F(ProcessBlock, ExpertsWithoutTokensTakeTheLargestMaximumOfTheOthers) {
+  options.tune.iters = 0;
+  options.disable_opt_rtn = true;
+  make_static(*model, plan, "layers.0.experts.0.up", "layers.0.experts.1.up");
+  model->skip_down = true;
+  BlockProcessor work = processor();
+  const BlockResult result = work.process(0, 1, io);
+  ASSERT_TRUE(result.layers[1].act_max.defined());
+  EXPECT_EQ(result.layers[0].act_max.item<float>(), result.layers[1].act_max.item<float>());
 }
 
 TEST_F(ProcessBlock, NamesTheLayerWithANan) {

@@ -51,6 +51,10 @@ at::Tensor sum_of_squares(const at::Tensor& x) {
 
 }  // namespace
 
+bool wants_act_max(const TensorQuant& act) {
+  return act.quantized() && (!act.dynamic || act.data_type.find("static") != std::string::npos);
+}
+
 at::Tensor DenseHook::linear(const Linear& layer, const at::Tensor& x) {
   if (at::GradMode::is_enabled() || !layer.weight.defined() || layer.weight.scalar_type() != x.scalar_type())
     return BlockHook::linear(layer, x);

@@ -30,6 +30,10 @@ struct InputStatistics {
   at::Tensor act_max;  // f32 [1], max |x|
 };
 
+// Does quantizing this activation need a calibrated maximum: static scales, or a static global scale
+// (algorithms.md 7.1)?
+[[nodiscard]] ARKIT_EXPORT bool wants_act_max(const TensorQuant& act);
+
 struct StatisticsWanted {
   bool imatrix = false, act_max = false;
   [[nodiscard]] bool any() const noexcept { return imatrix || act_max; }

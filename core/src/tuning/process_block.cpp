@@ -24,7 +24,7 @@ struct BlockProcessor::Layer {
   at::Tensor global_scale;
 
   [[nodiscard]] const LayerQuant& quant() const { return plan->quant; }
-  [[nodiscard]] bool static_act() const { return act_scheme != nullptr && !quant().act.dynamic; }
+  [[nodiscard]] bool static_act() const { return act_scheme != nullptr && wants_act_max(quant().act); }
 };
 
 namespace {
@@ -228,7 +228,7 @@ QuantizedHook BlockProcessor::quantized_hook(const std::vector<Layer>& layers, c
 // Reference outputs of all samples into `target`, and what the layers' inputs look like on the way. Static activation
 // ranges come from the chain the quantized model will see (algorithms.md 1.3 step 4).
 void BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& forward, const at::Tensor& full,
-                               const at::Tensor& input, const at::Tensor& target) const {
+                               const at::Tensor& input, const at::Tensor& target) {
   const int64_t batch = options_.tune.batch_size;
   const bool static_acts = std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.static_act(); });
   const bool own_ranges = tunes() && options_.enable_quanted_input && static_acts;
@@ -243,6 +243,34 @@ void BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& f
     const at::Tensor act_max = layer.input.act_max;
     layer.input = statistics.of(layer.linear);
     if (own_ranges) layer.input.act_max = act_max;
+  }
+  fill_act_max(layers);
+}
+
+// Experts that saw no token take the largest maximum of the others at the same place (algorithms.md 9).
+void BlockProcessor::fill_act_max(std::vector<Layer>& layers) {
+  const auto place = [](const Layer& layer) {
+    const std::string& name = layer.plan->name;
+    const size_t index = name.find(".experts.");
+    if (index == std::string::npos) return std::string();
+    const size_t rest = name.find('.', index + std::string_view(".experts.").size());
+    return rest == std::string::npos ? std::string() : name.substr(0, index) + name.substr(rest);
+  };
+  std::map<std::string, at::Tensor> largest;
+  for (const Layer& layer : layers) {
+    const std::string key = place(layer);
+    if (key.empty() || !layer.input.act_max.defined()) continue;
+    at::Tensor& max = largest[key];
+    max = max.defined() ? at::maximum(max, layer.input.act_max) : layer.input.act_max;
+  }
+  for (Layer& layer : layers) {
+    if (!layer.static_act() || layer.input.act_max.defined()) continue;
+    const auto found = largest.find(place(layer));
+    if (found != largest.end()) {
+      layer.input.act_max = found->second;
+    } else {
+      reporter_.warn(str("'", layer.plan->name, "' saw no calibration token: its activations have no static scale"));
+    }
   }
 }
 

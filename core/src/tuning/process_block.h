@@ -86,7 +86,8 @@ class ARKIT_EXPORT BlockProcessor {
   [[nodiscard]] StatisticsHook watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const;
   [[nodiscard]] bool needs_imatrix(const Layer& layer) const;
   void calibrate(std::vector<Layer>& layers, const BlockForward& forward, const at::Tensor& full,
-                 const at::Tensor& input, const at::Tensor& target) const;
+                 const at::Tensor& input, const at::Tensor& target);
+  void fill_act_max(std::vector<Layer>& layers);
   [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> norm_weights(int64_t first, int64_t count,
                                                                              const BlockForward& forward,
                                                                              const at::Tensor& input) const;

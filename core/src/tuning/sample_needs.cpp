@@ -9,7 +9,7 @@ bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disabl
   return std::any_of(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) {
     const auto& [weight, act, rotation] = layer.quant;
     if (!layer.quantized()) return false;
-    if (tunes || (act.quantized() && !act.dynamic)) return true;
+    if (tunes || wants_act_max(act)) return true;
     return weight.quantized() && rtn_mode(layer, plan.global, disable_opt_rtn) == RtnMode::searched &&
            scheme_for(weight.data_type).searches(weight);
   });

@@ -40,7 +40,8 @@ std::vector<Preset> make_presets() {
   Preset blocks =
       preset("FP8_BLOCK", "8-bit floats in 128 x 128 blocks; activations per token and 128 channels", 128, 8, 128);
   blocks.quant.weight.block_rows = 128;
-  return {bf16, preset("FPW8A16", "8-bit float weights, one scale a tensor", 0, 16, 0), fixed, blocks};
+  return {bf16, preset("FPW8A16", "8-bit float weights, one scale a tensor", 0, 16, 0), fixed,
+          preset("FP8_DYNAMIC", "8-bit floats, a scale a channel; activations per token", -1, 8, -1), blocks};
 }
 
 Verdict supports_tensor(const TensorQuant& quant, std::string_view what) {
