@@ -105,7 +105,9 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
 
 std::string describe(const LayerQuant& quant) {
   const auto one = [](const TensorQuant& q) {
-    std::string text = str(q.data_type, q.bits);
+    // "int4", but "nvfp4_v2" and "mx_fp6e3m2" say it themselves.
+    std::string text = q.data_type;
+    if (text.find_first_of("0123456789") == std::string::npos) text += std::to_string(q.bits);
     if (q.block_rows > 0)
       text += str(" ", q.block_rows, "x", q.group_size);
     else if (q.group_size > 0)
