@@ -19,8 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 from safetensors.torch import load_file, save_file
-from auto_round import AutoRoundConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoRoundConfig, AutoTokenizer
 
 MAX_RELATIVE_ERROR = 2e-2
 MAX_RELATIVE_ERROR_INT8 = 6e-2  # backends that round activations to 8 bits
@@ -31,7 +30,7 @@ PROMPTS = [
     "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,",
 ]
 OWN_CHOICE = "W4A16-auto_round-own-backend"  # the backend AutoRound picks for this CPU
-# name: (options of arkit quantize). Groups of 64 because the hidden size, 576, is 9 x 64.
+# name: (options of arkit quantize). Integers in groups of 64 because the hidden size, 576, is 9 x 64.
 CASES = {
     "W4A16-auto_round": ["--scheme", "W4A16", "--format", "auto_round"],
     "W2A16-auto_round": ["--scheme", "W2A16", "--format", "auto_round"],
@@ -43,6 +42,10 @@ CASES = {
     "W2A16-asym-auto_round": ["--scheme", "W2A16", "--asym", "--format", "auto_round"],
     "W3A16-asym-auto_round": ["--scheme", "W3A16", "--asym", "--format", "auto_round"],
     "W4A16-auto_round:auto_awq": ["--scheme", "W4A16", "--format", "auto_round:auto_awq"],
+    "W4A16-llm_compressor": ["--scheme", "W4A16", "--format", "llm_compressor"],
+    "W3A16-llm_compressor": ["--scheme", "W3A16", "--format", "llm_compressor"],
+    "W8A16-llm_compressor": ["--scheme", "W8A16", "--format", "llm_compressor"],
+    "FPW8A16-llm_compressor": ["--scheme", "FPW8A16", "--format", "llm_compressor"],
     OWN_CHOICE: ["--scheme", "W4A16", "--format", "auto_round"],
 }
 
@@ -61,7 +64,8 @@ class Arkit:
     def export(self, name, options):
         out = self.work / name.replace(":", "_")
         shutil.rmtree(out, ignore_errors=True)
-        run(self.binary, "quantize", self.model, "--recipe", "rtn", "--group_size", 64, "--output_dir", out, *options)
+        groups = ["--group_size", 64] if options[1].startswith("W") else []
+        run(self.binary, "quantize", self.model, "--recipe", "rtn", *groups, "--output_dir", out, *options)
         return out
 
     def logits(self, export, ids):
@@ -94,7 +98,9 @@ def check(arkit, name):
     export = arkit.export(name, CASES[name])
     tokenizer = AutoTokenizer.from_pretrained(export)
     own_choice = name == OWN_CHOICE
-    config = {} if own_choice else {"quantization_config": AutoRoundConfig(backend="torch")}
+    # Only the integer packings of AutoRound's format have more than one backend to choose from.
+    choice = name.startswith("W") and "auto_round" in name and not own_choice
+    config = {"quantization_config": AutoRoundConfig(backend="torch")} if choice else {}
     model = AutoModelForCausalLM.from_pretrained(export, dtype=torch.float32, **config).eval()
     ids = first_ids(tokenizer)
     with torch.no_grad():
