@@ -49,8 +49,9 @@ at::Tensor with_signed_zeros(const at::Tensor& dequantized, const LayerPlan& lay
   const std::string name = layer.name + ".weight";
   const TensorInfo* info = source.weights().find(name);
   const TensorQuant& quant = layer.quant.weight;
-  if (quant.data_type != "int" || !quant.sym || info == nullptr || info->shape != dequantized.sizes().vec())
-    return dequantized;
+  const bool one_zero =
+      (quant.data_type == "int" && quant.sym) || quant.data_type == "nv_fp" || quant.data_type == "nvfp4_v2";
+  if (!one_zero || info == nullptr || info->shape != dequantized.sizes().vec()) return dequantized;
   const at::Tensor weight = source.weights().load(name).to(dequantized.scalar_type());
   return at::where(dequantized.eq(0), at::copysign(at::zeros_like(dequantized), weight), dequantized);
 }
