@@ -63,6 +63,7 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   set_if(options.layer_config, arguments.text("layer_config"));
   options.ignore_layers = arguments.texts("ignore_layers");
   options.quant_lm_head = arguments.flag("quant_lm_head");
+  options.model_free = arguments.either("model_free", "disable_model_free");
   options.num_hidden_layers = arguments.integer("num_hidden_layers");
   set_if(options.on_indivisible, arguments.text("on_indivisible"));
   set_if(options.max_shard_bytes, arguments.bytes("max_shard_size"));

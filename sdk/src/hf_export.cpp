@@ -117,7 +117,8 @@ class HfExportJob final : public ExportJob {
 
   at::ScalarType planned_dtype(const TensorInfo& info) const {
     const at::ScalarType dtype = plain_dtype(info, request_.model_dtype);
-    if (!format_.bias_dtype || dtype == at::kFloat || !info.name.ends_with(kBias)) return dtype;
+    if (!format_.bias_dtype || request_.run.model_free || dtype == at::kFloat || !info.name.ends_with(kBias))
+      return dtype;
     const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.size() - kBias.size()));
     return layer != nullptr && layer->quantized() ? *format_.bias_dtype : dtype;
   }
@@ -140,7 +141,7 @@ class HfExportJob final : public ExportJob {
     for (const CompanionFile& companion : request_.source.companions()) {
       if (companion.name == "README.md") continue;  // the model card is written about this export
       if (std::find(kReplaced.begin(), kReplaced.end(), companion.name) != kReplaced.end()) continue;
-      if (companion.name == "generation_config.json")
+      if (companion.name == "generation_config.json" && !request_.run.model_free)
         folder_->add_text(companion.name, export_generation_config(text_of(companion)));
       else if (companion.path.empty())
         folder_->add_text(companion.name, companion.content);

@@ -109,7 +109,37 @@ std::string block_prefixes(const QuantPlan& plan) {
   return joined;
 }
 
+namespace {
+
+// What a model-free run records instead (formats.md 13.6).
+json::Object model_free_config(const QuantPlan& plan, const RunRecord& run) {
+  const TensorQuant& weight = plan.global.weight;
+  const TensorQuant& act = plan.global.act;
+  json::Object config{{"bits", weight.bits},
+                      {"group_size", group_size_value(weight)},
+                      {"sym", weight.sym},
+                      {"data_type", weight.data_type},
+                      {"iters", 0},
+                      {"model_free", true},
+                      {"autoround_version", run.reference_version}};
+  if (!act.quantized()) return config;
+  config["enable_quanted_input"] = false;
+  config["act_bits"] = act.bits;
+  config["act_data_type"] = act.data_type;
+  config["act_dynamic"] = act.dynamic;
+  config["act_group_size"] = group_size_value(act);
+  config["act_sym"] = act.sym;
+  return config;
+}
+
+}  // namespace
+
 json::Object base_quantization_config(const QuantPlan& plan, const RunRecord& run, std::string_view block_key) {
+  if (run.model_free) {
+    json::Object config = model_free_config(plan, run);
+    if (!block_key.empty()) config[block_key] = block_prefixes(plan);
+    return config;
+  }
   const TensorQuant& weight = plan.global.weight;
   const TensorQuant& act = plan.global.act;
   const bool with_act = act.quantized();
@@ -169,6 +199,34 @@ json::Object extra_config(const QuantPlan& plan, bool full_patterns) {
   for (const PatternRule* rule : rules) {
     json::Object fields = scheme_difference(rule->quant, plan.global);
     if (!fields.empty()) extra[rule->regex] = full_patterns ? full_pattern(*rule, plan.global) : std::move(fields);
+  }
+  return extra;
+}
+
+json::Object model_free_extra_config(const QuantPlan& plan) {
+  json::Object kept{{"bits", 16}, {"data_type", "float"}};
+  if (plan.global.act.quantized()) {
+    kept["act_bits"] = 16;
+    kept["act_data_type"] = "float";
+  }
+  json::Object extra;
+  for (const LayerPlan& layer : plan.layers) {
+    if (!layer.quantized()) {
+      extra[layer.name] = kept;
+    } else if (layer.block < 0) {
+      json::Object fields = full_scheme(layer.quant);
+      for (const std::string_view key : {"super_bits", "super_group_size", "rotation_config"})
+        if (fields.at(key).is_null()) fields.erase(key);
+      extra[layer.name] = std::move(fields);
+    } else if (json::Object fields = scheme_difference(layer.quant, plan.global); !fields.empty()) {
+      extra[layer.name] = std::move(fields);
+    }
+  }
+  for (const PatternRule* rule : pattern_rules(plan)) {
+    if (rule->ignore) continue;
+    json::Object fields = scheme_difference(rule->quant, plan.global);
+    if (!rule->quant.quantized()) fields = {{"bits", 16}};
+    if (!fields.empty()) extra[rule->pattern] = std::move(fields);
   }
   return extra;
 }

@@ -94,6 +94,17 @@ def peer_greedy(model, tokenizer, prompt):
     return out[0, ids.shape[1]:].tolist()
 
 
+def near_tie(model, tokenizer, prompt, ours, theirs, tolerance):
+    """Is the first token that differs one that the peer's logits put within the tolerance of its own choice?"""
+    at = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), None)
+    if at is None:
+        return False  # one side stopped early
+    ids = torch.tensor([tokenizer(prompt).input_ids + theirs[:at]])
+    with torch.no_grad():
+        logits = model(ids).logits[0, -1].float()
+    return (logits[theirs[at]] - logits[ours[at]]).item() <= tolerance * logits.abs().max().item()
+
+
 def check(arkit, name):
     export = arkit.export(name, CASES[name])
     tokenizer = AutoTokenizer.from_pretrained(export)
@@ -109,11 +120,20 @@ def check(arkit, name):
     error = ((ours - theirs).norm() / theirs.norm()).item()
     # Whether the end-of-text token itself is reported is a matter of taste.
     text = lambda tokens: [t for t in tokens if t != tokenizer.eos_token_id]
-    different = [p for p in PROMPTS if text(arkit.greedy(export, p)) != text(peer_greedy(model, tokenizer, p))]
+    bound = MAX_RELATIVE_ERROR_INT8 if own_choice else MAX_RELATIVE_ERROR
+    different, ties = [], 0
+    for prompt in PROMPTS:
+        a, b = text(arkit.greedy(export, prompt)), text(peer_greedy(model, tokenizer, prompt))
+        if a == b:
+            continue
+        if near_tie(model, tokenizer, prompt, a, b, bound):
+            ties += 1
+        else:
+            different.append(prompt)
     shutil.rmtree(export)
-    good = error <= (MAX_RELATIVE_ERROR_INT8 if own_choice else MAX_RELATIVE_ERROR) and not different
+    good = error <= bound and not different
     print(f"{'ok    ' if good else 'FAILED'} {name}: relative error of logits {error:.2e}, greedy tokens "
-          f"{'equal' if not different else 'differ for ' + str(different)}", flush=True)
+          f"{'equal' if not different else 'differ for ' + str(different)}{f' but for {ties} near tie(s)' if ties else ''}", flush=True)
     return good
 
 

@@ -28,6 +28,7 @@ QuantizeOptions options_of(const test::GoldenCase& golden) {
   if (!golden.ignore_layers.empty()) options.ignore_layers = split(golden.ignore_layers);
   options.quant_lm_head = golden.quant_lm_head;
   options.max_shard_bytes = golden.max_shard_bytes;
+  options.model_free = false;
   options.tuning.iters = golden.iters;
   options.tuning.nsamples = 4;
   options.tuning.seqlen = 32;

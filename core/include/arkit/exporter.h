@@ -35,6 +35,7 @@ struct RunRecord {
   int64_t iters = 0, nsamples = 128, seqlen = 2048, batch_size = 8, gradient_accumulate_steps = 1, seed = 42;
   double lr = 0.0, minmax_lr = 0.0;  // 0 = automatic (1 / iters)
   bool enable_minmax_tuning = true, enable_quanted_input = true, enable_norm_bias_tuning = false;
+  bool model_free = false;  // no model family was involved: plain tensors keep their dtype, biases too
   std::string scale_dtype = "float16";
   std::string dataset;
   std::string reference_version = "0.16.1";  // autoround_version written for loaders that look at it

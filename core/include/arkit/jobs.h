@@ -58,6 +58,9 @@ struct QuantizeOptions {
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
   bool quant_lm_head = false;
+  // Rounding from tensor names and shapes alone, without a model family and its forward pass; unset = wherever the
+  // method allows it (iters 0, no scale search, no static activations).
+  std::optional<bool> model_free;
   std::optional<int64_t> num_hidden_layers;  // quantize a model cut to its first N blocks
   std::string on_indivisible;                // "", "error", "skip", "pad": "" = AutoRound's behaviour with a warning
   int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;

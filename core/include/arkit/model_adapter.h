@@ -74,7 +74,8 @@ class ARKIT_EXPORT Model {
   [[nodiscard]] virtual std::vector<std::string> block_lists() const = 0;  // {"model.layers"}
 
   // Shapes and names of every linear, in module order, from the configuration alone: blocks first, then those outside
-  // (lm_head). Nothing is loaded; `block` and fused_group are filled, quant is not.
+  // (lm_head). Nothing is loaded; `block` and fused_group are filled, quant is not. `reason` is filled for a layer that
+  // must stay in 16 bits unless the user names it.
   [[nodiscard]] virtual std::vector<LayerPlan> linears() const = 0;
 
   // Names of the norm weights of a block that norm tuning may change.

@@ -16,6 +16,8 @@
 #include "jobs/quantize_run.h"
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
+#include "model_free/checkpoint_source.h"
+#include "model_free/weights_model.h"
 #include "quant/plan.h"
 #include "tuning/sample_needs.h"
 #include "util/heap.h"
@@ -33,11 +35,14 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::unique_ptr<ModelSource> open_model_source(const QuantizeOptions& options, const Registry& registry) {
+std::unique_ptr<ModelSource> open_model_source(const QuantizeOptions& options, bool model_free,
+                                               const Registry& registry) {
   std::unique_ptr<ModelSource> source = open_source(options.model, registry);
-  if (!source->packed_layers().empty())
+  if (!source->packed_layers().empty() && !options.model_free.value_or(false))
     throw_unsupported(
-        str("'", options.model, "' is already quantized (", source->kind(), "); quantize the model it was made from"));
+        str("'", options.model, "' is already quantized (", source->kind(),
+            "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
+  if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
   return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers) : std::move(source);
 }
 
@@ -90,8 +95,35 @@ fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan
   return fs::absolute(name.string() + "-" + plan.scheme_name);
 }
 
-RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan) {
+std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
+                                  const Registry& registry) {
+  return model_free ? model_free::open_weights(source, dtype) : adapter_for(source, registry).open(source, dtype);
+}
+
+// --model_free, or by itself where nothing is tuned, searched or measured (formats.md 13.1). Only the plan knows what
+// its layers need, so one is made from names and shapes to ask.
+bool runs_model_free(const QuantizeOptions& options, const ResolvedTuning& tuning, const ResolvedScheme& scheme,
+                     const Registry& registry, const BlockProcessor::SchemeFor& scheme_for) {
+  const bool forced = options.model_free.value_or(false);
+  if (forced && options.tuning.iters.value_or(0) > 0)
+    throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
+  if (!options.model_free.value_or(rounds)) return false;
+  Reporter silent;
+  const std::unique_ptr<ModelSource> source = open_model_source(options, true, registry);
+  const QuantPlan plan =
+      build_plan(*model_free::open_weights(*source, at::kBFloat16), "", scheme, options, registry, silent);
+  const bool measures = needs_samples(plan, false, true, scheme_for);
+  if (forced && measures)
+    throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
+                    scheme.name, "' needs; leave model_free out"));
+  return !measures;
+}
+
+RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
+                       bool model_free) {
   RunRecord run;
+  run.model_free = model_free;
   run.iters = tuning.iters;
   run.nsamples = tuning.nsamples;
   run.seqlen = tuning.seqlen;
@@ -209,24 +241,28 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 json::Object quantize(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
   check_device(options.device_map);
-  const ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
+  ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
   const BlockProcessor::SchemeFor scheme_for = [&](std::string_view data_type) -> const Scheme& {
     return registry.scheme_for(data_type);
   };
 
   reporter.step("reading the model");
-  const std::unique_ptr<ModelSource> source = open_model_source(options, registry);
-  const ModelAdapter& adapter = adapter_for(*source, registry);
+  const bool model_free = runs_model_free(options, wanted, scheme, registry, scheme_for);
+  if (model_free) {
+    wanted.iters = 0;
+    wanted.disable_opt_rtn = true;
+  }
+  const std::unique_ptr<ModelSource> source = open_model_source(options, model_free, registry);
   const std::string model_type = json::get_string(source->config(), "model_type", "config.json").value_or("");
   // A plan looks at names and shapes only; what the blocks compute in depends on it.
-  const QuantPlan plan =
-      build_plan(*adapter.open(*source, at::kBFloat16), model_type, scheme, options, registry, reporter);
+  const QuantPlan plan = build_plan(*open_model(*source, model_free, at::kBFloat16, registry), model_type, scheme,
+                                    options, registry, reporter);
   const bool forwards = needs_samples(plan, wanted.iters > 0, wanted.disable_opt_rtn, scheme_for);
   if (!forwards) return_large_blocks();
   const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
-  const std::unique_ptr<Model> model = adapter.open(*source, dtype);
-  const ResolvedTuning tuning = fit_to_model(wanted, *model, *source, reporter);
+  const std::unique_ptr<Model> model = open_model(*source, model_free, dtype, registry);
+  const ResolvedTuning tuning = forwards ? fit_to_model(wanted, *model, *source, reporter) : wanted;
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
@@ -245,7 +281,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,
                               .plan = plan,
-                              .run = run_settings(options, tuning, plan),
+                              .run = run_settings(options, tuning, plan, model_free),
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);

@@ -195,6 +195,10 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   plan.tied_embeddings = model.tied_embeddings();
   for (LayerPlan& layer : plan.layers) {
     layer.quant = plan.global;
+    if (!layer.reason.empty()) {  // the model says that it must stay
+      keep_16_bit(layer, plan.global, layer.reason, false);
+      continue;
+    }
     if (!scheme.dense || layer.kind == LayerKind::expert) continue;
     layer.quant = apply_overrides(*scheme.dense, options.overrides, registry, "scheme");
     layer.reason = str(scheme.name, ": not a routed expert");

@@ -14,7 +14,7 @@
 namespace arkit {
 namespace {
 
-constexpr size_t kSmallest = size_t{1} << 20;
+constexpr size_t kSmallest = size_t{128} << 10;
 constexpr size_t kPage = 4096;
 
 class TensorCache final : public c10::Allocator {

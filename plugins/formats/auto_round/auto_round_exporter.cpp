@@ -150,7 +150,8 @@ class AutoRoundExporter final : public Exporter {
       config["fmt"] = "e4m3";
       config["activation_scheme"] = packing == Packing::fp8_static ? "static" : "dynamic";
     }
-    json::Object extra = sdk::extra_config(request.plan, is_fp8(packing));
+    json::Object extra = request.run.model_free ? sdk::model_free_extra_config(request.plan)
+                                                : sdk::extra_config(request.plan, is_fp8(packing));
     if (!extra.empty()) config["extra_config"] = std::move(extra);
     return config;
   }

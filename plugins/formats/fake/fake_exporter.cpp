@@ -114,7 +114,8 @@ class FakeExporter final : public Exporter {
     config["block_name_to_quantize"] = sdk::block_prefixes(request.plan);
     config["quant_method"] = "auto-round";
     config["packing_format"] = "auto_round:fake";
-    json::Object extra = sdk::extra_config(request.plan);
+    json::Object extra =
+        request.run.model_free ? sdk::model_free_extra_config(request.plan) : sdk::extra_config(request.plan);
     if (!extra.empty()) config["extra_config"] = std::move(extra);
     return config;
   }

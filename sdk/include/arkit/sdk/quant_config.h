@@ -28,6 +28,10 @@ namespace arkit::sdk {
 // layer outside the blocks records its full scheme; patterns do where a format's loader wants them so (fp8).
 [[nodiscard]] json::Object extra_config(const QuantPlan& plan, bool full_patterns = false);
 
+// The same of a model-free run: every layer left in floating point, and patterns as the user typed them (formats.md
+// 13.6).
+[[nodiscard]] json::Object model_free_extra_config(const QuantPlan& plan);
+
 // Rules whose pattern is not simply the name of a layer: what formats keep as patterns.
 [[nodiscard]] std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan);
 

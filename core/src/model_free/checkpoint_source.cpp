@@ -1,0 +1,168 @@
+#include "model_free/checkpoint_source.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+namespace arkit::model_free {
+namespace {
+
+// Where a shown tensor comes from.
+struct Origin {
+  std::string tensor;     // in the source; of a packed layer its name
+  int64_t expert = -1;    // >= 0: this slice of a fused tensor
+  int64_t first_row = 0;  // of the slice
+  const LinearSpec* packed = nullptr;
+};
+
+struct FusedName {
+  std::string parent;              // "model.layers.0.mlp.experts"
+  std::vector<std::string> parts;  // projections stacked along dim 1
+};
+
+// "<p>.experts.<projection>[.weight]" or "<p>.moe.<projection>[.weight]" of a 3-D tensor.
+std::optional<FusedName> fused_name(const TensorInfo& tensor) {
+  if (tensor.shape.size() != 3) return std::nullopt;
+  std::string_view name = tensor.name;
+  if (name.ends_with(".weight")) name.remove_suffix(7);
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const std::string_view parent = name.substr(0, dot), projection = name.substr(dot + 1);
+  std::string experts(parent);
+  if (parent.ends_with(".moe"))
+    experts += ".experts";
+  else if (!parent.ends_with(".experts"))
+    return std::nullopt;
+  if (projection == "gate_up_proj") return FusedName{experts, {"gate_proj", "up_proj"}};
+  if (projection == "w13" || projection == "w13_weight") return FusedName{experts, {"w1", "w3"}};
+  if (projection == "w2_weight") return FusedName{experts, {"w2"}};
+  return FusedName{experts, {std::string(projection)}};
+}
+
+class CheckpointWeights final : public WeightSource {
+ public:
+  CheckpointWeights(const ModelSource& source, const Registry& registry) : source_(source), registry_(registry) {
+    for (const LinearSpec& layer : source.packed_layers()) add_packed(layer);
+    for (const TensorInfo& tensor : source.weights().tensors()) add(tensor);
+  }
+
+  [[nodiscard]] bool changes_anything() const { return !origins_.empty(); }
+
+  std::span<const TensorInfo> tensors() const override { return tensors_; }
+
+  at::Tensor load(std::string_view name) const override {
+    const TensorInfo* shown = find(name);
+    if (shown == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
+    const auto found = origins_.find(name);
+    if (found == origins_.end()) return source_.weights().load(name);
+    const Origin& origin = found->second;
+    if (origin.packed != nullptr) {
+      const TensorQuant& quant = origin.packed->quant.weight;
+      return registry_.scheme_for(quant.data_type)
+          .dequantize(source_.unpack(origin.packed->name), quant, at::kBFloat16);
+    }
+    return source_.weights().load(origin.tensor).select(0, origin.expert).narrow(0, origin.first_row, shown->shape[0]);
+  }
+
+  void release(std::string_view name) const noexcept override {
+    const auto found = origins_.find(name);
+    if (found == origins_.end()) source_.weights().release(name);
+    // Slices of a fused tensor are neighbours in the file: its pages go with the last one.
+    else if (found->second.packed == nullptr && is_last_slice(found->second))
+      source_.weights().release(found->second.tensor);
+  }
+
+ private:
+  void add_packed(const LinearSpec& layer) {
+    const std::string name = layer.name + ".weight";
+    tensors_.push_back({.name = name,
+                        .dtype = at::kBFloat16,
+                        .stored_type = layer.packing,
+                        .shape = {layer.out_features, layer.in_features},
+                        .stored_bytes = 0,
+                        .file = {}});
+    origins_.emplace(name, Origin{.tensor = layer.name, .packed = &layer});
+  }
+
+  // Is this a part of a packed layer ("qweight", "scales" ...)? Its bias is not.
+  [[nodiscard]] bool is_packed_part(std::string_view name) const {
+    const size_t dot = name.rfind('.');
+    return dot != std::string_view::npos && name.substr(dot) != ".bias" &&
+           origins_.contains(str(name.substr(0, dot), ".weight"));
+  }
+
+  void add(const TensorInfo& tensor) {
+    if (is_packed_part(tensor.name)) return;
+    const std::optional<FusedName> fused = fused_name(tensor);
+    if (!fused) {
+      tensors_.push_back(tensor);
+      return;
+    }
+    const auto count = static_cast<int64_t>(fused->parts.size());
+    const int64_t experts = tensor.shape[0];
+    if (experts < 1 || tensor.shape[1] % count != 0)
+      throw_input(str("tensor '", printable(tensor.name), "' of shape [", tensor.shape[0], ", ", tensor.shape[1], ", ",
+                      tensor.shape[2], "] cannot be cut into ", count, " projections of its experts"));
+    const int64_t rows = tensor.shape[1] / count;
+    for (int64_t expert = 0; expert < experts; ++expert)
+      for (int64_t part = 0; part < count; ++part) {
+        TensorInfo slice = tensor;
+        slice.name = str(fused->parent, ".", expert, ".", fused->parts[static_cast<size_t>(part)], ".weight");
+        slice.shape = {rows, tensor.shape[2]};
+        slice.stored_bytes = tensor.stored_bytes / (experts * count);
+        origins_.emplace(slice.name, Origin{.tensor = tensor.name, .expert = expert, .first_row = part * rows});
+        tensors_.push_back(std::move(slice));
+      }
+  }
+
+  [[nodiscard]] bool is_last_slice(const Origin& origin) const noexcept {
+    const TensorInfo* whole = source_.weights().find(origin.tensor);
+    return whole != nullptr && origin.expert == whole->shape[0] - 1;
+  }
+
+  const ModelSource& source_;
+  const Registry& registry_;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, Origin, std::less<>> origins_;  // only tensors that are not the source's own
+};
+
+class CheckpointSource final : public ModelSource {
+ public:
+  CheckpointSource(std::unique_ptr<ModelSource> source, const Registry& registry)
+      : source_(std::move(source)), weights_(*source_, registry), config_(source_->config()) {
+    if (!source_->packed_layers().empty()) config_.erase("quantization_config");
+  }
+
+  [[nodiscard]] bool changes_anything() const { return weights_.changes_anything(); }
+  [[nodiscard]] std::unique_ptr<ModelSource> take_back() { return std::move(source_); }
+
+  std::string kind() const override { return source_->kind(); }
+  const std::filesystem::path& path() const override { return source_->path(); }
+  const json::Object& config() const override { return config_; }
+  const WeightSource& weights() const override { return weights_; }
+  std::string tokenizer_json() const override { return source_->tokenizer_json(); }
+  json::Object tokenizer_config() const override { return source_->tokenizer_config(); }
+  std::vector<CompanionFile> companions() const override { return source_->companions(); }
+
+ private:
+  std::unique_ptr<ModelSource> source_;
+  CheckpointWeights weights_;
+  json::Object config_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source, const Registry& registry) {
+  auto shown = std::make_unique<CheckpointSource>(std::move(source), registry);
+  if (!shown->changes_anything()) return shown->take_back();
+  return shown;
+}
+
+}  // namespace arkit::model_free

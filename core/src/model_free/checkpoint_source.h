@@ -1,0 +1,19 @@
+#pragma once
+// A checkpoint as model-free quantization wants to see it: every expert of a fused 3-D tensor as a matrix of its own
+// (formats.md 13.5), every packed layer as real numbers.
+
+#include <memory>
+
+#include <arkit/model_source.h>
+#include <arkit/registry.h>
+
+namespace arkit::model_free {
+
+// "<p>.experts.gate_up_proj" [E, 2 o, i] is shown as "<p>.experts.{e}.gate_proj.weight" and "...up_proj.weight" [o, i];
+// "w13" as w1 and w3; other projections keep their name. Packed layers (source->packed_layers()) appear as
+// "<layer>.weight" in bf16, dequantized exactly on load, and config() lacks the quantization_config. A source that has
+// neither comes back as it is.
+[[nodiscard]] std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source,
+                                                           const Registry& registry);
+
+}  // namespace arkit::model_free

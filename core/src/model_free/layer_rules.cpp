@@ -1,0 +1,137 @@
+#include "model_free/layer_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include <arkit/str.h>
+
+namespace arkit::model_free {
+namespace {
+
+// Name parts of towers that do not read text (formats.md 13.2, step 3).
+constexpr std::array<std::string_view, 8> kOtherSenses = {"vision", "visual", "image", "img",
+                                                          "audio",  "speech", "wav",   "waveform"};
+// Routers decide which expert sees a token; an error there costs more than all it could save.
+constexpr std::array<std::string_view, 2> kRouters = {"shared_expert_gate", "gate"};
+
+bool is_float(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
+}
+
+std::optional<int64_t> number(std::string_view text) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (text.empty() || error != std::errc() || stop != end || value < 0) return std::nullopt;
+  return value;
+}
+
+std::string_view last_component(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);  // npos + 1 = 0
+}
+
+bool architecture_contains(const json::Object& config, std::string_view part) {
+  const json::Value* names = json::find(config, "architectures");
+  if (names == nullptr || !names->is_array()) return false;
+  return std::any_of(names->get_array().begin(), names->get_array().end(), [&](const json::Value& name) {
+    return name.is_string() && std::string_view(name.get_string()).find(part) != std::string_view::npos;
+  });
+}
+
+std::vector<std::string> dense_mlps(const json::Object& config) {
+  const int64_t dense =
+      std::clamp<int64_t>(json::get_int(config, "first_k_dense_replace", "config.json").value_or(1), 0, 1024);
+  std::vector<std::string> parts;
+  for (int64_t i = 0; i < dense; ++i) parts.push_back(str("layers.", i, ".mlp"));
+  return parts;
+}
+
+}  // namespace
+
+std::optional<BlockPlace> block_place(std::string_view name) {
+  size_t begin = name.find('.');
+  while (begin != std::string_view::npos) {
+    const size_t end = name.find('.', begin + 1);
+    if (end == std::string_view::npos) return std::nullopt;  // a number at the very end is no block
+    if (const auto index = number(name.substr(begin + 1, end - begin - 1)))
+      return BlockPlace{std::string(name.substr(0, begin)), *index};
+    begin = end;
+  }
+  return std::nullopt;
+}
+
+bool is_linear_weight(const TensorInfo& tensor) {
+  const std::string_view name = tensor.name;
+  return name.ends_with(".weight") && tensor.shape.size() == 2 && is_float(tensor.dtype) &&
+         name.find("embed") == std::string_view::npos && name.find("conv") == std::string_view::npos;
+}
+
+LayerRules::LayerRules(const json::Object& config) {
+  const std::string type = json::get_string(config, "model_type", "config.json").value_or("");
+  const auto with_dense_mlps = [&](std::vector<std::string> more) {
+    std::vector<std::string> parts = dense_mlps(config);
+    parts.insert(parts.end(), more.begin(), more.end());
+    return parts;
+  };
+  // The first rule that fits (formats.md 13.4).
+  if (architecture_contains(config, "Longcat"))
+    keep({"classifier"}, "Longcat");
+  else if (architecture_contains(config, "Glm4MoeLite"))
+    keep(dense_mlps(config), "Glm4MoeLite");
+  else if (type == "glm_moe_dsa")
+    keep(with_dense_mlps({"weights_proj", "indexer"}), type);
+  else if (type == "glm5_next")
+    keep(with_dense_mlps({"weights_proj", "indexer", "self_attn"}), type);
+  else if (type == "step3p5")
+    keep({"g_proj", "moe.gate", "eh_proj", "shared_head", "layers.45"}, type);
+  else if (type == "kimi_k25")
+    keep({"vision_tower", "mm_projector"}, type);
+  else if (architecture_contains(config, "Qwen4"))
+    keep({"hyper_connection", "mlp.gate", "shared_expert"}, "Qwen4");
+  else if (type == "gpt2" || type == "openai-gpt")
+    keep({"c_attn", "c_proj", "c_fc"}, type);  // stored [in, out]
+  else if (type == "bagel")
+    keep({"moe_gen"}, type);
+}
+
+void LayerRules::keep(std::vector<std::string> parts, const std::string& whose) {
+  for (std::string& part : parts) {
+    std::string reason = str("rule of ", whose, " models: '", part, "'");
+    parts_.push_back({std::move(part), std::move(reason)});
+  }
+}
+
+std::string LayerRules::why_kept(std::string_view layer) const {
+  for (const std::string_view router : kRouters)
+    if (last_component(layer) == router) return "router of a mixture of experts";
+  for (const std::string_view sense : kOtherSenses)
+    if (layer.find(sense) != std::string_view::npos) return str("not a text layer ('", sense, "')");
+  const std::string closed = str(layer, ".");  // so that "layers.4" does not mean "layers.45"
+  for (const Part& part : parts_) {
+    const size_t at = closed.find(part.text);
+    if (at == std::string::npos) continue;
+    const char next = at + part.text.size() < closed.size() ? closed[at + part.text.size()] : '.';
+    if (part.text.find("layers.") == std::string::npos || next == '.') return part.reason;
+  }
+  return {};
+}
+
+std::string fused_group(std::string_view layer) {
+  struct Fused {
+    std::string_view member, group;
+  };
+  static constexpr std::array<Fused, 7> kFused = {{{"q_proj", "qkv"},
+                                                   {"k_proj", "qkv"},
+                                                   {"v_proj", "qkv"},
+                                                   {"gate_proj", "gate_up"},
+                                                   {"up_proj", "gate_up"},
+                                                   {"w1", "w13"},
+                                                   {"w3", "w13"}}};
+  const std::string_view last = last_component(layer);
+  for (const Fused& fused : kFused)
+    if (last == fused.member) return str(layer.substr(0, layer.size() - last.size()), fused.group);
+  return {};
+}
+
+}  // namespace arkit::model_free

@@ -1,0 +1,49 @@
+#pragma once
+// What a checkpoint's tensor names and its config.json say about its linear layers when no model family is known
+// (formats.md 13.2 to 13.4).
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arkit/export.h>
+#include <arkit/json.h>
+#include <arkit/model_source.h>
+
+namespace arkit::model_free {
+
+// "model.layers.0.mlp.experts.2.up_proj" -> list "model.layers", index 0: the first component that is a number.
+struct BlockPlace {
+  std::string list;
+  int64_t index = -1;
+};
+[[nodiscard]] ARKIT_INTERNAL std::optional<BlockPlace> block_place(std::string_view name);
+
+// May this tensor be the weight of a linear layer: "*.weight", two dimensions, floating point, neither an embedding nor
+// a convolution?
+[[nodiscard]] bool is_linear_weight(const TensorInfo& tensor);
+
+// Rules for one checkpoint: layers that stay as they are.
+class ARKIT_INTERNAL LayerRules {
+ public:
+  explicit LayerRules(const json::Object& config);
+
+  // Why `layer` (name without ".weight") must stay in 16 bits: a router, a tower that sees no text, a rule of its
+  // architecture. Empty = quantize.
+  [[nodiscard]] std::string why_kept(std::string_view layer) const;
+
+ private:
+  struct Part {
+    std::string text;
+    std::string reason;
+  };
+  void keep(std::vector<std::string> parts, const std::string& whose);
+  std::vector<Part> parts_;  // substrings of names
+};
+
+// Layers that serving engines run as one product share this name: q/k/v, gate/up, w1/w3. Empty = on its own.
+[[nodiscard]] std::string fused_group(std::string_view layer);
+
+}  // namespace arkit::model_free

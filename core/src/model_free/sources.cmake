@@ -1,0 +1,4 @@
+list(APPEND ARKIT_CORE_SOURCES
+  src/model_free/checkpoint_source.cpp
+  src/model_free/layer_rules.cpp
+  src/model_free/weights_model.cpp)

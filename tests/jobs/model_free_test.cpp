@@ -1,0 +1,230 @@
+// Rounding without a model family: the reference's bytes, architectures nobody knows, fused experts, packed sources.
+#include <fstream>
+
+#include <ATen/ATen.h>
+
+#include <arkit/json.h>
+#include <arkit/model_source.h>
+
+#include "formats/golden_compare.h"
+#include "jobs/job_testing.h"
+#include "model_free/layer_rules.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::contains;
+using testing::TemporaryFolder;
+
+QuantizeOptions rounding(const std::string& model, const fs::path& out) {
+  QuantizeOptions options;
+  options.model = model;
+  options.output_dir = out;
+  options.recipe = "rtn";
+  return options;
+}
+
+void run(const QuantizeOptions& options) {
+  Reporter silent;
+  (void)quantize(options, testing::registry(), silent);
+}
+
+json::Object quantization_config(const fs::path& folder) {
+  const json::Value value = json::read_file(folder / "quantization_config.json");
+  return value.as_object();
+}
+
+std::string golden(const std::string& name) {
+  return testing::tiny_model("modelfree-" + name);
+}
+
+TEST(ModelFree, EqualsTheReference) {
+  const TemporaryFolder folder;
+  QuantizeOptions options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "plain");
+  options.model_free = true;
+  run(options);
+  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-W4A16")), "");
+
+  options.output_dir = folder.path() / "mixed";
+  options.layer_config = R"({"model.layers.0.mlp.down_proj": {"bits": 8}, "k_proj": {"bits": 16}})";
+  options.quant_lm_head = true;
+  run(options);
+  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-W4A16-mixed")), "");
+
+  options = rounding(testing::tiny_model("source-qwen3-bf16"), folder.path() / "tied");
+  options.model_free = true;
+  run(options);
+  EXPECT_EQ(test::first_difference(options.output_dir, golden("qwen3tied-auto_round-W4A16")), "");
+
+  options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "mx");
+  options.scheme = "MXFP4";
+  run(options);
+  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-MXFP4")), "");
+}
+
+TEST(ModelFree, IsChosenWhereNothingIsTunedOrSearched) {
+  const TemporaryFolder folder;
+  QuantizeOptions options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "by_itself");
+  run(options);
+  EXPECT_TRUE(quantization_config(options.output_dir).contains("model_free"));
+  options.output_dir = folder.path() / "never";
+  options.model_free = false;
+  run(options);
+  EXPECT_FALSE(quantization_config(options.output_dir).contains("model_free"));
+}
+
+TEST(ModelFree, RefusesWhatNeedsForwardPasses) {
+  const TemporaryFolder folder;
+  QuantizeOptions options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "out");
+  options.model_free = true;
+  options.tuning.iters = 5;
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::usage, [&] { run(options); }), "--iters 0"));
+  options.tuning.iters = 0;
+  options.scheme = "FP8_STATIC";
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::usage, [&] { run(options); }), "static activation"));
+  EXPECT_FALSE(fs::exists(options.output_dir / "config.json"));
+}
+
+void write_config(const fs::path& folder, json::Object config) {
+  std::ofstream(folder / "config.json") << json::dump(config, 2);
+}
+
+// A copy of the tiny llama whose config.json claims another architecture.
+fs::path unknown_architecture(const fs::path& folder) {
+  fs::create_directories(folder);
+  const fs::path source = testing::tiny_model("source-llama-bf16");
+  fs::copy_file(source / "model.safetensors", folder / "model.safetensors");
+  json::Object config = json::read_file(source / "config.json").as_object();
+  config["model_type"] = "of_tomorrow";
+  config["architectures"] = json::Array{"OfTomorrowForCausalLM"};
+  write_config(folder, std::move(config));
+  return folder;
+}
+
+TEST(ModelFree, RoundsArchitecturesThatNoPluginKnows) {
+  const TemporaryFolder folder;
+  const fs::path model = unknown_architecture(folder.path() / "model");
+  QuantizeOptions options = rounding(model.string(), folder.path() / "out");
+  run(options);
+  const auto known = open_safetensors(testing::tiny_model("auto_round-W4A16"));
+  const auto unknown = open_safetensors(options.output_dir);
+  for (const TensorInfo& tensor : known->tensors())
+    EXPECT_TRUE(known->load(tensor.name).equal(unknown->load(tensor.name))) << tensor.name;
+  options.model_free = false;
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { run(options); }), "of_tomorrow"));
+}
+
+TEST(ModelFree, RoundsAPackedExportThroughItsDequantizedWeights) {
+  const TemporaryFolder folder;
+  QuantizeOptions options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "w8");
+  options.scheme = "W8A16";
+  run(options);
+  QuantizeOptions again = rounding(options.output_dir.string(), folder.path() / "w4");
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { run(again); }), "--model_free"));
+  again.model_free = true;
+  run(again);
+  EXPECT_EQ(quantization_config(again.output_dir).at("bits").as_int64(), 4);
+  const auto tensors = open_safetensors(again.output_dir);
+  const at::Tensor packed = tensors->load("model.layers.0.mlp.up_proj.qweight");
+  EXPECT_EQ(packed.sizes(), (std::vector<int64_t>{16, 256}));  // [in / 8, out]
+}
+
+// Safetensors file of bf16 tensors.
+void write_weights(const fs::path& file, const TensorMap& tensors) {
+  std::string header = "{", body;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor dense = tensor.contiguous();
+    std::string shape;
+    for (const int64_t size : dense.sizes()) shape += (shape.empty() ? "" : ",") + std::to_string(size);
+    const size_t begin = body.size();
+    body.append(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
+    if (header.size() > 1) header += ',';
+    header += "\"" + name + R"(":{"dtype":"BF16","shape":[)" + shape + "],\"data_offsets\":[" + std::to_string(begin) +
+              "," + std::to_string(body.size()) + "]}";
+  }
+  header += "}";
+  const auto length = static_cast<uint64_t>(header.size());
+  std::ofstream out(file, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), sizeof length);
+  out << header << body;
+}
+
+TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
+  constexpr int64_t kExperts = 3, kHidden = 128, kInner = 64;
+  const TemporaryFolder folder;
+  const std::string mlp = "model.layers.0.mlp.";
+  at::manual_seed(3);
+  const at::Tensor gate_up = at::randn({kExperts, 2 * kInner, kHidden}).to(at::kBFloat16);
+  const at::Tensor down = at::randn({kExperts, kHidden, kInner}).to(at::kBFloat16);
+  const at::Tensor router = at::randn({kExperts, kHidden}).to(at::kBFloat16);
+  TensorMap apart{{mlp + "gate.weight", router}};
+  for (int64_t e = 0; e < kExperts; ++e) {
+    const std::string expert = mlp + "experts." + std::to_string(e) + ".";
+    apart[expert + "gate_proj.weight"] = gate_up[e].narrow(0, 0, kInner);
+    apart[expert + "up_proj.weight"] = gate_up[e].narrow(0, kInner, kInner);
+    apart[expert + "down_proj.weight"] = down[e];
+  }
+  TensorMap fused{
+      {mlp + "gate.weight", router}, {mlp + "experts.gate_up_proj", gate_up}, {mlp + "experts.down_proj", down}};
+  for (const auto& [name, tensors] : {std::pair("apart", &apart), std::pair("fused", &fused)}) {
+    fs::create_directories(folder.path() / name);
+    write_weights(folder.path() / name / "model.safetensors", *tensors);
+    write_config(folder.path() / name, {{"model_type", "some_moe"}, {"architectures", json::Array{"SomeMoe"}}});
+    QuantizeOptions options = rounding((folder.path() / name).string(), folder.path() / (std::string(name) + "-out"));
+    options.overrides.group_size = 32;
+    run(options);
+  }
+  const auto a = open_safetensors(folder.path() / "apart-out"), b = open_safetensors(folder.path() / "fused-out");
+  ASSERT_EQ(a->tensors().size(), b->tensors().size());
+  for (const TensorInfo& tensor : a->tensors())
+    EXPECT_TRUE(a->load(tensor.name).equal(b->load(tensor.name))) << tensor.name;
+  EXPECT_NE(b->find(mlp + "experts.2.down_proj.qweight"), nullptr);
+  EXPECT_TRUE(b->load(mlp + "gate.weight").equal(router)) << "a router stays as it is";
+}
+
+TEST(ModelFree, RefusesFusedExpertsThatCannotBeCut) {
+  const TemporaryFolder folder;
+  write_weights(folder.path() / "model.safetensors",
+                {{"model.layers.0.mlp.experts.gate_up_proj", at::zeros({2, 33, 64}, at::kBFloat16)}});
+  write_config(folder.path(), {{"model_type", "some_moe"}});
+  const QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { run(options); }), "cannot be cut into 2"));
+}
+
+TEST(ModelFree, RefusesACheckpointWithoutBlocks) {
+  const TemporaryFolder folder;
+  write_weights(folder.path() / "model.safetensors", {{"embeddings.weight", at::zeros({4, 64}, at::kBFloat16)}});
+  write_config(folder.path(), {{"model_type", "nothing"}});
+  const QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { run(options); }), "decoder block"));
+}
+
+TEST(LayerRules, FindsTheBlockOfALayer) {
+  const auto place = model_free::block_place("model.layers.12.mlp.experts.3.up_proj");
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->list, "model.layers");
+  EXPECT_EQ(place->index, 12);
+  EXPECT_FALSE(model_free::block_place("lm_head"));
+  EXPECT_FALSE(model_free::block_place("model.layers.12"));
+  EXPECT_FALSE(model_free::block_place("model.layers.99999999999999999999.up_proj"));
+}
+
+TEST(LayerRules, KeepsRoutersTowersAndWhatAnArchitectureNames) {
+  const model_free::LayerRules plain(json::Object{{"model_type", "llama"}});
+  EXPECT_EQ(plain.why_kept("model.layers.0.mlp.gate_proj"), "");
+  EXPECT_NE(plain.why_kept("model.layers.0.mlp.gate"), "");
+  EXPECT_NE(plain.why_kept("model.layers.0.mlp.shared_expert_gate"), "");
+  EXPECT_NE(plain.why_kept("model.visual.blocks.0.attn.qkv"), "");
+  const model_free::LayerRules step(json::Object{{"model_type", "step3p5"}});
+  EXPECT_NE(step.why_kept("model.layers.45.mlp.up_proj"), "");
+  EXPECT_EQ(step.why_kept("model.layers.4.mlp.up_proj"), "");
+  const model_free::LayerRules glm(
+      json::Object{{"architectures", json::Array{"Glm4MoeLiteForCausalLM"}}, {"first_k_dense_replace", 2}});
+  EXPECT_NE(glm.why_kept("model.layers.1.mlp.down_proj"), "");
+  EXPECT_EQ(glm.why_kept("model.layers.2.mlp.down_proj"), "");
+  EXPECT_EQ(glm.why_kept("model.layers.12.mlp.down_proj"), "");
+}
+
+}  // namespace
+}  // namespace arkit
