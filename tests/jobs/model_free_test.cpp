@@ -5,6 +5,7 @@
 
 #include <arkit/json.h>
 #include <arkit/model_source.h>
+#include <arkit/str.h>
 
 #include "formats/golden_compare.h"
 #include "jobs/job_testing.h"
@@ -28,6 +29,15 @@ QuantizeOptions rounding(const std::string& model, const fs::path& out) {
 void run(const QuantizeOptions& options) {
   Reporter silent;
   (void)quantize(options, testing::registry(), silent);
+}
+
+// Does `arkit verify` find the export to be what its source says?
+::testing::AssertionResult verified(const QuantizeOptions& options) {
+  Reporter silent;
+  const json::Object report =
+      verify({.directory = options.output_dir, .against = options.model}, testing::registry(), silent);
+  if (report.at("passed").as_bool()) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << json::dump(report.at("checks"), 2);
 }
 
 json::Object quantization_config(const fs::path& folder) {
@@ -111,6 +121,7 @@ TEST(ModelFree, RoundsArchitecturesThatNoPluginKnows) {
   const auto unknown = open_safetensors(options.output_dir);
   for (const TensorInfo& tensor : known->tensors())
     EXPECT_TRUE(known->load(tensor.name).equal(unknown->load(tensor.name))) << tensor.name;
+  EXPECT_TRUE(verified(options));
   options.model_free = false;
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { run(options); }), "of_tomorrow"));
 }
@@ -125,6 +136,7 @@ TEST(ModelFree, RoundsAPackedExportThroughItsDequantizedWeights) {
   again.model_free = true;
   run(again);
   EXPECT_EQ(quantization_config(again.output_dir).at("bits").as_int64(), 4);
+  EXPECT_TRUE(verified(again));
   const auto tensors = open_safetensors(again.output_dir);
   const at::Tensor packed = tensors->load("model.layers.0.mlp.up_proj.qweight");
   EXPECT_EQ(packed.sizes(), (std::vector<int64_t>{16, 256}));  // [in / 8, out]
@@ -136,12 +148,11 @@ void write_weights(const fs::path& file, const TensorMap& tensors) {
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor dense = tensor.contiguous();
     std::string shape;
-    for (const int64_t size : dense.sizes()) shape += (shape.empty() ? "" : ",") + std::to_string(size);
+    for (const int64_t size : dense.sizes()) shape += str(shape.empty() ? "" : ",", size);
     const size_t begin = body.size();
     body.append(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
-    if (header.size() > 1) header += ',';
-    header += "\"" + name + R"(":{"dtype":"BF16","shape":[)" + shape + "],\"data_offsets\":[" + std::to_string(begin) +
-              "," + std::to_string(body.size()) + "]}";
+    header += str(header.size() > 1 ? "," : "", '"', name, R"(":{"dtype":"BF16","shape":[)", shape,
+                  R"(],"data_offsets":[)", begin, ",", body.size(), "]}");
   }
   header += "}";
   const auto length = static_cast<uint64_t>(header.size());
@@ -174,6 +185,7 @@ TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
     QuantizeOptions options = rounding((folder.path() / name).string(), folder.path() / (std::string(name) + "-out"));
     options.overrides.group_size = 32;
     run(options);
+    EXPECT_TRUE(verified(options));
   }
   const auto a = open_safetensors(folder.path() / "apart-out"), b = open_safetensors(folder.path() / "fused-out");
   ASSERT_EQ(a->tensors().size(), b->tensors().size());

@@ -12,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "jobs/truncated_source.h"
+#include "model_free/checkpoint_source.h"
 #include "verify/block_check.h"
 #include "verify/layer_check.h"
 #include "verify/tensor_check.h"
@@ -78,7 +79,8 @@ std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const Ru
   std::string path = options.against;
   if (path.empty() && !facts.source.empty() && fs::exists(facts.source)) path = facts.source;
   if (path.empty()) return nullptr;
-  std::unique_ptr<ModelSource> source = open_source(path, registry);
+  // Fused experts were cut apart, packed layers dequantized, on the way into the export.
+  std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry), registry);
   return facts.blocks ? truncate_blocks(std::move(source), *facts.blocks) : std::move(source);
 }
 
