@@ -37,7 +37,7 @@ at::ScalarType plain_dtype(const TensorInfo& info, at::ScalarType model_dtype) {
 class HfExportJob final : public ExportJob {
  public:
   HfExportJob(const ExportRequest& request, HfFormat format)
-      : request_(request), format_(std::move(format)), sorter_(request.plan) {
+      : request_(request), format_(std::move(format)), sorter_(request.plan, !request.run.model_free) {
     folder_ = std::make_unique<ExportFolder>(request_.output_dir, plan_tensors(), request_.max_shard_bytes);
   }
 

@@ -28,11 +28,12 @@ std::string_view parent(std::string_view name) {
 
 }  // namespace
 
-TensorSorter::TensorSorter(const QuantPlan& plan) : plan_(plan) {
+TensorSorter::TensorSorter(const QuantPlan& plan, bool fused_experts) : plan_(plan) {
   for (const LayerPlan& layer : plan.layers) {
     layers_.emplace(layer.name, &layer);
     // <parent>.experts.<e>.<projection>: two steps up is the module that holds the fused tensors.
-    if (layer.kind == LayerKind::expert && layer.quantized()) expert_parents_.insert(parent(parent(layer.name)));
+    if (fused_experts && layer.kind == LayerKind::expert && layer.quantized())
+      expert_parents_.insert(parent(parent(layer.name)));
   }
 }
 

@@ -22,7 +22,8 @@ enum class TensorFate {
 // The plan's layers by name, and the rules. The plan outlives it.
 class TensorSorter {
  public:
-  explicit TensorSorter(const QuantPlan& plan);
+  // fused_experts: the source may hold experts as 3-D tensors beside their layers in the plan.
+  explicit TensorSorter(const QuantPlan& plan, bool fused_experts = true);
 
   [[nodiscard]] TensorFate fate(std::string_view tensor) const;
   [[nodiscard]] const LayerPlan* layer(std::string_view name) const;  // null = no linear of the plan

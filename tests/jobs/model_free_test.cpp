@@ -181,7 +181,7 @@ TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
   for (const auto& [name, tensors] : {std::pair("apart", &apart), std::pair("fused", &fused)}) {
     fs::create_directories(folder.path() / name);
     write_weights(folder.path() / name / "model.safetensors", *tensors);
-    write_config(folder.path() / name, {{"model_type", "some_moe"}, {"architectures", json::Array{"SomeMoe"}}});
+    write_config(folder.path() / name, {{"model_type", "some_moe"}, {"hidden_size", kHidden}});
     QuantizeOptions options = rounding((folder.path() / name).string(), folder.path() / (std::string(name) + "-out"));
     options.overrides.group_size = 32;
     run(options);
@@ -196,19 +196,49 @@ TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
 }
 
 TEST(ModelFree, RefusesFusedExpertsThatCannotBeCut) {
+  struct Case {
+    std::vector<int64_t> shape;
+    ErrorCode code;
+    std::string part;
+  };
+  for (const Case& wrong :
+       {Case{{2, 33, 64}, ErrorCode::input, "cannot be cut into 2"},
+        Case{{0, 32, 64}, ErrorCode::input, "cannot be cut into 2"},
+        Case{{2, 64, 128}, ErrorCode::unsupported, "does not hold experts as [experts, out, in]"}}) {
+    const TemporaryFolder folder;
+    write_weights(folder.path() / "model.safetensors",
+                  {{"model.layers.0.mlp.experts.gate_up_proj", at::zeros(wrong.shape, at::kBFloat16)}});
+    write_config(folder.path(), {{"model_type", "some_moe"}, {"hidden_size", 64}});
+    QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+    options.model_free = true;
+    EXPECT_TRUE(contains(testing::refusal(wrong.code, [&] { run(options); }), wrong.part));
+  }
+}
+
+TEST(ModelFree, RefusesTransposedWeights) {
   const TemporaryFolder folder;
-  write_weights(folder.path() / "model.safetensors",
-                {{"model.layers.0.mlp.experts.gate_up_proj", at::zeros({2, 33, 64}, at::kBFloat16)}});
-  write_config(folder.path(), {{"model_type", "some_moe"}});
-  const QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
-  EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { run(options); }), "cannot be cut into 2"));
+  write_weights(folder.path() / "model.safetensors", {{"h.0.attn.c_attn.weight", at::zeros({64, 192}, at::kBFloat16)}});
+  write_config(folder.path(), {{"model_type", "gpt2"}});
+  QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+  options.model_free = true;
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { run(options); }), "Conv1D"));
+}
+
+TEST(ModelFree, NeverWritesOverItsOwnModel) {
+  const TemporaryFolder folder;
+  const fs::path model = unknown_architecture(folder.path() / "model");
+  QuantizeOptions options = rounding(model.string(), model);
+  options.force = true;
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::usage, [&] { run(options); }), "the model itself"));
+  EXPECT_TRUE(fs::exists(model / "model.safetensors"));
 }
 
 TEST(ModelFree, RefusesACheckpointWithoutBlocks) {
   const TemporaryFolder folder;
   write_weights(folder.path() / "model.safetensors", {{"embeddings.weight", at::zeros({4, 64}, at::kBFloat16)}});
   write_config(folder.path(), {{"model_type", "nothing"}});
-  const QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+  QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
+  options.model_free = true;
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { run(options); }), "decoder block"));
 }
 
@@ -227,6 +257,7 @@ TEST(LayerRules, KeepsRoutersTowersAndWhatAnArchitectureNames) {
   EXPECT_EQ(plain.why_kept("model.layers.0.mlp.gate_proj"), "");
   EXPECT_NE(plain.why_kept("model.layers.0.mlp.gate"), "");
   EXPECT_NE(plain.why_kept("model.layers.0.mlp.shared_expert_gate"), "");
+  EXPECT_NE(plain.why_kept("model.layers.0.mlp.router"), "");
   EXPECT_NE(plain.why_kept("model.visual.blocks.0.attn.qkv"), "");
   const model_free::LayerRules step(json::Object{{"model_type", "step3p5"}});
   EXPECT_NE(step.why_kept("model.layers.45.mlp.up_proj"), "");

@@ -14,6 +14,10 @@ namespace {
 
 constexpr int64_t kDiskMargin = int64_t{16} << 20;  // configuration, tokenizer and file system overhead
 
+fs::path source_folder(const ModelSource& source) {
+  return fs::is_directory(source.path()) ? source.path() : source.path().parent_path();
+}
+
 FormatChoice find_format(const std::string& name, const Registry& registry) {
   std::vector<std::string> known;
   for (const std::string& exporter_name : registry.names(Kind::exporter)) {
@@ -78,14 +82,18 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
   return bytes;
 }
 
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
                     bool force, Reporter& reporter) {
   int64_t needed = kDiskMargin;
   for (const FormatChoice& format : formats) {
-    needed += planned_bytes(format, plan, weights);
+    needed += planned_bytes(format, plan, source.weights());
     std::error_code error;
     if (fs::exists(format.output_dir, error) && !fs::is_directory(format.output_dir))
       throw_input(str("output_dir '", format.output_dir.string(), "' is a file; give a folder"));
+    // Not even --force: the export would replace the weights it is made from.
+    if (fs::exists(format.output_dir, error) && fs::equivalent(format.output_dir, source_folder(source), error))
+      throw_usage(
+          str("output_dir '", format.output_dir.string(), "' is the folder of the model itself; give another one"));
     clear_leftovers(format.output_dir, reporter);
     if (!force && fs::exists(format.output_dir, error)) {
       for (const fs::directory_entry& entry : fs::directory_iterator(format.output_dir, error)) {

@@ -30,8 +30,9 @@ struct FormatChoice {
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
 
 // Clears what a killed run left, says so, and makes the folders. Throws when a folder is in use without --force
-// (ErrorCode::input), when another run writes into it or the disk has no room (ErrorCode::resource).
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const WeightSource& weights,
+// (ErrorCode::input) or is the model's own (ErrorCode::usage), when another run writes into it or the disk has no room
+// (ErrorCode::resource).
+void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
                     bool force, Reporter& reporter);
 
 class ExportSet {

@@ -108,12 +108,20 @@ bool runs_model_free(const QuantizeOptions& options, const ResolvedTuning& tunin
   if (forced && options.tuning.iters.value_or(0) > 0)
     throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
   const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
-  if (!options.model_free.value_or(rounds)) return false;
+  const bool own_format = std::all_of(options.formats.begin(), options.formats.end(),
+                                      [](const std::string& format) { return format.starts_with("auto_round"); });
+  if (!options.model_free.value_or(rounds && own_format)) return false;
   Reporter silent;
-  const std::unique_ptr<ModelSource> source = open_model_source(options, true, registry);
-  const QuantPlan plan =
-      build_plan(*model_free::open_weights(*source, at::kBFloat16), "", scheme, options, registry, silent);
-  const bool measures = needs_samples(plan, false, true, scheme_for);
+  bool measures = false;
+  try {
+    const std::unique_ptr<ModelSource> source = open_model_source(options, true, registry);
+    const QuantPlan plan =
+        build_plan(*model_free::open_weights(*source, at::kBFloat16), "", scheme, options, registry, silent);
+    measures = needs_samples(plan, false, true, scheme_for);
+  } catch (const Error& error) {
+    if (forced || error.code() == ErrorCode::interrupted) throw;
+    return false;  // the model family's plugin may know better, or say what is wrong
+  }
   if (forced && measures)
     throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
                     scheme.name, "' needs; leave model_free out"));
@@ -269,7 +277,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   // On few cores a hash beside the work slows plain rounding by more than it takes.
   SourceHashes hashes(*source);
   if (host_info().threads > kFewThreads) hashes.start();
-  prepare_output(formats, plan, source->weights(), options.force, reporter);
+  prepare_output(formats, plan, *source, options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = tuning.options.amp_dtype == "float32" ? at::kFloat : at::kBFloat16;

@@ -46,6 +46,17 @@ std::optional<FusedName> fused_name(const TensorInfo& tensor) {
   return FusedName{experts, {std::string(projection)}};
 }
 
+constexpr int64_t kMostExperts = 65536;
+
+// 0 = config.json does not say.
+int64_t hidden_size(const json::Object& config) {
+  const json::Object* nested = nullptr;
+  if (const json::Value* text = json::find(config, "text_config")) nested = text->if_object();
+  const auto own = json::get_int(config, "hidden_size", "config.json");
+  if (own || nested == nullptr) return own.value_or(0);
+  return json::get_int(*nested, "hidden_size", "config.json: text_config").value_or(0);
+}
+
 class CheckpointWeights final : public WeightSource {
  public:
   CheckpointWeights(const ModelSource& source, const Registry& registry) : source_(source), registry_(registry) {
@@ -98,6 +109,19 @@ class CheckpointWeights final : public WeightSource {
            origins_.contains(str(name.substr(0, dot), ".weight"));
   }
 
+  // Some families store experts transposed, [experts, in, out]; cut the same way they would become noise. Projections
+  // into the experts read the hidden state, the one out of them writes it.
+  void check_orientation(const TensorInfo& tensor, bool into) const {
+    const std::string_view name = tensor.name;
+    const bool out =
+        !into && (name.find("down") != std::string_view::npos || name.find(".w2") != std::string_view::npos);
+    const int64_t hidden = hidden_size(source_.config());
+    if (hidden > 0 && (out ? tensor.shape[1] : tensor.shape[2]) == hidden) return;
+    throw_unsupported(str("tensor '", printable(name), "' of shape [", tensor.shape[0], ", ", tensor.shape[1], ", ",
+                          tensor.shape[2], "] does not hold experts as [experts, out, in] of a model with hidden_size ",
+                          hidden, "; model-free rounding cannot cut it, a plugin for the family can"));
+  }
+
   void add(const TensorInfo& tensor) {
     if (is_packed_part(tensor.name)) return;
     const std::optional<FusedName> fused = fused_name(tensor);
@@ -107,7 +131,8 @@ class CheckpointWeights final : public WeightSource {
     }
     const auto count = static_cast<int64_t>(fused->parts.size());
     const int64_t experts = tensor.shape[0];
-    if (experts < 1 || tensor.shape[1] % count != 0)
+    check_orientation(tensor, count > 1);
+    if (experts < 1 || experts > kMostExperts || tensor.shape[1] < count || tensor.shape[1] % count != 0)
       throw_input(str("tensor '", printable(tensor.name), "' of shape [", tensor.shape[0], ", ", tensor.shape[1], ", ",
                       tensor.shape[2], "] cannot be cut into ", count, " projections of its experts"));
     const int64_t rows = tensor.shape[1] / count;

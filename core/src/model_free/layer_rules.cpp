@@ -63,8 +63,11 @@ std::optional<BlockPlace> block_place(std::string_view name) {
 
 bool is_linear_weight(const TensorInfo& tensor) {
   const std::string_view name = tensor.name;
-  return name.ends_with(".weight") && tensor.shape.size() == 2 && is_float(tensor.dtype) &&
-         name.find("embed") == std::string_view::npos && name.find("conv") == std::string_view::npos;
+  if (!name.ends_with(".weight") || tensor.shape.size() != 2 || !is_float(tensor.dtype)) return false;
+  if (tensor.shape[0] < 1 || tensor.shape[1] < 1) return false;
+  static constexpr std::array<std::string_view, 5> kOthers = {"embed", "conv", "wte", "wpe", "relative_attention_bias"};
+  return std::none_of(kOthers.begin(), kOthers.end(),
+                      [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
 }
 
 LayerRules::LayerRules(const json::Object& config) {
@@ -89,8 +92,6 @@ LayerRules::LayerRules(const json::Object& config) {
     keep({"vision_tower", "mm_projector"}, type);
   else if (architecture_contains(config, "Qwen4"))
     keep({"hyper_connection", "mlp.gate", "shared_expert"}, "Qwen4");
-  else if (type == "gpt2" || type == "openai-gpt")
-    keep({"c_attn", "c_proj", "c_fc"}, type);  // stored [in, out]
   else if (type == "bagel")
     keep({"moe_gen"}, type);
 }
@@ -105,6 +106,7 @@ void LayerRules::keep(std::vector<std::string> parts, const std::string& whose) 
 std::string LayerRules::why_kept(std::string_view layer) const {
   for (const std::string_view router : kRouters)
     if (last_component(layer) == router) return "router of a mixture of experts";
+  if (str(layer, ".").find(".router.") != std::string::npos) return "router of a mixture of experts";
   for (const std::string_view sense : kOtherSenses)
     if (layer.find(sense) != std::string_view::npos) return str("not a text layer ('", sense, "')");
   const std::string closed = str(layer, ".");  // so that "layers.4" does not mean "layers.45"

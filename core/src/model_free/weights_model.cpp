@@ -1,6 +1,7 @@
 #include "model_free/weights_model.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <vector>
@@ -16,6 +17,7 @@ namespace arkit::model_free {
 namespace {
 
 constexpr std::string_view kWeight = ".weight";
+constexpr std::array<std::string_view, 4> kTransposed = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"};
 
 [[noreturn]] void no_forward() {
   throw_unsupported(
@@ -33,6 +35,10 @@ class WeightsModel final : public Model {
     vocab_size_ = json::get_int(config, "vocab_size", "config.json").value_or(0);
     max_positions_ =
         json::get_int(config, "max_position_embeddings", "config.json").value_or(std::numeric_limits<int64_t>::max());
+    const std::string type = json::get_string(config, "model_type", "config.json").value_or("");
+    if (std::find(kTransposed.begin(), kTransposed.end(), type) != kTransposed.end())
+      throw_unsupported(str("models of type '", type,
+                            "' store their weights transposed (Conv1D); rounding them needs a plugin for the family"));
     find_layers(LayerRules(config));
     if (blocks_.empty())
       throw_input(
