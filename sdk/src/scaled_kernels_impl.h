@@ -10,36 +10,6 @@ namespace {
 
 using namespace sdk::ARKIT_ISA;
 
-struct Span {
-  int64_t offset, length;
-};
-
-ARKIT_ALWAYS_INLINE Span group_span(const Groups& g, int64_t i) {
-  const int64_t row = i / g.per_row, start = (i % g.per_row) * g.group;
-  const int64_t left = g.in - start;
-  return {row * g.in + start, left < g.group ? left : g.group};
-}
-
-// Calls f(typed pointer).
-template <typename F>
-ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, const void* data, const F& f) {
-  if (dtype == Dtype::f32)
-    f(static_cast<const float*>(data));
-  else if (dtype == Dtype::bf16)
-    f(static_cast<const Bf16*>(data));
-  else
-    f(static_cast<const Half*>(data));
-}
-template <typename F>
-ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, void* data, const F& f) {
-  if (dtype == Dtype::f32)
-    f(static_cast<float*>(data));
-  else if (dtype == Dtype::bf16)
-    f(static_cast<Bf16*>(data));
-  else
-    f(static_cast<Half*>(data));
-}
-
 ARKIT_ALWAYS_INLINE Floats magnitude(Floats x) {
   ARKIT_EACH_PART x.p[part] = (NativeF)((NativeI)x.p[part] & INT32_MAX);
   return x;

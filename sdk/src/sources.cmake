@@ -15,6 +15,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/hf_texts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/int_format.cpp
   ${CMAKE_CURRENT_LIST_DIR}/int_layouts.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/kernel_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_weights.cpp

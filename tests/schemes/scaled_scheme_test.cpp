@@ -174,8 +174,9 @@ TEST(ScaledKernels, InstructionSetsAgree) {
     std::vector<at::Tensor> out = {at::zeros({n}),        at::zeros({rows, in}), at::zeros({rows, in}, at::kByte),
                                    at::zeros({n, group}), at::zeros({n}),        at::zeros({rows, in}),
                                    at::zeros({n}),        at::zeros({rows, in})};
-    EXPECT_TRUE(kernels.peaks(x.data_ptr(), k::Dtype::f32, args.groups, 0, n, out[0].mutable_data_ptr<float>()));
-    kernels.fake_quant(args, out[1].mutable_data_ptr(), k::Dtype::f32, 0, n);
+    EXPECT_TRUE(
+        kernels.peaks(x.data_ptr(), arkit::sdk::Dtype::f32, args.groups, 0, n, out[0].mutable_data_ptr<float>()));
+    kernels.fake_quant(args, out[1].mutable_data_ptr(), arkit::sdk::Dtype::f32, 0, n);
     kernels.encode(args, true, out[2].mutable_data_ptr<uint8_t>(), 0, n);
     const k::GradientArgs b{.grad_out = grad.data_ptr(),
                             .grad_v = out[3].mutable_data_ptr<float>(),

@@ -24,13 +24,6 @@ void for_all_groups(const sdk::GroupShape& shape, const Groups& groups, const F&
   at::parallel_for(0, shape.total(), grain(groups), f);
 }
 
-const float* f32_data(const at::Tensor& tensor, int64_t numel, const char* what) {
-  if (!tensor.defined()) return nullptr;
-  ARKIT_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.numel() == numel,
-              str(what, " must be contiguous f32 with ", numel, " elements, it has ", tensor.numel()));
-  return tensor.const_data_ptr<float>();
-}
-
 const void* weight_data(const at::Tensor& tensor, const Weight& weight, const char* what) {
   ARKIT_CHECK(tensor.defined() && tensor.scalar_type() == weight.dtype && tensor.is_contiguous() &&
                   tensor.numel() == weight.shape.total(),
@@ -56,14 +49,6 @@ bool ready(at::Tensor& gradient, at::IntArrayRef sizes) {
 }
 
 }  // namespace
-
-Dtype dtype_of(const at::Tensor& tensor, const char* what) {
-  if (tensor.scalar_type() == at::kFloat) return Dtype::f32;
-  if (tensor.scalar_type() == at::kBFloat16) return Dtype::bf16;
-  ARKIT_CHECK(tensor.scalar_type() == at::kHalf,
-              str(what, " must be f32, bf16 or f16, it is ", at::toString(tensor.scalar_type())));
-  return Dtype::f16;
-}
 
 at::ScalarType scalar_type(Dtype dtype) {
   if (dtype == Dtype::f32) return at::kFloat;

@@ -6,12 +6,15 @@
 
 #include <arkit/scheme.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/kernel_tensors.h>
 
 #include "kernels/int_kernels.h"
 
 namespace arkit::int_scheme {
 
-[[nodiscard]] Dtype dtype_of(const at::Tensor& tensor, const char* what);
+using sdk::dtype_of;
+using sdk::f32_data;
+
 [[nodiscard]] at::ScalarType scalar_type(Dtype dtype);
 
 // "float16", "bfloat16" or "float32"; throws ErrorCode::unsupported on another name.

@@ -9,14 +9,12 @@
 
 #include <cstdint>
 
+#include <arkit/sdk/kernels.h>
+
 namespace arkit::int_scheme {
 
-enum class Dtype : uint8_t { f32, bf16, f16 };
-
-// Group i is part k = i % per_row of row i / per_row: elements [k * group, min((k + 1) * group, in)) of that row.
-struct Groups {
-  int64_t in = 0, group = 0, per_row = 0;
-};
+using sdk::Dtype;
+using sdk::Groups;
 
 struct Formula {
   int bits = 4;

@@ -13,16 +13,6 @@ namespace {
 
 using namespace sdk::ARKIT_ISA;
 
-struct Span {
-  int64_t offset, length;
-};
-
-ARKIT_ALWAYS_INLINE Span group_span(const Groups& g, int64_t i) {
-  const int64_t row = i / g.per_row, start = (i % g.per_row) * g.group;
-  const int64_t left = g.in - start;
-  return {row * g.in + start, left < g.group ? left : g.group};
-}
-
 struct Range {
   float min, max;
   bool finite;
@@ -39,26 +29,6 @@ ARKIT_ALWAYS_INLINE Range range_of(const W* w, int64_t n) {
     bits = max_of(bits, magnitude_bits(x));
   }
   return {lowest(low), highest(high), highest(bits) < 0x7F800000};
-}
-
-// Calls f(typed pointer) with the weight's element type.
-template <typename F>
-ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, const void* data, const F& f) {
-  if (dtype == Dtype::f32)
-    f(static_cast<const float*>(data));
-  else if (dtype == Dtype::bf16)
-    f(static_cast<const Bf16*>(data));
-  else
-    f(static_cast<const Half*>(data));
-}
-template <typename F>
-ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, void* data, const F& f) {
-  if (dtype == Dtype::f32)
-    f(static_cast<float*>(data));
-  else if (dtype == Dtype::bf16)
-    f(static_cast<Bf16*>(data));
-  else
-    f(static_cast<Half*>(data));
 }
 
 ARKIT_ALWAYS_INLINE Floats round_quotient(Dtype dtype, Floats x) {

@@ -12,6 +12,7 @@
 #endif
 
 #include <arkit/sdk/float16.h>
+#include <arkit/sdk/kernels.h>
 
 #ifndef ARKIT_ISA
 #define ARKIT_ISA portable
@@ -298,6 +299,37 @@ ARKIT_ALWAYS_INLINE void store_codes_strip(uint8_t* to, Codes x, int64_t n) {
   uint8_t padded[kWidth];
   store_codes(padded, x);
   for (int64_t i = 0; i < n; ++i) to[i] = padded[i];
+}
+
+// Where group i lies in the matrix.
+struct Span {
+  int64_t offset, length;
+};
+
+ARKIT_ALWAYS_INLINE Span group_span(const Groups& g, int64_t i) {
+  const int64_t row = i / g.per_row, start = (i % g.per_row) * g.group;
+  const int64_t left = g.in - start;
+  return {row * g.in + start, left < g.group ? left : g.group};
+}
+
+// Calls f(typed pointer).
+template <typename F>
+ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, const void* data, const F& f) {
+  if (dtype == Dtype::f32)
+    f(static_cast<const float*>(data));
+  else if (dtype == Dtype::bf16)
+    f(static_cast<const Bf16*>(data));
+  else
+    f(static_cast<const Half*>(data));
+}
+template <typename F>
+ARKIT_ALWAYS_INLINE void with_type(Dtype dtype, void* data, const F& f) {
+  if (dtype == Dtype::f32)
+    f(static_cast<float*>(data));
+  else if (dtype == Dtype::bf16)
+    f(static_cast<Bf16*>(data));
+  else
+    f(static_cast<Half*>(data));
 }
 
 }  // namespace arkit::sdk::ARKIT_ISA
