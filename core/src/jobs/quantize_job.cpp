@@ -13,13 +13,10 @@
 #include "io/finite.h"
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
+#include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
 #include "jobs/source_hashes.h"
-#include "jobs/truncated_source.h"
-#include "model_free/checkpoint_source.h"
-#include "model_free/weights_model.h"
 #include "quant/plan.h"
-#include "tuning/sample_needs.h"
 #include "util/heap.h"
 
 namespace arkit {
@@ -33,17 +30,6 @@ constexpr int kFewThreads = 4;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::unique_ptr<ModelSource> open_model_source(const QuantizeOptions& options, bool model_free,
-                                               const Registry& registry) {
-  std::unique_ptr<ModelSource> source = open_source(options.model, registry);
-  if (!source->packed_layers().empty() && !options.model_free.value_or(false))
-    throw_unsupported(
-        str("'", options.model, "' is already quantized (", source->kind(),
-            "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
-  if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
-  return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers) : std::move(source);
 }
 
 // Weights are cast to bf16 as in the reference, so that an export's bytes do not depend on the machine; block forwards
@@ -93,39 +79,6 @@ fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan
   if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
   fs::path name = source.path().filename().empty() ? source.path().parent_path().filename() : source.path().stem();
   return fs::absolute(name.string() + "-" + plan.scheme_name);
-}
-
-std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
-                                  const Registry& registry) {
-  return model_free ? model_free::open_weights(source, dtype) : adapter_for(source, registry).open(source, dtype);
-}
-
-// --model_free, or by itself where nothing is tuned, searched or measured (formats.md 13.1). Only the plan knows what
-// its layers need, so one is made from names and shapes to ask.
-bool runs_model_free(const QuantizeOptions& options, const ResolvedTuning& tuning, const ResolvedScheme& scheme,
-                     const Registry& registry, const BlockProcessor::SchemeFor& scheme_for) {
-  const bool forced = options.model_free.value_or(false);
-  if (forced && options.tuning.iters.value_or(0) > 0)
-    throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
-  const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
-  const bool own_format = std::all_of(options.formats.begin(), options.formats.end(),
-                                      [](const std::string& format) { return format.starts_with("auto_round"); });
-  if (!options.model_free.value_or(rounds && own_format)) return false;
-  Reporter silent;
-  bool measures = false;
-  try {
-    const std::unique_ptr<ModelSource> source = open_model_source(options, true, registry);
-    const QuantPlan plan =
-        build_plan(*model_free::open_weights(*source, at::kBFloat16), "", scheme, options, registry, silent);
-    measures = needs_samples(plan, false, true, scheme_for);
-  } catch (const Error& error) {
-    if (forced || error.code() == ErrorCode::interrupted) throw;
-    return false;  // the model family's plugin may know better, or say what is wrong
-  }
-  if (forced && measures)
-    throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
-                    scheme.name, "' needs; leave model_free out"));
-  return !measures;
 }
 
 RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
@@ -251,25 +204,15 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   check_device(options.device_map);
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
-  const BlockProcessor::SchemeFor scheme_for = [&](std::string_view data_type) -> const Scheme& {
-    return registry.scheme_for(data_type);
-  };
 
   reporter.step("reading the model");
-  const bool model_free = runs_model_free(options, wanted, scheme, registry, scheme_for);
-  if (model_free) {
-    wanted.iters = 0;
-    wanted.disable_opt_rtn = true;
-  }
-  const std::unique_ptr<ModelSource> source = open_model_source(options, model_free, registry);
-  const std::string model_type = json::get_string(source->config(), "model_type", "config.json").value_or("");
-  // A plan looks at names and shapes only; what the blocks compute in depends on it.
-  const QuantPlan plan = build_plan(*open_model(*source, model_free, at::kBFloat16, registry), model_type, scheme,
-                                    options, registry, reporter);
-  const bool forwards = needs_samples(plan, wanted.iters > 0, wanted.disable_opt_rtn, scheme_for);
+  PlannedModel planned = plan_model(options, wanted, scheme, registry, reporter);
+  const std::unique_ptr<ModelSource>& source = planned.source;
+  const QuantPlan& plan = planned.plan;
+  const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();
   const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
-  const std::unique_ptr<Model> model = open_model(*source, model_free, dtype, registry);
+  const std::unique_ptr<Model> model = take_model(planned, dtype, registry);
   const ResolvedTuning tuning = forwards ? fit_to_model(wanted, *model, *source, reporter) : wanted;
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
@@ -289,7 +232,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,
                               .plan = plan,
-                              .run = run_settings(options, tuning, plan, model_free),
+                              .run = run_settings(options, tuning, plan, planned.model_free),
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
@@ -297,7 +240,9 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
   ProcessOptions process = process_options(tuning, forwards);
   process.loss_mask = calibration.loss_mask;
-  BlockProcessor processor(*model, plan, scheme_for, std::move(process), reporter, random);
+  BlockProcessor processor(
+      *model, plan, [&](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); },
+      std::move(process), reporter, random);
   BlockIo io{.full = calibration.hidden};
 
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),

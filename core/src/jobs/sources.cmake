@@ -8,6 +8,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/inspect_job.cpp
   src/jobs/list_job.cpp
   src/jobs/memory_estimate.cpp
+  src/jobs/planned_model.cpp
   src/jobs/open_source.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp

@@ -1,0 +1,124 @@
+#include "jobs/planned_model.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "jobs/truncated_source.h"
+#include "model_free/checkpoint_source.h"
+#include "model_free/weights_model.h"
+#include "quant/plan.h"
+#include "tuning/sample_needs.h"
+
+namespace arkit {
+namespace {
+
+// Keeps warnings of a plan that may be dropped.
+class HeldWarnings final : public Reporter {
+ public:
+  void warn(std::string_view message) override { messages_.emplace_back(message); }
+  void pass_on(Reporter& reporter) const {
+    for (const std::string& message : messages_) reporter.warn(message);
+  }
+
+ private:
+  std::vector<std::string> messages_;
+};
+
+std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
+                                  const Registry& registry) {
+  return model_free ? model_free::open_weights(source, dtype) : adapter_for(source, registry).open(source, dtype);
+}
+
+struct Planner {
+  const QuantizeOptions& options;
+  const ResolvedTuning& tuning;
+  const ResolvedScheme& scheme;
+  const Registry& registry;
+
+  [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
+
+  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free) const {
+    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
+    if (!source->packed_layers().empty() && !forced())
+      throw_unsupported(
+          str("'", options.model, "' is already quantized (", source->kind(),
+              "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
+    if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
+    return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)
+                                     : std::move(source);
+  }
+
+  [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {
+    PlannedModel planned;
+    planned.model_free = model_free;
+    planned.source = open_source(model_free);
+    planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
+    const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
+    planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter);
+    planned.forwards = needs_samples(
+        planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
+        [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
+    return planned;
+  }
+
+  // Rounding into a format that records model-free runs: worth a try.
+  [[nodiscard]] bool may_be_model_free() const {
+    const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
+    return options.model_free.value_or(true) && rounds &&
+           std::all_of(options.formats.begin(), options.formats.end(),
+                       [](const std::string& format) { return format.starts_with("auto_round"); });
+  }
+};
+
+PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
+  if (planner.options.tuning.iters.value_or(0) > 0)
+    throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  PlannedModel planned = planner.plan(true, reporter);
+  if (planned.forwards)
+    throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
+                    planner.scheme.name, "' needs; leave model_free out"));
+  return planned;
+}
+
+PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
+  if (planner.forced()) return plan_forced(planner, reporter);
+  if (planner.may_be_model_free()) {
+    try {
+      HeldWarnings held;
+      PlannedModel planned = planner.plan(true, held);
+      if (!planned.forwards) {
+        held.pass_on(reporter);
+        return planned;
+      }
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::interrupted) throw;  // else the family's plugin may know better, or what is wrong
+    }
+  }
+  return planner.plan(false, reporter);
+}
+
+}  // namespace
+
+PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
+                        const Registry& registry, Reporter& reporter) {
+  PlannedModel planned = plan_best({options, tuning, scheme, registry}, reporter);
+  if (planned.model_free) {
+    tuning.iters = 0;
+    tuning.disable_opt_rtn = true;
+  }
+  return planned;
+}
+
+std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {
+  if (dtype == at::kBFloat16) return std::move(planned.model);
+  planned.model.reset();
+  return open_model(*planned.source, planned.model_free, dtype, registry);
+}
+
+}  // namespace arkit

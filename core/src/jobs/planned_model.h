@@ -1,0 +1,34 @@
+#pragma once
+// The first step of a quantization: the source is open, every layer has its plan, and it is known whether samples must
+// go through the blocks and whether a model family is needed at all.
+
+#include <memory>
+
+#include <arkit/jobs.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+
+#include "quant/recipes.h"
+#include "quant/scheme_resolver.h"
+#include "tuning/process_block.h"
+
+namespace arkit {
+
+struct PlannedModel {
+  std::unique_ptr<ModelSource> source;
+  std::unique_ptr<Model> model;  // header only, weights to be cast to bf16; refers to *source
+  QuantPlan plan;
+  bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
+                            // searched or measured (formats.md 13.1)
+  bool forwards = false;    // the plan needs samples
+};
+
+// Sets tuning to plain rounding where the run is model-free. Throws ErrorCode::usage when --model_free is asked for
+// something that needs a forward pass, and whatever opening and planning throw.
+[[nodiscard]] PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning,
+                                      const ResolvedScheme& scheme, const Registry& registry, Reporter& reporter);
+
+// The model with weights cast to `dtype`, taken out of `planned` or opened again.
+[[nodiscard]] std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry);
+
+}  // namespace arkit
