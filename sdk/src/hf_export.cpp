@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/attention_scales.h>
 #include <arkit/sdk/export_folder.h>
 #include <arkit/sdk/safetensors_layout.h>
 #include <arkit/str.h>
@@ -66,6 +67,11 @@ class HfExportJob final : public ExportJob {
       write_as_planned(name, tensor);
   }
 
+  void add_attention(const AttentionRanges& ranges) override {
+    for (const auto& [name, scale] : attention_scales(ranges, request_.plan.attention, format_.attention_scale_dtype))
+      folder_->write(name, scale);
+  }
+
   ExportReport finish() override {
     for (const std::string& name : folder_->unwritten()) {
       ARKIT_CHECK(request_.source.weights().find(name) != nullptr,
@@ -96,6 +102,10 @@ class HfExportJob final : public ExportJob {
       for (PackedTensorShape& shape : format_.shapes(layer))
         ordered.push_back({{block, 1}, {layer.name + "." + shape.suffix, shape.dtype, std::move(shape.shape)}});
     }
+    for (const AttentionPlan& module : request_.plan.attentions)
+      for (PlannedTensor& tensor :
+           attention_scale_tensors(module, request_.plan.attention, format_.attention_scale_dtype))
+        ordered.push_back({{module.block, 1}, std::move(tensor)});
     for (const TensorInfo& info : request_.source.weights().tensors()) {
       const TensorFate fate = sorter_.fate(info.name);
       if (fate != TensorFate::plain && fate != TensorFate::extra) continue;

@@ -22,6 +22,11 @@ at::Tensor key_mask_of(const at::Tensor& attention_mask, int64_t batch, int64_t 
   return real.all().item<bool>() ? at::Tensor() : real;
 }
 
+// "model.layers.0.self_attn" of "model.layers.0.self_attn.q_proj".
+std::string_view module_of(std::string_view layer) {
+  return layer.substr(0, layer.rfind('.'));
+}
+
 }  // namespace
 
 at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
@@ -78,6 +83,10 @@ at::Tensor LlamaLikeModel::attend(const Block& block, size_t index, const at::Te
   }
   query = apply_rope(query, context.cos[0], context.sin[0]).transpose(1, 2);
   key = apply_rope(key, context.cos[0], context.sin[0]).transpose(1, 2);
+  const std::string_view module = module_of(block.linears[q].name);
+  query = hook.attention_state(module, AttentionState::query, query);
+  key = hook.attention_state(module, AttentionState::key, key);
+  value = hook.attention_state(module, AttentionState::value, value);
   if (context.cache != nullptr) {
     const KvCache::Entry& entry = context.cache->blocks[index];
     const int64_t keys = context.past + context.seqlen;

@@ -83,6 +83,18 @@ std::vector<LayerPlan> LlamaLikeModel::linears() const {
   return out;
 }
 
+std::vector<AttentionPlan> LlamaLikeModel::attentions() const {
+  std::vector<AttentionPlan> out;
+  for (int64_t block = 0; block < config_.num_blocks; ++block)
+    out.push_back({.name = block_name(block) + ".self_attn",
+                   .block = block,
+                   .heads = config_.heads,
+                   .kv_heads = config_.kv_heads,
+                   .key_dim = config_.head_dim,
+                   .value_dim = config_.head_dim});
+  return out;
+}
+
 std::vector<std::string> LlamaLikeModel::norm_names(int64_t block) const {
   const std::string name = block_name(block);
   std::vector<std::string> out = {name + ".input_layernorm.weight", name + ".post_attention_layernorm.weight"};

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/attention_scales.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -29,6 +30,7 @@ class PackedSource final : public ModelSource {
   PackedSource(std::unique_ptr<ModelSource> folder, PackedFolder packed)
       : folder_(std::move(folder)), packed_(std::move(packed)) {
     for (size_t i = 0; i < packed_.layers.size(); ++i) by_name_.emplace(packed_.layers[i].name, i);
+    attention_ = find_attention_scales(folder_->weights(), packed_.attention);
   }
 
   [[nodiscard]] std::string kind() const override { return packed_.kind; }
@@ -56,6 +58,14 @@ class PackedSource final : public ModelSource {
     return packed_.decode(spec_of(layer), packed_tensors(layer));
   }
 
+  [[nodiscard]] std::span<const AttentionSpec> attention_specs() const override { return attention_; }
+
+  [[nodiscard]] AttentionRanges attention_ranges(std::string_view module) const override {
+    for (const AttentionSpec& spec : attention_)
+      if (spec.name == module) return read_attention_scales(weights(), spec);
+    return ModelSource::attention_ranges(module);
+  }
+
  private:
   const LinearSpec& spec_of(std::string_view layer) const {
     const auto found = by_name_.find(layer);
@@ -67,6 +77,7 @@ class PackedSource final : public ModelSource {
   std::unique_ptr<ModelSource> folder_;
   PackedFolder packed_;
   std::map<std::string, size_t, std::less<>> by_name_;
+  std::vector<AttentionSpec> attention_;
 };
 
 }  // namespace

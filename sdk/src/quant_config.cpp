@@ -4,6 +4,7 @@
 
 #include <arkit/error.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/attention_scales.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -157,6 +158,7 @@ json::Object base_quantization_config(const QuantPlan& plan, const RunRecord& ru
   }
   add_run_settings(config, run);
   if (run.scale_dtype != "float16") config["scale_dtype"] = "torch." + run.scale_dtype;
+  add_static_attention(config, plan.attention);
   if (!block_key.empty()) config[block_key] = block_prefixes(plan);
   config["autoround_version"] = run.reference_version;
   return config;

@@ -2,6 +2,7 @@
 list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/attention.cpp
   ${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/attention_scales.cpp
   ${CMAKE_CURRENT_LIST_DIR}/attention_tiles.cpp
   ${CMAKE_CURRENT_LIST_DIR}/autograd_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp

@@ -1,5 +1,7 @@
 #include "tensor_fate.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace arkit::sdk {
@@ -17,8 +19,12 @@ int64_t index_in(std::string_view name, const std::string& list) {
   return error == std::errc() && end != last && *end == '.' && index >= 0 ? index : -1;
 }
 
+// Buffers every loader computes, and another export's static scales of attention: ours are calibrated again.
 bool is_rebuilt_buffer(std::string_view name) {
-  return name.ends_with(".rotary_emb.inv_freq") || name == "rope_freqs.weight";
+  static constexpr std::array<std::string_view, 6> kEndings = {
+      ".rotary_emb.inv_freq", ".k_scale", ".v_scale", ".q_scale", ".k_global_scale", ".v_global_scale"};
+  return name == "rope_freqs.weight" ||
+         std::any_of(kEndings.begin(), kEndings.end(), [&](std::string_view end) { return name.ends_with(end); });
 }
 
 std::string_view parent(std::string_view name) {

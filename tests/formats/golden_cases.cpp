@@ -75,11 +75,17 @@ GoldenCase ignores_head(GoldenCase golden, const char* ignore = R"(["lm_head"])"
   return golden;
 }
 
+GoldenCase with_kv(GoldenCase golden, const char* type) {
+  golden.static_kv_dtype = type;
+  return golden;
+}
+
 void add_float_auto_round(std::vector<GoldenCase>& cases) {
   for (const char* scheme : {"MXFP4", "MXFP4_RCEIL", "MXFP8", "MXFP8_RCEIL", "MXINT4", "NVFP4", "NVFP4_E5M3", "FPW8A16",
                              "FP8_STATIC", "FP8_BLOCK"})
     cases.push_back(of(std::string("auto_round-") + scheme, "auto_round", scheme));
   cases.push_back(of("auto_round_fp8-FP8_BLOCK", "auto_round:fp8", "FP8_BLOCK"));
+  cases.push_back(with_kv(of("auto_round-FP8_STATIC-kvfp8", "auto_round", "FP8_STATIC"), "fp8"));
   cases.push_back(
       mixed(of("mixed-auto_round-MXFP4-MXFP8", "auto_round", "MXFP4"), R"({"down_proj": {"scheme": "MXFP8"}})"));
   cases.push_back(ignoring(of("mixed-auto_round-FP8_STATIC-ignore", "auto_round", "FP8_STATIC"), "k_proj"));
@@ -97,6 +103,7 @@ void add_float_llm_compressor(std::vector<GoldenCase>& cases) {
        {"MXFP4", "MXFP4_RCEIL", "MXFP8", "MXFP8_RCEIL", "NVFP4", "NVFP4_E5M3", "FPW8A16", "FP8_BLOCK", "INT8_W8A8"})
     cases.push_back(of(std::string("llm_compressor-") + scheme, format, scheme));
   cases.push_back(ignores_head(of("llm_compressor-FP8_STATIC", format, "FP8_STATIC")));
+  cases.push_back(ignores_head(with_kv(of("llm_compressor-FP8_STATIC-kvfp8", format, "FP8_STATIC"), "fp8")));
   for (const char* scheme : {"MXFP4", "NVFP4", "FP8_BLOCK"})
     cases.push_back(of(std::string("auto_round_llm_compressor-") + scheme, "auto_round:llm_compressor", scheme));
   cases.push_back(ignores_head(of("auto_round_llm_compressor-FP8_STATIC", "auto_round:llm_compressor", "FP8_STATIC")));
@@ -202,6 +209,7 @@ std::vector<std::string> command_flags(const GoldenCase& golden) {
   if (!golden.layer_config.empty()) flags.insert(flags.end(), {"--layer_config", golden.layer_config});
   if (!golden.ignore_layers.empty()) flags.insert(flags.end(), {"--ignore_layers", golden.ignore_layers});
   if (golden.quant_lm_head) flags.emplace_back("--quant_lm_head");
+  if (!golden.static_kv_dtype.empty()) flags.insert(flags.end(), {"--static_kv_dtype", golden.static_kv_dtype});
   if (golden.max_shard_bytes < int64_t{1} << 30)
     flags.insert(flags.end(), {"--max_shard_size", std::to_string(golden.max_shard_bytes)});
   return flags;

@@ -27,6 +27,7 @@ QuantizeOptions options_of(const test::GoldenCase& golden) {
   options.layer_config = golden.layer_config;
   if (!golden.ignore_layers.empty()) options.ignore_layers = split(golden.ignore_layers);
   options.quant_lm_head = golden.quant_lm_head;
+  options.attention.kv_dtype = golden.static_kv_dtype;
   options.max_shard_bytes = golden.max_shard_bytes;
   options.model_free = false;
   options.tuning.iters = golden.iters;

@@ -49,6 +49,27 @@ struct LayerQuant {
   bool operator==(const LayerQuant&) const = default;
 };
 
+// Static scales of what attention computes with (algorithms.md 7.2): keys and values as the cache keeps them, queries
+// where attention itself runs in few bits. bits 16 = stays in floating point. Weights are not touched by it.
+struct AttentionQuant {
+  TensorQuant kv{.data_type = "float"}, query{.data_type = "float"};
+  bool kv_per_head = false, query_per_head = false;  // one scale a head instead of one a module
+  // How the ranges of calibration batches become one: 0 = the extremes of all, c > 0 = moving averages of minimum and
+  // maximum, range = range * (1 - c) + batch * c (llm-compressor's "minmax" observer).
+  double averaging = 0.0;
+
+  [[nodiscard]] bool quantized() const noexcept { return kv.quantized() || query.quantized(); }
+  bool operator==(const AttentionQuant&) const = default;
+};
+
+// An attention module with keys and values, as AttentionQuant concerns it.
+struct AttentionPlan {
+  std::string name;    // module as in the checkpoint: "model.layers.0.self_attn"
+  int64_t block = -1;  // index of its decoder block
+  int64_t heads = 0, kv_heads = 0;
+  int64_t key_dim = 0, value_dim = 0;  // of one head
+};
+
 // A named scheme users type ("W4A16"). A mixed recipe (algorithms.md 4.2) gives layers that are no routed experts a
 // scheme of their own: "W4A16_MIXED" rounds experts to 4 bits and the rest to 8.
 struct Preset {
@@ -95,6 +116,8 @@ struct QuantPlan {
   std::vector<std::string> block_lists;  // common prefixes of the decoder block lists: {"model.layers"}
   int64_t num_blocks = 0;
   bool tied_embeddings = false;
+  AttentionQuant attention;
+  std::vector<AttentionPlan> attentions;  // modules it applies to; empty where attention.quantized() is false
 
   [[nodiscard]] ARKIT_EXPORT const LayerPlan* find(std::string_view layer_name) const;  // null = unknown
 };
@@ -108,6 +131,13 @@ struct LinearSpec {
   int64_t in_features = 0;
   bool has_bias = false;
   LayerQuant quant;
+};
+
+// An attention module of an export that has static scales.
+struct AttentionSpec {
+  std::string name;
+  AttentionQuant quant;
+  std::vector<std::string> tensors;  // full names of the tensors that hold its scales
 };
 
 }  // namespace arkit

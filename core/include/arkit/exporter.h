@@ -64,6 +64,9 @@ class ARKIT_EXPORT ExportJob {
   virtual void add_layer(const LayerRecord& layer) = 0;  // [once per quantized layer, in block order]
   // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning).
   virtual void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) = 0;
+  // Calibrated ranges of an attention module [once per module of plan.attentions, for formats with
+  // ExporterInfo.attention_scales].
+  virtual void add_attention(const AttentionRanges& ranges);
   virtual ExportReport finish() = 0;  // index, configuration, companions; renames all into place
 };
 
@@ -72,6 +75,7 @@ struct ExporterInfo {
   std::string_view summary;
   std::string_view quant_method;   // quantization_config.quant_method of its files; empty = none
   bool wants_dequantized = false;  // stores real numbers (fake): LayerRecord.dequantized is made for it
+  bool attention_scales = false;   // has a place for static scales of attention: add_attention is called
 };
 
 class ARKIT_EXPORT Exporter {

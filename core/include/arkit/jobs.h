@@ -46,6 +46,13 @@ struct SchemeOverrides {
   std::optional<std::string> data_type, act_data_type, scale_dtype;
 };
 
+// Static scales of attention (algorithms.md 7.2); an empty type = none.
+struct AttentionOptions {
+  std::string kv_dtype, attention_dtype;  // fp8; nvfp4 for kv_dtype only. attention_dtype asks for kv_dtype too
+  std::string kv_granularity = "tensor", attention_granularity = "tensor";  // or "head"
+  double averaging = 0.0;                                                   // see AttentionQuant
+};
+
 struct QuantizeOptions {
   std::string model;  // folder, .gguf file or hub id
   std::string scheme = "W4A16";
@@ -58,6 +65,10 @@ struct QuantizeOptions {
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
   bool quant_lm_head = false;
+  AttentionOptions attention;
+  // Serving engine whose rules are errors before anything starts: a name of 'arkit list runtimes' or a rule file; empty
+  // = the rules of all engines together are warnings.
+  std::string runtime;
   // Rounding from tensor names and shapes alone, without a model family and its forward pass; unset = wherever the
   // method allows it (iters 0, no scale search, no static activations).
   std::optional<bool> model_free;
@@ -117,7 +128,7 @@ struct VerifyOptions {
                                                  const Registry&);
 
 // Lists for `arkit list`: schemes, formats (the format x scheme matrix from supports()), backends, models, recipes,
-// datasets, plugins.
+// datasets, runtimes, plugins.
 [[nodiscard]] ARKIT_EXPORT json::Object list_things(const std::string& what, const Registry&);
 
 // Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or a hub id found in

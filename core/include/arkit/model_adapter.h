@@ -31,12 +31,17 @@ struct Linear {
   std::string fused_group;  // see LayerPlan
 };
 
+enum class AttentionState { query, key, value };
+
 // What happens at the places tuning, calibration and packed inference care about. The default is full precision.
 class ARKIT_EXPORT BlockHook {
  public:
   virtual ~BlockHook();
   virtual at::Tensor linear(const Linear& layer, const at::Tensor& x);              // x W^T + b
   virtual at::Tensor norm_weight(std::string_view name, const at::Tensor& weight);  // the weight to use
+  // The state to use instead of x [batch, heads, new positions, head_dim], after RoPE; keys and values before they
+  // enter the cache. `module` as in AttentionPlan.
+  virtual at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x);
 };
 
 // Keys and values of past positions, one entry a block; owned by the caller, filled by run_block.
@@ -77,6 +82,10 @@ class ARKIT_EXPORT Model {
   // (lm_head). Nothing is loaded; `block` and fused_group are filled, quant is not. `reason` is filled for a layer that
   // must stay in 16 bits unless the user names it.
   [[nodiscard]] virtual std::vector<LayerPlan> linears() const = 0;
+
+  // Attention modules whose states pass BlockHook::attention_state, in block order; empty = the family has no such
+  // hook, and static scales of attention are refused.
+  [[nodiscard]] virtual std::vector<AttentionPlan> attentions() const;
 
   // Names of the norm weights of a block that norm tuning may change.
   [[nodiscard]] virtual std::vector<std::string> norm_names(int64_t block) const = 0;

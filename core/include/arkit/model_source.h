@@ -24,6 +24,12 @@ namespace arkit {
 using TensorMap =
     std::map<std::string, at::Tensor, std::less<>>;  // suffix or full name -> tensor; which one, the function says
 
+// Largest magnitudes of an attention module's states, f32, [1] or one a head; undefined = not quantized.
+struct AttentionRanges {
+  std::string module;
+  at::Tensor key, value, query;
+};
+
 struct TensorInfo {
   std::string name;
   at::ScalarType dtype = at::ScalarType::Undefined;  // dtype that load() gives
@@ -89,6 +95,11 @@ class ARKIT_EXPORT ModelSource {
   [[nodiscard]] virtual TensorMap packed_tensors(std::string_view layer) const;
   // Exact dequantized codes of a packed layer. Throws ErrorCode::input for an unknown layer.
   [[nodiscard]] virtual struct QuantizedWeight unpack(std::string_view layer) const;
+
+  // Attention modules with static scales; empty for most sources.
+  [[nodiscard]] virtual std::span<const AttentionSpec> attention_specs() const;
+  // What the scales of one of them stand for. Throws ErrorCode::input for an unknown module.
+  [[nodiscard]] virtual AttentionRanges attention_ranges(std::string_view module) const;
 };
 
 struct ReaderInfo {

@@ -36,6 +36,10 @@ class Engine::Hook final : public BlockHook {
     return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec->quant.act, packed.act_max));
   }
 
+  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
+    return engine_.attention_(module, state, x);
+  }
+
  private:
   const Engine& engine_;
 };
@@ -52,8 +56,13 @@ Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarTy
       registry_(registry),
       dtype_(dtype),
       model_(adapter_for(source, registry).open(source, dtype)),
+      attention_(source, registry),
       hook_(std::make_unique<Hook>(*this)) {
   choose_backends(backend);
+  if (!attention_.empty() && model_->attentions().empty())
+    throw_unsupported(
+        str("'", source.path().string(),
+            "': has static scales for keys and values, which the plugin of its model family cannot apply"));
 }
 
 Engine::~Engine() = default;

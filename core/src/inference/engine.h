@@ -14,6 +14,8 @@
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "inference/attention_quantizer.h"
+
 namespace arkit {
 
 // "float32", "bfloat16", "auto" (bfloat16 where the CPU multiplies it, else float32). Throws ErrorCode::usage.
@@ -58,6 +60,7 @@ class Engine {
   const Registry& registry_;
   at::ScalarType dtype_;
   std::unique_ptr<Model> model_;
+  AttentionQuantizer attention_;
   std::map<std::string, PackedLayer, std::less<>> packed_;
   std::unique_ptr<Hook> hook_;
   std::map<std::string, int64_t> layers_by_backend_;

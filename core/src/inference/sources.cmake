@@ -1,4 +1,5 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/inference/attention_quantizer.cpp
   src/inference/backend_choice.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp

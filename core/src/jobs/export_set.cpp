@@ -64,6 +64,10 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
     }
     if (const Verdict verdict = format.exporter->supports_plan(plan, format.name); !verdict)
       throw_unsupported(str("format '", format.name, "' cannot store this plan: ", verdict.why_not));
+    if (plan.attention.quantized() && !format.exporter->info().attention_scales)
+      throw_unsupported(str("format '", format.name,
+                            "' has no place for static scales of keys and values; use --format llm_compressor or "
+                            "auto_round, or leave static_kv_dtype and static_attention_dtype out"));
   }
   return formats;
 }
@@ -135,6 +139,10 @@ void ExportSet::add_layer(const LayerRecord& layer) {
 
 void ExportSet::add_plain(std::string_view name, const at::Tensor& tensor, bool changed) {
   for (const auto& job : jobs_) job->add_plain(name, tensor, changed);
+}
+
+void ExportSet::add_attention(const AttentionRanges& ranges) {
+  for (const auto& job : jobs_) job->add_attention(ranges);
 }
 
 std::vector<ExportReport> ExportSet::finish() {

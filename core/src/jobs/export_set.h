@@ -42,6 +42,7 @@ class ExportSet {
   [[nodiscard]] bool wants_dequantized() const;
   void add_layer(const LayerRecord& layer);
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
+  void add_attention(const AttentionRanges& ranges);
   // Finishes every job and removes weight files of an earlier export that the new one does not have.
   [[nodiscard]] std::vector<ExportReport> finish();
   [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }

@@ -14,6 +14,7 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "quant/attention_plan.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit {
@@ -102,6 +103,19 @@ json::Array summarize_packed(const ModelSource& source, const Registry& registry
   return rows;
 }
 
+// Modules with static scales of attention. They are applied when arkit runs the model; the cache keeps its own type.
+json::Array summarize_attention(const ModelSource& source) {
+  json::Array rows;
+  std::map<std::string, int64_t> kinds;
+  for (const AttentionSpec& spec : source.attention_specs()) ++kinds[describe(spec.quant)];
+  for (const auto& [scheme, modules] : kinds)
+    rows.push_back(
+        json::Object{{"scheme", scheme},
+                     {"modules", modules},
+                     {"runs_as", "rounded to this type and back; the cache in memory keeps the compute type"}});
+  return rows;
+}
+
 // Shapes from the configuration: parameters of the whole model as if nothing was packed.
 void describe_model(json::Object& report, const ModelSource& source, const Registry& registry) {
   const json::Object& config = source.config();
@@ -144,6 +158,7 @@ json::Object inspect_model(const std::string& model_or_file, const Registry& reg
   report["bytes"] = stored_bytes(source->weights());
   report["types"] = summarize_types(source->weights());
   report["packed"] = summarize_packed(*source, registry);
+  if (!source->attention_specs().empty()) report["attention"] = summarize_attention(*source);
   report["tensors"] = list_tensors(source->weights());
   return report;
 }

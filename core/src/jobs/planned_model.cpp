@@ -79,6 +79,11 @@ struct Planner {
 PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
   if (planner.options.tuning.iters.value_or(0) > 0)
     throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  const AttentionOptions& attention = planner.options.attention;
+  if (!attention.kv_dtype.empty() || !attention.attention_dtype.empty())
+    throw_usage(
+        "model_free has no forward pass to calibrate keys and values with; leave model_free out, or "
+        "static_kv_dtype and static_attention_dtype");
   PlannedModel planned = planner.plan(true, reporter);
   if (planned.forwards)
     throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",

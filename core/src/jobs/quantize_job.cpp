@@ -129,6 +129,7 @@ void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const 
     run.exports.add_plain(name, weight.to(run.model_dtype), true);
     run.written.insert(name);
   }
+  for (const AttentionRanges& ranges : result.attention) run.exports.add_attention(ranges);
 }
 
 // Block by block: quantize (and tune), write what is done, let go of it. Blocks of one chain (nblocks) go together.

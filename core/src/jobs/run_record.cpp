@@ -13,6 +13,7 @@
 #include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
+#include "quant/attention_plan.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 
@@ -117,6 +118,14 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
   for (const std::string& layer : options.ignore_layers) ignored.emplace_back(layer);
   o["ignore_layers"] = std::move(ignored);
   o["quant_lm_head"] = options.quant_lm_head;
+  if (!options.attention.kv_dtype.empty()) {
+    o["static_kv_dtype"] = options.attention.kv_dtype;
+    o["static_kv_granularity"] = options.attention.kv_granularity;
+  }
+  if (!options.attention.attention_dtype.empty()) {
+    o["static_attention_dtype"] = options.attention.attention_dtype;
+    o["static_attention_granularity"] = options.attention.attention_granularity;
+  }
   put(o, "num_hidden_layers", options.num_hidden_layers);
   o["on_indivisible"] = options.on_indivisible;
   o["max_shard_size"] = options.max_shard_bytes;
@@ -136,9 +145,15 @@ json::Object describe_plan(const QuantPlan& plan) {
   }
   json::Array warnings;
   for (const std::string& warning : plan_warnings(plan)) warnings.emplace_back(warning);
-  return {{"scheme", plan.scheme_name}, {"global", describe(plan.global)},           {"model_type", plan.model_type},
-          {"blocks", plan.num_blocks},  {"quantized_layers", quantized_count(plan)}, {"warnings", std::move(warnings)},
-          {"layers", std::move(layers)}};
+  json::Object described{{"scheme", plan.scheme_name},
+                         {"global", describe(plan.global)},
+                         {"model_type", plan.model_type},
+                         {"blocks", plan.num_blocks},
+                         {"quantized_layers", quantized_count(plan)}};
+  if (plan.attention.quantized()) described["attention"] = describe(plan.attention);
+  described["warnings"] = std::move(warnings);
+  described["layers"] = std::move(layers);
+  return described;
 }
 
 json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
@@ -202,6 +217,7 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
        << "), written in the `" << format << "` format.\n\n";
   card << "| figure | value |\n|---|---|\n";
   card << "| quantized layers | " << quantized_count(plan) << " of " << plan.layers.size() << " |\n";
+  if (plan.attention.quantized()) card << "| attention | " << describe(plan.attention) << " |\n";
   card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
   card << "| size | " << fixed(static_cast<double>(report.bytes) / 1e6, 1) << " MB |\n";
   card << "| mean relative weight error | " << fixed(mean_error(outcome), 4) << " |\n";

@@ -124,6 +124,7 @@ json::Object verify(const VerifyOptions& options, const Registry& registry, Repo
     reporter.step("checking values");
     report.add(check_finite_values(*exported));
     report.add(check_packed_values(*exported));
+    if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
     if (const auto source = open_against(options, facts, registry)) {
       against = source->path().string();
       compare_with_source(*exported, *source, facts, registry, reporter, report);

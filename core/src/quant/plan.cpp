@@ -8,6 +8,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "quant/attention_plan.h"
 #include "quant/layer_config.h"
 
 namespace arkit {
@@ -207,6 +208,7 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);
   apply_shape_rules(plan, options, registry, reporter);
+  plan_attention(plan, model, options.attention, registry);
   for (const std::string& warning : plan_warnings(plan)) reporter.warn(warning);
   return plan;
 }

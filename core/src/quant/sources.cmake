@@ -1,4 +1,5 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/quant/attention_plan.cpp
   src/quant/layer_config.cpp
   src/quant/plan.cpp
   src/quant/recipes.cpp

@@ -84,6 +84,11 @@ at::Tensor StatisticsHook::linear(const Linear& layer, const at::Tensor& x) {
   return DenseHook::linear(layer, x);
 }
 
+at::Tensor StatisticsHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
+  if (attention_.wanted()) attention_.see(module, state, x);
+  return x;
+}
+
 InputStatistics StatisticsHook::of(const Linear* layer) const {
   const auto found = seen_.find(layer);
   return found == seen_.end() ? InputStatistics{} : found->second;

@@ -227,24 +227,32 @@ QuantizedHook BlockProcessor::quantized_hook(const std::vector<Layer>& layers, c
 
 // Reference outputs of all samples into `target`, and what the layers' inputs look like on the way. Static activation
 // ranges come from the chain the quantized model will see (algorithms.md 1.3 step 4).
-void BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& forward, const at::Tensor& full,
-                               const at::Tensor& input, const at::Tensor& target) {
+std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& forward,
+                                                       const at::Tensor& full, const at::Tensor& input,
+                                                       const at::Tensor& target) {
   const int64_t batch = options_.tune.batch_size;
-  const bool static_acts = std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.static_act(); });
-  const bool own_ranges = tunes() && options_.enable_quanted_input && static_acts;
+  const bool static_ranges = plan_.attention.quantized() ||
+                             std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.static_act(); });
+  const bool own_ranges = tunes() && options_.enable_quanted_input && static_ranges;
+  std::vector<AttentionRanges> attention;
   if (own_ranges) {
     StatisticsHook ranges = watch(layers, false, true);
+    ranges.watch_attention(plan_.attention);
     run_samples(forward, input, at::Tensor(), batch, ranges);
     for (Layer& layer : layers) layer.input = ranges.of(layer.linear);
+    attention = ranges.attention().result();
   }
   StatisticsHook statistics = watch(layers, true, !own_ranges);
+  if (!own_ranges) statistics.watch_attention(plan_.attention);
   run_samples(forward, full, target, batch, statistics);
+  if (!own_ranges) attention = statistics.attention().result();
   for (Layer& layer : layers) {
     const at::Tensor act_max = layer.input.act_max;
     layer.input = statistics.of(layer.linear);
     if (own_ranges) layer.input.act_max = act_max;
   }
   fill_act_max(layers);
+  return attention;
 }
 
 // Experts that saw no token take the largest maximum of the others at the same place (algorithms.md 9).
@@ -303,7 +311,7 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   const int64_t batch = options_.tune.batch_size;
 
   if (!tunes()) {
-    if (io.full.defined()) calibrate(layers, forward, io.full, io.full, io.full);
+    if (io.full.defined()) result.attention = calibrate(layers, forward, io.full, io.full, io.full);
     round_layers(layers, result);
     result.seconds = seconds_since(start);
     return result;
@@ -313,7 +321,7 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   const bool own_chain = options_.enable_quanted_input && io.quantized.defined();
   const at::Tensor input = own_chain ? io.quantized : io.full;
   const at::Tensor target = own_chain ? io.full : at::empty_like(io.full);
-  calibrate(layers, forward, io.full, input, target);
+  result.attention = calibrate(layers, forward, io.full, input, target);
 
   TuneTask task{.forward = forward, .inputs = input, .targets = target};
   if (options_.tune.enable_norm_bias_tuning) task.norms = norm_weights(first, count, forward, input);

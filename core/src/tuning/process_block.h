@@ -50,6 +50,7 @@ struct QuantizedLayer {
 struct BlockResult {
   std::vector<QuantizedLayer> layers;                    // in the order of Model::block_linears
   std::map<std::string, at::Tensor, std::less<>> norms;  // tuned norm weights
+  std::vector<AttentionRanges> attention;                // of the blocks' modules, where plan.attention asks for them
   std::vector<double> losses;                            // one an iteration; empty = nothing was tuned
   int64_t best_iter = -1;
   double best_loss = -1;
@@ -85,8 +86,10 @@ class ARKIT_EXPORT BlockProcessor {
   [[nodiscard]] BlockForward forward_of(int64_t first, int64_t count);
   [[nodiscard]] StatisticsHook watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const;
   [[nodiscard]] bool needs_imatrix(const Layer& layer) const;
-  void calibrate(std::vector<Layer>& layers, const BlockForward& forward, const at::Tensor& full,
-                 const at::Tensor& input, const at::Tensor& target);
+  // Gives the ranges of attention states, if the plan wants any.
+  [[nodiscard]] std::vector<AttentionRanges> calibrate(std::vector<Layer>& layers, const BlockForward& forward,
+                                                       const at::Tensor& full, const at::Tensor& input,
+                                                       const at::Tensor& target);
   void fill_act_max(std::vector<Layer>& layers);
   [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> norm_weights(int64_t first, int64_t count,
                                                                              const BlockForward& forward,

@@ -6,6 +6,7 @@ namespace arkit {
 
 bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disable_opt_rtn,
                    const BlockProcessor::SchemeFor& scheme_for) {
+  if (plan.attention.quantized()) return true;
   return std::any_of(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) {
     const auto& [weight, act, rotation] = layer.quant;
     if (!layer.quantized()) return false;

@@ -11,7 +11,8 @@
 namespace arkit {
 
 // Must samples go through the blocks: for tuning, for the importance matrix of a scale search (algorithms.md 3.1), or
-// for the ranges of static activations? Each layer is asked, since layer_config may give one what no other has.
+// for the ranges of static activations and attention states? Each layer is asked, since layer_config may give one what
+// no other has.
 [[nodiscard]] ARKIT_EXPORT bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disable_opt_rtn,
                                               const BlockProcessor::SchemeFor& scheme_for);
 

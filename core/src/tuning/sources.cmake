@@ -1,4 +1,5 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/tuning/attention_ranges.cpp
   src/tuning/collect.cpp
   src/tuning/gemm.cpp
   src/tuning/index_sampler.cpp

@@ -52,9 +52,18 @@ TensorMap ModelSource::packed_tensors(std::string_view layer) const {
 QuantizedWeight ModelSource::unpack(std::string_view layer) const {
   throw_input(str(path().string(), ": no packed layer '", layer, "'"));
 }
+std::span<const AttentionSpec> ModelSource::attention_specs() const {
+  return {};
+}
+AttentionRanges ModelSource::attention_ranges(std::string_view module) const {
+  throw_input(str(path().string(), ": no static scales of '", module, "'"));
+}
 ModelReader::~ModelReader() = default;
 
 ExportJob::~ExportJob() = default;
+void ExportJob::add_attention(const AttentionRanges& ranges) {
+  ARKIT_CHECK(false, str("this format has no place for the scales of '", ranges.module, "'"));
+}
 Exporter::~Exporter() = default;
 std::span<const std::string_view> Exporter::variants() const {
   return {};
@@ -74,8 +83,14 @@ at::Tensor BlockHook::linear(const Linear& layer, const at::Tensor& x) {
 at::Tensor BlockHook::norm_weight(std::string_view, const at::Tensor& weight) {
   return weight;
 }
+at::Tensor BlockHook::attention_state(std::string_view, AttentionState, const at::Tensor& x) {
+  return x;
+}
 
 Model::~Model() = default;
+std::vector<AttentionPlan> Model::attentions() const {
+  return {};
+}
 ModelAdapter::~ModelAdapter() = default;
 
 }  // namespace arkit

@@ -12,6 +12,8 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "inference/attention_quantizer.h"
+
 namespace arkit {
 namespace {
 
@@ -23,7 +25,8 @@ constexpr double kMaxRelativeError = 1.3;
 // Packed layers compute with their decoded weight.
 class DecodedHook final : public BlockHook {
  public:
-  DecodedHook(const ModelSource& source, const Registry& registry) : source_(source), registry_(registry) {
+  DecodedHook(const ModelSource& source, const Registry& registry)
+      : source_(source), registry_(registry), attention_(source, registry) {
     for (const LinearSpec& spec : source.packed_layers()) specs_.emplace(spec.name, &spec);
   }
 
@@ -37,9 +40,14 @@ class DecodedHook final : public BlockHook {
     return at::linear(x, weight, layer.bias.defined() ? layer.bias.to(x.scalar_type()) : at::Tensor());
   }
 
+  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
+    return attention_(module, state, x);
+  }
+
  private:
   const ModelSource& source_;
   const Registry& registry_;
+  AttentionQuantizer attention_;
   std::map<std::string_view, const LinearSpec*> specs_;
 };
 

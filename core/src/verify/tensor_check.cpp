@@ -53,6 +53,18 @@ CheckResult check_finite_values(const ModelSource& exported) {
   return check.result(str(tensors, " floating-point tensors hold finite numbers"));
 }
 
+CheckResult check_attention_scales(const ModelSource& exported) {
+  Check check("static scales of attention");
+  for (const AttentionSpec& spec : exported.attention_specs()) {
+    try {
+      (void)exported.attention_ranges(spec.name);
+    } catch (const Error& error) {
+      check.fail(error.what());
+    }
+  }
+  return check.result(str(exported.attention_specs().size(), " modules with positive scales"));
+}
+
 CheckResult check_accounting(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts,
                              VerifyReport& report) {
   Check check("every source tensor accounted for");
@@ -74,8 +86,12 @@ CheckResult check_accounting(const ModelSource& exported, const ModelSource& sou
       check.fail(str("'", printable(info.name), "' of the source is not in the export"));
     }
   }
+  std::set<std::string, std::less<>> attention;
+  for (const AttentionSpec& spec : exported.attention_specs())
+    attention.insert(spec.tensors.begin(), spec.tensors.end());
   for (const TensorInfo& info : exported.weights().tensors()) {
-    const bool known = source.weights().find(info.name) != nullptr || packed.contains(module_of(info.name));
+    const bool known = source.weights().find(info.name) != nullptr || packed.contains(module_of(info.name)) ||
+                       attention.contains(info.name);
     if (!known) check.fail(str("'", printable(info.name), "' of the export has no origin in the source"));
   }
   report.counts["source_tensors"] = source.weights().tensors().size();

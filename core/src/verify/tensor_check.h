@@ -20,6 +20,9 @@ struct ExportFacts {
 // Plain tensors of the export hold finite numbers.
 [[nodiscard]] CheckResult check_finite_values(const ModelSource& exported);
 
+// Every module with static scales of attention has all of them, positive and finite.
+[[nodiscard]] CheckResult check_attention_scales(const ModelSource& exported);
+
 // Each source tensor is quantized, copied, tied or dropped by rule; the counts go into the report. Each tensor of the
 // export comes from the source.
 [[nodiscard]] CheckResult check_accounting(const ModelSource& exported, const ModelSource& source,

@@ -79,7 +79,10 @@ Verdict supports_int(const LayerPlan& layer, std::string_view variant) {
 class AutoRoundExporter final : public Exporter {
  public:
   [[nodiscard]] const ExporterInfo& info() const noexcept override {
-    static constexpr ExporterInfo kInfo{"auto_round", "AutoRound: 2 to 8 bit integers, MXFP, NVFP4, FP8", "auto-round"};
+    static constexpr ExporterInfo kInfo{.name = "auto_round",
+                                        .summary = "AutoRound: 2 to 8 bit integers, MXFP, NVFP4, FP8",
+                                        .quant_method = "auto-round",
+                                        .attention_scales = true};
     return kInfo;
   }
 

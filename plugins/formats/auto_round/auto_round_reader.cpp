@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/attention_scales.h>
 #include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/packed_folder.h>
 #include <arkit/sdk/packed_source.h>
@@ -78,8 +79,9 @@ std::string layer_of_scale(const std::string& tensor) {
 }
 
 std::unique_ptr<ModelSource> open_float_folder(std::unique_ptr<ModelSource> folder, std::string packing,
-                                               const LayerSchemes& schemes) {
-  sdk::PackedFolder packed{.kind = packing, .layers = {}, .suffixes = sdk::float_suffixes(), .decode = {}};
+                                               const LayerSchemes& schemes, const AttentionQuant& attention) {
+  sdk::PackedFolder packed{
+      .kind = packing, .layers = {}, .suffixes = sdk::float_suffixes(), .decode = {}, .attention = attention};
   for (const TensorInfo& info : folder->weights().tensors()) {
     const std::string layer = layer_of_scale(info.name);
     if (layer.empty()) continue;
@@ -120,9 +122,12 @@ std::unique_ptr<ModelSource> AutoRoundReader::open(const std::filesystem::path& 
   if (!packing)
     throw_unsupported(str("'", path.string(), "': packing_format '", printable(name), "' with data_type '",
                           printable(schemes.leading().data_type), "' is not one this plugin reads"));
+  const AttentionQuant attention = sdk::read_static_attention(*config, "quantization_config");
   if (!is_int(*packing))
-    return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes);
-  return sdk::open_packed_folder(std::move(folder), std::string(packing_name(*packing)), layout_of(*packing), schemes);
+    return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes,
+                             attention);
+  return sdk::open_packed_folder(std::move(folder), std::string(packing_name(*packing)), layout_of(*packing), schemes,
+                                 attention);
 }
 
 }  // namespace arkit::auto_round

@@ -90,7 +90,7 @@ json::Object group_config(const Group& group, json::Array targets, bool name_for
 
 }  // namespace
 
-json::Object quantization_config(const QuantPlan& plan) {
+json::Object quantization_config(const QuantPlan& plan, std::string_view attention_class) {
   std::vector<Group> groups = groups_of(plan);
   ARKIT_CHECK(!groups.empty(), "an export without quantized layers has no quantization_config");
   const bool plain = std::all_of(groups.begin(), groups.end(), plain_writer);
@@ -116,7 +116,11 @@ json::Object quantization_config(const QuantPlan& plan) {
   json::Object config;
   config["config_groups"] = std::move(config_groups);
   config["quant_method"] = "compressed-tensors";
-  config["kv_cache_scheme"] = nullptr;
+  config["kv_cache_scheme"] = attention_args(plan.attention.kv, plan.attention.kv_per_head);
+  if (plan.attention.query.quantized())
+    config["attention_input_activations"] =
+        json::Object{{"targets", json::Array{attention_class}},
+                     {"input_activations", attention_args(plan.attention.query, plan.attention.query_per_head)}};
   config["format"] = one_format ? layout_name(groups.front().layout) : kMixed;
   config["quantization_status"] = "compressed";
   config["global_compression_ratio"] = nullptr;
@@ -127,6 +131,19 @@ json::Object quantization_config(const QuantPlan& plan) {
   if (groups.front().layout != Layout::nvfp4_e5m3) config["moe_sparsity_config"] = nullptr;
   if (!plain) config["provider"] = "auto-round";
   return config;
+}
+
+AttentionQuant read_attention(const json::Object& config) {
+  AttentionQuant quant;
+  if (const json::Value* kv = json::find(config, "kv_cache_scheme"); kv != nullptr && !kv->is_null())
+    read_attention_args(json::as_object(*kv, "kv_cache_scheme"), quant.kv, quant.kv_per_head, "kv_cache_scheme");
+  const json::Value* attention = json::find(config, "attention_input_activations");
+  if (attention == nullptr || attention->is_null()) return quant;
+  const std::string what = "attention_input_activations";
+  const json::Value* inputs = json::find(json::as_object(*attention, what), "input_activations");
+  if (inputs == nullptr) throw_input(str(what, ": has no input_activations"));
+  read_attention_args(json::as_object(*inputs, what), quant.query, quant.query_per_head, what);
+  return quant;
 }
 
 ConfigGroups::ConfigGroups(const json::Object& config) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,8 +15,12 @@
 
 namespace arkit::llm_compressor {
 
-// The whole quantization_config (formats.md 8.0 to 8.5).
-[[nodiscard]] json::Object quantization_config(const QuantPlan& plan);
+// The whole quantization_config (formats.md 8.0 to 8.5). `attention_class` is what static scales of queries name as
+// their target ("LlamaAttention").
+[[nodiscard]] json::Object quantization_config(const QuantPlan& plan, std::string_view attention_class);
+
+// Static scales of keys, values and queries: kv_cache_scheme and attention_input_activations.
+[[nodiscard]] AttentionQuant read_attention(const json::Object& config);
 
 struct LayerScheme {
   Layout layout = Layout::pack_quantized;

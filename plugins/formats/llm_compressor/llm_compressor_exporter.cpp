@@ -22,11 +22,22 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kVariants = {"auto_round:llm_compressor"};
 
+// "LlamaAttention" for "LlamaForCausalLM": the class transformers gives the attention modules.
+std::string attention_class(const ModelSource& source) {
+  const json::Value* names = json::find(source.config(), "architectures");
+  if (names == nullptr || !names->is_array() || names->get_array().empty() || !names->get_array()[0].is_string())
+    return "Attention";
+  const std::string name(names->get_array()[0].get_string());
+  return name.substr(0, name.find("For")) + "Attention";
+}
+
 class LlmCompressorExporter final : public Exporter {
  public:
   [[nodiscard]] const ExporterInfo& info() const noexcept override {
-    static constexpr ExporterInfo kInfo{"llm_compressor", "compressed-tensors, as vLLM and llm-compressor use it",
-                                        "compressed-tensors"};
+    static constexpr ExporterInfo kInfo{.name = "llm_compressor",
+                                        .summary = "compressed-tensors, as vLLM and llm-compressor use it",
+                                        .quant_method = "compressed-tensors",
+                                        .attention_scales = true};
     return kInfo;
   }
 
@@ -58,7 +69,7 @@ class LlmCompressorExporter final : public Exporter {
     sdk::HfFormat format;
     format.shapes = shapes_of;
     format.pack = pack_layer;
-    format.quantization_config = quantization_config(request.plan);
+    format.quantization_config = quantization_config(request.plan, attention_class(request.source));
     return sdk::open_hf_export(request, std::move(format));
   }
 };

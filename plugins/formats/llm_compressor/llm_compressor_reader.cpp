@@ -43,7 +43,8 @@ std::unique_ptr<ModelSource> LlmCompressorReader::open(const std::filesystem::pa
   const json::Object* config = sdk::quantization_config(&folder->config(), kMethod);
   if (config == nullptr) throw_input(str("'", path.string(), "': has no quantization_config of compressed-tensors"));
   const ConfigGroups groups(*config);
-  sdk::PackedFolder packed{.kind = {}, .layers = {}, .suffixes = all_suffixes(), .decode = {}};
+  sdk::PackedFolder packed{
+      .kind = {}, .layers = {}, .suffixes = all_suffixes(), .decode = {}, .attention = read_attention(*config)};
   for (const TensorInfo& info : folder->weights().tensors()) {
     if (!info.name.ends_with(kScale)) continue;
     const sdk::LayerTensors tensors(folder->weights(), info.name.substr(0, info.name.size() - kScale.size()));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/sdk/attention_scales.h>
 #include <arkit/str.h>
 
 namespace arkit::llm_compressor {
@@ -115,6 +116,34 @@ json::Object weight_args(const LayerQuant& quant, Layout layout) {
 json::Value activation_args(const LayerQuant& quant, Layout layout) {
   if (!quant.act.quantized()) return nullptr;
   return args_of(quant.act, true, layout);
+}
+
+json::Value attention_args(const TensorQuant& quant, bool per_head) {
+  if (!quant.quantized()) return nullptr;
+  const bool micro = quant.group_size > 0;
+  json::Object args;
+  args["num_bits"] = quant.bits;
+  args["type"] = "float";
+  args["symmetric"] = true;
+  args["group_size"] = micro ? json::Value(quant.group_size) : json::Value(nullptr);
+  args["strategy"] = micro ? "tensor_group" : per_head ? "attn_head" : "tensor";
+  args["dynamic"] = false;
+  return args;
+}
+
+void read_attention_args(const json::Object& args, TensorQuant& quant, bool& per_head, const std::string& what) {
+  const int64_t bits = json::get_int(args, "num_bits", what).value_or(8);
+  const std::string type = json::get_string(args, "type", what).value_or("int");
+  const std::string strategy = json::get_string(args, "strategy", what).value_or("tensor");
+  const auto known = sdk::attention_type(bits == 4 ? "nvfp4" : "fp8");
+  if (type != "float" || (bits != 8 && bits != 4))
+    throw_unsupported(str(what, ": ", bits, "-bit '", printable(type),
+                          "' keys and values are not read; known are 8-bit and 4-bit floats"));
+  if (strategy != "tensor" && strategy != "attn_head" && strategy != "tensor_group")
+    throw_unsupported(
+        str(what, ": strategy '", printable(strategy), "' is not one of tensor, attn_head, tensor_group"));
+  quant = *known;
+  per_head = strategy == "attn_head";
 }
 
 LayerQuant read_args(const json::Object& group, Layout layout, const std::string& what) {

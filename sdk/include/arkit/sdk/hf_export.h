@@ -28,6 +28,8 @@ struct HfFormat {
   bool quantization_config_file = true;  // also as quantization_config.json
   // dtype of a packed layer's bias, unless the source stores it in F32 (formats.md 2.4); unset = the source's.
   std::optional<at::ScalarType> bias_dtype;
+  // dtype of static scales of attention (attention_scales.h), where the plan has any.
+  at::ScalarType attention_scale_dtype = at::ScalarType::Float;
   // Last touch on config.json, for formats that keep more there than quantization_config; unset = none.
   std::function<void(json::Object&)> edit_config;
   // What config.json declares ("dtype" and "torch_dtype"); unset = the model dtype.

@@ -69,6 +69,7 @@ class LlamaLikeModel final : public Model {
   [[nodiscard]] std::string block_name(int64_t block) const override;
   [[nodiscard]] std::vector<std::string> block_lists() const override { return {prefix_ + "layers"}; }
   [[nodiscard]] std::vector<LayerPlan> linears() const override;
+  [[nodiscard]] std::vector<AttentionPlan> attentions() const override;
   [[nodiscard]] std::vector<std::string> norm_names(int64_t block) const override;
 
   void load_block(int64_t block) override;

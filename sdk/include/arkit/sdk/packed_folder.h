@@ -44,6 +44,7 @@ struct PackedFolder {
   std::vector<std::string_view> suffixes;  // tensors a layer may have, beside "bias"; literals
   // Codes from the tensors of a layer, by suffix.
   std::function<QuantizedWeight(const LinearSpec&, const TensorMap&)> decode;
+  AttentionQuant attention{};  // what the configuration says of static scales; their tensors are found by name
 };
 
 [[nodiscard]] std::unique_ptr<ModelSource> make_packed_source(std::unique_ptr<ModelSource> folder, PackedFolder packed);

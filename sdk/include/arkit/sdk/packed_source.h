@@ -28,8 +28,10 @@ enum class IntPacking { gptq_minus_one, gptq_direct, awq };
 using LayerScheme = std::function<LayerQuant(const std::string& layer)>;
 
 // Finds every layer with a qweight, takes its scheme from `scheme_of`, and checks dtype and shape of all its tensors
-// against it. The result owns `folder`. Throws ErrorCode::input naming the layer and tensor at fault.
+// against it. `attention`: what the configuration says of static scales. The result owns `folder`. Throws
+// ErrorCode::input naming the layer and tensor at fault.
 [[nodiscard]] std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
-                                                              IntPacking layout, const LayerScheme& scheme_of);
+                                                              IntPacking layout, const LayerScheme& scheme_of,
+                                                              const AttentionQuant& attention = {});
 
 }  // namespace arkit::sdk

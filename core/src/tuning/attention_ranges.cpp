@@ -1,0 +1,39 @@
+#include "tuning/attention_ranges.h"
+
+#include <ATen/ATen.h>
+
+namespace arkit {
+
+void AttentionRangeCollector::see(std::string_view module, AttentionState state, const at::Tensor& x) {
+  const bool is_query = state == AttentionState::query;
+  if (!(is_query ? quant_.query : quant_.kv).quantized() || x.numel() == 0) return;
+  const bool per_head = is_query ? quant_.query_per_head : quant_.kv_per_head;
+  const std::vector<int64_t> dims = per_head ? std::vector<int64_t>{0, 2, 3} : std::vector<int64_t>{0, 1, 2, 3};
+  const at::Tensor low = x.amin(dims).to(at::kFloat).reshape({-1}).clamp_max(0.0);
+  const at::Tensor high = x.amax(dims).to(at::kFloat).reshape({-1}).clamp_min(0.0);
+  Range& range = seen_[std::string(module)][static_cast<size_t>(state)];
+  if (!range.low.defined()) {
+    range = {low, high};
+  } else if (quant_.averaging > 0.0) {
+    range = {range.low.lerp(low, quant_.averaging), range.high.lerp(high, quant_.averaging)};
+  } else {
+    range = {at::minimum(range.low, low), at::maximum(range.high, high)};
+  }
+}
+
+std::vector<AttentionRanges> AttentionRangeCollector::result() const {
+  std::vector<AttentionRanges> all;
+  for (const auto& [module, states] : seen_) {
+    const auto largest = [&](AttentionState state) {
+      const Range& range = states[static_cast<size_t>(state)];
+      return range.low.defined() ? at::maximum(range.low.neg(), range.high) : at::Tensor();
+    };
+    all.push_back({.module = module,
+                   .key = largest(AttentionState::key),
+                   .value = largest(AttentionState::value),
+                   .query = largest(AttentionState::query)});
+  }
+  return all;
+}
+
+}  // namespace arkit

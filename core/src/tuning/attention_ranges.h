@@ -1,0 +1,38 @@
+#pragma once
+// Ranges of keys, values and queries over the calibration samples (algorithms.md 7.2).
+
+#include <array>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+
+namespace arkit {
+
+class ARKIT_EXPORT AttentionRangeCollector {
+ public:
+  AttentionRangeCollector() = default;  // collects nothing
+  explicit AttentionRangeCollector(const AttentionQuant& quant) : quant_(quant) {}
+
+  [[nodiscard]] bool wanted() const noexcept { return quant_.quantized(); }
+  // One batch of a state, [batch, heads, positions, head_dim].
+  void see(std::string_view module, AttentionState state, const at::Tensor& x);
+  // In the order of the modules' names; states never seen stay undefined.
+  [[nodiscard]] std::vector<AttentionRanges> result() const;
+
+ private:
+  struct Range {
+    at::Tensor low, high;  // f32 [1] or [heads], zero included
+  };
+  AttentionQuant quant_;
+  std::map<std::string, std::array<Range, 3>, std::less<>> seen_;  // by AttentionState
+};
+
+}  // namespace arkit
