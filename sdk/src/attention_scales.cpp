@@ -38,7 +38,8 @@ bool is_fp8(const TensorQuant& quant) {
 }
 
 std::string tensor_name(const std::string& module, const State& state, const AttentionQuant& quant) {
-  return str(module, ".", std::string(1, state.letter), is_fp8(type_of(state, quant)) ? "_scale" : "_global_scale");
+  return arkit::str(module, ".", std::string(1, state.letter),
+                    is_fp8(type_of(state, quant)) ? "_scale" : "_global_scale");
 }
 
 double top_of(const TensorQuant& quant) {
@@ -64,7 +65,7 @@ TensorMap attention_scales(const AttentionRanges& ranges, const AttentionQuant& 
   for (const State& state : states_of(quant)) {
     const at::Tensor& range = ranges.*state.range;
     const TensorQuant& type = type_of(state, quant);
-    ARKIT_CHECK(range.defined(), str("'", ranges.module, "' was not calibrated"));
+    ARKIT_CHECK(range.defined(), arkit::str("'", ranges.module, "' was not calibrated"));
     at::Tensor scale = range.to(dtype).div(top_of(type));
     if (is_fp8(type)) scale = scale.clamp_min(kFp8Floor);
     scales.emplace(tensor_name(ranges.module, state, quant), scale);
@@ -88,15 +89,15 @@ std::vector<AttentionSpec> find_attention_scales(const WeightSource& weights, co
             str("'", printable(name), "' is missing; the configuration asks for it and its siblings are there"));
       const bool real = found->dtype == at::kFloat || found->dtype == at::kBFloat16 || found->dtype == at::kHalf;
       if (!real || found->numel() < 1)
-        throw_input(str("'", printable(name), "' is ", found->stored_type, " ", at::IntArrayRef(found->shape),
-                        ", expected one floating-point number, or one a head"));
+        throw_input(arkit::str("'", printable(name), "' is ", found->stored_type, " ", at::IntArrayRef(found->shape),
+                               ", expected one floating-point number, or one a head"));
       spec.tensors.push_back(name);
     }
     specs.push_back(std::move(spec));
   }
   if (specs.empty())
-    throw_input(str("the configuration says that keys and values have static scales, but no tensor ends in '", suffix,
-                    "'; the export is damaged"));
+    throw_input(arkit::str("the configuration says that keys and values have static scales, but no tensor ends in '",
+                           suffix, "'; the export is damaged"));
   return specs;
 }
 
@@ -106,7 +107,7 @@ AttentionRanges read_attention_scales(const WeightSource& weights, const Attenti
     const std::string name = tensor_name(spec.name, state, spec.quant);
     const at::Tensor scale = weights.load(name).to(at::kFloat).reshape({-1});
     if (!scale.isfinite().all().item<bool>() || !scale.gt(0).all().item<bool>())
-      throw_input(str("'", printable(name), "': a static scale is not a positive number"));
+      throw_input(arkit::str("'", printable(name), "': a static scale is not a positive number"));
     ranges.*state.range = scale.mul(top_of(type_of(state, spec.quant)));
   }
   return ranges;
@@ -154,7 +155,8 @@ AttentionQuant read_static_attention(const json::Object& config, const std::stri
     if (plain.starts_with("torch.")) plain.erase(0, std::string_view("torch.").size());
     const auto known = attention_type(plain);
     if (!known)
-      throw_unsupported(str(what, ": static_", key, "_dtype '", printable(*name), "' is not one of fp8 and nvfp4"));
+      throw_unsupported(
+          arkit::str(what, ": static_", key, "_dtype '", printable(*name), "' is not one of fp8 and nvfp4"));
     type = *known;
     per_head = json::get_string(config, "static_" + key + "_granularity", what).value_or("tensor") == "head";
   };

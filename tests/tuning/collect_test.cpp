@@ -61,6 +61,38 @@ TEST(StatisticsHook, TakesBFloat16) {
   EXPECT_TRUE(all_close(hook.of(&half).imatrix, x.to(at::kFloat).square().sum(0), 1e-4));
 }
 
+// [batch, heads, positions, head_dim]: extremes of all batches, or their moving averages; one number or one a head.
+TEST(AttentionRangeCollector, SumsUpBatches) {
+  const at::Tensor first = at::tensor({1.0F, -4.0F, 2.0F, 3.0F}).view({1, 2, 1, 2});
+  const at::Tensor second = at::tensor({-8.0F, 1.0F, 0.5F, 1.0F}).view({1, 2, 1, 2});
+  const auto collect = [&](AttentionQuant quant) {
+    quant.kv.bits = 8;
+    AttentionRangeCollector collector(quant);
+    for (const at::Tensor& batch : {first, second}) {
+      collector.see("attention", AttentionState::key, batch);
+      collector.see("attention", AttentionState::query, batch);
+    }
+    const std::vector<AttentionRanges> all = collector.result();
+    EXPECT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].module, "attention");
+    EXPECT_FALSE(all[0].query.defined()) << "not asked for";
+    EXPECT_FALSE(all[0].value.defined()) << "not seen";
+    return all[0].key;
+  };
+  EXPECT_TRUE(at::equal(collect({}), at::tensor({8.0F})));
+  EXPECT_TRUE(at::equal(collect({.kv_per_head = true}), at::tensor({8.0F, 3.0F})));
+  // minimum -4 * 0.99 - 8 * 0.01 beside maximum 3 * 0.99 + 1 * 0.01
+  EXPECT_TRUE(all_close(collect({.averaging = 0.01}), at::tensor({4.04F}), 1e-6));
+  EXPECT_TRUE(all_close(collect({.kv_per_head = true, .averaging = 0.5}), at::tensor({6.0F, 2.0F}), 1e-6));
+}
+
+TEST(AttentionRangeCollector, CollectsNothingUnlessAsked) {
+  AttentionRangeCollector collector;
+  EXPECT_FALSE(collector.wanted());
+  collector.see("attention", AttentionState::key, at::ones({1, 1, 1, 1}));
+  EXPECT_TRUE(collector.result().empty());
+}
+
 TEST(QuantizedHook, ReplacesWeightBiasActivationAndNorm) {
   at::manual_seed(6);
   const AtenIntScheme scheme;

@@ -49,6 +49,10 @@ class LlmCompressorExporter final : public Exporter {
   }
 
   [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view) const override {
+    if (plan.attention.kv.group_size > 0 && plan.attention.kv.quantized() && plan.attention.kv_per_head)
+      return Verdict::no(
+          "compressed-tensors has one global scale a module for 4-bit keys and values; use "
+          "--static_kv_granularity tensor, or --static_kv_dtype fp8");
     return sdk::quantizes_something(plan, "llm_compressor");
   }
 

@@ -127,7 +127,10 @@ json::Value attention_args(const TensorQuant& quant, bool per_head) {
   args["symmetric"] = true;
   args["group_size"] = micro ? json::Value(quant.group_size) : json::Value(nullptr);
   args["strategy"] = micro ? "tensor_group" : per_head ? "attn_head" : "tensor";
-  args["dynamic"] = false;
+  args["dynamic"] = micro ? json::Value("local") : json::Value(false);
+  if (!micro) return args;
+  args["scale_dtype"] = "torch.float8_e4m3fn";
+  args["observer"] = "static_minmax";
   return args;
 }
 
