@@ -47,6 +47,19 @@ std::string formats_text(const json::Object& result, bool verbose) {
   return text;
 }
 
+// What each engine loads, one line a format.
+std::string runtimes_text(const json::Array& rows) {
+  std::string text;
+  for (const json::Value& value : rows) {
+    const json::Object& row = value.as_object();
+    text += str(text_of(row, "name"), " (", text_of(row, "title"), ", rules of ", text_of(row, "checked"), ")\n");
+    for (const json::Value& rule : row.at("loads").as_array())
+      text += str("  ", cell(rule.as_object().at("formats")), ": ", text_of(rule.as_object(), "loads"), "\n");
+    for (const json::Value& fused : row.at("fused").as_array()) text += str("  one scheme for ", cell(fused), "\n");
+  }
+  return rows.empty() ? "no rules are installed\n" : text;
+}
+
 }  // namespace
 
 Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter&) {
@@ -56,6 +69,8 @@ Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter&) {
   const json::Array& rows = json::as_array(result.json.at(what), what);
   if (what == "plugins")
     result.human = plugins_text(rows);
+  else if (what == "runtimes")
+    result.human = runtimes_text(rows);
   else if (what == "formats")
     result.human = formats_text(result.json, arguments.flag("verbose"));
   else

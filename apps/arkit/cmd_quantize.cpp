@@ -57,6 +57,7 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   options.overrides = scheme_overrides(arguments);
   if (arguments.flag("format")) options.formats = arguments.texts("format");
   set_if(options.output_dir, arguments.text("output_dir"));
+  set_if(options.runtime, arguments.text("runtime"));
   set_if(options.recipe, arguments.text("recipe"));
   options.tuning = tuning_options(arguments);
   set_if(options.dataset, arguments.text("dataset"));

@@ -100,6 +100,8 @@ constexpr Option kQuantize[] = {
     {"allow_unmatched", Type::flag, kLayers, "", "", "a layer pattern that matches nothing is a warning, not an error"},
 
     {"format", Type::list, kOutput, "F[,F2]", "auto_round", "formats to write ('arkit list formats')", "formats"},
+    {"runtime", Type::text, kOutput, "R", "",
+     "refuse what this serving engine would not load ('arkit list runtimes'), or a rule file"},
     {"output_dir", Type::path, kOutput, "DIR", "(<model>-<scheme>)",
      "where to write; several formats get a subfolder each", "o"},
     {"max_shard_size", Type::bytes, kOutput, "SIZE", "5GB",
@@ -161,7 +163,7 @@ constexpr Command kCommands[] = {
      "arkit quantize ./model --dataset self --iters 50 --dry-run"},
     {"list",
      "WHAT",
-     "plugins, schemes, formats, backends, models, recipes or datasets",
+     "plugins, schemes, formats, runtimes, backends, models, recipes or datasets",
      {},
      "arkit list formats\narkit list plugins --json"},
     {"inspect",

@@ -11,6 +11,7 @@
 #include "calibration/dataset_registry.h"
 #include "jobs/format_matrix.h"
 #include "quant/recipes.h"
+#include "quant/runtime_rules.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit {
@@ -143,6 +144,25 @@ json::Array list_recipes() {
   return rows;
 }
 
+json::Array list_runtimes() {
+  json::Array rows;
+  for (const RuntimeRules& rules : installed_runtimes()) {
+    json::Array loads, fused;
+    for (const RuntimeRules::Entry& entry : rules.loads)
+      loads.push_back(
+          json::Object{{"formats", json::Array(entry.formats.begin(), entry.formats.end())}, {"loads", entry.text}});
+    for (const RuntimeRules::Fused& rule : rules.fused)
+      fused.push_back(rule.parts.empty() ? json::Value("experts")
+                                         : json::Value(json::Array(rule.parts.begin(), rule.parts.end())));
+    rows.push_back(json::Object{{"name", rules.name},
+                                {"title", rules.title},
+                                {"checked", rules.checked},
+                                {"fused", std::move(fused)},
+                                {"loads", std::move(loads)}});
+  }
+  return rows;
+}
+
 }  // namespace
 
 json::Object list_things(const std::string& what, const Registry& registry) {
@@ -155,12 +175,13 @@ json::Object list_things(const std::string& what, const Registry& registry) {
   }
   if (what == "backends") return {{what, list_backends(registry)}};
   if (what == "models") return {{what, list_models(registry)}};
+  if (what == "runtimes") return {{what, list_runtimes()}};
   if (what == "recipes") return {{what, list_recipes()}};
   if (what == "datasets") return {{what, calibration::list_datasets()}};
-  throw_usage(unknown_name(
-      "list", what,
-      std::vector<std::string>{"plugins", "schemes", "formats", "backends", "models", "recipes", "datasets"},
-      "plugins, schemes, formats, backends, models, recipes or datasets"));
+  throw_usage(unknown_name("list", what,
+                           std::vector<std::string>{"plugins", "schemes", "formats", "backends", "models", "recipes",
+                                                    "datasets", "runtimes"},
+                           "plugins, schemes, formats, backends, models, recipes, datasets or runtimes"));
 }
 
 }  // namespace arkit

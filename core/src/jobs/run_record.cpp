@@ -126,6 +126,7 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
     o["static_attention_dtype"] = options.attention.attention_dtype;
     o["static_attention_granularity"] = options.attention.attention_granularity;
   }
+  if (!options.runtime.empty()) o["runtime"] = options.runtime;
   put(o, "num_hidden_layers", options.num_hidden_layers);
   o["on_indivisible"] = options.on_indivisible;
   o["max_shard_size"] = options.max_shard_bytes;

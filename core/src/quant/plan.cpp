@@ -10,6 +10,7 @@
 
 #include "quant/attention_plan.h"
 #include "quant/layer_config.h"
+#include "quant/runtime_rules.h"
 
 namespace arkit {
 namespace {
@@ -156,32 +157,10 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
         str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
 }
 
-// "q_proj int4 g128 sym, k_proj 16-bit": the members of a fused group with their schemes.
-std::string describe_members(const std::vector<const LayerPlan*>& members) {
-  std::string text;
-  for (const LayerPlan* layer : members)
-    text += str(text.empty() ? "" : ", ", layer->name.substr(layer->name.rfind('.') + 1), " ", describe(layer->quant));
-  return text;
-}
-
 }  // namespace
 
 std::vector<std::string> plan_warnings(const QuantPlan& plan) {
-  std::map<std::string, std::vector<const LayerPlan*>> groups;
-  for (const LayerPlan& layer : plan.layers)
-    if (!layer.fused_group.empty()) groups[layer.fused_group].push_back(&layer);
-  std::map<std::string, std::vector<std::string>> mixed;  // what is mixed -> groups, in the order of names
-  for (const auto& [name, members] : groups) {
-    const std::string first = describe(members.front()->quant);
-    if (!std::all_of(members.begin(), members.end(), [&](const auto* l) { return describe(l->quant) == first; }))
-      mixed[describe_members(members)].push_back(name);
-  }
-  std::vector<std::string> warnings;
-  for (const auto& [members, names] : mixed)
-    warnings.push_back(str(names.size(), names.size() == 1 ? " group" : " groups", " of layers (first '", names.front(),
-                           "') that serving engines fuse into one mixes schemes (", members,
-                           "); engines may refuse it, give the layers of a group the same scheme"));
-  return warnings;
+  return fused_violations(plan, installed_runtimes());
 }
 
 QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,

@@ -22,8 +22,8 @@ namespace arkit {
                                                   const ResolvedScheme& scheme, const QuantizeOptions& options,
                                                   const Registry& registry, Reporter& reporter);
 
-// What is allowed but will be regretted: fused layers (q, k and v; gate and up) with different schemes. One sentence a
-// cause; build_plan passes them to the reporter, --dry-run and arkit-run.json list them.
+// What is allowed but will be regretted: layers that a serving engine fuses with different schemes (runtime_rules.h).
+// One sentence a cause; build_plan passes them to the reporter, --dry-run and arkit-run.json list them.
 [[nodiscard]] ARKIT_INTERNAL std::vector<std::string> plan_warnings(const QuantPlan& plan);
 
 // Number of quantized layers.

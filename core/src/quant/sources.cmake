@@ -3,4 +3,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/quant/layer_config.cpp
   src/quant/plan.cpp
   src/quant/recipes.cpp
+  src/quant/runtime_rules.cpp
   src/quant/scheme_resolver.cpp)
