@@ -132,7 +132,7 @@ TEST_F(StaticAttention, ChangeWhatTheModelComputes) {
   const double norm = without.norm().item<double>();
   const double distance = (with - without).norm().item<double>() / norm;
   EXPECT_GT(distance, 1e-4);
-  EXPECT_LT(distance, 0.05);
+  EXPECT_LT(distance, 0.15);
   EXPECT_GT((queries_too - with).norm().item<double>() / norm, 1e-5);
 }
 

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <arkit/exporter.h>
+
 #include "jobs/job_testing.h"
 #include "quant/runtime_rules.h"
 
@@ -153,11 +155,14 @@ TEST_F(RuntimeRun, RefusesWhatTheEngineDoesNotLoad) {
   options_.formats = {"auto_round", "mlx"};
   const std::string both = why();
   EXPECT_TRUE(contains(both, "from format 'auto_round'") && contains(both, "does not read format 'mlx'")) << both;
+  options_.scheme = "W4A16";
+  options_.formats = {"llm_compressor"};
+  options_.overrides.group_size = 16;
+  EXPECT_TRUE(contains(why(), "in groups of 32, 64, 128 or a row"));
+  options_.overrides.group_size = 64;
+  EXPECT_NO_THROW(run());
   options_.runtime = "mlx";
   options_.formats = {"mlx"};
-  options_.overrides.group_size = -1;
-  EXPECT_TRUE(contains(why(), "groups of 32, 64 or 128"));
-  options_.overrides.group_size = 64;
   EXPECT_NO_THROW(run());
 }
 
