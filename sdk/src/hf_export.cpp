@@ -90,6 +90,7 @@ class HfExportJob final : public ExportJob {
   // Everything the export will hold, in the order shards are filled: block by block, then what lies outside blocks with
   // the heads last, then the extras.
   std::vector<PlannedTensor> plan_tensors() {
+    if (request_.run.model_free) return plan_as_source();
     struct Ordered {
       std::pair<int64_t, int64_t> key;  // block (or a number behind all blocks), position in the block
       PlannedTensor tensor;
@@ -116,6 +117,22 @@ class HfExportJob final : public ExportJob {
     std::vector<PlannedTensor> tensors;
     tensors.reserve(ordered.size());
     for (Ordered& entry : ordered) tensors.push_back(std::move(entry.tensor));
+    return tensors;
+  }
+
+  // What is rounded as it comes lies in the order of the source, so that writing goes from end to end too.
+  std::vector<PlannedTensor> plan_as_source() {
+    std::vector<PlannedTensor> tensors;
+    for (const TensorInfo& info : request_.source.weights().tensors()) {
+      const TensorFate fate = sorter_.fate(info.name);
+      if (fate == TensorFate::plain || fate == TensorFate::extra)
+        tensors.push_back({info.name, planned_dtype(info), info.shape, fate == TensorFate::extra});
+      if (fate != TensorFate::packed) continue;
+      const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.rfind('.')));
+      ARKIT_CHECK(layer != nullptr, str("tensor '", info.name, "' is packed but belongs to no layer"));
+      for (PackedTensorShape& shape : format_.shapes(*layer))
+        tensors.push_back({layer->name + "." + shape.suffix, shape.dtype, std::move(shape.shape)});
+    }
     return tensors;
   }
 

@@ -20,7 +20,10 @@ void set_dtype(json::Object& config, const std::string& name, bool both) {
 json::Object export_config(const ExportRequest& request, const HfFormat& format) {
   json::Object config = request.source.config();
   config.erase("quantization_config");
-  set_dtype(config, dtype_name(format.declared_dtype.value_or(request.model_dtype)), format.declared_dtype.has_value());
+  // Without a model family nothing was cast: what the source says of its dtype still holds.
+  if (!request.run.model_free || format.declared_dtype)
+    set_dtype(config, dtype_name(format.declared_dtype.value_or(request.model_dtype)),
+              format.declared_dtype.has_value());
   if (!format.quantization_config.empty()) config["quantization_config"] = format.quantization_config;
   if (format.edit_config) format.edit_config(config);
   return config;

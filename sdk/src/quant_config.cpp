@@ -124,7 +124,7 @@ json::Object model_free_config(const QuantPlan& plan, const RunRecord& run) {
                       {"model_free", true},
                       {"autoround_version", run.reference_version}};
   if (!act.quantized()) return config;
-  config["enable_quanted_input"] = false;
+  if (weight.data_type.starts_with("mx")) config["enable_quanted_input"] = false;
   config["act_bits"] = act.bits;
   config["act_data_type"] = act.data_type;
   config["act_dynamic"] = act.dynamic;

@@ -61,6 +61,11 @@ std::string position(int64_t flat, at::IntArrayRef shape) {
 
 }  // namespace
 
+bool is_finite(const at::Tensor& tensor) {
+  const at::Tensor plain = tensor.contiguous();
+  return first_hit(plain) == plain.numel();
+}
+
 void check_finite(const at::Tensor& tensor, std::string_view name) {
   const at::Tensor plain = tensor.contiguous();
   const int64_t hit = first_hit(plain);

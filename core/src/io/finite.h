@@ -11,4 +11,7 @@ namespace arkit::io {
 // tensor on the CPU. Integer and float8 tensors pass without a look.
 void check_finite(const at::Tensor& tensor, std::string_view name);
 
+// The question alone.
+[[nodiscard]] bool is_finite(const at::Tensor& tensor);
+
 }  // namespace arkit::io

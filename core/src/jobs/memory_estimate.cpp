@@ -6,7 +6,7 @@
 namespace arkit {
 namespace {
 
-constexpr int64_t kProcessBytes = int64_t{200} << 20;  // LibTorch and the thread pools, measured
+constexpr int64_t kProcessBytes = int64_t{200} << 20;  // LibTorch, thread pools, small buffers; measured
 
 struct BlockSize {
   int64_t weights = 0;          // elements of the block's linears
@@ -36,8 +36,9 @@ int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning,
                             bool uses_samples, at::ScalarType dtype) {
   const BlockSize block = largest_block(plan);
   const auto element = static_cast<int64_t>(c10::elementSize(dtype));
-  // Plain RTN holds one mapped layer, its codes and what stands for it.
-  if (!uses_samples) return kProcessBytes + block.weights * element + block.largest * 6;
+  // Plain RTN opens as many layers as fit into the memory of the two largest tensors (rounding/round_model.cpp).
+  if (!uses_samples)
+    return kProcessBytes + 2 * element * std::max(block.largest, model.vocab_size() * model.hidden_size());
   const int64_t tokens = tuning.nsamples * tuning.seqlen;
   const int64_t caches = (tunes ? 3 : 2) * tokens * model.hidden_size() * element;
   const int64_t batch_tokens = tuning.batch_size * tuning.seqlen;

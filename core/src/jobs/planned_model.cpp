@@ -9,6 +9,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/weights_model.h"
@@ -16,6 +17,7 @@
 #include "tuning/sample_needs.h"
 
 namespace arkit {
+namespace fs = std::filesystem;
 namespace {
 
 // Keeps warnings of a plan that may be dropped.
@@ -43,12 +45,13 @@ struct Planner {
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
-  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free) const {
+  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, std::vector<fs::path>& files) const {
     std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
     if (!source->packed_layers().empty() && !forced())
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),
               "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
+    files = weight_files(*source, options.num_hidden_layers);
     if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
     return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)
                                      : std::move(source);
@@ -57,7 +60,7 @@ struct Planner {
   [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {
     PlannedModel planned;
     planned.model_free = model_free;
-    planned.source = open_source(model_free);
+    planned.source = open_source(model_free, planned.files);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
     planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter);
@@ -67,12 +70,14 @@ struct Planner {
     return planned;
   }
 
-  // Rounding into a format that records model-free runs: worth a try.
+  // Rounding into a format that records model-free runs: worth a try. The reference's choice (formats.md 13.1).
   [[nodiscard]] bool may_be_model_free() const {
     const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
+    const bool mx = scheme.name == "MXFP4" || scheme.name == "MXFP8";
     return options.model_free.value_or(true) && rounds &&
-           std::all_of(options.formats.begin(), options.formats.end(),
-                       [](const std::string& format) { return format.starts_with("auto_round"); });
+           std::all_of(options.formats.begin(), options.formats.end(), [mx](const std::string& format) {
+             return format.starts_with("auto_round") || (mx && format == "llm_compressor");
+           });
   }
 };
 

@@ -2,7 +2,9 @@
 // The first step of a quantization: the source is open, every layer has its plan, and it is known whether samples must
 // go through the blocks and whether a model family is needed at all.
 
+#include <filesystem>
 #include <memory>
+#include <vector>
 
 #include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
@@ -16,7 +18,8 @@ namespace arkit {
 
 struct PlannedModel {
   std::unique_ptr<ModelSource> source;
-  std::unique_ptr<Model> model;  // header only, weights to be cast to bf16; refers to *source
+  std::vector<std::filesystem::path> files;  // all weight files of it
+  std::unique_ptr<Model> model;              // header only, weights to be cast to bf16; refers to *source
   QuantPlan plan;
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (formats.md 13.1)

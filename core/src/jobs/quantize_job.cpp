@@ -18,6 +18,7 @@
 #include "jobs/source_hashes.h"
 #include "quant/plan.h"
 #include "quant/runtime_rules.h"
+#include "rounding/round_model.h"
 #include "util/heap.h"
 
 namespace arkit {
@@ -50,10 +51,10 @@ std::string method_name(const ResolvedTuning& tuning, bool forwards) {
   return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
 }
 
-ProcessOptions process_options(const ResolvedTuning& tuning, bool forwards) {
+ProcessOptions process_options(const ResolvedTuning& tuning) {
   const TuningOptions& given = tuning.options;
   ProcessOptions options;
-  options.tune.iters = forwards ? tuning.iters : 0;
+  options.tune.iters = tuning.iters;
   options.tune.batch_size = tuning.batch_size;
   options.tune.gradient_accumulate_steps = given.gradient_accumulate_steps;
   options.tune.dynamic_max_gap = given.dynamic_max_gap;
@@ -199,6 +200,21 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
   run.model.release_rest();
 }
 
+void quantize_with_samples(QuantizeRun& run, const Calibration& calibration) {
+  // On few cores a hash beside tuning would take the time of a core that parallel loops wait for.
+  if (host_info().threads > kFewThreads) run.hashes.start();
+  PythonRandom random(static_cast<uint64_t>(run.tuning.options.seed));
+  ProcessOptions process = process_options(run.tuning);
+  process.loss_mask = calibration.loss_mask;
+  BlockProcessor processor(
+      run.model, run.plan,
+      [&](std::string_view data_type) -> const Scheme& { return run.registry.scheme_for(data_type); },
+      std::move(process), run.reporter, random);
+  BlockIo io{.full = calibration.hidden};
+  quantize_blocks(run, processor, io);
+  write_untouched(run, "");
+}
+
 std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish();
@@ -252,9 +268,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
   check_runtimes(options.runtime, plan, formats, reporter);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
-  // On few cores a hash beside the work slows plain rounding by more than it takes.
-  SourceHashes hashes(*source);
-  if (host_info().threads > kFewThreads) hashes.start();
+  SourceHashes hashes(planned.files);
   prepare_output(formats, plan, *source, options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
@@ -271,19 +285,16 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
-  QuantizeRun run{options, tuning, registry, reporter, *source, *model, plan, exports, hashes, outcome, model_dtype};
-  PythonRandom random(static_cast<uint64_t>(tuning.options.seed));
-  ProcessOptions process = process_options(tuning, forwards);
-  process.loss_mask = calibration.loss_mask;
-  BlockProcessor processor(
-      *model, plan, [&](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); },
-      std::move(process), reporter, random);
-  BlockIo io{.full = calibration.hidden};
-
+  QuantizeRun run{options, tuning,  registry, reporter, *source,     *model,
+                  plan,    exports, hashes,   outcome,  model_dtype, planned.model_free};
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
                     "), ", outcome.method));
-  quantize_blocks(run, processor, io);
-  write_untouched(run, "");
+  if (forwards) {
+    quantize_with_samples(run, calibration);
+  } else {
+    hashes.start(planned.model_free);
+    round_model(run, tuning.disable_opt_rtn);
+  }
   outcome.seconds = seconds_since(start);
   return summary(run, finish_exports(run));
 }

@@ -30,17 +30,21 @@ struct QuantizeRun {
   SourceHashes& hashes;
   RunOutcome& outcome;
   at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
+  bool model_free = false;                       // see PlannedModel
   std::set<std::string, std::less<>> written{};  // source tensors accounted for
 };
 
 // Writes one finished layer to every export and notes its error. `layer` still holds the weight it had before.
 void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& result);
 
+// Writes a layer to every export, with the bias of the source unless it has another, and notes its error.
+void write_record(QuantizeRun& run, LayerRecord record, double relative_error);
+
+// Is this a source tensor that no export takes: a tied head, a RoPE buffer?
+[[nodiscard]] bool is_dropped(const QuantizeRun& run, std::string_view tensor);
+
 // Hands every source tensor under `prefix` that no layer took to the exports as it is. Tied heads and RoPE buffers are
 // dropped by rule.
 void write_untouched(QuantizeRun& run, std::string_view prefix);
-
-// Relative error ||W - D|| / ||W|| of a dequantized weight; both [out, in].
-[[nodiscard]] double relative_error(const at::Tensor& weight, const at::Tensor& dequantized);
 
 }  // namespace arkit

@@ -7,26 +7,18 @@
 #include <arkit/exporter.h>
 #include <arkit/str.h>
 
+#include "model_free/layer_rules.h"
+#include "model_free/text_config.h"
+
 namespace arkit {
 namespace {
-
-// Index of the decoder block a tensor belongs to, or -1: the first all-digit component after the name of a block list.
-int64_t block_index(std::string_view name) {
-  const std::vector<std::string> parts = split(name, '.');
-  for (size_t i = 1; i < parts.size(); ++i) {
-    if (parts[i - 1] != "layers" && parts[i - 1] != "h") continue;
-    int64_t index = -1;
-    const char* end = parts[i].data() + parts[i].size();
-    if (std::from_chars(parts[i].data(), end, index).ptr == end) return index;
-  }
-  return -1;
-}
 
 class TruncatedWeights final : public WeightSource {
  public:
   TruncatedWeights(const WeightSource& whole, int64_t num_blocks) : whole_(whole) {
     for (const TensorInfo& tensor : whole.tensors())
       if (block_index(tensor.name) < num_blocks) kept_.push_back(tensor);
+    (void)find("");  // later calls only read the table: safe from all threads
   }
   std::span<const TensorInfo> tensors() const override { return kept_; }
   at::Tensor load(std::string_view name) const override {
@@ -44,11 +36,13 @@ class TruncatedSource final : public ModelSource {
  public:
   TruncatedSource(std::unique_ptr<ModelSource> whole, int64_t num_blocks)
       : whole_(std::move(whole)), weights_(whole_->weights(), num_blocks), config_(whole_->config()) {
-    const int64_t available = json::get_int(config_, "num_hidden_layers", "config.json").value_or(0);
+    json::Object& text = config_with(config_, "num_hidden_layers");
+    const int64_t available = json::get_int(text, "num_hidden_layers", "config.json").value_or(0);
     if (num_blocks < 1 || num_blocks > available)
       throw_usage(str("num_hidden_layers ", num_blocks, " is out of range; the model has ", available, " blocks"));
-    config_["num_hidden_layers"] = num_blocks;
-    if (json::Value* types = config_.if_contains("layer_types"); types != nullptr && types->is_array())
+    text["num_hidden_layers"] = num_blocks;
+    if (json::Value* types = config_with(config_, "layer_types").if_contains("layer_types");
+        types != nullptr && types->is_array())
       types->get_array().resize(std::min<size_t>(types->get_array().size(), static_cast<size_t>(num_blocks)));
   }
   std::string kind() const override { return whole_->kind(); }
@@ -69,6 +63,18 @@ class TruncatedSource final : public ModelSource {
 };
 
 }  // namespace
+
+int64_t block_index(std::string_view name) {
+  if (model_free::is_other_sense(name)) return -1;
+  const std::vector<std::string> parts = split(name, '.');
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (parts[i - 1] != "layers" && parts[i - 1] != "h") continue;
+    int64_t index = -1;
+    const char* end = parts[i].data() + parts[i].size();
+    if (std::from_chars(parts[i].data(), end, index).ptr == end) return index;
+  }
+  return -1;
+}
 
 std::unique_ptr<ModelSource> truncate_blocks(std::unique_ptr<ModelSource> source, int64_t num_blocks) {
   return std::make_unique<TruncatedSource>(std::move(source), num_blocks);

@@ -13,6 +13,7 @@
 
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
+#include "model_free/text_config.h"
 #include "verify/block_check.h"
 #include "verify/layer_check.h"
 #include "verify/tensor_check.h"
@@ -89,7 +90,8 @@ void compare_with_source(const ModelSource& exported, const ModelSource& source,
   ExportFacts facts{.tuned_norms = run.tuned_norms};
   for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
   for (const auto& [name, error] : run.layer_errors) facts.quantized.insert(name);
-  facts.tied = json::get_bool(exported.config(), "tie_word_embeddings", "config.json").value_or(false);
+  constexpr const char* tie = "tie_word_embeddings";
+  facts.tied = json::get_bool(config_with(exported.config(), tie), tie, "config.json").value_or(false);
   reporter.step("comparing tensors with the source");
   report.add(check_accounting(exported, source, facts, report));
   report.add(check_copies(exported, source, facts));

@@ -11,6 +11,8 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "model_free/text_config.h"
+
 namespace arkit::model_free {
 namespace {
 
@@ -20,6 +22,7 @@ struct Origin {
   int64_t expert = -1;    // >= 0: this slice of a fused tensor
   int64_t first_row = 0;  // of the slice
   const LinearSpec* packed = nullptr;
+  std::vector<std::string> parts = {};  // tensors of a packed layer
 };
 
 struct FusedName {
@@ -50,18 +53,25 @@ constexpr int64_t kMostExperts = 65536;
 
 // 0 = config.json does not say.
 int64_t hidden_size(const json::Object& config) {
-  const json::Object* nested = nullptr;
-  if (const json::Value* text = json::find(config, "text_config")) nested = text->if_object();
-  const auto own = json::get_int(config, "hidden_size", "config.json");
-  if (own || nested == nullptr) return own.value_or(0);
-  return json::get_int(*nested, "hidden_size", "config.json: text_config").value_or(0);
+  return json::get_int(config_with(config, "hidden_size"), "hidden_size", "config.json").value_or(0);
+}
+
+// Whoever reads the export must not take it for what its source was.
+void erase_quantization(json::Object& config) {
+  config.erase("quantization_config");
+  config.erase("compression_config");
+  for (auto& member : config)
+    if (member.value().is_object()) erase_quantization(member.value().get_object());
 }
 
 class CheckpointWeights final : public WeightSource {
  public:
   CheckpointWeights(const ModelSource& source, const Registry& registry) : source_(source), registry_(registry) {
-    for (const LinearSpec& layer : source.packed_layers()) add_packed(layer);
-    for (const TensorInfo& tensor : source.weights().tensors()) add(tensor);
+    for (const LinearSpec& layer : source.packed_layers())
+      origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
+    for (const TensorInfo& tensor : source.weights().tensors())
+      if (!add_packed_part(tensor)) add(tensor);
+    (void)find("");  // later calls only read the table: safe from all threads
   }
 
   [[nodiscard]] bool changes_anything() const { return !origins_.empty(); }
@@ -84,29 +94,36 @@ class CheckpointWeights final : public WeightSource {
 
   void release(std::string_view name) const noexcept override {
     const auto found = origins_.find(name);
-    if (found == origins_.end()) source_.weights().release(name);
+    if (found == origins_.end())
+      source_.weights().release(name);
+    else if (found->second.packed != nullptr)
+      for (const std::string& part : found->second.parts) source_.weights().release(part);
     // Slices of a fused tensor are neighbours in the file: its pages go with the last one.
-    else if (found->second.packed == nullptr && is_last_slice(found->second))
+    else if (is_last_slice(found->second))
       source_.weights().release(found->second.tensor);
   }
 
  private:
-  void add_packed(const LinearSpec& layer) {
-    const std::string name = layer.name + ".weight";
-    tensors_.push_back({.name = name,
-                        .dtype = at::kBFloat16,
-                        .stored_type = layer.packing,
-                        .shape = {layer.out_features, layer.in_features},
-                        .stored_bytes = 0,
-                        .file = {}});
-    origins_.emplace(name, Origin{.tensor = layer.name, .packed = &layer});
-  }
-
-  // Is this a part of a packed layer ("qweight", "scales" ...)? Its bias is not.
-  [[nodiscard]] bool is_packed_part(std::string_view name) const {
-    const size_t dot = name.rfind('.');
-    return dot != std::string_view::npos && name.substr(dot) != ".bias" &&
-           origins_.contains(str(name.substr(0, dot), ".weight"));
+  // Is this a part of a packed layer ("qweight", "scales" ...)? The layer lies where its first part does. Its bias is
+  // no part.
+  bool add_packed_part(const TensorInfo& tensor) {
+    const size_t dot = tensor.name.rfind('.');
+    if (dot == std::string::npos || tensor.name.substr(dot) == ".bias") return false;
+    const auto layer = origins_.find(tensor.name.substr(0, dot) + ".weight");
+    if (layer == origins_.end() || layer->second.packed == nullptr) return false;
+    Origin& origin = layer->second;
+    if (origin.parts.empty()) {
+      places_.emplace(layer->first, tensors_.size());
+      tensors_.push_back({.name = layer->first,
+                          .dtype = at::kBFloat16,
+                          .stored_type = origin.packed->packing,
+                          .shape = {origin.packed->out_features, origin.packed->in_features},
+                          .stored_bytes = 0,
+                          .file = tensor.file});
+    }
+    tensors_[places_.at(layer->first)].stored_bytes += tensor.stored_bytes;
+    origin.parts.push_back(tensor.name);
+    return true;
   }
 
   // Some families store experts transposed, [experts, in, out]; cut the same way they would become noise. Projections
@@ -123,7 +140,6 @@ class CheckpointWeights final : public WeightSource {
   }
 
   void add(const TensorInfo& tensor) {
-    if (is_packed_part(tensor.name)) return;
     const std::optional<FusedName> fused = fused_name(tensor);
     if (!fused) {
       tensors_.push_back(tensor);
@@ -156,13 +172,14 @@ class CheckpointWeights final : public WeightSource {
   const Registry& registry_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, Origin, std::less<>> origins_;  // only tensors that are not the source's own
+  std::map<std::string, size_t, std::less<>> places_;   // of packed layers in tensors_
 };
 
 class CheckpointSource final : public ModelSource {
  public:
   CheckpointSource(std::unique_ptr<ModelSource> source, const Registry& registry)
       : source_(std::move(source)), weights_(*source_, registry), config_(source_->config()) {
-    if (!source_->packed_layers().empty()) config_.erase("quantization_config");
+    if (!source_->packed_layers().empty()) erase_quantization(config_);
   }
 
   [[nodiscard]] bool changes_anything() const { return weights_.changes_anything(); }

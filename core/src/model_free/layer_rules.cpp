@@ -70,6 +70,11 @@ bool is_linear_weight(const TensorInfo& tensor) {
                       [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
 }
 
+bool is_other_sense(std::string_view name) {
+  return std::any_of(kOtherSenses.begin(), kOtherSenses.end(),
+                     [&](std::string_view sense) { return name.find(sense) != std::string_view::npos; });
+}
+
 LayerRules::LayerRules(const json::Object& config) {
   const std::string type = json::get_string(config, "model_type", "config.json").value_or("");
   const auto with_dense_mlps = [&](std::vector<std::string> more) {

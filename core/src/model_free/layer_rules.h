@@ -25,6 +25,9 @@ struct BlockPlace {
 // a convolution?
 [[nodiscard]] bool is_linear_weight(const TensorInfo& tensor);
 
+// Does the name belong to a tower that does not read text: vision, audio?
+[[nodiscard]] ARKIT_INTERNAL bool is_other_sense(std::string_view name);
+
 // Rules for one checkpoint: layers that stay as they are.
 class ARKIT_INTERNAL LayerRules {
  public:

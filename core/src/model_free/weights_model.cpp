@@ -12,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "model_free/layer_rules.h"
+#include "model_free/text_config.h"
 
 namespace arkit::model_free {
 namespace {
@@ -22,19 +23,19 @@ constexpr std::array<std::string_view, 4> kTransposed = {"gpt2", "openai-gpt", "
 [[noreturn]] void no_forward() {
   throw_unsupported(
       "model-free quantization knows no forward pass; what needs one (tuning, calibration) needs a plugin for the "
-      "model "
-      "family");
+      "model family");
 }
 
 class WeightsModel final : public Model {
  public:
   WeightsModel(const ModelSource& source, at::ScalarType dtype) : source_(source), dtype_(dtype) {
     const json::Object& config = source.config();
-    tied_ = json::get_bool(config, "tie_word_embeddings", "config.json").value_or(false);
-    hidden_size_ = json::get_int(config, "hidden_size", "config.json").value_or(0);
-    vocab_size_ = json::get_int(config, "vocab_size", "config.json").value_or(0);
-    max_positions_ =
-        json::get_int(config, "max_position_embeddings", "config.json").value_or(std::numeric_limits<int64_t>::max());
+    constexpr const char* tie = "tie_word_embeddings";
+    tied_ = json::get_bool(config_with(config, tie), tie, "config.json").value_or(false);
+    const auto number = [&](const char* key) { return json::get_int(config_with(config, key), key, "config.json"); };
+    hidden_size_ = number("hidden_size").value_or(0);
+    vocab_size_ = number("vocab_size").value_or(0);
+    max_positions_ = number("max_position_embeddings").value_or(std::numeric_limits<int64_t>::max());
     const std::string type = json::get_string(config, "model_type", "config.json").value_or("");
     if (std::find(kTransposed.begin(), kTransposed.end(), type) != kTransposed.end())
       throw_unsupported(str("models of type '", type,
@@ -103,16 +104,14 @@ class WeightsModel final : public Model {
 
  private:
   // What is quantized at a time: one layer, or those that are fused. A decoder block may hold hundreds of experts; in
-  // memory need only be one.
+  // memory need only be one. Blocks are numbered as they lie in the files, which are read once from end to end.
   struct Block {
     std::string name;  // of its first layer
     std::vector<LayerPlan> layers;
   };
 
-  // Layers by list (in order of appearance) and number of their decoder block, then as they lie in the file.
   void find_layers(const LayerRules& rules) {
-    std::map<std::pair<size_t, int64_t>, std::vector<LayerPlan>> by_place;
-    std::vector<std::string> lists;
+    std::map<std::string, size_t> fused;  // group -> block
     for (const TensorInfo& tensor : source_.weights().tensors()) {
       if (!is_linear_weight(tensor)) continue;
       LayerPlan layer = plan_of(tensor, rules);
@@ -121,28 +120,21 @@ class WeightsModel final : public Model {
         if (layer.name == "lm_head" && !tied_) outside_.push_back(std::move(layer));
         continue;
       }
-      const auto list = std::find(lists.begin(), lists.end(), place->list);
-      const auto number = static_cast<size_t>(list - lists.begin());
-      if (list == lists.end()) lists.push_back(place->list);
       if (layer.reason.empty() && std::find(lists_.begin(), lists_.end(), place->list) == lists_.end())
         lists_.push_back(place->list);
-      by_place[{number, place->index}].push_back(std::move(layer));
+      add(std::move(layer), fused);
     }
-    for (auto& [place, layers] : by_place) cut(std::move(layers));
   }
 
-  void cut(std::vector<LayerPlan> layers) {
-    std::map<std::string, size_t> fused;
-    for (LayerPlan& layer : layers) {
-      const auto known = layer.fused_group.empty() ? fused.end() : fused.find(layer.fused_group);
-      if (known == fused.end()) {
-        if (!layer.fused_group.empty()) fused.emplace(layer.fused_group, blocks_.size());
-        blocks_.push_back({layer.name, {}});
-      }
-      const size_t block = known == fused.end() ? blocks_.size() - 1 : known->second;
-      layer.block = static_cast<int64_t>(block);
-      blocks_[block].layers.push_back(std::move(layer));
+  void add(LayerPlan layer, std::map<std::string, size_t>& fused) {
+    const auto known = layer.fused_group.empty() ? fused.end() : fused.find(layer.fused_group);
+    if (known == fused.end()) {
+      if (!layer.fused_group.empty()) fused.emplace(layer.fused_group, blocks_.size());
+      blocks_.push_back({layer.name, {}});
     }
+    const size_t block = known == fused.end() ? blocks_.size() - 1 : known->second;
+    layer.block = static_cast<int64_t>(block);
+    blocks_[block].layers.push_back(std::move(layer));
   }
 
   LayerPlan plan_of(const TensorInfo& tensor, const LayerRules& rules) const {

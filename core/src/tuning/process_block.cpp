@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "tuning/global_scales.h"
 #include "util/tensor_cache.h"
 
 namespace arkit {
@@ -137,21 +138,11 @@ StatisticsHook BlockProcessor::watch(const std::vector<Layer>& layers, bool imat
   return hook;
 }
 
-// Layers that serving engines fuse must agree on their global scale (algorithms.md 2.8).
 void BlockProcessor::share_global_scales(std::vector<Layer>& layers) const {
-  std::map<std::string, std::vector<Layer*>> fused;
-  for (Layer& layer : layers) {
-    if (layer.weight_scheme == nullptr) continue;
-    layer.global_scale = layer.weight_scheme->global_scale(layer.linear->weight, layer.quant().weight);
-    if (layer.global_scale.defined() && !layer.plan->fused_group.empty())
-      fused[str(layer.plan->fused_group, " ", layer.quant().weight.data_type)].push_back(&layer);
-  }
-  for (auto& [name, members] : fused) {
-    std::vector<at::Tensor> scales;
-    for (const Layer* layer : members) scales.push_back(layer->global_scale);
-    const at::Tensor common = members.front()->weight_scheme->merge_global_scales(scales);
-    for (Layer* layer : members) layer->global_scale = common;
-  }
+  std::vector<GlobalScaleMember> members;
+  for (const Layer& layer : layers) members.push_back({layer.plan, layer.weight_scheme, layer.linear->weight, {}});
+  arkit::share_global_scales(members);
+  for (size_t i = 0; i < layers.size(); ++i) layers[i].global_scale = members[i].scale;
 }
 
 void BlockProcessor::finish(QuantizedLayer& out, const Layer& layer, bool needs_weight) const {

@@ -2,6 +2,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/tuning/attention_ranges.cpp
   src/tuning/collect.cpp
   src/tuning/gemm.cpp
+  src/tuning/global_scales.cpp
   src/tuning/index_sampler.cpp
   src/tuning/losses.cpp
   src/tuning/optimizer.cpp

@@ -129,7 +129,7 @@ class AutoRoundExporter final : public Exporter {
   }
 
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
-    const Packing packing = choose_packing(request.plan, variant);
+    const Packing packing = choose_packing(request.plan, variant, request.run.model_free);
     sdk::HfFormat format;
     format.shapes = [packing](const LayerPlan& layer) { return shapes_of(layer, packing); };
     format.pack = [packing](const LayerRecord& layer) { return pack_layer(layer, packing); };

@@ -13,6 +13,7 @@ namespace arkit::llm_compressor {
 namespace {
 
 constexpr std::string_view kLinear = "Linear";
+constexpr std::string_view kRoutedExperts = "RoutedExperts";
 constexpr std::string_view kPattern = "re:";
 constexpr const char* kMixed = "mixed-precision";
 
@@ -72,6 +73,24 @@ json::Array ignore_of(const QuantPlan& plan, bool with_patterns) {
   return ignore;
 }
 
+// Names of tables of embeddings, which are no linear layers whatever their shape.
+std::vector<std::string> embeddings(const WeightSource& weights) {
+  constexpr std::string_view kWeight = ".weight";
+  std::vector<std::string> names;
+  for (const TensorInfo& tensor : weights.tensors())
+    if (tensor.shape.size() == 2 && tensor.name.ends_with(kWeight) && tensor.name.find("embed") != std::string::npos)
+      names.push_back(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
+  return names;
+}
+
+bool has_experts_of_other_names(const QuantPlan& plan) {
+  return std::any_of(plan.layers.begin(), plan.layers.end(), [](const LayerPlan& layer) {
+    const std::string_view projection = std::string_view(layer.name).substr(layer.name.rfind('.') + 1);
+    return layer.kind == LayerKind::expert && layer.quantized() && projection != "gate_proj" &&
+           projection != "up_proj" && projection != "down_proj";
+  });
+}
+
 json::Array sorted_names(std::vector<std::string> names) {
   std::sort(names.begin(), names.end());
   return json::Array(names.begin(), names.end());
@@ -90,7 +109,7 @@ json::Object group_config(const Group& group, json::Array targets, bool name_for
 
 }  // namespace
 
-json::Object quantization_config(const QuantPlan& plan, std::string_view attention_class) {
+json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model) {
   std::vector<Group> groups = groups_of(plan);
   ARKIT_CHECK(!groups.empty(), "an export without quantized layers has no quantization_config");
   const bool plain = std::all_of(groups.begin(), groups.end(), plain_writer);
@@ -99,17 +118,22 @@ json::Object quantization_config(const QuantPlan& plan, std::string_view attenti
   // Integers name every layer as soon as there are two groups; otherwise overrides come by name, and the plan's own
   // scheme takes what is left.
   const bool all_by_name = plain && groups.size() > 1;
-  std::stable_partition(groups.begin(), groups.end(),
-                        [&](const Group& group) { return all_by_name || !group.is_default; });
+  const auto overrides_end = std::stable_partition(
+      groups.begin(), groups.end(), [&](const Group& group) { return all_by_name || !group.is_default; });
+  const bool model_free = model.weights != nullptr;
+  if (model_free)
+    std::stable_sort(groups.begin(), overrides_end,
+                     [](const Group& a, const Group& b) { return a.quant.weight.bits > b.quant.weight.bits; });
   json::Object config_groups;
   for (size_t i = 0; i < groups.size(); ++i) {
     const Group& group = groups[i];
     json::Array targets;
     if (all_by_name)
       targets = sorted_names(group.layers);
-    else if (group.is_default)
+    else if (group.is_default) {
       targets.emplace_back(kLinear);
-    else
+      if (model_free && has_experts_of_other_names(plan)) targets.emplace_back(kRoutedExperts);
+    } else
       targets = json::Array(group.layers.begin(), group.layers.end());
     config_groups[str("group_", i)] = group_config(group, std::move(targets), plain || groups.size() > 1);
   }
@@ -119,7 +143,7 @@ json::Object quantization_config(const QuantPlan& plan, std::string_view attenti
   config["kv_cache_scheme"] = attention_args(plan.attention.kv, plan.attention.kv_per_head);
   if (plan.attention.query.quantized())
     config["attention_input_activations"] =
-        json::Object{{"targets", json::Array{attention_class}},
+        json::Object{{"targets", json::Array{model.attention_class}},
                      {"input_activations", attention_args(plan.attention.query, plan.attention.query_per_head)}};
   config["format"] = one_format ? layout_name(groups.front().layout) : kMixed;
   config["quantization_status"] = "compressed";
@@ -127,7 +151,10 @@ json::Object quantization_config(const QuantPlan& plan, std::string_view attenti
   const bool micro = std::any_of(groups.begin(), groups.end(), [](const Group& group) {
     return !plain_writer(group) && group.layout != Layout::float_quantized;
   });
-  config["ignore"] = ignore_of(plan, micro);
+  json::Array ignore = ignore_of(plan, micro);
+  if (model_free)
+    for (const std::string& name : embeddings(*model.weights)) ignore.emplace_back(name);
+  config["ignore"] = std::move(ignore);
   if (groups.front().layout != Layout::nvfp4_e5m3) config["moe_sparsity_config"] = nullptr;
   if (!plain) config["provider"] = "auto-round";
   return config;

@@ -9,15 +9,23 @@
 
 #include <arkit/descriptors.h>
 #include <arkit/json.h>
+#include <arkit/model_source.h>
 #include <arkit/regex.h>
 
 #include "layouts.h"
 
 namespace arkit::llm_compressor {
 
-// The whole quantization_config (formats.md 8.0 to 8.5). `attention_class` is what static scales of queries name as
-// their target ("LlamaAttention").
-[[nodiscard]] json::Object quantization_config(const QuantPlan& plan, std::string_view attention_class);
+// What the plan does not say.
+struct ModelFacts {
+  std::string_view attention_class;       // what static scales of queries name as their target ("LlamaAttention")
+  const WeightSource* weights = nullptr;  // of a model-free run, which also lists the embeddings among what is left
+                                          // alone (formats.md 13.6)
+};
+
+// The whole quantization_config (formats.md 8.0 to 8.5). A model-free run names the class of routed experts too, where
+// their projections are not called like those of most models.
+[[nodiscard]] json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model);
 
 // Static scales of keys, values and queries: kv_cache_scheme and attention_input_activations.
 [[nodiscard]] AttentionQuant read_attention(const json::Object& config);

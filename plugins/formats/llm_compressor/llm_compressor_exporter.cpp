@@ -73,7 +73,10 @@ class LlmCompressorExporter final : public Exporter {
     sdk::HfFormat format;
     format.shapes = shapes_of;
     format.pack = pack_layer;
-    format.quantization_config = quantization_config(request.plan, attention_class(request.source));
+    const std::string attention = attention_class(request.source);
+    format.quantization_config = quantization_config(
+        request.plan,
+        {.attention_class = attention, .weights = request.run.model_free ? &request.source.weights() : nullptr});
     return sdk::open_hf_export(request, std::move(format));
   }
 };

@@ -1,0 +1,16 @@
+#pragma once
+// Models that read more than text keep what is said about their language model in an object of its own.
+
+#include <string_view>
+
+#include <arkit/export.h>
+#include <arkit/json.h>
+
+namespace arkit {
+
+// The object of config.json that has `key`: the file itself, or the "text_config" (llm_config, language_config) in it;
+// the file where none has it.
+[[nodiscard]] ARKIT_INTERNAL const json::Object& config_with(const json::Object& config, std::string_view key);
+[[nodiscard]] ARKIT_INTERNAL json::Object& config_with(json::Object& config, std::string_view key);
+
+}  // namespace arkit

@@ -1,0 +1,292 @@
+#include "rounding/round_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <arkit/error.h>
+#include <arkit/log.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "io/finite.h"
+#include "rounding/round_units.h"
+#include "rounding/strip_rounding.h"
+#include "tuning/global_scales.h"
+#include "tuning/process_block.h"
+
+namespace arkit {
+namespace {
+
+constexpr int64_t kBaseBytes = int64_t{64} << 20;  // what may be open beside the two largest tensors
+constexpr int64_t kCopyStrip = int64_t{1} << 21;   // elements of a copied tensor checked at a time
+
+using Clock = std::chrono::steady_clock;
+
+// A unit that was started and is not written yet.
+struct OpenUnit {
+  const RoundUnit* unit = nullptr;
+  std::unique_ptr<StripRounding> rounding;  // of a layer
+  at::Tensor copy;                          // of a tensor to copy
+  int64_t strips = 0, left = 0;             // all, not done
+};
+
+// The layers of the block whose units are under way; several blocks may be open at once.
+struct OpenBlock {
+  std::map<std::string_view, const Linear*> linears;
+  std::map<std::string_view, at::Tensor> global_scales;
+  int64_t left = 0;  // layers not written
+  Clock::time_point start = Clock::now();
+};
+
+struct Job {
+  enum class Kind { start, strip, write } kind;
+  size_t unit = 0;
+  int64_t strip = 0;
+};
+
+class ModelRounding {
+ public:
+  ModelRounding(QuantizeRun& run, std::optional<bool> disable_opt_rtn)
+      : run_(run),
+        disable_opt_rtn_(disable_opt_rtn),
+        plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, run.exports.wants_dequantized())),
+        budget_(2 * plan_.largest_bytes + kBaseBytes) {
+    for (const RoundUnit& unit : plan_.units)
+      if (unit.layer != nullptr) {
+        ++layers_of_block_[unit.layer->block];
+        layers_.emplace(unit.layer->name, unit.layer);
+      }
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (!failure_ && written_ < plan_.units.size()) {
+      const std::optional<Job> job = next();
+      if (!job) {
+        changed_.wait(lock);
+        continue;
+      }
+      lock.unlock();
+      std::exception_ptr failure;
+      try {
+        throw_if_interrupted();
+        perform(*job);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      if (failure && !failure_) failure_ = failure;
+      done(*job);
+      changed_.notify_all();
+    }
+  }
+
+  void rethrow_failure() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  // What frees memory goes first, what takes more of it last. Needs mutex_.
+  std::optional<Job> next() {
+    if (!writing_ && !open_.empty() && open_.front().left == 0) {
+      writing_ = true;
+      const RoundUnit& unit = plan_.units[written_];
+      in_use_ += unit.writing_bytes - unit.rounding_bytes;
+      return Job{Job::Kind::write, written_};
+    }
+    if (!strips_.empty()) {
+      const Job job = strips_.front();
+      strips_.pop_front();
+      return job;
+    }
+    if (starting_ || started_ == plan_.units.size()) return std::nullopt;
+    const RoundUnit& unit = plan_.units[started_];
+    if (in_use_ > 0 && in_use_ + unit.rounding_bytes > budget_) return std::nullopt;
+    starting_ = true;
+    in_use_ += unit.rounding_bytes;
+    return Job{Job::Kind::start, started_};
+  }
+
+  void perform(const Job& job) {
+    switch (job.kind) {
+      case Job::Kind::start:
+        start(plan_.units[job.unit]);
+        break;
+      case Job::Kind::strip:
+        round(at(job.unit), job.strip);
+        break;
+      case Job::Kind::write:
+        write(at(job.unit));
+        break;
+    }
+  }
+
+  // Needs mutex_.
+  void done(const Job& job) {
+    switch (job.kind) {
+      case Job::Kind::start:
+        starting_ = false;
+        if (failure_) break;
+        open_.push_back(std::move(fresh_));
+        for (int64_t i = 0; i < open_.back().strips; ++i) strips_.push_back({Job::Kind::strip, started_, i});
+        ++started_;
+        break;
+      case Job::Kind::strip:
+        --at_locked(job.unit).left;
+        break;
+      case Job::Kind::write:
+        writing_ = false;
+        in_use_ -= plan_.units[job.unit].writing_bytes;
+        open_.pop_front();
+        ++written_;
+        break;
+    }
+  }
+
+  OpenUnit& at_locked(size_t unit) { return open_[unit - written_]; }
+  OpenUnit& at(size_t unit) {
+    const std::lock_guard lock(mutex_);
+    return at_locked(unit);  // a deque keeps its elements where they are
+  }
+
+  // One at a time: fresh_ belongs to the thread that starts.
+  void start(const RoundUnit& unit) {
+    run_.hashes.pace(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}};
+    if (unit.layer == nullptr) {
+      if (!is_dropped(run_, unit.tensor->name)) {
+        fresh_.copy = run_.source.weights().load(unit.tensor->name);
+        fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
+      }
+    } else {
+      const LayerPlan& layer = *unit.layer;
+      const OpenBlock& block = open_block(layer.block);
+      const auto linear = block.linears.find(layer.name);
+      ARKIT_CHECK(linear != block.linears.end(), str("layer '", layer.name, "' is not in its block"));
+      StripRounding::Task task{.linear = *linear->second,
+                               .plan = layer,
+                               .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
+                               .mode = rtn_mode(layer, run_.plan.global, disable_opt_rtn_)};
+      if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
+        task.global_scale = scale->second;
+      if (run_.exports.wants_dequantized()) task.dequantized = run_.model_dtype;
+      fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
+      fresh_.strips = fresh_.rounding->strips();
+    }
+    fresh_.left = fresh_.strips;
+  }
+
+  OpenBlock& open_block(int64_t index) {
+    const std::lock_guard lock(model_mutex_);
+    OpenBlock& block = blocks_[index];
+    if (block.left > 0) return block;
+    block.left = layers_of_block_.at(index);
+    std::vector<Linear*> linears;
+    if (index >= 0) {
+      run_.model.load_block(index);
+      linears = run_.model.block_linears(index);
+    } else {
+      run_.model.load_rest();
+      linears.push_back(&run_.model.head());
+    }
+    std::vector<GlobalScaleMember> members;
+    for (const Linear* linear : linears) {
+      block.linears.emplace(linear->name, linear);
+      const auto layer = layers_.find(linear->name);
+      if (layer == layers_.end()) continue;
+      ARKIT_CHECK(linear->weight.defined(), str("layer '", linear->name, "' is packed already"));
+      const std::string& data_type = layer->second->quant.weight.data_type;
+      members.push_back({layer->second, &run_.registry.scheme_for(data_type), linear->weight, {}});
+    }
+    share_global_scales(members);
+    for (const GlobalScaleMember& member : members)
+      if (member.scale.defined()) block.global_scales.emplace(member.plan->name, member.scale);
+    return block;
+  }
+
+  void round(OpenUnit& open, int64_t strip) {
+    if (open.rounding != nullptr) {
+      open.rounding->round(strip);
+      return;
+    }
+    const int64_t first = strip * kCopyStrip;
+    const int64_t count = std::min(kCopyStrip, open.copy.numel() - first);
+    if (!io::is_finite(open.copy.view(-1).narrow(0, first, count)))
+      io::check_finite(open.copy, open.unit->tensor->name);
+  }
+
+  void write(OpenUnit& open) {
+    const std::string tensor = open.unit->tensor == nullptr ? std::string() : open.unit->tensor->name;
+    if (open.rounding == nullptr) {
+      if (open.copy.defined()) run_.exports.add_plain(tensor, open.copy, false);
+      open.copy.reset();
+      run_.source.weights().release(tensor);
+      return;
+    }
+    const LayerPlan& layer = open.rounding->plan();
+    if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
+    LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
+    record.dequantized = open.rounding->dequantized();
+    write_record(run_, std::move(record), open.rounding->relative_error());
+    open.rounding.reset();
+    close_layer(layer.block);
+  }
+
+  void close_layer(int64_t index) {
+    const std::lock_guard lock(model_mutex_);
+    OpenBlock& block = blocks_.at(index);
+    if (--block.left > 0) return;
+    const double seconds = std::chrono::duration<double>(Clock::now() - block.start).count();
+    blocks_.erase(index);
+    if (index < 0) {
+      run_.model.release_rest();
+      return;
+    }
+    run_.model.release_block(index);
+    run_.outcome.blocks.push_back({.block = index, .seconds = seconds});
+    run_.reporter.block_done({.block = index, .num_blocks = run_.plan.num_blocks, .seconds = seconds});
+  }
+
+  QuantizeRun& run_;
+  const std::optional<bool> disable_opt_rtn_;
+  const RoundPlan plan_;
+  const int64_t budget_;
+  std::map<int64_t, int64_t> layers_of_block_;
+  std::map<std::string_view, const LayerPlan*> layers_;  // to quantize
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<OpenUnit> open_;  // units written_ .. started_ - 1
+  std::deque<Job> strips_;
+  OpenUnit fresh_;
+  size_t started_ = 0, written_ = 0;
+  int64_t in_use_ = 0;
+  bool starting_ = false, writing_ = false;
+  std::exception_ptr failure_;
+
+  std::mutex model_mutex_;  // guards the model and blocks_
+  std::map<int64_t, OpenBlock> blocks_;
+};
+
+}  // namespace
+
+void round_model(QuantizeRun& run, std::optional<bool> disable_opt_rtn) {
+  ModelRounding rounding(run, disable_opt_rtn);
+  // One parallel region for all of it: inside, the parallel loops of schemes and exporters run on their own thread.
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) { rounding.work(); });
+  rounding.rethrow_failure();
+}
+
+}  // namespace arkit

@@ -1,0 +1,121 @@
+#include "rounding/round_units.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <c10/core/ScalarType.h>
+
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kBias = ".bias";
+
+class Planner {
+ public:
+  Planner(const QuantPlan& plan, const WeightSource& weights, bool keeps_dequantized)
+      : weights_(weights), keeps_dequantized_(keeps_dequantized) {
+    int64_t at = 0;
+    for (const TensorInfo& tensor : weights.tensors()) {
+      tensors_.emplace(tensor.name, Place{&tensor, at});
+      at += tensor.stored_bytes;
+    }
+    for (const LayerPlan& layer : plan.layers) {
+      if (!layer.quantized()) continue;
+      blocks_[layer.block].push_back(&layer);
+      of_layer_.emplace(str(layer.name, kWeight), &layer);
+      done_.insert(str(layer.name, kBias));  // written with the layer
+    }
+  }
+
+  void add_block(int64_t block) {
+    const auto found = blocks_.find(block);
+    if (found == blocks_.end()) return;
+    for (const LayerPlan* layer : found->second) add_layer(*layer);
+    blocks_.erase(found);
+  }
+
+  void add_under(const std::string& prefix) {
+    for (auto it = tensors_.lower_bound(prefix); it != tensors_.end() && it->first.starts_with(prefix); ++it)
+      add_copy(*it->second.info);
+  }
+
+  void add_in_file_order() {
+    for (const TensorInfo& tensor : weights_.tensors()) {
+      if (const auto layer = of_layer_.find(tensor.name); layer != of_layer_.end()) add_block(layer->second->block);
+      add_copy(tensor);
+    }
+  }
+
+  [[nodiscard]] RoundPlan take() && { return std::move(result_); }
+
+ private:
+  struct Place {
+    const TensorInfo* info;
+    int64_t begin;
+  };
+
+  void add_layer(const LayerPlan& layer) {
+    RoundUnit unit{.layer = &layer};
+    const auto found = tensors_.find(str(layer.name, kWeight));
+    if (found != tensors_.end()) {
+      unit.tensor = found->second.info;
+      unit.begin = found->second.begin;
+      done_.insert(found->first);
+    }
+    const int64_t elements = layer.out_features * layer.in_features;
+    const int64_t mapped = elements * element_bytes(unit.tensor);
+    const int64_t codes = elements + (keeps_dequantized_ ? 2 * elements : 0);
+    unit.rounding_bytes = mapped + codes;
+    unit.writing_bytes = codes + elements * std::min(layer.quant.weight.bits, 16) / 8;
+    add(unit, std::max(mapped, 2 * elements));
+  }
+
+  void add_copy(const TensorInfo& tensor) {
+    if (!done_.insert(tensor.name).second) return;
+    const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+    RoundUnit unit{.tensor = &tensor, .rounding_bytes = bytes, .writing_bytes = bytes};
+    unit.begin = tensors_.at(tensor.name).begin;
+    add(unit, bytes);
+  }
+
+  static int64_t element_bytes(const TensorInfo* tensor) {
+    return tensor == nullptr ? 2 : static_cast<int64_t>(c10::elementSize(tensor->dtype));
+  }
+
+  void add(const RoundUnit& unit, int64_t bytes) {
+    result_.units.push_back(unit);
+    result_.largest_bytes = std::max(result_.largest_bytes, bytes);
+  }
+
+  const WeightSource& weights_;
+  const bool keeps_dequantized_;
+  std::map<std::string, Place, std::less<>> tensors_;
+  std::map<int64_t, std::vector<const LayerPlan*>> blocks_;
+  std::map<std::string, const LayerPlan*, std::less<>> of_layer_;  // by the name of the weight
+  std::set<std::string, std::less<>> done_;                        // tensors accounted for
+  RoundPlan result_;
+};
+
+}  // namespace
+
+RoundPlan round_plan(const QuantPlan& plan, const Model& model, const WeightSource& weights, bool model_free,
+                     bool keeps_dequantized) {
+  Planner planner(plan, weights, keeps_dequantized);
+  if (!model_free)
+    for (int64_t block = 0; block < plan.num_blocks; ++block) {
+      planner.add_block(block);
+      planner.add_under(model.block_name(block) + ".");
+    }
+  if (!model_free) planner.add_block(-1);
+  planner.add_in_file_order();
+  return std::move(planner).take();
+}
+
+}  // namespace arkit

@@ -1,0 +1,34 @@
+#pragma once
+// The order in which a run without samples goes through its model: what is quantized, what is copied, and what each
+// takes of memory meanwhile.
+
+#include <cstdint>
+#include <vector>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+
+namespace arkit {
+
+// One layer to quantize or one tensor to copy.
+struct RoundUnit {
+  const LayerPlan* layer = nullptr;    // null = a tensor to copy
+  const TensorInfo* tensor = nullptr;  // the layer's weight as the source has it, where it has it under that name
+  int64_t begin = 0;                   // where it lies when all tensors of the source are put behind each other
+  int64_t rounding_bytes = 0;          // resident while it is read (and rounded)
+  int64_t writing_bytes = 0;           // and while it is packed and written
+};
+
+struct RoundPlan {
+  std::vector<RoundUnit> units;
+  int64_t largest_bytes = 0;  // of the two largest units, the larger as 16-bit numbers
+};
+
+// In block order, each block followed by the tensors under its name, then what is left; a model-free plan follows the
+// files instead, as its blocks do. Layers of a block are neighbours. `keeps_dequantized`: an exporter wants them.
+[[nodiscard]] ARKIT_INTERNAL RoundPlan round_plan(const QuantPlan& plan, const Model& model,
+                                                  const WeightSource& weights, bool model_free, bool keeps_dequantized);
+
+}  // namespace arkit

@@ -1,0 +1,11 @@
+list(APPEND ARKIT_CORE_SOURCES
+  src/rounding/round_model.cpp
+  src/rounding/round_units.cpp
+  src/rounding/strip_rounding.cpp)
+
+# Loops over elements do not see LibTorch's headers.
+add_library(arkit_rounding_kernels OBJECT src/rounding/error_kernels.cpp)
+target_include_directories(arkit_rounding_kernels PRIVATE src)
+target_compile_options(arkit_rounding_kernels PRIVATE -O3 -fopenmp-simd)
+arkit_warnings(arkit_rounding_kernels)
+list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_rounding_kernels>)

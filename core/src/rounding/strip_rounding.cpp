@@ -1,0 +1,131 @@
+#include "rounding/strip_rounding.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "io/finite.h"
+
+namespace arkit {
+namespace {
+
+constexpr int64_t kStripElements = int64_t{1} << 18;
+
+// Do codes and scales of a row depend on nothing but the rows it shares a scale with? The scale of fused layers is
+// given from outside.
+bool rows_are_independent(const TensorQuant& quant, RtnMode mode) {
+  return mode == RtnMode::plain && quant.group_size != 0 && quant.super_bits == 0;
+}
+
+rounding::ErrorSums sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
+  const int64_t rows = weight.size(0), width = weight.size(1);
+  if (weight.scalar_type() == at::kBFloat16 && dequantized.scalar_type() == at::kBFloat16)
+    return rounding::error_sums(static_cast<const uint16_t*>(weight.const_data_ptr()),
+                                static_cast<const uint16_t*>(dequantized.const_data_ptr()), rows, width);
+  const at::Tensor w = weight.to(at::kFloat).contiguous(), d = dequantized.to(at::kFloat).contiguous();
+  return rounding::error_sums(w.const_data_ptr<float>(), d.const_data_ptr<float>(), rows, width);
+}
+
+double error_of(const std::vector<rounding::ErrorSums>& sums) {
+  rounding::ErrorSums total;
+  for (const rounding::ErrorSums& part : sums) {
+    total.error += part.error;
+    total.norm += part.norm;
+  }
+  return total.norm > 0.0 ? std::sqrt(total.error / total.norm) : 0.0;
+}
+
+// A tensor like `part` with `rows` rows; undefined stays undefined.
+at::Tensor with_rows(const at::Tensor& part, int64_t rows) {
+  if (!part.defined()) return {};
+  ARKIT_CHECK(part.dim() == 2, "codes and scales of a strip must be matrices");
+  return at::empty({rows, part.size(1)}, part.options());
+}
+
+void copy_rows(const at::Tensor& part, at::Tensor& whole, int64_t first_row) {
+  if (!part.defined()) return;
+  const at::Tensor dense = part.contiguous();
+  ARKIT_CHECK(dense.size(1) == whole.size(1) && first_row + dense.size(0) <= whole.size(0) &&
+                  dense.scalar_type() == whole.scalar_type(),
+              "the strips of a layer do not fit together");
+  const size_t row_bytes = static_cast<size_t>(whole.size(1)) * whole.element_size();
+  std::memcpy(static_cast<char*>(whole.data_ptr()) + static_cast<size_t>(first_row) * row_bytes, dense.const_data_ptr(),
+              dense.nbytes());
+}
+
+}  // namespace
+
+StripRounding::StripRounding(Task task) : task_(std::move(task)) {
+  const at::Tensor& weight = task_.linear.weight;
+  const TensorQuant& quant = task_.plan.quant.weight;
+  rows_ = weight.size(0);
+  strip_rows_ = rows_;
+  if (rows_are_independent(quant, task_.mode)) {
+    scale_rows_ = std::max<int64_t>(1, quant.block_rows);
+    const int64_t wanted = kStripElements / std::max<int64_t>(1, weight.size(1));
+    strip_rows_ = std::clamp(wanted / scale_rows_ * scale_rows_, scale_rows_, std::max(scale_rows_, rows_));
+  }
+  sums_.resize(static_cast<size_t>(strips()));
+  if (task_.dequantized != at::ScalarType::Undefined) dequantized_ = at::empty(weight.sizes(), task_.dequantized);
+}
+
+void StripRounding::round(int64_t strip) {
+  const at::Tensor& whole = task_.linear.weight;
+  const int64_t first = strip * strip_rows_, count = std::min(strip_rows_, rows_ - first);
+  const at::Tensor weight = whole.narrow(0, first, count);
+  if (!io::is_finite(weight)) io::check_finite(whole, task_.linear.name + ".weight");
+  const TensorQuant& quant = task_.plan.quant.weight;
+  QuantizedWeight part = task_.scheme.quantize_rtn(weight, quant, task_.mode, {}, 0, task_.global_scale);
+  const at::Tensor back = task_.scheme.dequantize(part, quant, weight.scalar_type());
+  sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
+  if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
+  join(std::move(part), first);
+}
+
+void StripRounding::join(QuantizedWeight part, int64_t first_row) {
+  if (strips() == 1) {
+    result_ = std::move(part);
+    return;
+  }
+  ARKIT_CHECK(part.extra.empty(), "a scheme of single rows has no scales beside its groups");
+  const int64_t scale_rows = (rows_ + scale_rows_ - 1) / scale_rows_;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!result_.codes.defined()) {
+      result_.codes = with_rows(part.codes, rows_);
+      result_.scale = with_rows(part.scale, scale_rows);
+      result_.zero_point = with_rows(part.zero_point, scale_rows);
+      result_.global_scale = part.global_scale;
+    }
+  }
+  copy_rows(part.codes, result_.codes, first_row);
+  copy_rows(part.scale, result_.scale, first_row / scale_rows_);
+  copy_rows(part.zero_point, result_.zero_point, first_row / scale_rows_);
+}
+
+double StripRounding::relative_error() const {
+  return error_of(sums_);
+}
+
+double relative_error(const at::Tensor& weight, const at::Tensor& dequantized) {
+  constexpr int64_t kRows = 64;
+  const int64_t rows = weight.size(0);
+  std::vector<rounding::ErrorSums> sums(static_cast<size_t>((rows + kRows - 1) / kRows));
+  at::parallel_for(0, static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t count = std::min(kRows, rows - i * kRows);
+      sums[static_cast<size_t>(i)] =
+          sums_of(weight.narrow(0, i * kRows, count), dequantized.narrow(0, i * kRows, count));
+    }
+  });
+  return error_of(sums);
+}
+
+}  // namespace arkit

@@ -1,0 +1,60 @@
+#pragma once
+// One layer rounded strip by strip: a strip is a few rows whose weights, codes and dequantized values stay in a core's
+// cache while they are checked, rounded, dequantized and measured. Only codes and scales leave it.
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/model_adapter.h>
+#include <arkit/scheme.h>
+
+#include "rounding/error_kernels.h"
+
+namespace arkit {
+
+class ARKIT_INTERNAL StripRounding {
+ public:
+  // How the layer is to be rounded; everything referred to outlives the object.
+  struct Task {
+    const Linear& linear;
+    const LayerPlan& plan;
+    const Scheme& scheme;
+    RtnMode mode = RtnMode::plain;
+    at::Tensor global_scale = {};                            // see Scheme::quantize_rtn
+    at::ScalarType dequantized = at::ScalarType::Undefined;  // dtype dequantized() is wanted in; Undefined = not
+  };
+  explicit StripRounding(Task task);
+
+  // Rows depend on each other where one scale covers them all or a search looks at the whole matrix: then one strip.
+  [[nodiscard]] int64_t strips() const noexcept { return (rows_ + strip_rows_ - 1) / strip_rows_; }
+
+  // Each strip once, on any thread. Throws ErrorCode::input naming the first NaN or infinity of the whole weight.
+  void round(int64_t strip);
+
+  // When all strips are done:
+  [[nodiscard]] const QuantizedWeight& quantized() const noexcept { return result_; }
+  [[nodiscard]] const at::Tensor& dequantized() const noexcept { return dequantized_; }
+  [[nodiscard]] double relative_error() const;  // ||W - D|| / ||W||
+  [[nodiscard]] const LayerPlan& plan() const noexcept { return task_.plan; }
+
+ private:
+  void join(QuantizedWeight part, int64_t first_row);
+
+  Task task_;
+  int64_t rows_ = 0, strip_rows_ = 0;
+  int64_t scale_rows_ = 1;  // rows that share a scale
+  std::mutex mutex_;        // guards the allocation of result_
+  QuantizedWeight result_;
+  at::Tensor dequantized_;
+  std::vector<rounding::ErrorSums> sums_;  // by strip
+};
+
+// Relative error ||W - D|| / ||W|| of a dequantized weight; both [out, in].
+[[nodiscard]] double relative_error(const at::Tensor& weight, const at::Tensor& dequantized);
+
+}  // namespace arkit

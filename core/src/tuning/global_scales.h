@@ -1,0 +1,24 @@
+#pragma once
+// Layers that serving engines fuse into one product must agree on their global scale (algorithms.md 2.8).
+
+#include <span>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/scheme.h>
+
+namespace arkit {
+
+struct GlobalScaleMember {
+  const LayerPlan* plan = nullptr;
+  const Scheme* scheme = nullptr;  // of the weight; null = none
+  at::Tensor weight;
+  at::Tensor scale;  // filled; undefined where the scheme has none
+};
+
+// `members`: the layers of one block.
+ARKIT_INTERNAL void share_global_scales(std::span<GlobalScaleMember> members);
+
+}  // namespace arkit
