@@ -1,8 +1,8 @@
 """Measures arkit beside AutoRound and appends the rows to docs/BENCHMARKS.md. Started by tools/bench.sh; standard library only.
 
-bench.py --peer PYTHON --model DIR --gguf FILE --shared DIR --work DIR [--repeat N] [ROW ...]
+bench.py --peer PYTHON --model DIR --gguf FILE --shared DIR --work DIR [--repeat N] [--modelfree_bytes B] [ROW ...]
 
-Rows: startup rtn opt_rtn step tune ppl large. Runs of the two programs alternate; a figure is the median of --repeat runs.
+Rows: startup rtn opt_rtn step tune ppl large modelfree. Runs of the two programs alternate; a figure is the median of --repeat runs.
 """
 import argparse
 import datetime
@@ -176,6 +176,45 @@ class Bench:
         self.add("RTN of a synthetic 4 GB llama", run.seconds, None, "s", "-", 1)
         self.add("RTN of a synthetic 4 GB llama, peak memory", run.peak / MB, None, "MB", "<= 1000 MB", 0)
 
+    def modelfree(self):
+        """Model-free W4A16 of a synthetic llama beside a plain copy of it: both read it from the disk, both write to the same disk."""
+        size = min(self.a.modelfree_bytes, shutil.disk_usage(self.work).free // 3)
+        source, hidden, intermediate, vocab = self.work / "synthetic-modelfree", 4096, 14336, 128256
+        Run([sys.executable, ROOT / "tools" / "make_synthetic_llama.py", source, "--bytes", size, "--hidden", hidden,
+             "--intermediate", intermediate, "--vocab", vocab, "--shard_bytes", min(3_000_000_000, size // 4)])
+        shards = sorted(source.glob("*.safetensors"))
+        gigabytes = sum(f.stat().st_size for f in shards) / 1e9
+        largest = 2 * vocab * hidden
+
+        def ours():
+            self.forget(source)
+            run = Run(["arkit", "quantize", source, "--scheme", "W4A16", "--format", "auto_round", "--iters", 0, "--disable_opt_rtn",
+                       "--model_free", "--output_dir", self.out("arkit-modelfree"), "--json"])
+            shutil.rmtree(self.work / "arkit-modelfree")
+            return run
+
+        def copy():
+            self.forget(source)
+            self.out("plain-copy").mkdir()
+            run = Run(["cp", *shards, self.work / "plain-copy"])
+            shutil.rmtree(self.work / "plain-copy")
+            return run
+
+        mine, plain = self.alternate(ours, copy)
+        shutil.rmtree(source)
+        speed = lambda runs: gigabytes / statistics.median(r.seconds for r in runs)
+        self.add(f"model-free W4A16 of a synthetic {gigabytes:.1f} GB llama, cold, against cp", speed(mine), speed(plain), "GB/s", "ratio >= 0.50")
+        self.add("model-free W4A16, peak memory", max(r.peak for r in mine) / MB, None, "MB", f"<= {300 + 2 * largest / MB:.0f} MB", 0)
+
+    @staticmethod
+    def forget(folder):
+        """Writes back what is dirty and drops the folder's files from the page cache."""
+        os.sync()
+        for path in pathlib.Path(folder).iterdir():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
     def need_data(self):
         if self.calibration.exists() and self.ids.exists():
             return True
@@ -184,7 +223,7 @@ class Bench:
 
 
 ROWS = {"startup": Bench.startup, "rtn": Bench.rtn, "ppl": Bench.ppl_rows, "opt_rtn": Bench.opt_rtn, "step": Bench.step,
-        "tune": Bench.tune, "large": Bench.large}
+        "tune": Bench.tune, "large": Bench.large, "modelfree": Bench.modelfree}
 NEED_DATA = {"ppl", "opt_rtn", "step", "tune"}
 
 
@@ -213,6 +252,7 @@ def main():
     for name in ("--peer", "--model", "--gguf", "--shared", "--work"):
         p.add_argument(name, required=True)
     p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--modelfree_bytes", type=int, default=16_000_000_000, help="size of the model of row modelfree; a third of the free disk at most")
     p.add_argument("--dry", action="store_true", help="print the rows without appending them to docs/BENCHMARKS.md")
     p.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
     args = p.parse_args()
