@@ -1,10 +1,20 @@
 #!/usr/bin/env bash
-# `./setup interop [CASE...]`: opens arkit's exports of a real model with transformers and AutoRound.
+# `./setup interop [auto-round|mlx [CASE...]]`: opens arkit's exports of a real model with transformers, AutoRound and compressed-tensors, and
+# with mlx-lm; both when neither is named.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/steps.sh
 
-bring() { tools/smollm2.sh && tools/peers.sh auto-round; }
-step "SmolLM2-135M-Instruct, AutoRound and transformers" interop-peers bring
-note "exports opened by transformers"
-tests/interop/run.sh "$(command -v arkit)" build/interop "$@" 2>"$LOGS/interop.log" || fail "interop failed; details in $LOGS/interop.log"
+bring() { tools/smollm2.sh && tools/peers.sh "$peer"; }
+case ${1:-} in
+  '') peers=(auto-round mlx) ;;
+  *)
+    peers=("$1")
+    shift
+    ;;
+esac
+for peer in "${peers[@]}"; do
+  step "SmolLM2-135M-Instruct, $peer" "interop-$peer" bring
+  note "exports opened by $peer"
+  tests/interop/run.sh "$peer" "$(command -v arkit)" build/interop/$peer "$@" 2>"$LOGS/interop.log" || fail "interop failed; details in $LOGS/interop.log"
+done

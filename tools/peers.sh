@@ -2,6 +2,7 @@
 # Installs the programs that arkit is compared with, pinned, each into a Python environment of its own, and prints the interpreter.
 # Nothing here is needed to build or use arkit: only interop tests and side-by-side measurements call it.
 #   tools/peers.sh [auto-round]      AutoRound, transformers and what they need (2 GB)
+#   tools/peers.sh mlx               mlx and mlx-lm on the CPU (1 GB)
 #   ARKIT_PEERS_DIR                  where the environments are (default .deps/peers); an existing one is used as it is
 #   ARKIT_PYTHON                     Python >= 3.10 to make them with
 set -euo pipefail
@@ -17,8 +18,13 @@ case $peer in
       gguf==0.19.0 compressed-tensors==0.20.0)
     names='auto-round transformers gguf safetensors torch'
     ;;
+  mlx)
+    first=(torch==2.13.0)
+    packages=('mlx[cpu]==0.32.4' mlx-lm==0.32.2)
+    names='mlx mlx-lm'
+    ;;
   *)
-    echo "peers: unknown program '$peer'; known: auto-round" >&2
+    echo "peers: unknown program '$peer'; known: auto-round mlx" >&2
     exit 2
     ;;
 esac
@@ -33,7 +39,7 @@ install() { # install PACKAGE...: from PyTorch's CPU wheels where they can be ha
 }
 
 if ! complete; then
-  echo "peers: installing $peer into $folder (about 2 GB; set ARKIT_PEERS_DIR to use an existing one)" >&2
+  echo "peers: installing $peer into $folder (up to 2 GB; set ARKIT_PEERS_DIR to use an existing one)" >&2
   "${ARKIT_PYTHON:-python3}" -m venv "$folder" >&2
   install --no-index --no-deps "${first[@]}" 2>/dev/null ||
     install --no-deps --index-url "${ARKIT_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" --retries 1 --timeout 20 "${first[@]}" ||

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# run.sh ARKIT WORK [CASE...]: check_interop.py with the interpreter and the model that `./setup interop` brings; exits 77 (skipped)
-# when one of them is not there.
+# run.sh auto-round|mlx ARKIT WORK [CASE...]: check_interop.py or check_mlx.py with the interpreter and the model that
+# `./setup interop` brings; exits 77 (skipped) when one of them is not there.
 set -euo pipefail
-arkit=$1 work=$2
-shift 2
+peer=$1 arkit=$2 work=$3
+shift 3
+case $peer in
+  auto-round) script=check_interop.py ;;
+  mlx) script=check_mlx.py ;;
+  *)
+    echo "run.sh: unknown program '$peer'; known: auto-round mlx" >&2
+    exit 2
+    ;;
+esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-python=${ARKIT_PEERS_DIR:-$root/.deps/peers}/auto-round/bin/python
+python=${ARKIT_PEERS_DIR:-$root/.deps/peers}/$peer/bin/python
 model=${ARKIT_SMOLLM2:-$root/.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf}
 for needed in "$python" "$model"; do
   if [ ! -e "$needed" ]; then
@@ -14,4 +22,4 @@ for needed in "$python" "$model"; do
     exit 77
   fi
 done
-exec "$python" "$here/check_interop.py" --arkit "$arkit" --model "$model" --work "$work" "$@"
+exec "$python" "$here/$script" --arkit "$arkit" --model "$model" --work "$work" "$@"

@@ -267,4 +267,5 @@ def main():
         append(bench.rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

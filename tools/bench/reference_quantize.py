@@ -1,8 +1,10 @@
-"""Quantizes MODEL with AutoRound to W4A16 in groups of 64 and prints one line of JSON: seconds from start to files, the median time of
+"""Quantizes MODEL with AutoRound, to W4A16 in groups of 64 if nothing else is said, and prints one line of JSON: seconds from start to files, the median time of
 a tuning iteration, peak memory.
 
 reference_quantize.py MODEL OUT --mode rtn|opt_rtn|signround [--iters 50] [--nsamples 60] [--seqlen 512] [--batch_size 8]
-                      [--dataset FILE] [--seed 42] [--num_hidden_layers N] [--compile]
+                      [--dataset FILE] [--seed 42] [--num_hidden_layers N] [--compile] [--scheme W4A16] [--group_size 64]
+
+--group_size 0 leaves the group size to the scheme.
 """
 import time
 
@@ -30,6 +32,8 @@ def parse_args():
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--num_hidden_layers", type=int)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--scheme", default="W4A16")
+    p.add_argument("--group_size", type=int, default=64)
     return p.parse_args()
 
 
@@ -68,8 +72,10 @@ def main():
 
     times = record_steps()
     model, tokenizer = load(a.model, a.num_hidden_layers)
-    options = dict(scheme="W4A16", group_size=64, device_map="cpu", seed=a.seed, enable_torch_compile=a.compile)
-    if a.mode != "rtn":
+    options = dict(scheme=a.scheme, device_map="cpu", seed=a.seed, enable_torch_compile=a.compile)
+    if a.group_size:
+        options.update(group_size=a.group_size)
+    if a.dataset:
         options.update(nsamples=a.nsamples, seqlen=a.seqlen, batch_size=a.batch_size, dataset=a.dataset)
     if a.mode == "signround":
         options.update(iters=a.iters)
