@@ -25,7 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kSingleName = "model.safetensors";
-constexpr std::string_view kExtraName = "model_extra_tensors.safetensors";
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
 bool ends_with(std::string_view text, std::string_view end) {
@@ -75,7 +74,7 @@ struct ExportFolder::Impl {
 
   fs::path directory;
   std::unique_ptr<FolderLock> lock;
-  std::deque<PartFile> shards;  // in order, model_extra_tensors last; addresses are stable
+  std::deque<PartFile> shards;  // in order, extra tensors last; addresses are stable
   std::map<std::string, Place, std::less<>> places;
   std::vector<std::string> order;
   std::deque<std::pair<std::string, PartFile>> texts;
@@ -150,7 +149,8 @@ struct ExportFolder::Impl {
   }
 };
 
-ExportFolder::ExportFolder(fs::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes)
+ExportFolder::ExportFolder(fs::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes,
+                           const std::string& extra_file)
     : impl_(std::make_unique<Impl>()) {
   Impl& self = *impl_;
   self.directory = std::move(directory);
@@ -170,7 +170,7 @@ ExportFolder::ExportFolder(fs::path directory, const std::vector<PlannedTensor>&
   std::vector<std::vector<FileTensor>> shards = cut_into_shards(tensors, max_shard_bytes);
   for (size_t i = 0; i < shards.size(); ++i)
     self.open_shard(shards.size() == 1 ? std::string(kSingleName) : shard_name(i, shards.size()), std::move(shards[i]));
-  if (!extra.empty()) self.open_shard(std::string(kExtraName), std::move(extra));
+  if (!extra.empty()) self.open_shard(extra_file, std::move(extra));
 }
 
 ExportFolder::~ExportFolder() {

@@ -39,7 +39,8 @@ class HfExportJob final : public ExportJob {
  public:
   HfExportJob(const ExportRequest& request, HfFormat format)
       : request_(request), format_(std::move(format)), sorter_(request.plan, !request.run.model_free) {
-    folder_ = std::make_unique<ExportFolder>(request_.output_dir, plan_tensors(), request_.max_shard_bytes);
+    folder_ = std::make_unique<ExportFolder>(request_.output_dir, plan_tensors(), request_.max_shard_bytes,
+                                             format_.extra_file);
   }
 
   void add_layer(const LayerRecord& layer) override {

@@ -16,7 +16,7 @@ enum class TensorFate {
   packed,   // the weight of a quantized layer
   tied,     // the head that is the embedding
   rebuilt,  // a buffer that every loader computes (rotary inv_freq)
-  extra     // no model class loads it (blocks for multi-token prediction): model_extra_tensors.safetensors
+  extra     // no model class loads it (blocks for multi-token prediction): a file of their own
 };
 
 // The plan's layers by name, and the rules. The plan outlives it.

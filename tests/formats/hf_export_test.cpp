@@ -118,6 +118,15 @@ TEST(HfExport, BlocksBehindTheLastGoToTheExtraFile) {
   EXPECT_EQ(out->weights->load("model.layers.1.norm.weight")[0].item<float>(), 0.25F);
 }
 
+// mlx-lm reads every model*.safetensors and refuses tensors it has no place for.
+TEST(HfExport, MlxKeepsThemWhereItDoesNotLook) {
+  MemorySource source;
+  fill(source, at::kFloat, "F32");
+  const auto out = run(source, plan_for(false), "mlx");
+  EXPECT_FALSE(fs::exists(out->folder.path() / "model_extra_tensors.safetensors"));
+  EXPECT_EQ(out->weights->find("model.layers.1.norm.weight")->file.find("extra_tensors"), 0U);
+}
+
 TEST(HfExport, ATunedNormReplacesTheSourceValues) {
   MemorySource source;
   fill(source, at::kFloat, "F32");

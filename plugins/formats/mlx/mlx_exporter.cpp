@@ -64,6 +64,8 @@ class MlxExporter final : public Exporter {
     format.quantization_config = variant == kVariants[0] ? auto_round_config(request.plan.global.weight) : quantization;
     format.quantization_config_file = false;
     format.bias_dtype = at::ScalarType::Half;
+    // mlx-lm reads every model*.safetensors and refuses tensors its model has no place for.
+    format.extra_file = "extra_tensors.safetensors";
     format.edit_config = [quantization](json::Object& config) {
       lift_rope_parameters(config);
       config["quantization"] = quantization;

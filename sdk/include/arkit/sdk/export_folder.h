@@ -25,14 +25,15 @@ struct PlannedTensor {
   std::string name;
   at::ScalarType dtype = at::ScalarType::Undefined;
   std::vector<int64_t> shape;
-  bool extra = false;  // belongs to model_extra_tensors.safetensors: no model class loads it (formats.md 2.6)
+  bool extra = false;  // belongs to the file of its own: no model class loads it (formats.md 2.6)
 };
 
 class ExportFolder {
  public:
   // Shards are filled in the order of `tensors`, a new one begins where the next tensor would exceed `max_shard_bytes`
   // (formats.md 14). Throws ErrorCode::resource when another run writes into `directory`, or space is missing.
-  ExportFolder(std::filesystem::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes);
+  ExportFolder(std::filesystem::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes,
+               const std::string& extra_file = "model_extra_tensors.safetensors");
   ~ExportFolder();
   ExportFolder(const ExportFolder&) = delete;
   ExportFolder& operator=(const ExportFolder&) = delete;

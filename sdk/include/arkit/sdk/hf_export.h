@@ -30,6 +30,8 @@ struct HfFormat {
   std::optional<at::ScalarType> bias_dtype;
   // dtype of static scales of attention (attention_scales.h), where the plan has any.
   at::ScalarType attention_scale_dtype = at::ScalarType::Float;
+  // Where tensors go that no model class loads (formats.md 2.6).
+  std::string extra_file = "model_extra_tensors.safetensors";
   // Last touch on config.json, for formats that keep more there than quantization_config; unset = none.
   std::function<void(json::Object&)> edit_config;
   // What config.json declares ("dtype" and "torch_dtype"); unset = the model dtype.
