@@ -49,25 +49,30 @@ double top_of(const TensorQuant& quant) {
 }  // namespace
 
 std::vector<PlannedTensor> attention_scale_tensors(const AttentionPlan& module, const AttentionQuant& quant,
-                                                   at::ScalarType dtype) {
+                                                   const AttentionScaleLayout& layout) {
   std::vector<PlannedTensor> tensors;
   for (const State& state : states_of(quant)) {
     const bool query = state.letter == 'q';
     const int64_t heads = query ? module.heads : module.kv_heads;
     const bool per_head = query ? quant.query_per_head : quant.kv_per_head;
-    tensors.push_back({tensor_name(module.name, state, quant), dtype, {per_head ? heads : 1}});
+    std::vector<int64_t> shape = {per_head ? heads : 1};
+    if (per_head && layout.broadcast_heads) shape.insert(shape.end(), {1, 1});
+    tensors.push_back({tensor_name(module.name, state, quant), layout.dtype, std::move(shape)});
   }
   return tensors;
 }
 
-TensorMap attention_scales(const AttentionRanges& ranges, const AttentionQuant& quant, at::ScalarType dtype) {
+TensorMap attention_scales(const AttentionRanges& ranges, const AttentionQuant& quant,
+                           const AttentionScaleLayout& layout) {
   TensorMap scales;
   for (const State& state : states_of(quant)) {
     const at::Tensor& range = ranges.*state.range;
     const TensorQuant& type = type_of(state, quant);
     ARKIT_CHECK(range.defined(), arkit::str("'", ranges.module, "' was not calibrated"));
-    at::Tensor scale = range.to(dtype).div(top_of(type));
+    at::Tensor scale = range.to(layout.dtype).div(top_of(type));
     if (is_fp8(type)) scale = scale.clamp_min(kFp8Floor);
+    const bool per_head = state.letter == 'q' ? quant.query_per_head : quant.kv_per_head;
+    if (per_head && layout.broadcast_heads) scale = scale.view({-1, 1, 1});
     scales.emplace(tensor_name(ranges.module, state, quant), scale);
   }
   return scales;

@@ -69,7 +69,7 @@ class HfExportJob final : public ExportJob {
   }
 
   void add_attention(const AttentionRanges& ranges) override {
-    for (const auto& [name, scale] : attention_scales(ranges, request_.plan.attention, format_.attention_scale_dtype))
+    for (const auto& [name, scale] : attention_scales(ranges, request_.plan.attention, attention_layout()))
       folder_->write(name, scale);
   }
 
@@ -105,8 +105,7 @@ class HfExportJob final : public ExportJob {
         ordered.push_back({{block, 1}, {layer.name + "." + shape.suffix, shape.dtype, std::move(shape.shape)}});
     }
     for (const AttentionPlan& module : request_.plan.attentions)
-      for (PlannedTensor& tensor :
-           attention_scale_tensors(module, request_.plan.attention, format_.attention_scale_dtype))
+      for (PlannedTensor& tensor : attention_scale_tensors(module, request_.plan.attention, attention_layout()))
         ordered.push_back({{module.block, 1}, std::move(tensor)});
     for (const TensorInfo& info : request_.source.weights().tensors()) {
       const TensorFate fate = sorter_.fate(info.name);
@@ -149,6 +148,10 @@ class HfExportJob final : public ExportJob {
       return dtype;
     const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.size() - kBias.size()));
     return layer != nullptr && layer->quantized() ? *format_.bias_dtype : dtype;
+  }
+
+  [[nodiscard]] AttentionScaleLayout attention_layout() const {
+    return {.dtype = format_.attention_scale_dtype, .broadcast_heads = format_.attention_scale_broadcast};
   }
 
   void write_as_planned(std::string_view name, const at::Tensor& tensor) {

@@ -52,6 +52,10 @@ def cases():
         for scheme in schemes:
             data = CALIBRATION if scheme in ("NVFP4", "NVFP4_E5M3", "FP8_STATIC") else []
             table[f"{scheme}-{form}"] = ["--scheme", scheme, "--format", form, *cut, *data]
+    # compressed-tensors rounds keys and values where their scales say so.
+    for granularity in ("tensor", "head"):
+        table[f"W8A16-kv-{granularity}-llm_compressor"] = integers(8, "--format", "llm_compressor", "--static_kv_dtype", "fp8",
+                                                                   "--static_kv_granularity", granularity, *cut, *CALIBRATION)
     table[OWN_CHOICE] = table[MAIN]
     return table
 

@@ -73,6 +73,7 @@ class LlmCompressorExporter final : public Exporter {
     sdk::HfFormat format;
     format.shapes = shapes_of;
     format.pack = pack_layer;
+    format.attention_scale_broadcast = true;  // what compressed-tensors allocates; AutoRound's [heads] does not load
     const std::string attention = attention_class(request.source);
     format.quantization_config = quantization_config(
         request.plan,

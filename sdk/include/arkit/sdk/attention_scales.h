@@ -5,7 +5,8 @@
 //   fp8     MODULE.k_scale  MODULE.v_scale  MODULE.q_scale     largest magnitude / 448, what a stored number is worth
 //   nvfp4   MODULE.k_global_scale  MODULE.v_global_scale       largest magnitude / 2688
 //
-// each [1], or one number a head (key and value scales have the key/value heads).
+// each [1], or one number a head (key and value scales have the key/value heads): [heads] in AutoRound's formats,
+// [heads, 1, 1] in compressed-tensors.
 
 #include <optional>
 #include <string>
@@ -20,12 +21,18 @@
 
 namespace arkit::sdk {
 
+struct AttentionScaleLayout {
+  at::ScalarType dtype = at::ScalarType::Float;
+  bool broadcast_heads = false;  // one a head: [heads, 1, 1]
+};
+
 // The tensors of one module under their full names.
 [[nodiscard]] std::vector<PlannedTensor> attention_scale_tensors(const AttentionPlan& module,
-                                                                 const AttentionQuant& quant, at::ScalarType dtype);
-// Their values, computed in `dtype`, by full name.
+                                                                 const AttentionQuant& quant,
+                                                                 const AttentionScaleLayout& layout);
+// Their values, computed in the layout's dtype, by full name.
 [[nodiscard]] TensorMap attention_scales(const AttentionRanges& ranges, const AttentionQuant& quant,
-                                         at::ScalarType dtype);
+                                         const AttentionScaleLayout& layout);
 
 // The reading side: every module that has scales of these types, checked. Throws ErrorCode::input when there is none,
 // or a module lacks one. `quant` without types gives nothing.

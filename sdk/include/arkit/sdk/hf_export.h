@@ -28,8 +28,10 @@ struct HfFormat {
   bool quantization_config_file = true;  // also as quantization_config.json
   // dtype of a packed layer's bias, unless the source stores it in F32 (formats.md 2.4); unset = the source's.
   std::optional<at::ScalarType> bias_dtype;
-  // dtype of static scales of attention (attention_scales.h), where the plan has any.
+  // Static scales of attention (attention_scales.h), where the plan has any: their dtype, and whether those of heads
+  // are [heads, 1, 1].
   at::ScalarType attention_scale_dtype = at::ScalarType::Float;
+  bool attention_scale_broadcast = false;
   // Where tensors go that no model class loads (formats.md 2.6).
   std::string extra_file = "model_extra_tensors.safetensors";
   // Last touch on config.json, for formats that keep more there than quantization_config; unset = none.
