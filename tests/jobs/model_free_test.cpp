@@ -1,4 +1,4 @@
-// Rounding without a model family: the reference's bytes, architectures nobody knows, fused experts, packed sources.
+// Rounding without a model family: architectures nobody knows, fused experts, packed and sharded sources.
 #include <fstream>
 
 #include <ATen/ATen.h>
@@ -7,9 +7,9 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
-#include "formats/golden_compare.h"
 #include "jobs/job_testing.h"
 #include "model_free/layer_rules.h"
+#include "util/sha256.h"
 
 namespace arkit {
 namespace {
@@ -43,34 +43,6 @@ void run(const QuantizeOptions& options) {
 json::Object quantization_config(const fs::path& folder) {
   const json::Value value = json::read_file(folder / "quantization_config.json");
   return value.as_object();
-}
-
-std::string golden(const std::string& name) {
-  return testing::tiny_model("modelfree-" + name);
-}
-
-TEST(ModelFree, EqualsTheReference) {
-  const TemporaryFolder folder;
-  QuantizeOptions options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "plain");
-  options.model_free = true;
-  run(options);
-  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-W4A16")), "");
-
-  options.output_dir = folder.path() / "mixed";
-  options.layer_config = R"({"model.layers.0.mlp.down_proj": {"bits": 8}, "k_proj": {"bits": 16}})";
-  options.quant_lm_head = true;
-  run(options);
-  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-W4A16-mixed")), "");
-
-  options = rounding(testing::tiny_model("source-qwen3-bf16"), folder.path() / "tied");
-  options.model_free = true;
-  run(options);
-  EXPECT_EQ(test::first_difference(options.output_dir, golden("qwen3tied-auto_round-W4A16")), "");
-
-  options = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "mx");
-  options.scheme = "MXFP4";
-  run(options);
-  EXPECT_EQ(test::first_difference(options.output_dir, golden("auto_round-MXFP4")), "");
 }
 
 TEST(ModelFree, IsChosenWhereNothingIsTunedOrSearched) {
@@ -193,6 +165,58 @@ TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
     EXPECT_TRUE(a->load(tensor.name).equal(b->load(tensor.name))) << tensor.name;
   EXPECT_NE(b->find(mlp + "experts.2.down_proj.qweight"), nullptr);
   EXPECT_TRUE(b->load(mlp + "gate.weight").equal(router)) << "a router stays as it is";
+}
+
+// Shards are read in their order, and the hashes are those of the files.
+TEST(ModelFree, ReadsAShardedModelFromEndToEnd) {
+  const TemporaryFolder folder;
+  QuantizeOptions sharded = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "sharded");
+  sharded.scheme = "BF16";
+  sharded.formats = {"fake"};
+  sharded.max_shard_bytes = 200'000;
+  run(sharded);
+  ASSERT_TRUE(fs::exists(sharded.output_dir / "model.safetensors.index.json"));
+  for (const char* scheme : {"W4A16", "MXFP4"}) {
+    QuantizeOptions options = rounding(sharded.output_dir.string(), folder.path() / scheme);
+    options.scheme = scheme;
+    options.model_free = true;
+    run(options);
+    const auto got = open_safetensors(options.output_dir);
+    QuantizeOptions whole = rounding(testing::tiny_model("source-llama-bf16"), folder.path() / "whole");
+    whole.scheme = scheme;
+    whole.force = true;
+    run(whole);
+    const auto expected = open_safetensors(whole.output_dir);
+    ASSERT_EQ(got->tensors().size(), expected->tensors().size());
+    for (const TensorInfo& tensor : expected->tensors())
+      EXPECT_TRUE(got->load(tensor.name).equal(expected->load(tensor.name))) << scheme << " " << tensor.name;
+    const json::Value record = json::read_file(options.output_dir / "arkit-run.json");
+    const json::Array& files = record.at("source").at("files").as_array();
+    EXPECT_GT(files.size(), 3U);
+    for (const json::Value& file : files)
+      EXPECT_EQ(file.at("sha256").as_string(),
+                sha256_file(sharded.output_dir / std::string(file.at("name").as_string())));
+  }
+}
+
+// What is said about the language model of several senses stands in an object of its own.
+TEST(ModelFree, ReadsANestedTextConfig) {
+  const TemporaryFolder folder;
+  const fs::path model = unknown_architecture(folder.path() / "model");
+  json::Object text = json::read_file(model / "config.json").as_object();
+  text["tie_word_embeddings"] = true;
+  write_config(model, {{"model_type", "of_two_senses"}, {"text_config", text}});
+  QuantizeOptions options = rounding(model.string(), folder.path() / "out");
+  options.num_hidden_layers = 1;
+  run(options);
+  const json::Value config = json::read_file(options.output_dir / "config.json");
+  EXPECT_EQ(config.at("text_config").at("num_hidden_layers").as_int64(), 1);
+  EXPECT_FALSE(config.as_object().contains("num_hidden_layers"));
+  const auto tensors = open_safetensors(options.output_dir);
+  EXPECT_NE(tensors->find("model.layers.0.mlp.up_proj.qweight"), nullptr);
+  EXPECT_EQ(tensors->find("model.layers.1.mlp.up_proj.qweight"), nullptr);
+  EXPECT_EQ(tensors->find("lm_head.weight"), nullptr) << "the embedding's weight again";
+  EXPECT_TRUE(verified(options));
 }
 
 TEST(ModelFree, RefusesFusedExpertsThatCannotBeCut) {

@@ -92,7 +92,8 @@ PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
   PlannedModel planned = planner.plan(true, reporter);
   if (planned.forwards)
     throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
-                    planner.scheme.name, "' needs; leave model_free out"));
+                    planner.scheme.name,
+                    "' needs; pass --act_bits 16 to quantize weights alone, or leave model_free out"));
   return planned;
 }
 

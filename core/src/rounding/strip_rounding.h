@@ -55,6 +55,6 @@ class ARKIT_INTERNAL StripRounding {
 };
 
 // Relative error ||W - D|| / ||W|| of a dequantized weight; both [out, in].
-[[nodiscard]] double relative_error(const at::Tensor& weight, const at::Tensor& dequantized);
+[[nodiscard]] ARKIT_INTERNAL double relative_error(const at::Tensor& weight, const at::Tensor& dequantized);
 
 }  // namespace arkit
