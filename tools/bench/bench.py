@@ -23,7 +23,7 @@ MB = 1e6
 
 
 class Run:
-    """One finished process: wall seconds, peak resident bytes, standard output."""
+    """One finished process: wall and CPU seconds, peak resident bytes, bytes read from a disk, standard output."""
 
     def __init__(self, command, **kwargs):
         command = [str(c) for c in command]
@@ -47,6 +47,8 @@ class Run:
         for thread in threads:
             thread.join()
         self.status, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        self.read = usage.ru_inblock * 512  # bytes that came from a disk
+        self.cpu = usage.ru_utime + usage.ru_stime
         process.returncode = self.status
         return texts["out"], texts["err"]
 
@@ -204,6 +206,9 @@ class Bench:
         shutil.rmtree(source)
         speed = lambda runs: gigabytes / statistics.median(r.seconds for r in runs)
         self.add(f"model-free W4A16 of a synthetic {gigabytes:.1f} GB llama, cold, against cp", speed(mine), speed(plain), "GB/s", "ratio >= 0.50")
+        self.add("model-free W4A16, CPU time per GB, against cp", statistics.median(r.cpu for r in mine) / gigabytes,
+                 statistics.median(r.cpu for r in plain) / gigabytes, "s", "-")
+        self.add("model-free W4A16, bytes from the disk per byte of input", max(r.read for r in mine) / gigabytes / 1e9, None, "", "1.0")
         self.add("model-free W4A16, peak memory", max(r.peak for r in mine) / MB, None, "MB", f"<= {300 + 2 * largest / MB:.0f} MB", 0)
 
     @staticmethod

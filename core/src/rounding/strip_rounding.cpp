@@ -20,8 +20,10 @@ constexpr int64_t kStripElements = int64_t{1} << 18;
 
 // Do codes and scales of a row depend on nothing but the rows it shares a scale with? The scale of fused layers is
 // given from outside.
-bool rows_are_independent(const TensorQuant& quant, RtnMode mode) {
-  return mode == RtnMode::plain && quant.group_size != 0 && quant.super_bits == 0;
+bool rows_are_independent(const StripRounding::Task& task) {
+  const TensorQuant& quant = task.plan.quant.weight;
+  const bool searched = task.mode == RtnMode::searched && task.scheme.searches(quant);
+  return !searched && quant.group_size != 0 && quant.super_bits == 0;
 }
 
 rounding::ErrorSums sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
@@ -67,7 +69,7 @@ StripRounding::StripRounding(Task task) : task_(std::move(task)) {
   const TensorQuant& quant = task_.plan.quant.weight;
   rows_ = weight.size(0);
   strip_rows_ = rows_;
-  if (rows_are_independent(quant, task_.mode)) {
+  if (rows_are_independent(task_)) {
     scale_rows_ = std::max<int64_t>(1, quant.block_rows);
     const int64_t wanted = kStripElements / std::max<int64_t>(1, weight.size(1));
     strip_rows_ = std::clamp(wanted / scale_rows_ * scale_rows_, scale_rows_, std::max(scale_rows_, rows_));

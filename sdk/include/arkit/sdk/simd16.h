@@ -120,11 +120,16 @@ ARKIT_ALWAYS_INLINE Mask max_of(Mask a, Mask b) {
   ARKIT_EACH_PART a.p[part] = a.p[part] > b.p[part] ? a.p[part] : b.p[part];
   return a;
 }
-ARKIT_ALWAYS_INLINE int32_t highest(Mask m) {
+ARKIT_ALWAYS_INLINE int32_t highest(Mask m) {  // or 0
+#if defined(__AVX512F__)
+  const int32_t best = _mm512_reduce_max_epi32((__m512i)m.p[0]);
+  return best > 0 ? best : 0;
+#else
   int32_t lanes[kWidth], best = 0;
   std::memcpy(lanes, m.p, sizeof lanes);
   for (const int32_t lane : lanes) best = lane > best ? lane : best;
   return best;
+#endif
 }
 
 ARKIT_ALWAYS_INLINE Floats load(const float* from) {
@@ -155,17 +160,28 @@ ARKIT_ALWAYS_INLINE float sum(Floats x) {
   return l[0];
 #endif
 }
+// The smallest lane, or +0 where none is below; the largest likewise. No NaN.
 ARKIT_ALWAYS_INLINE float lowest(Floats x) {
+#if defined(__AVX512F__)
+  const float best = _mm512_reduce_min_ps((__m512)x.p[0]);
+  return best < 0 ? best : 0.0F;
+#else
   float lanes[kWidth], best = 0;
   store(lanes, x);
   for (const float lane : lanes) best = lane < best ? lane : best;
   return best;
+#endif
 }
 ARKIT_ALWAYS_INLINE float highest(Floats x) {
+#if defined(__AVX512F__)
+  const float best = _mm512_reduce_max_ps((__m512)x.p[0]);
+  return best > 0 ? best : 0.0F;
+#else
   float lanes[kWidth], best = 0;
   store(lanes, x);
   for (const float lane : lanes) best = lane > best ? lane : best;
   return best;
+#endif
 }
 
 // 16-bit storage types.
@@ -179,9 +195,15 @@ struct Half {
 ARKIT_ALWAYS_INLINE Floats load(const Bf16* from) {
   Floats r;
   ARKIT_EACH_PART {
+#if defined(__AVX512F__)  // compilers widen half by half, or lane by lane
+    __m256i h;
+    std::memcpy(&h, from, sizeof h);
+    r.p[part] = (NativeF)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
+#else
     NativeH h;
     std::memcpy(&h, from + part * kLanes, sizeof h);
     r.p[part] = (NativeF)(__builtin_convertvector(h, NativeU) << 16);
+#endif
   }
   return r;
 }
@@ -260,19 +282,24 @@ ARKIT_ALWAYS_INLINE void store_codes(uint8_t* to, Mask x) {
 ARKIT_ALWAYS_INLINE Mask load_bytes(const uint8_t* from) {
   Mask r;
   ARKIT_EACH_PART {
+#if defined(__AVX512F__)
+    __m128i b;
+    std::memcpy(&b, from, sizeof b);
+    r.p[part] = (NativeI)_mm512_cvtepu8_epi32(b);
+#elif defined(__AVX2__)
+    r.p[part] = (NativeI)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + part * kLanes)));
+#else
     NativeB b;
     std::memcpy(&b, from + part * kLanes, sizeof b);
     r.p[part] = __builtin_convertvector(b, NativeI);
+#endif
   }
   return r;
 }
 ARKIT_ALWAYS_INLINE Floats load_codes(const uint8_t* from) {
+  const Mask whole = load_bytes(from);
   Floats r;
-  ARKIT_EACH_PART {
-    NativeB b;
-    std::memcpy(&b, from + part * kLanes, sizeof b);
-    r.p[part] = __builtin_convertvector(__builtin_convertvector(b, NativeI), NativeF);
-  }
+  ARKIT_EACH_PART r.p[part] = __builtin_convertvector(whole.p[part], NativeF);
   return r;
 }
 
