@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <arkit/json.h>
+#include <arkit/model_source.h>
 #include <arkit/part_file.h>
 
 #include "jobs/job_testing.h"
@@ -43,6 +44,26 @@ std::set<std::string> names_in(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     names.insert(entry.path().filename().string());
   return names;
+}
+
+// What made an export can be read from it: not in config.json, whose readers are strict, but beside it.
+TEST_F(Quantize, RecordsTheDataItWasMadeWith) {
+  options_.recipe = "default";
+  options_.dataset = "self";
+  options_.tuning.iters = 1;
+  options_.tuning.nsamples = 3;
+  options_.tuning.seqlen = 8;
+  options_.tuning.seed = 7;
+  (void)run();
+  const json::Value record = json::read_file(options_.output_dir / "arkit-run.json");
+  const json::Object& made = record.as_object().at("options").as_object();
+  EXPECT_EQ(made.at("dataset").as_string(), "self");
+  EXPECT_EQ(made.at("nsamples").to_number<int64_t>(), 3);
+  EXPECT_EQ(made.at("seqlen").to_number<int64_t>(), 8);
+  EXPECT_EQ(made.at("seed").to_number<int64_t>(), 7);
+  EXPECT_FALSE(record.as_object().at("calibration").as_object().empty());
+  const json::Value config = json::read_file(options_.output_dir / "config.json");
+  EXPECT_FALSE(config.as_object().at("quantization_config").as_object().contains("dataset"));
 }
 
 TEST_F(Quantize, LeavesAnExportARecordAndACard) {
