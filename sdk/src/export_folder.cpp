@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kPiece = int64_t{16} << 20;
 constexpr std::string_view kSingleName = "model.safetensors";
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
@@ -197,7 +198,7 @@ std::vector<std::string> ExportFolder::unwritten() const {
   return names;
 }
 
-void ExportFolder::write(std::string_view name, const at::Tensor& tensor) {
+void ExportFolder::write(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece) {
   const auto found = impl_->places.find(name);
   ARKIT_CHECK(found != impl_->places.end(), str("tensor '", name, "' is not part of this export"));
   Impl::Place& place = found->second;
@@ -206,7 +207,12 @@ void ExportFolder::write(std::string_view name, const at::Tensor& tensor) {
               arkit::str("tensor '", name, "' is ", tensor.scalar_type(), " ", tensor.sizes(), " but ",
                          place.planned.dtype, " ", at::IntArrayRef(place.planned.shape), " was planned"));
   const at::Tensor contiguous = tensor.contiguous();
-  place.file->write_at(place.offset, contiguous.const_data_ptr(), place.bytes);
+  const auto* data = static_cast<const char*>(contiguous.const_data_ptr());
+  const int64_t piece = after_piece ? kPiece : std::max<int64_t>(place.bytes, 1);
+  for (int64_t done = 0; done < place.bytes; done += piece) {
+    place.file->write_at(place.offset + done, data + done, std::min(piece, place.bytes - done));
+    if (after_piece) after_piece();
+  }
   place.written = true;
 }
 

@@ -157,7 +157,8 @@ class HfExportJob final : public ExportJob {
   void write_as_planned(std::string_view name, const at::Tensor& tensor) {
     const PlannedTensor* planned = folder_->planned(name);
     ARKIT_CHECK(planned != nullptr, str("tensor '", name, "' is not part of the source"));
-    folder_->write(name, tensor.to(planned->dtype));
+    const WeightSource& weights = request_.source.weights();
+    folder_->write(name, tensor.to(planned->dtype), [&] { weights.release(name); });
   }
 
   void copy_from_source(const std::string& name) {

@@ -36,9 +36,8 @@ int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning,
                             bool uses_samples, at::ScalarType dtype) {
   const BlockSize block = largest_block(plan);
   const auto element = static_cast<int64_t>(c10::elementSize(dtype));
-  // Plain RTN opens as many layers as fit into the memory of the two largest tensors (rounding/round_model.cpp).
-  if (!uses_samples)
-    return kProcessBytes + 2 * element * std::max(block.largest, model.vocab_size() * model.hidden_size());
+  // Plain RTN opens as many layers as fit into the memory of the two largest (rounding/round_model.cpp).
+  if (!uses_samples) return kProcessBytes + 2 * element * block.largest;
   const int64_t tokens = tuning.nsamples * tuning.seqlen;
   const int64_t caches = (tunes ? 3 : 2) * tokens * model.hidden_size() * element;
   const int64_t batch_tokens = tuning.batch_size * tuning.seqlen;

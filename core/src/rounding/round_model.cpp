@@ -30,6 +30,7 @@ namespace arkit {
 namespace {
 
 constexpr int64_t kBaseBytes = int64_t{64} << 20;  // what may be open beside the two largest tensors
+constexpr size_t kOpenUnits = 3;                   // a thread, at most: small ones would only wait for the writer
 constexpr int64_t kCopyStrip = int64_t{1} << 21;   // elements of a copied tensor checked at a time
 
 using Clock = std::chrono::steady_clock;
@@ -113,7 +114,8 @@ class ModelRounding {
     }
     if (starting_ || started_ == plan_.units.size()) return std::nullopt;
     const RoundUnit& unit = plan_.units[started_];
-    if (in_use_ > 0 && in_use_ + unit.rounding_bytes > budget_) return std::nullopt;
+    const bool enough = open_.size() >= most_open_;
+    if (in_use_ > 0 && (enough || in_use_ + unit.rounding_bytes > budget_)) return std::nullopt;
     starting_ = true;
     in_use_ += unit.rounding_bytes;
     return Job{Job::Kind::start, started_};
@@ -223,8 +225,9 @@ class ModelRounding {
     }
     const int64_t first = strip * kCopyStrip;
     const int64_t count = std::min(kCopyStrip, open.copy.numel() - first);
-    if (!io::is_finite(open.copy.view(-1).narrow(0, first, count)))
-      io::check_finite(open.copy, open.unit->tensor->name);
+    const std::string& name = open.unit->tensor->name;
+    if (!io::is_finite(open.copy.view(-1).narrow(0, first, count))) io::check_finite(open.copy, name);
+    run_.source.weights().release(name);  // its pages come back when it is written, piece by piece
   }
 
   void write(OpenUnit& open) {
@@ -263,6 +266,7 @@ class ModelRounding {
   const std::optional<bool> disable_opt_rtn_;
   const RoundPlan plan_;
   const int64_t budget_;
+  const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
   std::map<int64_t, int64_t> layers_of_block_;
   std::map<std::string_view, const LayerPlan*> layers_;  // to quantize
 

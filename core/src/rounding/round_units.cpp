@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 constexpr std::string_view kBias = ".bias";
+constexpr int64_t kCopyBytes = int64_t{32} << 20;  // of a copied tensor, whose pages go as they are written
 
 class Planner {
  public:
@@ -74,24 +75,21 @@ class Planner {
     const int64_t codes = elements + (keeps_dequantized_ ? 2 * elements : 0);
     unit.rounding_bytes = mapped + codes;
     unit.writing_bytes = codes + elements * std::min(layer.quant.weight.bits, 16) / 8;
-    add(unit, std::max(mapped, 2 * elements));
+    result_.units.push_back(unit);
+    result_.largest_bytes = std::max({result_.largest_bytes, mapped, 2 * elements});
   }
 
   void add_copy(const TensorInfo& tensor) {
     if (!done_.insert(tensor.name).second) return;
     const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
-    RoundUnit unit{.tensor = &tensor, .rounding_bytes = bytes, .writing_bytes = bytes};
+    const int64_t resident = std::min(bytes, kCopyBytes);
+    RoundUnit unit{.tensor = &tensor, .rounding_bytes = resident, .writing_bytes = resident};
     unit.begin = tensors_.at(tensor.name).begin;
-    add(unit, bytes);
+    result_.units.push_back(unit);
   }
 
   static int64_t element_bytes(const TensorInfo* tensor) {
     return tensor == nullptr ? 2 : static_cast<int64_t>(c10::elementSize(tensor->dtype));
-  }
-
-  void add(const RoundUnit& unit, int64_t bytes) {
-    result_.units.push_back(unit);
-    result_.largest_bytes = std::max(result_.largest_bytes, bytes);
   }
 
   const WeightSource& weights_;

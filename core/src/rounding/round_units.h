@@ -23,7 +23,7 @@ struct RoundUnit {
 
 struct RoundPlan {
   std::vector<RoundUnit> units;
-  int64_t largest_bytes = 0;  // of the two largest units, the larger as 16-bit numbers
+  int64_t largest_bytes = 0;  // of the layers to quantize, as stored or as 16-bit numbers
 };
 
 // In block order, each block followed by the tensors under its name, then what is left; a model-free plan follows the

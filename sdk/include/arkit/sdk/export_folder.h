@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,8 +43,9 @@ class ExportFolder {
   [[nodiscard]] bool written(std::string_view name) const;
   [[nodiscard]] std::vector<std::string> unwritten() const;  // in the order planned
 
-  // Each planned tensor once. Dtype and shape must be the planned ones.
-  void write(std::string_view name, const at::Tensor& tensor);
+  // Each planned tensor once. Dtype and shape must be the planned ones. `after_piece` is called whenever some MiB of it
+  // are written: whoever lends mapped memory can give its pages back, so that a tensor of any size takes little.
+  void write(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece = {});
   // A small file under a plain name, each once. Texts appear in the order given.
   void add_text(const std::string& name, std::string content);
   // A copy of `from`, made at once.
