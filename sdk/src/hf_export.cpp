@@ -74,6 +74,7 @@ class HfExportJob final : public ExportJob {
   }
 
   ExportReport finish() override {
+    if (format_.finish_config) format_.finish_config(format_.quantization_config);
     for (const std::string& name : folder_->unwritten()) {
       ARKIT_CHECK(request_.source.weights().find(name) != nullptr,
                   str("layer of tensor '", name, "' was never added to the export"));
@@ -144,8 +145,7 @@ class HfExportJob final : public ExportJob {
 
   at::ScalarType planned_dtype(const TensorInfo& info) const {
     const at::ScalarType dtype = plain_dtype(info, request_.model_dtype);
-    if (!format_.bias_dtype || request_.run.model_free || dtype == at::kFloat || !info.name.ends_with(kBias))
-      return dtype;
+    if (!format_.bias_dtype || as_they_are() || dtype == at::kFloat || !info.name.ends_with(kBias)) return dtype;
     const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.size() - kBias.size()));
     return layer != nullptr && layer->quantized() ? *format_.bias_dtype : dtype;
   }
@@ -153,6 +153,9 @@ class HfExportJob final : public ExportJob {
   [[nodiscard]] AttentionScaleLayout attention_layout() const {
     return {.dtype = format_.attention_scale_dtype, .broadcast_heads = format_.attention_scale_broadcast};
   }
+
+  // No model class has seen the tensors and texts: they stay what they are.
+  [[nodiscard]] bool as_they_are() const { return request_.run.model_free || request_.run.converted; }
 
   void write_as_planned(std::string_view name, const at::Tensor& tensor) {
     const PlannedTensor* planned = folder_->planned(name);
@@ -173,7 +176,7 @@ class HfExportJob final : public ExportJob {
     for (const CompanionFile& companion : request_.source.companions()) {
       if (companion.name == "README.md") continue;  // the model card is written about this export
       if (std::find(kReplaced.begin(), kReplaced.end(), companion.name) != kReplaced.end()) continue;
-      if (companion.name == "generation_config.json" && !request_.run.model_free)
+      if (companion.name == "generation_config.json" && !as_they_are())
         folder_->add_text(companion.name, export_generation_config(text_of(companion)));
       else if (companion.path.empty())
         folder_->add_text(companion.name, companion.content);

@@ -19,9 +19,9 @@ void set_dtype(json::Object& config, const std::string& name, bool both) {
 
 json::Object export_config(const ExportRequest& request, const HfFormat& format) {
   json::Object config = request.source.config();
-  config.erase("quantization_config");
-  // Without a model family nothing was cast: what the source says of its dtype still holds.
-  if (!request.run.model_free || format.declared_dtype)
+  for (const char* old : {"quantization_config", "quantization"}) config.erase(old);  // mlx keeps it in the latter
+  // Without a model family nothing was cast: what the source says of its dtype still holds, unless its format said it.
+  if (!request.run.model_free || request.run.converted || format.declared_dtype)
     set_dtype(config, dtype_name(format.declared_dtype.value_or(request.model_dtype)),
               format.declared_dtype.has_value());
   if (!format.quantization_config.empty()) config["quantization_config"] = format.quantization_config;

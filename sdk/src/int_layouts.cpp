@@ -6,6 +6,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/bit_pack.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -82,8 +83,7 @@ at::Tensor codes_without_zero_zeros(const QuantizedWeight& weight, const TensorQ
   const at::Tensor at_zero = weight.zero_point.to(at::kFloat).eq(0);
   if (!at_zero.any().item<bool>()) return weight.codes;
   const GroupShape shape = group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
-  const at::Tensor shift =
-      at_zero.to(at::kByte).repeat_interleave(shape.group, 1).slice(1, 0, shape.in);  // one per code
+  const at::Tensor shift = spread_groups(at_zero.to(at::kByte), shape, index_of(weight));  // one per code
   return weight.codes.to(at::kShort).add_(shift).clamp_max_((1 << quant.bits) - 1).to(at::kByte);
 }
 
@@ -156,8 +156,9 @@ TensorMap pack_gptq(const QuantizedWeight& weight, const TensorQuant& quant, con
   packed["qzeros"] = pack_zero_rows(zero_codes(weight, quant.bits, layout.zeros), quant.bits, false);
   packed["scales"] = stored_scales(weight.scale);
   if (layout.g_idx) {
-    const GroupShape shape = group_shape(codes.size(0), codes.size(1), quant.group_size);
-    packed["g_idx"] = at::arange(shape.in, at::kInt).floor_divide_(shape.group);
+    const at::Tensor scattered = layout.act_order ? index_of(weight) : at::Tensor();
+    packed["g_idx"] =
+        scattered.defined() ? scattered : run_index(group_shape(codes.size(0), codes.size(1), quant.group_size));
   }
   return packed;
 }
@@ -177,6 +178,11 @@ QuantizedWeight unpack_gptq(const TensorMap& packed, const TensorQuant& quant, i
   ARKIT_CHECK(weight.codes.size(0) == out && weight.codes.size(1) == in, "qweight does not belong to this layer");
   at::Tensor stored = unpack_zero_rows(member(packed, "qzeros").contiguous(), out, quant.bits, false).to(at::kFloat);
   if (zeros == ZeroConvention::minus_one) stored.add_(1);
+  if (const auto index = packed.find(kGroupIndex); index != packed.end()) {
+    const at::Tensor scattered =
+        scattered_index(index->second, group_shape(out, in, quant.group_size), true, "being packed");
+    if (scattered.defined()) weight.extra[kGroupIndex] = scattered;
+  }
   finish_unpack(weight, stored, member(packed, "scales"), quant);
   return weight;
 }

@@ -9,6 +9,7 @@
 #include <arkit/json.h>
 #include <arkit/sdk/bit_decode.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/sdk/packed_folder.h>
 #include <arkit/str.h>
 
@@ -22,39 +23,45 @@ bool is_gptq(IntPacking layout) {
   return layout != IntPacking::awq;
 }
 
+// A config without group_size: the rows of the scales tell it.
+int64_t group_from_scales(const LayerTensors& tensors, int64_t in) {
+  const int64_t groups = tensors.matrix("scales", {at::kHalf, at::kBFloat16, at::kFloat}).shape[0];
+  if (groups == 1) return -1;
+  if (in % groups != 0)
+    tensors.fail(
+        arkit::str("its config has no group_size, and ", groups, " rows of 'scales' do not divide ", in, " inputs"));
+  return in / groups;
+}
+
 // Shapes follow from qweight and the bits; everything else must agree with them.
-LinearSpec checked_spec(const LayerTensors& tensors, const std::string& packing, IntPacking layout, LayerQuant quant) {
+LinearSpec checked_spec(const LayerTensors& tensors, const std::string& packing, IntPacking layout, bool act_order,
+                        LayerQuant quant) {
   const int64_t bits = quant.weight.bits;
   if (!quant.weight.quantized()) tensors.fail("is packed but its config says 16 bits");
   const TensorInfo& qweight = tensors.matrix("qweight", {at::kInt});
   const int64_t packed_dim = is_gptq(layout) ? qweight.shape[0] : qweight.shape[1];
   const int64_t packed_bits = checked_mul(packed_dim, 32, "qweight");
   if (packed_bits % bits != 0) tensors.fail(arkit::str("'qweight' does not hold whole ", bits, "-bit codes"));
-  LinearSpec spec{.name = tensors.layer(), .packing = packing, .quant = std::move(quant)};
+  LinearSpec spec{.name = tensors.layer(), .packing = packing, .quant = quant};
   spec.out_features = is_gptq(layout) ? qweight.shape[1] : packed_bits / bits;
   spec.in_features = is_gptq(layout) ? packed_bits / bits : qweight.shape[0];
   if (is_gptq(layout) && spec.in_features % 32 != 0)
     tensors.fail(arkit::str("'qweight' does not hold blocks of 32 ", bits, "-bit codes"));
   if (spec.out_features * bits % 32 != 0 || spec.out_features % 8 != 0)
     tensors.fail(arkit::str("zero points of ", spec.out_features, " outputs do not fill whole words"));
+  if (quant.weight.group_size == kGroupUnknown)
+    spec.quant.weight.group_size = group_from_scales(tensors, spec.in_features);
   const GroupShape groups = group_shape(spec.out_features, spec.in_features, spec.quant.weight.group_size);
   tensors.expect("qzeros", {at::kInt}, {groups.per_row, spec.out_features * bits / 32});
   tensors.expect("scales", {at::kHalf, at::kBFloat16, at::kFloat}, {groups.per_row, spec.out_features});
-  if (tensors.find("g_idx") != nullptr) tensors.expect("g_idx", {at::kInt}, {spec.in_features});
   spec.has_bias = tensors.has_bias(spec.out_features);
+  if (tensors.find(kGroupIndex) == nullptr) return spec;
+  tensors.expect(kGroupIndex, {at::kInt}, {spec.in_features});
+  if (scattered_index(tensors.load(kGroupIndex), groups, act_order, spec.name).defined()) spec.packing += kActOrder;
   return spec;
 }
 
-// Groups must be runs of consecutive inputs; an act-order checkpoint scatters them.
-void check_g_idx(const LinearSpec& spec, const at::Tensor& g_idx) {
-  const GroupShape groups = group_shape(spec.out_features, spec.in_features, spec.quant.weight.group_size);
-  const at::Tensor expected = at::arange(groups.in, at::kInt).floor_divide_(groups.group);
-  if (!g_idx.equal(expected))
-    throw_unsupported(str("layer '", printable(spec.name),
-                          "': g_idx scatters its groups (desc_act); re-quantize it with desc_act off"));
-}
-
-QuantizedWeight decode(const LinearSpec& spec, const TensorMap& packed, IntPacking layout) {
+QuantizedWeight decode(const LinearSpec& spec, const TensorMap& packed, IntPacking layout, bool act_order) {
   const int64_t out = spec.out_features;
   const int64_t in = spec.in_features;
   const int bits = spec.quant.weight.bits;
@@ -63,9 +70,12 @@ QuantizedWeight decode(const LinearSpec& spec, const TensorMap& packed, IntPacki
   const auto* words = static_cast<const uint32_t*>(qweight.const_data_ptr());
   const auto* zero_words = static_cast<const uint32_t*>(qzeros.const_data_ptr());
   const int64_t groups = qzeros.size(0);
-  if (const auto g_idx = packed.find("g_idx"); g_idx != packed.end()) check_g_idx(spec, g_idx->second);
-
   QuantizedWeight weight;
+  if (const auto stored = packed.find(kGroupIndex); stored != packed.end()) {
+    const GroupShape shape = group_shape(out, in, spec.quant.weight.group_size);
+    const at::Tensor index = scattered_index(stored->second, shape, act_order, spec.name);
+    if (index.defined()) weight.extra[kGroupIndex] = index;
+  }
   weight.codes = at::empty({out, in}, at::kByte);
   auto* codes = static_cast<uint8_t*>(weight.codes.data_ptr());
   at::parallel_for(0, out, kGrain, [&](int64_t begin, int64_t end) {
@@ -121,6 +131,28 @@ void read_group_size(const json::Object& fields, std::string_view key, TensorQua
 
 }  // namespace
 
+std::optional<json::Object> stored_config(const std::filesystem::path& folder, const json::Object* config,
+                                          const StoredConfig& which) {
+  if (config == nullptr) return std::nullopt;
+  if (const json::Object* found = quantization_config(config, which.method)) return *found;
+  if (json::find(*config, "quantization_config") != nullptr) return std::nullopt;  // somebody else's
+  for (const std::string_view file : which.files) {
+    std::error_code error;
+    const std::filesystem::path path = folder / file;
+    if (!std::filesystem::is_regular_file(path, error)) continue;
+    constexpr int64_t kLargest = int64_t{16} << 20;
+    const json::Value value = json::read_file(path, kLargest);
+    if (!value.is_object()) continue;
+    const json::Object& object = value.get_object();
+    const json::Value* method = json::find(object, "quant_method");
+    const bool named =
+        method != nullptr && method->is_string() && std::string_view(method->get_string()) == which.method;
+    const bool recognised = method == nullptr && json::find(object, which.tell_tale) != nullptr;
+    if (named || recognised) return object;
+  }
+  return std::nullopt;
+}
+
 const json::Object* quantization_config(const json::Object* config, std::string_view method) {
   if (config == nullptr) return nullptr;
   const json::Value* found = json::find(*config, "quantization_config");
@@ -148,7 +180,7 @@ LayerQuant read_scheme_fields(const json::Object& fields, LayerQuant base, const
 
 std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                 IntPacking layout, const LayerScheme& scheme_of,
-                                                const AttentionQuant& attention) {
+                                                const AttentionQuant& attention, bool act_order) {
   const WeightSource& weights = folder->weights();
   PackedFolder packed{.kind = packing,
                       .layers = {},
@@ -161,9 +193,11 @@ std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> fol
     LayerQuant quant = scheme_of(tensors.layer());
     if (quant.weight.quantized() && (quant.weight.bits < 2 || quant.weight.bits > 8))
       tensors.fail(arkit::str("its config says ", quant.weight.bits, " bits, expected 2 to 8"));
-    packed.layers.push_back(checked_spec(tensors, packing, layout, std::move(quant)));
+    packed.layers.push_back(checked_spec(tensors, packing, layout, act_order, std::move(quant)));
   }
-  packed.decode = [layout](const LinearSpec& spec, const TensorMap& tensors) { return decode(spec, tensors, layout); };
+  packed.decode = [layout, act_order](const LinearSpec& spec, const TensorMap& tensors) {
+    return decode(spec, tensors, layout, act_order);
+  };
   return make_packed_source(std::move(folder), std::move(packed));
 }
 

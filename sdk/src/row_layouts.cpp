@@ -56,8 +56,7 @@ at::Tensor decode_rows(const at::Tensor& words, int64_t n, int bits) {
   const auto* source = static_cast<const uint32_t*>(words.const_data_ptr());
   auto* target = static_cast<uint8_t*>(codes.data_ptr());
   at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      for (int64_t i = 0; i < n; ++i) target[r * n + i] = stream_code(source + r * stride, i, bits);
+    for (int64_t r = begin; r < end; ++r) stream_codes(source + r * stride, n, bits, target + r * n);
   });
   return codes;
 }

@@ -12,6 +12,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_export.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_texts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/int_format.cpp

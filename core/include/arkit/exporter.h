@@ -36,6 +36,7 @@ struct RunRecord {
   double lr = 0.0, minmax_lr = 0.0;  // 0 = automatic (1 / iters)
   bool enable_minmax_tuning = true, enable_quanted_input = true, enable_norm_bias_tuning = false;
   bool model_free = false;  // no model family was involved: plain tensors keep their dtype, biases too
+  bool converted = false;   // layers come from another export as they are; the same holds
   std::string scale_dtype = "float16";
   std::string dataset;
   std::string reference_version = "0.16.1";  // autoround_version written for loaders that look at it

@@ -55,7 +55,7 @@ struct QuantizedWeight {
   at::Tensor zero_point;    // like scale, integer values as f32; undefined for symmetric schemes, whose zero point is
                             // 2^(bits-1) (int) or 0
   at::Tensor global_scale;  // f32 [1]; undefined unless the scheme has one
-  std::map<std::string, at::Tensor, std::less<>> extra;  // super-block scales: "d_scale", "min", "d_min"
+  std::map<std::string, at::Tensor, std::less<>> extra;  // "d_scale", "min", "d_min" of super-blocks; "g_idx", "offset"
 };
 
 // Constant for the life of the process.

@@ -1,6 +1,7 @@
 #include "verify/layer_check.h"
 
 #include <cmath>
+#include <tuple>
 
 #include <ATen/ATen.h>
 
@@ -32,8 +33,10 @@ void check_integer_codes(const LinearSpec& spec, const QuantizedWeight& weight, 
   const double top = std::pow(2.0, spec.quant.weight.bits) - 1.0;
   if (weight.codes.scalar_type() == at::kByte && weight.codes.max().item<double>() > top)
     check.fail(str("'", spec.name, "': code ", weight.codes.max().item<int>(), " exceeds ", top));
-  if (weight.zero_point.defined() && !whole_numbers_in(weight.zero_point, 0.0, top).item<bool>())
-    check.fail(str("'", spec.name, "': a zero point is outside 0 to ", top));
+  if (!weight.zero_point.defined() || whole_numbers_in(weight.zero_point, 0.0, top).item<bool>()) return;
+  // What stores offsets instead (mlx) may have them anywhere: mlx-lm takes the smallest weight of a group.
+  if (weight.extra.contains("offset") && weight.zero_point.isfinite().all().item<bool>()) return;
+  check.fail(str("'", spec.name, "': a zero point is outside 0 to ", top));
 }
 
 // Errors of one group in a row of the result: [out, groups, group], the last group filled up with zeros.
@@ -41,6 +44,14 @@ at::Tensor grouped(const at::Tensor& values, int64_t groups) {
   const int64_t in = values.size(1);
   const int64_t group = (in + groups - 1) / groups;
   return at::constant_pad_nd(values, {0, groups * group - in}).reshape({values.size(0), groups, group});
+}
+
+// The inputs group after group where they are scattered (act order), so that figures by group see whole ones; undefined
+// where groups are runs.
+at::Tensor inputs_by_group(const QuantizedWeight& weight) {
+  const auto index = weight.extra.find("g_idx");
+  if (index == weight.extra.end()) return {};
+  return std::get<1>(index->second.to(at::kLong).sort(true, 0));
 }
 
 }  // namespace
@@ -98,14 +109,18 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
                                         VerifyReport& report) {
   Check check("layers against the source");
   int64_t compared = 0;
-  const auto judge = [&](const std::string& name, const at::Tensor& dequantized, const at::Tensor& scale) {
+  const auto judge = [&](const std::string& name, const at::Tensor& dequantized, const at::Tensor& scale,
+                         const at::Tensor& order) {
     const std::string weight_name = name + ".weight";
     const TensorInfo* info = source.weights().find(weight_name);
     if (info == nullptr || info->shape != dequantized.sizes().vec()) {
       check.fail(str("'", name, "': the source has no weight of this shape"));
       return;
     }
-    const LayerFigures figures = layer_figures(name, source.weights().load(weight_name), dequantized, scale);
+    const at::Tensor weight = source.weights().load(weight_name);
+    const LayerFigures figures =
+        order.defined() ? layer_figures(name, weight.index_select(1, order), dequantized.index_select(1, order), scale)
+                        : layer_figures(name, weight, dequantized, scale);
     source.weights().release(weight_name);
     report.add_layer(figures);
     ++compared;
@@ -126,7 +141,7 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
     try {
       const QuantizedWeight weight = exported.unpack(spec.name);
       const Scheme& scheme = registry.scheme_for(spec.quant.weight.data_type);
-      judge(spec.name, scheme.dequantize(weight, spec.quant.weight, at::kFloat), weight.scale);
+      judge(spec.name, scheme.dequantize(weight, spec.quant.weight, at::kFloat), weight.scale, inputs_by_group(weight));
     } catch (const Error& error) {
       if (error.code() == ErrorCode::interrupted) throw;
       check.fail(error.what());
@@ -138,7 +153,7 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
       if (exported.weights().find(name + ".weight") == nullptr)
         check.fail(str("'", name, "': was quantized but is not in the export"));
       else
-        judge(name, exported.weights().load(name + ".weight"), {});
+        judge(name, exported.weights().load(name + ".weight"), {}, {});
     }
   }
   return check.result(str(compared, " layers decode to the source's weights"));

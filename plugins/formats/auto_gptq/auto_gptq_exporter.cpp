@@ -6,6 +6,7 @@
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/plugin.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
 #include <arkit/sdk/int_layouts.h>
@@ -18,7 +19,7 @@
 namespace arkit::auto_gptq {
 namespace {
 
-constexpr sdk::GptqLayout kLayout{.zeros = sdk::ZeroConvention::minus_one, .g_idx = true};
+constexpr sdk::GptqLayout kLayout{.zeros = sdk::ZeroConvention::minus_one, .g_idx = true, .act_order = true};
 
 class AutoGptqExporter final : public Exporter {
  public:
@@ -57,10 +58,13 @@ class AutoGptqExporter final : public Exporter {
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view) const override {
     sdk::HfFormat format;
     format.shapes = [](const LayerPlan& layer) { return sdk::gptq_shapes(layer, kLayout.g_idx); };
-    format.pack = [](const LayerRecord& layer) {
+    const auto act_order = std::make_shared<bool>(false);
+    format.pack = [act_order](const LayerRecord& layer) {
+      *act_order = *act_order || sdk::index_of(layer.quantized).defined();
       return sdk::pack_gptq(layer.quantized, layer.plan.quant.weight, kLayout);
     };
     format.quantization_config = quantization_config(request);
+    format.finish_config = [act_order](json::Object& config) { config["desc_act"] = *act_order; };
     format.bias_dtype = at::ScalarType::Half;
     format.declared_dtype = at::ScalarType::Half;
     return sdk::open_hf_export(request, std::move(format));

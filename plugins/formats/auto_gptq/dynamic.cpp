@@ -123,7 +123,10 @@ DynamicRules::DynamicRules(const json::Object& config, LayerQuant global) : glob
     const std::string what = str("dynamic '", printable(key), "'");
     const bool skip = key.starts_with("-:");
     const std::string_view pattern = skip || key.starts_with("+:") ? key.substr(2) : key;
-    LayerQuant quant = sdk::read_scheme_fields(json::as_object(member.value(), what), global_, what);
+    static const json::Object kNothing;  // GPTQModel also writes "-:": false
+    const bool empty = skip && (member.value().is_null() || member.value().is_bool());
+    const json::Object& fields = empty ? kNothing : json::as_object(member.value(), what);
+    LayerQuant quant = sdk::read_scheme_fields(fields, global_, what);
     if (skip) quant.weight.bits = 16;
     try {
       rules_.emplace_back(std::make_shared<Regex>(pattern, what), std::move(quant));

@@ -9,6 +9,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/sdk/row_layouts.h>
 #include <arkit/str.h>
 
@@ -88,18 +89,15 @@ const at::Tensor& member(const TensorMap& packed, std::string_view suffix) {
   return found->second;
 }
 
-// Groups must be runs of consecutive inputs; activation ordering scatters them.
-void check_group_index(const TensorMap& packed, const TensorQuant& quant, int64_t out, int64_t in) {
-  const auto index = packed.find("weight_g_idx");
-  if (index == packed.end() || index->second.lt(0).all().item<bool>()) return;
-  const sdk::GroupShape groups = sdk::group_shape(out, in, quant.group_size);
-  if (!index->second.to(at::kLong).equal(at::arange(in, at::kLong).floor_divide_(groups.group)))
-    throw_unsupported("weight_g_idx scatters the groups (actorder); re-quantize the model without it");
-}
+constexpr const char* kStoredIndex = "weight_g_idx";
 
 QuantizedWeight decode_packed_int(const TensorQuant& quant, int64_t out, int64_t in, const TensorMap& packed) {
-  check_group_index(packed, quant, out, in);
   QuantizedWeight weight;
+  if (const auto stored = packed.find(kStoredIndex); stored != packed.end()) {
+    const sdk::GroupShape shape = sdk::group_shape(out, in, quant.group_size);
+    const at::Tensor index = sdk::scattered_index(stored->second, shape, false, "with weight_g_idx");
+    if (index.defined()) weight.extra[sdk::kGroupIndex] = index;
+  }
   weight.codes = sdk::decode_rows(member(packed, "weight_packed").contiguous(), in, quant.bits);
   weight.scale = member(packed, "weight_scale").contiguous();
   if (const auto zeros = packed.find("weight_zero_point"); zeros != packed.end() && !quant.sym)
@@ -137,8 +135,10 @@ void check_packed_int(const sdk::LayerTensors& tensors, LinearSpec& spec) {
   tensors.expect("weight_scale", kScaleTypes, {spec.out_features, groups.per_row});
   if (!quant.sym)
     tensors.expect("weight_zero_point", {at::kInt}, {zero_words(spec.out_features, quant.bits), groups.per_row});
-  if (tensors.find("weight_g_idx") != nullptr)
-    tensors.expect("weight_g_idx", {at::kInt, at::kLong}, {spec.in_features});
+  if (tensors.find(kStoredIndex) == nullptr) return;
+  tensors.expect(kStoredIndex, {at::kInt, at::kLong}, {spec.in_features});
+  if (sdk::scattered_index(tensors.load(kStoredIndex), groups, false, spec.name).defined())
+    spec.packing += sdk::kActOrder;
 }
 
 void check_int8(const sdk::LayerTensors& tensors, LinearSpec& spec) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/sdk/packed_folder.h>
 #include <arkit/sdk/packed_source.h>
 #include <arkit/str.h>
@@ -54,8 +55,9 @@ std::unique_ptr<ModelSource> LlmCompressorReader::open(const std::filesystem::pa
   }
   packed.kind = kind_of(packed.layers);
   packed.decode = [](const LinearSpec& spec, const TensorMap& tensors) {
-    return decode_layer(spec.quant, layout_from_name(spec.packing).value(), spec.out_features, spec.in_features,
-                        tensors);
+    std::string_view layout = spec.packing;
+    if (layout.ends_with(sdk::kActOrder)) layout.remove_suffix(sdk::kActOrder.size());
+    return decode_layer(spec.quant, layout_from_name(layout).value(), spec.out_features, spec.in_features, tensors);
   };
   return sdk::make_packed_source(std::move(folder), std::move(packed));
 }

@@ -12,6 +12,8 @@
 namespace arkit::mlx {
 namespace {
 
+constexpr const char* kOffset = "offset";
+
 bool mlx_bits(int64_t bits) {
   return bits >= 2 && bits <= 8 && bits != 7;
 }
@@ -24,6 +26,13 @@ const at::Tensor& member(const TensorMap& packed, std::string_view suffix) {
   const auto found = packed.find(suffix);
   ARKIT_CHECK(found != packed.end(), str("packed layer has no '", suffix, "'"));
   return found->second;
+}
+
+// What is added to scale * code: what another mlx file stored, else -scale * zero point.
+at::Tensor offset_of(const QuantizedWeight& weight, const at::Tensor& steps, const TensorQuant& quant) {
+  if (const auto stored = weight.extra.find(kOffset); stored != weight.extra.end()) return stored->second;
+  if (weight.zero_point.defined()) return steps.mul(weight.zero_point).neg();
+  return steps.mul(-double(1 << (quant.bits - 1)));
 }
 
 }  // namespace
@@ -53,11 +62,8 @@ TensorMap pack_layer(const QuantizedWeight& weight, const TensorQuant& quant) {
   TensorMap packed;
   packed["weight"] = sdk::pack_rows(weight.codes, quant.bits).view(at::kUInt32);
   const at::Tensor scales = weight.scale.to(at::kHalf).contiguous();
-  const at::Tensor steps = scales.to(at::kFloat);
-  const at::Tensor shift =
-      weight.zero_point.defined() ? steps.mul(weight.zero_point) : steps.mul(double(1 << (quant.bits - 1)));
   packed["scales"] = scales;
-  packed["biases"] = shift.neg().to(at::kHalf);
+  packed["biases"] = offset_of(weight, scales.to(at::kFloat), quant).to(at::kHalf);
   return packed;
 }
 
@@ -90,6 +96,7 @@ QuantizedWeight decode_layer(const TensorMap& packed, const TensorQuant& quant, 
   const at::Tensor zero_point = at::where(is_whole, whole, exact);
   const bool implied = zero_point.eq(double(1 << (quant.bits - 1))).all().item<bool>();
   if (!implied) weight.zero_point = zero_point;
+  if (!steps.mul(zero_point).neg().equal(shift)) weight.extra[kOffset] = shift;
   return weight;
 }
 

@@ -9,10 +9,13 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/float16.h>
+#include <arkit/sdk/group_index.h>
 #include <arkit/str.h>
 
 namespace arkit::int_scheme {
 namespace {
+
+constexpr const char* kOffset = "offset";  // f32 [out, groups]: what is added to code * scale
 
 // Groups one task takes at least: about 32k elements, so that small layers do not pay for threads.
 int64_t grain(const Groups& groups) {
@@ -181,8 +184,44 @@ void backward(const Weight& weight, const WeightTuning& tuning, const at::Tensor
                  [&](int64_t begin, int64_t end) { kernels().backward(weight.args, args, begin, end); });
 }
 
+namespace {
+
+constexpr int64_t kSpreadElements = int64_t{1} << 22;  // f32 values in flight: 16 MB an operand
+
+// (code - zero) * scale where groups are scattered, code * scale + offset where the file stores a rounded offset
+// instead of a zero point (mlx). No kernels: such layers come from other tools and are few.
+at::Tensor dequantize_spread(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) {
+  const sdk::GroupShape shape = sdk::group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
+  const at::Tensor index = sdk::index_of(weight);
+  const auto offset = weight.extra.find(kOffset);
+  at::Tensor out = at::empty({shape.out, shape.in}, dtype);
+  const int64_t rows = std::max<int64_t>(1, kSpreadElements / shape.in);
+  for (int64_t first = 0; first < shape.out; first += rows) {
+    const auto part = [&](const at::Tensor& values) {
+      const at::Tensor some = values.narrow(0, first, std::min(rows, shape.out - first)).to(at::kFloat);
+      return sdk::spread_groups(some, shape, index);
+    };
+    at::Tensor values = weight.codes.narrow(0, first, std::min(rows, shape.out - first)).to(at::kFloat);
+    if (offset != weight.extra.end()) {
+      values.mul_(part(weight.scale)).add_(part(offset->second));
+    } else {
+      if (weight.zero_point.defined())
+        values.sub_(part(weight.zero_point));
+      else
+        values.sub_(double(1 << (quant.bits - 1)));
+      values.mul_(part(weight.scale));
+    }
+    out.narrow(0, first, values.size(0)).copy_(values);
+  }
+  return out;
+}
+
+}  // namespace
+
 at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) {
   ARKIT_CHECK(weight.codes.dim() == 2 && weight.codes.scalar_type() == at::kByte, "codes must be a u8 matrix");
+  if (weight.extra.contains(sdk::kGroupIndex) || weight.extra.contains(kOffset))
+    return dequantize_spread(weight, quant, dtype);
   const sdk::GroupShape shape = sdk::group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
   const at::Tensor codes = weight.codes.contiguous(), scale = weight.scale.contiguous();
   at::Tensor zero_point;

@@ -26,6 +26,8 @@ struct HfFormat {
   std::function<TensorMap(const LayerRecord&)> pack;
   json::Object quantization_config;      // empty = none
   bool quantization_config_file = true;  // also as quantization_config.json
+  // Last touch on quantization_config when every layer has been added, for what only layers tell; unset = none.
+  std::function<void(json::Object&)> finish_config;
   // dtype of a packed layer's bias, unless the source stores it in F32 (formats.md 2.4); unset = the source's.
   std::optional<at::ScalarType> bias_dtype;
   // Static scales of attention (attention_scales.h), where the plan has any: their dtype, and whether those of heads

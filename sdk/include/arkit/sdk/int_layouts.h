@@ -21,7 +21,8 @@ enum class ZeroConvention { minus_one, direct };
 
 struct GptqLayout {
   ZeroConvention zeros = ZeroConvention::minus_one;
-  bool g_idx = false;  // I32 [in]: the group of each input
+  bool g_idx = false;      // I32 [in]: the group of each input
+  bool act_order = false;  // readers of the format follow g_idx, so it may scatter the groups (group_index.h)
 };
 
 // [out, in] u8 codes <-> qweight. in % 32 == 0 and out % 8 == 0 respectively; exporters check that in supports().
@@ -39,7 +40,7 @@ struct GptqLayout {
 [[nodiscard]] TensorMap pack_awq(const QuantizedWeight& weight, const TensorQuant& quant);
 
 // The inverse of the above. A symmetric layer comes back without zero points. Throws ErrorCode::internal on a shape
-// that does not belong to [out, in].
+// that does not belong to [out, in]. A g_idx that scatters the groups comes back as extra["g_idx"].
 [[nodiscard]] QuantizedWeight unpack_gptq(const TensorMap& packed, const TensorQuant& quant, int64_t out, int64_t in,
                                           ZeroConvention zeros);
 [[nodiscard]] QuantizedWeight unpack_awq(const TensorMap& packed, const TensorQuant& quant, int64_t out, int64_t in);
