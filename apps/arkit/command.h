@@ -40,6 +40,8 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 [[nodiscard]] Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_tokenize(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_convert(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_diff(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_plugin_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_plugin_new(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 

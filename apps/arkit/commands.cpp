@@ -152,6 +152,31 @@ constexpr Option kVerify[] = {
     {"against", Type::text, kRun, "SRC", "(from arkit-run.json)", "source model to compare with"},
 };
 
+constexpr Option kConvert[] = {
+    {"format", Type::list, kOutput, "F[,F2]", "", "formats to write ('arkit list formats')", "formats"},
+    {"output_dir", Type::path, kOutput, "DIR", "(<export>-<format>)",
+     "where to write; several formats get a subfolder each", "o"},
+    {"allow_rounding", Type::flag, kOutput, "", "",
+     "scales and offsets the format cannot hold exactly are rounded to float16, by at most 0.05 %; codes and zero "
+     "points "
+     "never change"},
+    {"max_shard_size", Type::bytes, kOutput, "SIZE", "5GB",
+     "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)"},
+    {"force", Type::flag, kOutput, "", "", "replace files of an output folder that is in use"},
+    {"dry_run", Type::flag, kRun, "", "", "try every layer and print the plan and its size; write nothing"},
+};
+
+constexpr Option kDiff[] = {
+    {"text", Type::path, kRun, "FILE", "", "also compare logits on this text", "", "ids"},
+    {"ids", Type::path, kRun, "FILE", "", "also compare logits on the token ids of this safetensors file", "", "text"},
+    {"seqlen", Type::integer, kRun, "N", "512", "tokens a window of the text", "seq_len"},
+    {"max_windows", Type::integer, kRun, "N", "", "compare only the first N windows"},
+    {"batch_size", Type::integer, kRun, "N", "4", "windows computed together", "bs"},
+    {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
+    {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+    {"exit_code", Type::flag, kRun, "", "", "exit with 6 when weights, tensors or configuration differ"},
+};
+
 constexpr Option kPluginInspect[] = {
     {"symbols", Type::flag, kRun, "", "", "also print the exported symbols"},
 };
@@ -180,6 +205,12 @@ constexpr Command kCommands[] = {
     {"tokenize", "MODEL", "token ids of a text", kTokenize, "arkit tokenize ./model --text-file a.txt --json"},
     {"verify", "DIR", "reopen an export and compare it with its source", kVerify,
      "arkit verify ./llama-w4 --against ./llama"},
+    {"convert", "DIR", "write an export in another format without rounding it again", kConvert,
+     "arkit convert ./llama-w4 --format auto_gptq -o llama-w4-gptq\n"
+     "arkit convert ./gptq-from-elsewhere --format auto_round,llm_compressor"},
+    {"diff", "A B", "compare two exports, or an export and a model", kDiff,
+     "arkit diff ./llama-w4 ./llama-w4-gptq --exit-code\n"
+     "arkit diff ./llama ./llama-w4 --text wiki.txt --json"},
     {"plugin inspect", "FILE", "describe a plugin file, also a refused one, without running it", kPluginInspect,
      "arkit plugin inspect ./libarkit_scheme_nf4.so"},
     {"plugin new",

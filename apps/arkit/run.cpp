@@ -32,6 +32,7 @@ constexpr Entry kCommands[] = {
     {"inspect", cmd_inspect},       {"eval ppl", cmd_eval_ppl},
     {"generate", cmd_generate},     {"forward", cmd_forward},
     {"tokenize", cmd_tokenize},     {"verify", cmd_verify},
+    {"convert", cmd_convert},       {"diff", cmd_diff},
     {"plugin new", cmd_plugin_new}, {"plugin inspect", cmd_plugin_inspect},
 };
 

@@ -15,6 +15,8 @@ struct Deviation {
   bool no_quantization_config = false;  // in none of the files
   // Patterns for names of tensors whose dtype and shape are compared, but not their bytes.
   std::vector<std::string> other_bytes;
+  // Patterns for names of tensors of which only the presence is compared.
+  std::vector<std::string> other_dtype;
   // Patterns for names of tensors the reference forgets.
   std::vector<std::string> added;
 };
@@ -24,5 +26,9 @@ struct Deviation {
 // Static activation scales are compared by their size (kCalibrationFactor), and lists whose order means nothing sorted.
 [[nodiscard]] std::string first_difference(const std::filesystem::path& output, const std::filesystem::path& golden,
                                            const Deviation& deviation = {});
+
+// The same of the tensors alone.
+[[nodiscard]] std::string first_tensor_difference(const std::filesystem::path& output,
+                                                  const std::filesystem::path& golden, const Deviation& deviation = {});
 
 }  // namespace arkit::test

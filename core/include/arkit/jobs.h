@@ -116,6 +116,29 @@ struct VerifyOptions {
   std::string against;  // source model; empty = the one arkit-run.json names, if it is still there
 };
 
+struct ConvertOptions {
+  std::string model;                 // folder of an export
+  std::vector<std::string> formats;  // at least one
+  std::filesystem::path output_dir;  // empty = "<folder>-<format>" in the working directory
+  // Scales and offsets the format cannot store exactly are rounded to its type instead of being refused; codes and zero
+  // points never change.
+  bool allow_rounding = false;
+  int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
+  bool dry_run = false;
+  bool force = false;
+  std::string command_line;  // recorded in the model card
+};
+
+struct DiffOptions {
+  std::string a, b;                           // exports or models
+  std::filesystem::path text_file, ids_file;  // at most one: also compare logits on it
+  int64_t seqlen = 512;
+  std::optional<int64_t> max_windows;
+  int64_t batch_size = 4;
+  std::string dtype = "float32";
+  std::string backend;  // empty = best available
+};
+
 // Each returns what --json prints; the human form is made from it. schema_version is set by the command.
 [[nodiscard]] ARKIT_EXPORT json::Object quantize(const QuantizeOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const Registry&, Reporter&);
@@ -123,6 +146,11 @@ struct VerifyOptions {
 [[nodiscard]] ARKIT_EXPORT json::Object forward(const ForwardOptions&, const Registry&, Reporter&);
 // "passed": false when a check failed; the command then exits 6.
 [[nodiscard]] ARKIT_EXPORT json::Object verify(const VerifyOptions&, const Registry&, Reporter&);
+// Writes an export in other formats without rounding anything again, reopens what it wrote and compares it layer by
+// layer. Throws ErrorCode::unsupported, before anything is written, when a format cannot hold a layer exactly.
+[[nodiscard]] ARKIT_EXPORT json::Object convert(const ConvertOptions&, const Registry&, Reporter&);
+// "equal": whether weights, tensors and configuration are the same, in whatever format.
+[[nodiscard]] ARKIT_EXPORT json::Object diff(const DiffOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object inspect_model(const std::string& model_or_file, const Registry&);
 [[nodiscard]] ARKIT_EXPORT json::Object tokenize(const std::string& model, const std::filesystem::path& text_file,
                                                  const Registry&);

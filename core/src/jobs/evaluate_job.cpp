@@ -19,21 +19,7 @@ namespace {
 
 void check_options(const EvalOptions& options) {
   if (options.text_file.empty() == options.ids_file.empty()) throw_usage("give one of --text FILE and --ids FILE");
-  if (options.seqlen < 2) throw_usage(str("seqlen ", options.seqlen, " must be 2 or more"));
-  if (options.batch_size < 1) throw_usage(str("batch_size ", options.batch_size, " must be 1 or more"));
-  if (options.max_windows && *options.max_windows < 1)
-    throw_usage(str("max_windows ", *options.max_windows, " must be 1 or more"));
-}
-
-// [count, seqlen]; what does not fill a window at the end is left out.
-at::Tensor make_windows(const at::Tensor& ids, const EvalOptions& options) {
-  const at::Tensor flat = ids.reshape({-1});
-  int64_t count = flat.size(0) / options.seqlen;
-  if (count == 0)
-    throw_input(str("only ", flat.size(0), " tokens for windows of ", options.seqlen, "; give more text or a smaller ",
-                    "--seqlen"));
-  if (options.max_windows) count = std::min(count, *options.max_windows);
-  return flat.narrow(0, 0, count * options.seqlen).reshape({count, options.seqlen});
+  check_window_options(options.seqlen, options.batch_size, options.max_windows);
 }
 
 json::Object describe(const Engine& engine) {
@@ -58,7 +44,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const Registry& reg
   const bool text = !options.text_file.empty();
   const at::Tensor ids =
       text ? tokenize_file(options.text_file, tokenizer_of(*source)) : read_input_ids(options.ids_file);
-  const at::Tensor windows = make_windows(ids, options);
+  const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
   engine.check_ids(windows, str("'", (text ? options.text_file : options.ids_file).string(), "'"));
 
   reporter.step(str("evaluate ", windows.size(0), " windows of ", options.seqlen, " tokens"));

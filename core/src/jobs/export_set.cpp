@@ -46,8 +46,8 @@ void clear_leftovers(const fs::path& folder, Reporter& reporter) {
 
 }  // namespace
 
-std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
-                                         const fs::path& output_dir, const Registry& registry) {
+std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, const fs::path& output_dir,
+                                       const Registry& registry) {
   std::vector<FormatChoice> formats;
   for (const std::string& given : names) {
     const std::string name = lower(given);
@@ -55,8 +55,15 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
     formats.push_back(find_format(name, registry));
   }
   if (formats.empty()) throw_usage("no format given; 'arkit list formats' shows all");
-  for (FormatChoice& format : formats) {
+  for (FormatChoice& format : formats)
     format.output_dir = formats.size() == 1 ? output_dir : output_dir / folder_name(format.name);
+  return formats;
+}
+
+std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
+                                         const fs::path& output_dir, const Registry& registry) {
+  std::vector<FormatChoice> formats = find_formats(names, output_dir, registry);
+  for (const FormatChoice& format : formats) {
     for (const LayerPlan& layer : plan.layers) {
       if (!layer.quantized()) continue;
       if (const Verdict verdict = format.exporter->supports(layer, format.name); !verdict)

@@ -20,6 +20,10 @@ struct FormatChoice {
       output_dir;  // one format: the output folder itself; several: a subfolder named after the format
 };
 
+// Resolves names, each once. Throws ErrorCode::unsupported with the nearest name.
+[[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names,
+                                                     const std::filesystem::path& output_dir, const Registry& registry);
+
 // Resolves names and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
 // reason.
 [[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,

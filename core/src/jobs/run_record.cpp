@@ -24,26 +24,10 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kLicenseNames{"LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE"};
 
-// The `license:` line of the source's model card front matter, if it has one.
 std::string source_license(const ModelSource& source) {
-  const fs::path card = source.path() / "README.md";
-  std::ifstream in(card);
-  std::string line;
-  for (int i = 0; i < 100 && std::getline(in, line); ++i) {
-    if (i > 0 && line == "---") break;
-    if (line.starts_with("license:")) {
-      const size_t begin = line.find_first_not_of(" \t", 8);
-      if (begin != std::string::npos) return printable(line.substr(begin), 64);
-    }
-  }
+  if (std::string license = front_matter(source, "license"); !license.empty()) return license;
   if (const auto name = json::get_string(source.config(), "license", "config.json")) return printable(*name, 64);
   return {};
-}
-
-std::string base_model_name(const QuantizeOptions& options, const ModelSource& source) {
-  if (const auto name = json::get_string(source.config(), "_name_or_path", "config.json"); name && !name->empty())
-    return printable(*name);
-  return fs::path(options.model).filename().empty() ? options.model : fs::path(options.model).filename().string();
 }
 
 std::string fixed(double value, int digits) {
@@ -72,6 +56,37 @@ void put(json::Object& object, std::string_view key, const std::optional<std::st
 }
 
 }  // namespace
+
+std::string front_matter(const ModelSource& source, std::string_view key) {
+  std::ifstream in(source.path() / "README.md");
+  std::string line;
+  for (int i = 0; i < 100 && std::getline(in, line); ++i) {
+    if (i > 0 && line == "---") break;
+    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
+    const size_t begin = line.find_first_not_of(" \t", key.size() + 1);
+    if (begin != std::string::npos) return printable(line.substr(begin), 64);
+  }
+  return {};
+}
+
+std::string base_model_name(const ModelSource& source, const std::string& given) {
+  if (const auto name = json::get_string(source.config(), "_name_or_path", "config.json"); name && !name->empty())
+    return printable(*name);
+  return fs::path(given).filename().empty() ? given : fs::path(given).filename().string();
+}
+
+std::string card_front_matter(const ModelSource& source, const std::string& base, const std::string& scheme) {
+  const std::string license = source_license(source);
+  return str("---\nbase_model: ", base, "\nbase_model_relation: quantized\n",
+             license.empty() ? "" : str("license: ", license, "\n"), "tags:\n- arkit\n- ", scheme, "\n---\n\n");
+}
+
+std::string card_licence(const ModelSource& source) {
+  std::string text;
+  for (const std::string_view name : kLicenseNames)
+    if (fs::exists(source.path() / name)) text += str("\nThe licence of the base model is in `", name, "`.\n");
+  return text;
+}
 
 json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning) {
   json::Object o;
@@ -207,12 +222,9 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
 
 std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
                        const RunOutcome& outcome, const ExportReport& report, const std::string& format) {
-  const std::string base = base_model_name(options, source);
-  const std::string license = source_license(source);
+  const std::string base = base_model_name(source, options.model);
   std::ostringstream card;
-  card << "---\nbase_model: " << base << "\nbase_model_relation: quantized\n";
-  if (!license.empty()) card << "license: " << license << '\n';
-  card << "tags:\n- arkit\n- " << plan.scheme_name << "\n---\n\n";
+  card << card_front_matter(source, base, plan.scheme_name);
   card << "# " << base << ", " << plan.scheme_name << "\n\n";
   card << "Quantized with arkit " << ARKIT_VERSION << " (" << outcome.method << ", " << describe(plan.global)
        << "), written in the `" << format << "` format.\n\n";
@@ -241,8 +253,7 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
   card << (any ? ".\n" : "none.\n");
   card << "\nMade with:\n\n```\n"
        << options.command_line << "\n```\n\nEvery option, hash and per-layer error is in `arkit-run.json`.\n";
-  for (const std::string_view name : kLicenseNames)
-    if (fs::exists(source.path() / name)) card << "\nThe licence of the base model is in `" << name << "`.\n";
+  card << card_licence(source);
   return card.str();
 }
 

@@ -54,6 +54,15 @@ struct RunOutcome {
 [[nodiscard]] std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
                                      const RunOutcome& outcome, const ExportReport& report, const std::string& format);
 
+// The value of `key` in the front matter of the source's model card; empty = none.
+[[nodiscard]] std::string front_matter(const ModelSource& source, std::string_view key);
+
+// Parts of a model card. `given` names a model whose config.json does not.
+[[nodiscard]] std::string base_model_name(const ModelSource& source, const std::string& given);
+[[nodiscard]] std::string card_front_matter(const ModelSource& source, const std::string& base,
+                                            const std::string& scheme);
+[[nodiscard]] std::string card_licence(const ModelSource& source);
+
 // Highest resident set of this process so far, in bytes (VmHWM).
 [[nodiscard]] int64_t peak_rss_bytes();
 

@@ -1,5 +1,8 @@
 list(APPEND ARKIT_CORE_SOURCES
   src/jobs/calibrate.cpp
+  src/jobs/conversion_record.cpp
+  src/jobs/convert_job.cpp
+  src/jobs/diff_job.cpp
   src/jobs/evaluate_job.cpp
   src/jobs/export_set.cpp
   src/jobs/format_matrix.cpp

@@ -1,5 +1,6 @@
 #include "jobs/token_source.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -35,6 +36,22 @@ at::Tensor tokenize_file(const fs::path& file, const Tokenizer& tokenizer) {
   text << in.rdbuf();
   if (!in) throw_input(str("'", file.string(), "': cannot be read, or is empty"));
   return at::tensor(tokenizer.encode(std::move(text).str()), at::kLong);
+}
+
+void check_window_options(int64_t seqlen, int64_t batch_size, const std::optional<int64_t>& max_windows) {
+  if (seqlen < 2) throw_usage(str("seqlen ", seqlen, " must be 2 or more"));
+  if (batch_size < 1) throw_usage(str("batch_size ", batch_size, " must be 1 or more"));
+  if (max_windows && *max_windows < 1) throw_usage(str("max_windows ", *max_windows, " must be 1 or more"));
+}
+
+at::Tensor make_windows(const at::Tensor& ids, int64_t seqlen, const std::optional<int64_t>& max_windows) {
+  const at::Tensor flat = ids.reshape({-1});
+  int64_t count = flat.size(0) / seqlen;
+  if (count == 0)
+    throw_input(
+        str("only ", flat.size(0), " tokens for windows of ", seqlen, "; give more text or a smaller ", "--seqlen"));
+  if (max_windows) count = std::min(count, *max_windows);
+  return flat.narrow(0, 0, count * seqlen).reshape({count, seqlen});
 }
 
 }  // namespace arkit

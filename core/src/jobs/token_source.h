@@ -1,7 +1,9 @@
 #pragma once
 // Token ids for jobs: from a safetensors file, or from a text through a model's tokenizer.
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 
@@ -18,5 +20,12 @@ namespace arkit {
 
 // The whole file as ids [n].
 [[nodiscard]] at::Tensor tokenize_file(const std::filesystem::path& file, const Tokenizer& tokenizer);
+
+// Throws ErrorCode::usage for values no windows can be made with.
+void check_window_options(int64_t seqlen, int64_t batch_size, const std::optional<int64_t>& max_windows);
+
+// Consecutive windows [count, seqlen], the first max_windows of them; what does not fill one at the end is left out.
+// Throws ErrorCode::input for too few ids.
+[[nodiscard]] at::Tensor make_windows(const at::Tensor& ids, int64_t seqlen, const std::optional<int64_t>& max_windows);
 
 }  // namespace arkit

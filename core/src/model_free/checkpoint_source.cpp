@@ -58,15 +58,15 @@ int64_t hidden_size(const json::Object& config) {
 
 // Whoever reads the export must not take it for what its source was.
 void erase_quantization(json::Object& config) {
-  config.erase("quantization_config");
-  config.erase("compression_config");
+  for (const char* key : {"quantization_config", "compression_config", "quantization"}) config.erase(key);
   for (auto& member : config)
     if (member.value().is_object()) erase_quantization(member.value().get_object());
 }
 
 class CheckpointWeights final : public WeightSource {
  public:
-  CheckpointWeights(const ModelSource& source, const Registry& registry) : source_(source), registry_(registry) {
+  CheckpointWeights(const ModelSource& source, const Registry& registry, const CheckpointView& view)
+      : source_(source), registry_(registry), view_(view) {
     for (const LinearSpec& layer : source.packed_layers())
       origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
     for (const TensorInfo& tensor : source.weights().tensors())
@@ -86,8 +86,7 @@ class CheckpointWeights final : public WeightSource {
     const Origin& origin = found->second;
     if (origin.packed != nullptr) {
       const TensorQuant& quant = origin.packed->quant.weight;
-      return registry_.scheme_for(quant.data_type)
-          .dequantize(source_.unpack(origin.packed->name), quant, at::kBFloat16);
+      return registry_.scheme_for(quant.data_type).dequantize(source_.unpack(origin.packed->name), quant, view_.dtype);
     }
     return source_.weights().load(origin.tensor).select(0, origin.expert).narrow(0, origin.first_row, shown->shape[0]);
   }
@@ -115,7 +114,7 @@ class CheckpointWeights final : public WeightSource {
     if (origin.parts.empty()) {
       places_.emplace(layer->first, tensors_.size());
       tensors_.push_back({.name = layer->first,
-                          .dtype = at::kBFloat16,
+                          .dtype = view_.dtype,
                           .stored_type = origin.packed->packing,
                           .shape = {origin.packed->out_features, origin.packed->in_features},
                           .stored_bytes = 0,
@@ -140,7 +139,7 @@ class CheckpointWeights final : public WeightSource {
   }
 
   void add(const TensorInfo& tensor) {
-    const std::optional<FusedName> fused = fused_name(tensor);
+    const std::optional<FusedName> fused = view_.cut_experts ? fused_name(tensor) : std::nullopt;
     if (!fused) {
       tensors_.push_back(tensor);
       return;
@@ -170,6 +169,7 @@ class CheckpointWeights final : public WeightSource {
 
   const ModelSource& source_;
   const Registry& registry_;
+  const CheckpointView view_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, Origin, std::less<>> origins_;  // only tensors that are not the source's own
   std::map<std::string, size_t, std::less<>> places_;   // of packed layers in tensors_
@@ -177,24 +177,25 @@ class CheckpointWeights final : public WeightSource {
 
 class CheckpointSource final : public ModelSource {
  public:
-  CheckpointSource(std::unique_ptr<ModelSource> source, const Registry& registry)
-      : source_(std::move(source)), weights_(*source_, registry), config_(source_->config()) {
-    if (!source_->packed_layers().empty()) erase_quantization(config_);
+  CheckpointSource(const ModelSource& source, const Registry& registry, const CheckpointView& view)
+      : source_(source), weights_(source, registry, view), config_(source.config()) {
+    if (!source.packed_layers().empty()) erase_quantization(config_);
   }
 
   [[nodiscard]] bool changes_anything() const { return weights_.changes_anything(); }
-  [[nodiscard]] std::unique_ptr<ModelSource> take_back() { return std::move(source_); }
+  void own(std::unique_ptr<ModelSource> source) { owned_ = std::move(source); }
 
-  std::string kind() const override { return source_->kind(); }
-  const std::filesystem::path& path() const override { return source_->path(); }
+  std::string kind() const override { return source_.kind(); }
+  const std::filesystem::path& path() const override { return source_.path(); }
   const json::Object& config() const override { return config_; }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return source_->tokenizer_json(); }
-  json::Object tokenizer_config() const override { return source_->tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return source_->companions(); }
+  std::string tokenizer_json() const override { return source_.tokenizer_json(); }
+  json::Object tokenizer_config() const override { return source_.tokenizer_config(); }
+  std::vector<CompanionFile> companions() const override { return source_.companions(); }
 
  private:
-  std::unique_ptr<ModelSource> source_;
+  std::unique_ptr<ModelSource> owned_;  // null = somebody else's
+  const ModelSource& source_;
   CheckpointWeights weights_;
   json::Object config_;
 };
@@ -202,9 +203,15 @@ class CheckpointSource final : public ModelSource {
 }  // namespace
 
 std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source, const Registry& registry) {
-  auto shown = std::make_unique<CheckpointSource>(std::move(source), registry);
-  if (!shown->changes_anything()) return shown->take_back();
+  auto shown = std::make_unique<CheckpointSource>(*source, registry, CheckpointView{});
+  if (!shown->changes_anything()) return source;
+  shown->own(std::move(source));
   return shown;
+}
+
+std::unique_ptr<ModelSource> view_checkpoint(const ModelSource& source, const Registry& registry,
+                                             const CheckpointView& view) {
+  return std::make_unique<CheckpointSource>(source, registry, view);
 }
 
 }  // namespace arkit::model_free

@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include <ATen/core/Tensor.h>
+
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -15,5 +17,14 @@ namespace arkit::model_free {
 // neither comes back as it is.
 [[nodiscard]] std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source,
                                                            const Registry& registry);
+
+struct CheckpointView {
+  bool cut_experts = true;
+  at::ScalarType dtype = at::kBFloat16;  // of packed layers
+};
+
+// The same view of a source that somebody else holds.
+[[nodiscard]] std::unique_ptr<ModelSource> view_checkpoint(const ModelSource& source, const Registry& registry,
+                                                           const CheckpointView& view);
 
 }  // namespace arkit::model_free

@@ -13,16 +13,16 @@
 #include "quant/runtime_rules.h"
 
 namespace arkit {
-namespace {
 
-// `data_type` is what formats record for such a layer: "float" where a rule says so, "fp" where the shape forbids more.
-LayerQuant full_precision(const LayerQuant& global, std::string_view data_type = "float") {
+LayerQuant full_precision(const LayerQuant& global, std::string_view data_type) {
   LayerQuant quant = global;
   quant.weight.bits = 16;
   quant.weight.data_type = data_type;
   quant.act = TensorQuant{.data_type = "float", .group_size = global.act.group_size, .sym = global.act.sym};
   return quant;
 }
+
+namespace {
 
 void keep_16_bit(LayerPlan& layer, const LayerQuant& global, std::string reason, bool by_user,
                  std::string_view data_type = "float") {

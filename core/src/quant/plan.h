@@ -26,6 +26,10 @@ namespace arkit {
 // One sentence a cause; build_plan passes them to the reporter, --dry-run and arkit-run.json list them.
 [[nodiscard]] ARKIT_INTERNAL std::vector<std::string> plan_warnings(const QuantPlan& plan);
 
+// What a layer that stays as it is says of itself in a plan whose scheme is `global`. `data_type` is what formats
+// record: "float" where a rule says so, "fp" where the shape forbids more.
+[[nodiscard]] LayerQuant full_precision(const LayerQuant& global, std::string_view data_type = "float");
+
 // Number of quantized layers.
 [[nodiscard]] ARKIT_INTERNAL int64_t quantized_count(const QuantPlan& plan);
 

@@ -1,0 +1,154 @@
+#include "convert/export_plan.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/jobs.h>
+#include <arkit/model_adapter.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "model_free/layer_rules.h"
+#include "model_free/weights_model.h"
+#include "quant/plan.h"
+#include "quant/scheme_resolver.h"
+
+namespace arkit {
+namespace {
+
+void check_numbers(const LinearSpec& spec, const QuantizedWeight& weight) {
+  const auto fail = [&](std::string_view what) {
+    throw_input(
+        str("layer '", printable(spec.name), "': ", what, "; the export is damaged, 'arkit verify' shows more"));
+  };
+  if (!weight.scale.to(at::kFloat).isfinite().all().item<bool>()) fail("a scale is not finite");
+  if (spec.quant.weight.data_type != "int") return;
+  if (weight.zero_point.defined() && !weight.zero_point.isfinite().all().item<bool>())
+    fail("a zero point is not finite");
+  if (weight.codes.numel() > 0 && weight.codes.max().item<int>() >= 1 << spec.quant.weight.bits)
+    fail(str("a code exceeds ", spec.quant.weight.bits, " bits"));
+}
+
+// Blocks, their layers and the head, from the family's plugin, else from the names of tensors.
+std::unique_ptr<Model> open_layers(const ModelSource& source, const ModelSource& shown, const Registry& registry) {
+  try {
+    return adapter_for(source, registry).open(source, at::kBFloat16);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted || error.code() == ErrorCode::internal) throw;
+  }
+  return model_free::open_weights(shown, at::kBFloat16);
+}
+
+// How a layer is quantized by its numbers.
+LayerQuant quant_of(const LayerSurvey& layer) {
+  LayerQuant quant = layer.spec->quant;
+  if (quant.weight.data_type == "int") quant.weight.sym = !layer.zero_points;
+  return quant;
+}
+
+// Among equals the one that comes first.
+LayerQuant most_common(const std::vector<LayerSurvey>& survey) {
+  std::vector<std::pair<LayerQuant, int64_t>> votes;
+  for (const LayerSurvey& layer : survey) {
+    const LayerQuant quant = quant_of(layer);
+    const auto found = std::find_if(votes.begin(), votes.end(), [&](const auto& vote) { return vote.first == quant; });
+    if (found == votes.end())
+      votes.emplace_back(quant, 1);
+    else
+      ++found->second;
+  }
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return std::max_element(votes.begin(), votes.end(), fewer)->first;
+}
+
+LayerPlan plan_of(const LinearSpec& spec) {
+  LayerPlan layer{.name = spec.name, .out_features = spec.out_features, .in_features = spec.in_features};
+  if (spec.name.find(".experts.") != std::string::npos) layer.kind = LayerKind::expert;
+  if (const auto place = model_free::block_place(spec.name)) layer.block = place->index;
+  return layer;
+}
+
+// Says `quant` in the words of `global` where both mean the same grid.
+LayerQuant in_words_of(const LayerQuant& global, LayerQuant quant, const LayerSurvey& survey) {
+  TensorQuant& weight = quant.weight;
+  if (weight.data_type != "int" || global.weight.data_type != "int") return quant;
+  const int64_t in = survey.spec->in_features;
+  const auto one_group = [in](int64_t size) { return size == -1 || size >= in; };
+  if (one_group(weight.group_size) && one_group(global.weight.group_size)) weight.group_size = global.weight.group_size;
+  if (!survey.spec->quant.weight.sym) weight.sym = weight.sym && global.weight.sym;
+  return quant;
+}
+
+}  // namespace
+
+std::vector<LayerSurvey> survey_layers(const ModelSource& source, Reporter& reporter) {
+  std::vector<LayerSurvey> survey;
+  const auto total = static_cast<int64_t>(source.packed_layers().size());
+  for (const LinearSpec& spec : source.packed_layers()) {
+    throw_if_interrupted();
+    const QuantizedWeight weight = source.unpack(spec.name);
+    check_numbers(spec, weight);
+    survey.push_back({&spec, weight.zero_point.defined()});
+    release_layer(source, spec.name);
+    reporter.activity("reading layers", static_cast<int64_t>(survey.size()), total);
+  }
+  return survey;
+}
+
+QuantPlan plan_of_export(const ModelSource& source, const ModelSource& shown, const std::vector<LayerSurvey>& survey,
+                         const Registry& registry) {
+  ARKIT_CHECK(!survey.empty(), "an export without packed layers has no plan");
+  const std::unique_ptr<Model> model = open_layers(source, shown, registry);
+  QuantPlan plan;
+  plan.model_type = json::get_string(source.config(), "model_type", "config.json").value_or("");
+  plan.block_lists = model->block_lists();
+  plan.num_blocks = model->num_blocks();
+  plan.tied_embeddings = model->tied_embeddings();
+  plan.layers = model->linears();
+
+  std::map<std::string_view, const LayerSurvey*> by_name;
+  for (const LayerSurvey& layer : survey) by_name[layer.spec->name] = &layer;
+  plan.global = most_common(survey);
+  plan.scheme_name = describe(plan.global);
+  std::set<std::string> planned;
+  for (const LayerPlan& layer : plan.layers) planned.insert(layer.name);
+  for (const LayerSurvey& layer : survey)
+    if (!planned.contains(layer.spec->name)) plan.layers.push_back(plan_of(*layer.spec));
+  for (LayerPlan& layer : plan.layers) {
+    const auto found = by_name.find(layer.name);
+    if (found == by_name.end()) {
+      layer.quant = full_precision(plan.global);
+      layer.reason = "not packed in the export";
+      continue;
+    }
+    const LinearSpec& spec = *found->second->spec;
+    if (spec.out_features != layer.out_features || spec.in_features != layer.in_features)
+      throw_input(str("layer '", printable(layer.name), "' is packed as [", spec.out_features, ", ", spec.in_features,
+                      "], but config.json makes it [", layer.out_features, ", ", layer.in_features,
+                      "]; the export is damaged or not what its config says"));
+    layer.has_bias = spec.has_bias;
+    layer.reason.clear();
+    layer.quant = in_words_of(plan.global, quant_of(*found->second), *found->second);
+  }
+  return plan;
+}
+
+QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer) {
+  QuantizedWeight weight = source.unpack(layer.name);
+  const TensorQuant& quant = layer.quant.weight;
+  if (quant.data_type == "int" && !quant.sym && !weight.zero_point.defined())
+    weight.zero_point = at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kFloat);
+  return weight;
+}
+
+void release_layer(const ModelSource& source, const std::string& layer) {
+  for (const auto& [suffix, tensor] : source.packed_tensors(layer)) source.weights().release(str(layer, ".", suffix));
+}
+
+}  // namespace arkit

@@ -1,0 +1,245 @@
+// `arkit convert`: the layers of an export, as they are, in another format. Everything is tried in memory before the
+// first byte is written, and everything written is opened and unpacked again afterwards.
+
+#include <algorithm>
+#include <chrono>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/exporter.h>
+#include <arkit/jobs.h>
+#include <arkit/part_file.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "convert/export_plan.h"
+#include "convert/grid.h"
+#include "convert/proof.h"
+#include "jobs/conversion_record.h"
+#include "jobs/export_set.h"
+#include "jobs/run_record.h"
+#include "jobs/source_hashes.h"
+#include "model_free/checkpoint_source.h"
+#include "quant/plan.h"
+#include "quant/scheme_resolver.h"
+#include "util/heap.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct ConvertRun {
+  const ConvertOptions& options;
+  const Registry& registry;
+  Reporter& reporter;
+  const ModelSource& source;
+  const ModelSource& shown;  // the source with every packed layer as a plain weight
+  const QuantPlan& plan;
+  const std::vector<FormatChoice>& formats;
+};
+
+LayerRecord record_of(const ConvertRun& run, const LayerPlan& layer, const QuantizedWeight& weight) {
+  LayerRecord record{.plan = layer, .quantized = weight};
+  if (layer.has_bias) record.bias = run.source.weights().load(layer.name + ".bias");
+  if (const auto found = weight.extra.find("act_max"); found != weight.extra.end()) record.act_max = found->second;
+  return record;
+}
+
+// Why a format cannot hold a layer; empty = it can.
+std::string why_not(const FormatChoice& format, const LayerRecord& record, const QuantPlan& plan, bool allow_rounding) {
+  if (format.exporter->info().wants_dequantized) return "it stores full-size weights and no codes";
+  if (const Verdict verdict = format.exporter->supports(record.plan, format.name); !verdict) return verdict.why_not;
+  const TensorMap packed = format.exporter->pack(record, plan, format.name);
+  const QuantizedWeight back = format.exporter->unpack(record.plan, packed, plan, format.name);
+  const GridDifference difference = compare_grids(record.quantized, back, record.plan.quant.weight);
+  if (difference.exact()) return {};
+  if (!difference.broken.empty()) return difference.broken;
+  return allow_rounding ? std::string() : difference.words() + "; pass --allow_rounding to accept that";
+}
+
+std::vector<FormatChoice> all_formats(const Registry& registry) {
+  std::vector<FormatChoice> formats;
+  for (const std::string& name : registry.names(Kind::exporter)) {
+    Exporter& exporter = registry.exporter(name);
+    formats.push_back({&exporter, name, {}});
+    for (const std::string_view variant : exporter.variants()) formats.push_back({&exporter, std::string(variant), {}});
+  }
+  return formats;
+}
+
+// For suggestions: a format that stumbles over the layer is none.
+bool holds(const FormatChoice& format, const LayerRecord& record, const QuantPlan& plan) {
+  try {
+    return why_not(format, record, plan, false).empty() && format.exporter->supports_plan(plan, format.name);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
+    return false;
+  }
+}
+
+// ", formats that can hold it as it is: ..." for the end of a refusal.
+std::string alternatives(const ConvertRun& run, const LayerRecord& record) {
+  std::vector<std::string> names;
+  for (const FormatChoice& format : all_formats(run.registry)) {
+    QuantPlan one = run.plan;  // plan-wide rules are not this layer's fault
+    one.layers = {record.plan};
+    one.global = record.plan.quant;
+    if (holds(format, record, one)) names.push_back(format.name);
+  }
+  if (names.empty()) return "; no other format can hold it either";
+  return str("; formats that hold it as it is: ", quoted_list(names));
+}
+
+void check_plan(const ConvertRun& run, const FormatChoice& format) {
+  const Verdict verdict = format.exporter->supports_plan(run.plan, format.name);
+  if (verdict) return;
+  std::vector<std::string> names;
+  for (const FormatChoice& other : all_formats(run.registry)) {
+    const auto takes = [&](const LayerPlan& layer) {
+      return !layer.quantized() || other.exporter->supports(layer, other.name);
+    };
+    if (!other.exporter->info().wants_dequantized &&
+        std::all_of(run.plan.layers.begin(), run.plan.layers.end(), takes) &&
+        other.exporter->supports_plan(run.plan, other.name))
+      names.push_back(other.name);
+  }
+  throw_unsupported(str("format '", format.name, "' cannot hold '", run.options.model, "' (", run.plan.scheme_name,
+                        "): ", verdict.why_not, "; formats that may: ", names.empty() ? "none" : quoted_list(names)));
+}
+
+// Every layer through every format's packer and back, in memory.
+void check_layers(const ConvertRun& run) {
+  for (const FormatChoice& format : run.formats) check_plan(run, format);
+  int64_t done = 0;
+  const int64_t total = quantized_count(run.plan);
+  for (const LayerPlan& layer : run.plan.layers) {
+    if (!layer.quantized()) continue;
+    throw_if_interrupted();
+    const QuantizedWeight weight = planned_weight(run.source, layer);
+    const LayerRecord record = record_of(run, layer, weight);
+    for (const FormatChoice& format : run.formats) {
+      const std::string reason = why_not(format, record, run.plan, run.options.allow_rounding);
+      if (!reason.empty())
+        throw_unsupported(str("format '", format.name, "' cannot hold layer '", printable(layer.name), "' (",
+                              describe(layer.quant), " as ", printable(run.source.kind()), "): ", reason,
+                              alternatives(run, record)));
+    }
+    release_layer(run.source, layer.name);
+    run.reporter.activity("trying layers", ++done, total);
+  }
+}
+
+std::vector<ExportReport> write_layers(const ConvertRun& run) {
+  const ExportRequest request{.output_dir = run.formats.front().output_dir,
+                              .source = run.shown,
+                              .plan = run.plan,
+                              .run = recorded_run(run.source),
+                              .model_dtype = model_dtype_of(run.shown),
+                              .max_shard_bytes = run.options.max_shard_bytes};
+  ExportSet exports(run.formats, request);
+  int64_t done = 0;
+  const int64_t total = quantized_count(run.plan);
+  for (const LayerPlan& layer : run.plan.layers) {
+    if (!layer.quantized()) continue;
+    throw_if_interrupted();
+    const QuantizedWeight weight = planned_weight(run.source, layer);
+    exports.add_layer(record_of(run, layer, weight));
+    release_layer(run.source, layer.name);
+    run.reporter.activity("writing layers", ++done, total);
+  }
+  return exports.finish();  // all other tensors are copied there
+}
+
+// What was written goes again when it does not hold what it should.
+json::Object prove(const ConvertRun& run, const FormatChoice& format, const ExportReport& report) {
+  try {
+    return prove_equal(run.source, run.shown, format.output_dir, run.plan, run.options.allow_rounding, run.registry,
+                       run.reporter);
+  } catch (const Error&) {
+    std::error_code ignored;
+    for (const fs::path& file : report.files) fs::remove(format.output_dir / file, ignored);
+    throw;
+  }
+}
+
+fs::path choose_output_dir(const ConvertOptions& options, const ModelSource& source) {
+  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
+  const fs::path folder = source.path().filename().empty() ? source.path().parent_path() : source.path();
+  std::string format = options.formats.size() == 1 ? options.formats.front() : "converted";
+  std::replace(format.begin(), format.end(), ':', '-');
+  return fs::absolute(folder.filename().string() + "-" + format);
+}
+
+json::Object dry_run_report(const ConvertRun& run) {
+  json::Object report{{"source", run.source.kind()}, {"plan", describe_plan(run.plan)}};
+  json::Array outputs;
+  for (const FormatChoice& format : run.formats)
+    outputs.push_back(json::Object{{"format", format.name},
+                                   {"output_dir", format.output_dir.string()},
+                                   {"bytes", planned_bytes(format, run.plan, run.shown.weights())}});
+  report["outputs"] = std::move(outputs);
+  report["dry_run"] = true;
+  return report;
+}
+
+}  // namespace
+
+json::Object convert(const ConvertOptions& options, const Registry& registry, Reporter& reporter) {
+  const auto start = Clock::now();
+  return_large_blocks();
+  reporter.step("reading the export");
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  if (source->packed_layers().empty())
+    throw_unsupported(str("'", options.model, "' (", source->kind(),
+                          ") holds no packed layers to convert; 'arkit quantize' makes an export of a model"));
+  if (!source->attention_specs().empty())
+    throw_unsupported(str("'", options.model,
+                          "' has static scales of keys and values, which convert does not carry over; ",
+                          "'arkit quantize' writes the other format from the model itself"));
+  const std::unique_ptr<ModelSource> shown =
+      model_free::view_checkpoint(*source, registry, {.cut_experts = false, .dtype = at::kBFloat16});
+  const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
+  const std::vector<FormatChoice> formats =
+      find_formats(options.formats, choose_output_dir(options, *source), registry);
+  const ConvertRun run{options, registry, reporter, *source, *shown, plan, formats};
+
+  reporter.step(str("trying ", quantized_count(plan), " layers of ", source->kind(), " (", plan.scheme_name, ")"));
+  check_layers(run);
+  if (options.dry_run) return dry_run_report(run);
+  prepare_output(formats, plan, *shown, options.force, reporter);
+  SourceHashes hashes(weight_files(*source, std::nullopt));
+  hashes.start();
+
+  reporter.step("writing");
+  const std::vector<ExportReport> reports = write_layers(run);
+  reporter.step("reopening and comparing");
+  json::Array outputs;
+  std::vector<json::Object> proofs;
+  for (size_t i = 0; i < formats.size(); ++i) {
+    proofs.push_back(prove(run, formats[i], reports[i]));
+    outputs.push_back(json::Object{{"format", formats[i].name},
+                                   {"output_dir", formats[i].output_dir.string()},
+                                   {"bytes", reports[i].bytes},
+                                   {"bits_per_weight", reports[i].bits_per_weight},
+                                   {"files", reports[i].files.size()},
+                                   {"proof", proofs.back().at("verdict")}});
+  }
+  const json::Array files = hashes.wait();
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const int64_t peak = peak_rss_bytes();
+  for (size_t i = 0; i < formats.size(); ++i) {
+    const Conversion done{options, *source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};
+    write_file(formats[i].output_dir / "README.md", conversion_card(done));
+    write_file(formats[i].output_dir / "arkit-run.json", json::dump(conversion_record(done, registry), 2) + "\n");
+  }
+  json::Array details(proofs.begin(), proofs.end());
+  return {{"source", source->kind()},      {"scheme", plan.scheme_name},   {"converted_layers", quantized_count(plan)},
+          {"outputs", std::move(outputs)}, {"proofs", std::move(details)}, {"seconds", seconds},
+          {"peak_rss_bytes", peak}};
+}
+
+}  // namespace arkit
