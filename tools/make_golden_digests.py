@@ -2,6 +2,7 @@
 """Copies the golden exports the format tests use into tests/data/golden.
 
 Usage: tools/make_golden_digests.py SHARED_GOLDEN tests/data/golden
+       tools/make_golden_digests.py SHARED_GOLDEN_LLMC tests/data/golden-llmc
 
 Exports in KEEP are copied with their weights. Of the others only the JSON files are kept, and tensor_digests.json: dtype, shape and
 64-bit FNV-1a digest of every tensor, which is enough to see that a tensor differs. Tokenizer files stay with the sources.
@@ -25,6 +26,11 @@ KEEP = {
 SKIP = ("source-",)
 # Single numbers that come from a calibration: kept as numbers, to be compared within a band.
 CALIBRATED = (".input_scale", ".input_global_scale", ".k_scale", ".v_scale")
+
+
+# Cases of golden-llmc whose input, key and value scales come from a calibration; and those whose codes do.
+LLMC_CALIBRATED = {"FP8", "NVFP4", "FP8_DYNAMIC-kvfp8", "kvfp8-only"}
+LLMC_TUNED = {"autoround-NVFP4-iters0", "autoround-NVFP4-iters2", "autoround-W4A16-iters0"}
 
 
 def fnv1a(data):
@@ -59,8 +65,36 @@ def digests(path):
     return result
 
 
+def file_of(case):
+    """The weights of a case of golden-llmc, or of the one that has the same."""
+    pointer = case / "model.safetensors.same_as"
+    return pathlib.Path(case / pointer.read_text().strip()).resolve() if pointer.exists() else case / "model.safetensors"
+
+
+def llm_compressor(source, target):
+    """Exports of llm-compressor itself: both texts byte for byte, and of the weights the hash of the whole file, or for cases that depend
+    on a calibration digests of the tensors; where codes depend on one, the packed tensors."""
+    for folder in sorted(p for p in source.iterdir() if p.is_dir()):
+        out = target / folder.name
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("config.json", "recipe.yaml"):
+            shutil.copyfile(folder / name, out / name)
+        info = json.loads((folder / "tensors.json").read_text())
+        if folder.name in LLMC_TUNED:
+            shutil.copyfile(file_of(folder), out / "model.safetensors")
+        elif folder.name in LLMC_CALIBRATED:
+            original = pathlib.Path(source) / "../golden/source-llama-bf16/model.safetensors"
+            known = {**digests(original), **digests(file_of(folder))}
+            found = {name: known[name] for name, _, _ in info["tensors"]}
+            (out / "tensor_digests.json").write_text(json.dumps(found, indent=0) + "\n")
+        else:
+            (out / "model.sha256").write_text(info["original_sha256"] + "\n")
+
+
 def main():
     source, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    if (source / "calibration.json").exists():
+        return llm_compressor(source, target)
     for folder in sorted(source.iterdir()):
         if not folder.is_dir() or folder.name.startswith(SKIP):
             continue

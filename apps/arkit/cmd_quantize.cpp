@@ -55,7 +55,11 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   options.model = arguments.positional(0);
   set_if(options.scheme, arguments.text("scheme"));
   options.overrides = scheme_overrides(arguments);
-  if (arguments.flag("format")) options.formats = arguments.texts("format");
+  set_if(options.recipe_file, arguments.text("recipe_file"));
+  if (arguments.flag("format"))
+    options.formats = arguments.texts("format");
+  else if (!options.recipe_file.empty())
+    options.formats.clear();  // those that record a recipe
   set_if(options.output_dir, arguments.text("output_dir"));
   set_if(options.runtime, arguments.text("runtime"));
   set_if(options.recipe, arguments.text("recipe"));

@@ -42,7 +42,10 @@ constexpr Option kQuantize[] = {
     {"disable_act_dynamic", Type::flag, kScheme, "", "", "static activation scales, calibrated", "", "act_dynamic"},
 
     {"recipe", Type::text, kTuning, "R", "default",
-     "set of tuning defaults ('arkit list recipes'): default, best, light, opt-rtn, rtn"},
+     "a name for a set of tuning defaults ('arkit list recipes'): default, best, light, opt-rtn, rtn"},
+    {"recipe_file", Type::path, kTuning, "FILE", "",
+     "an llm-compressor recipe (YAML or JSON), which states schemes, layers and tuning and writes files as "
+     "llm-compressor does; options of tuning win over it. Options of arkit in a file: --config"},
     {"iters", Type::integer, kTuning, "N", "(200)", "tuning steps a block; 0 = rounding without tuning"},
     {"lr", Type::number, kTuning, "X", "(1 / iters)", "learning rate of the rounding offsets"},
     {"minmax_lr", Type::number, kTuning, "X", "(lr)", "learning rate of the clipping scales"},
@@ -108,8 +111,9 @@ constexpr Option kQuantize[] = {
      "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)"},
     {"force", Type::flag, kOutput, "", "", "replace files of an output folder that is in use"},
 
-    {"config", Type::path, kRun, "FILE", "", "read options from a TOML recipe file first"},
-    {"save_config", Type::path, kRun, "FILE", "", "write the resolved options as a TOML recipe file"},
+    {"config", Type::path, kRun, "FILE", "",
+     "read options of this command from a TOML file first (an llm-compressor recipe: --recipe_file)"},
+    {"save_config", Type::path, kRun, "FILE", "", "write the resolved options as a TOML file for --config"},
     {"dry_run", Type::flag, kRun, "", "", "print the plan, its size and memory; write nothing"},
     {"device_map", Type::text, kRun, "D", "cpu", "device to tune on", "device devices"},
 };

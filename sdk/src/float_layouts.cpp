@@ -44,6 +44,7 @@ std::string_view scale_suffix(const TensorQuant& weight, const Fp8Layout& fp8) {
 }
 
 at::ScalarType fp8_scale_dtype(const LayerQuant& quant, const Fp8Layout& fp8) {
+  if (fp8.scale_dtype) return *fp8.scale_dtype;
   return fp8.f32_weight_only && !quant.act.quantized() ? at::kFloat : at::kBFloat16;
 }
 
@@ -154,7 +155,8 @@ std::vector<PackedTensorShape> float_shapes(const LayerPlan& layer, const Fp8Lay
   if (layout == FloatLayout::nvfp4) shapes.push_back({"weight_global_scale", at::kFloat, {1}});
   if (layout == FloatLayout::nvfp4 && has_input_global_scale(layer.quant))
     shapes.push_back({"input_global_scale", at::kFloat, {1}});
-  if (layout == FloatLayout::fp8 && has_input_scale(layer.quant)) shapes.push_back({"input_scale", at::kBFloat16, {1}});
+  if (layout == FloatLayout::fp8 && has_input_scale(layer.quant))
+    shapes.push_back({"input_scale", fp8.scale_dtype.value_or(at::kBFloat16), {1}});
   return shapes;
 }
 
@@ -166,7 +168,8 @@ TensorMap pack_float(const LayerRecord& layer, const Fp8Layout& fp8) {
   if (layout == FloatLayout::fp8) {
     pack_fp8(packed, layer, fp8);
     if (has_input_scale(quant))
-      packed["input_scale"] = act_max_of(layer).div(kE4m3Max).clamp_min(kFp8ScaleFloor).to(at::kBFloat16);
+      packed["input_scale"] =
+          act_max_of(layer).div(kE4m3Max).clamp_min(kFp8ScaleFloor).to(fp8.scale_dtype.value_or(at::kBFloat16));
     return packed;
   }
   if (is_nibbles(layout))
@@ -176,7 +179,11 @@ TensorMap pack_float(const LayerRecord& layer, const Fp8Layout& fp8) {
   packed["weight_scale"] = weight.scale.contiguous();
   if (layout != FloatLayout::nvfp4) return packed;
   packed["weight_global_scale"] = weight.global_scale.to(at::kFloat).reshape({1});
-  if (has_input_global_scale(quant)) packed["input_global_scale"] = act_max_of(layer).reciprocal().mul_(kNvRange);
+  if (has_input_global_scale(quant)) {
+    at::Tensor global = act_max_of(layer).reciprocal().mul_(kNvRange);
+    if (fp8.scale_dtype) global = global.to(*fp8.scale_dtype).to(at::kFloat);
+    packed["input_global_scale"] = global;
+  }
   return packed;
 }
 

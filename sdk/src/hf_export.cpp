@@ -176,7 +176,10 @@ class HfExportJob final : public ExportJob {
     for (const CompanionFile& companion : request_.source.companions()) {
       if (companion.name == "README.md") continue;  // the model card is written about this export
       if (std::find(kReplaced.begin(), kReplaced.end(), companion.name) != kReplaced.end()) continue;
-      if (companion.name == "generation_config.json" && !as_they_are())
+      const bool replaced = std::any_of(format_.texts.begin(), format_.texts.end(),
+                                        [&](const auto& text) { return text.first == companion.name; });
+      if (replaced) continue;
+      if (companion.name == "generation_config.json" && !as_they_are() && !format_.sorted_config)
         folder_->add_text(companion.name, export_generation_config(text_of(companion)));
       else if (companion.path.empty())
         folder_->add_text(companion.name, companion.content);
@@ -185,7 +188,10 @@ class HfExportJob final : public ExportJob {
     }
     if (!format_.quantization_config.empty() && format_.quantization_config_file)
       folder_->add_text("quantization_config.json", json::dump(format_.quantization_config, 2));
-    folder_->add_text("config.json", json::dump(export_config(request_, format_), 2) + "\n");
+    for (const auto& [name, content] : format_.texts) folder_->add_text(name, content);
+    const json::Object config = export_config(request_, format_);
+    folder_->add_text("config.json",
+                      format_.sorted_config ? json::dump(config, 2, true) : json::dump(config, 2) + "\n");
   }
 
   static std::string text_of(const CompanionFile& companion) {

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -20,6 +21,22 @@ at::Tensor powers_of_two(const at::Tensor& bytes) {
   auto* data = out.mutable_data_ptr<float>();
   for (int64_t i = 0; i < out.numel(); ++i) data[i] = e8m0_to_float(static_cast<uint8_t>(in[i]));
   return out;
+}
+
+// llmcompressor.md 3.4: magnitudes from 1.75 times a power of two on take the next one. In float16 a scale below 2^-24
+// is 0, which becomes 1.
+at::Tensor observed_bytes(const at::Tensor& peak, int max_exponent, at::ScalarType dtype) {
+  constexpr int kSmallestHalf = 127 - 24, kOne = 127;
+  const at::Tensor from = peak.contiguous();
+  at::Tensor bytes = at::empty(peak.sizes(), at::kFloat);
+  const auto* in = from.const_data_ptr<float>();
+  auto* out = bytes.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < bytes.numel(); ++i) {
+    const int exponent = static_cast<int>((float_bits(in[i]) + 0x200000U) >> 23);
+    const int byte = std::clamp(exponent - max_exponent, 0, 254);
+    out[i] = static_cast<float>(dtype == at::kHalf && byte < kSmallestHalf ? kOne : byte);
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -60,8 +77,10 @@ Verdict MxScheme::supports(const LayerPlan& layer) const {
     if (Verdict elements = supports_elements(quant, what); !elements) return elements;
     return supports_whole_groups(quant, layer.in_features, what);
   };
-  if (layer.quant.weight.quantized())
+  if (layer.quant.weight.quantized()) {
     if (Verdict weight = check(layer.quant.weight, "weight"); !weight) return weight;
+    if (Verdict observer = supports_observer(layer.quant.weight, {"minmax"}); !observer) return observer;
+  }
   const TensorQuant& act = layer.quant.act;
   if (!act.quantized() ||
       std::find(info().data_types.begin(), info().data_types.end(), act.data_type) == info().data_types.end())
@@ -79,8 +98,15 @@ float MxScheme::ceil_limit(const TensorQuant&) const {
 // e = floor(log2 peak) - emax; a group of zeros counts as log2 peak = 1. torch's log2 decides close to powers of two,
 // as in the reference.
 ScaledScheme::Scales MxScheme::scales_of(const at::Tensor& peak, const at::Tensor&, const TensorQuant& quant,
-                                         at::ScalarType) const {
+                                         at::ScalarType dtype) const {
   const ElementGrid grid = element_rule(quant).grid;
+  if (!quant.observer.empty()) {
+    Scales observed;
+    observed.coded = observed_bytes(peak, grid.max_exponent, dtype);
+    observed.scale = powers_of_two<float>(observed.coded);
+    observed.slope = (observed.scale / peak).masked_fill(peak == 0, 0.0);
+    return observed;
+  }
   const float limit = ceil_limit(quant);
   const at::Tensor zero = peak == 0;
   const at::Tensor exponent = (limit > 0 ? (peak / limit).log2() : peak.log2()).masked_fill(zero, 1.0);

@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 #include "scaled_tensors.h"
@@ -32,8 +33,10 @@ at::Tensor finite_peaks(const at::Tensor& weight, const ScaleLayout& layout) {
   return peak;
 }
 
-// Formats that compute in the weight's dtype have no use for float16's range (algorithms.md 2.4).
-at::Tensor readable(const at::Tensor& weight, bool narrow) {
+// Observers compute in the dtype the weight is stored in, which may have been widened for block forwards. Otherwise
+// formats that compute in the weight's dtype have no use for float16's range (algorithms.md 2.4).
+at::Tensor readable(const at::Tensor& weight, const TensorQuant& quant, bool narrow) {
+  if (!quant.observer.empty()) return weight.to(arithmetic_dtype(quant));
   return narrow && weight.scalar_type() == at::kHalf ? weight.to(at::kBFloat16) : weight;
 }
 
@@ -86,7 +89,7 @@ ScaledScheme::Tuned ScaledScheme::tuned(const at::Tensor& weight, const WeightTu
                                         const TensorQuant& quant) const {
   Tuned t;
   const bool in_weight_dtype = narrow(quant);
-  t.matrix.x = readable(weight, in_weight_dtype);
+  t.matrix.x = readable(weight, quant, in_weight_dtype);
   t.matrix.layout = weight_layout(weight, quant);
   t.matrix.rule = element_rule(quant);
   at::Tensor peak = tuning.weight_max.to(at::kFloat);
@@ -97,9 +100,9 @@ ScaledScheme::Tuned ScaledScheme::tuned(const at::Tensor& weight, const WeightTu
     peak = peak * multiplier;
   } else if (tuning.init_scale.defined()) {
     peak = peak * tuning.init_scale;
-  } else if (in_weight_dtype) {
+  } else if (in_weight_dtype || !quant.observer.empty()) {
     t.dtype = t.matrix.x.scalar_type();
-    t.matrix.narrow_quotient = t.dtype != at::kFloat;
+    t.matrix.narrow_quotient = in_weight_dtype && t.dtype != at::kFloat;
   }
   t.scales = scales_of(peak, tuning.global_scale, quant, t.dtype);
   t.matrix.scale = scaled::spread(t.scales.scale, t.matrix.layout);
@@ -112,7 +115,7 @@ WeightTuning ScaledScheme::begin_tuning(const at::Tensor& weight, const TensorQu
                                         const TuningSetup& setup) const {
   const at::NoGradGuard no_grad;
   const ScaleLayout layout = weight_layout(weight, quant);
-  const at::Tensor w = readable(weight, narrow(quant));
+  const at::Tensor w = readable(weight, quant, narrow(quant));
   const at::Tensor peak = finite_peaks(w, layout);
   WeightTuning tuning;
   tuning.v = at::zeros({layout.groups.total(), layout.groups.group}, at::kFloat);
@@ -183,7 +186,7 @@ QuantizedWeight ScaledScheme::quantize_rtn(const at::Tensor& weight, const Tenso
                                            const at::Tensor& global) const {
   const at::NoGradGuard no_grad;
   const ScaleLayout layout = weight_layout(weight, quant);
-  const at::Tensor w = readable(weight, narrow(quant));
+  const at::Tensor w = readable(weight, quant, narrow(quant));
   const at::Tensor peak = finite_peaks(w, layout);
   WeightTuning plain;
   plain.weight_max = peak;

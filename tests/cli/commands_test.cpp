@@ -86,3 +86,22 @@ TEST(CliPlugin, NewRefusesNamesAndKindsThatCannotWork) {
   EXPECT_EQ(kind.exit_code, 2);
   EXPECT_TRUE(contains(kind.err, "did you mean 'scheme'?"));
 }
+
+TEST(CliQuantize, AFileForRecipeNamesTheOptionsThatTakeOne) {
+  const Outcome outcome = run_arkit({"quantize", "/no/model", "--recipe", "recipe.yaml"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(contains(outcome.err, "--recipe_file")) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "--config")) << outcome.err;
+}
+
+TEST(CliQuantize, ARecipeFileIsReadBeforeTheModel) {
+  const TemporaryFolder folder;
+  const std::string recipe = (folder.path / "recipe.yaml").string();
+  std::ofstream(recipe) << "default_stage:\n  default_modifiers:\n    GPTQModifier: {scheme: W4A16}\n";
+  const Outcome refused = run_arkit({"quantize", "/no/model", "--recipe-file", recipe});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_TRUE(contains(refused.err, "GPTQModifier")) << refused.err;
+  EXPECT_EQ(run_arkit({"quantize", "/no/model", "--recipe-file", (folder.path / "none.yaml").string()}).exit_code, 3);
+  const Outcome both = run_arkit({"quantize", "/no/model", "--recipe-file", recipe, "--bits", "3"});
+  EXPECT_EQ(both.exit_code, 4);  // what is wrong in the recipe comes first
+}

@@ -18,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The reference's calibration text was not kept: only the size of the maxima it saw can be compared with.
-constexpr double kCalibrationFactor = 2.0;
-
 constexpr std::array<std::string_view, 4> kUnordered = {"modules_to_not_convert", "ignore", "targets",
                                                         "ignored_layers"};
 constexpr std::array<std::string_view, 4> kCalibrated = {".input_scale", ".input_global_scale", ".k_scale", ".v_scale"};
@@ -106,8 +103,9 @@ std::string tensor_difference(const at::Tensor& got, const at::Tensor& expected,
              y.item<double>());
 }
 
-std::string calibrated_difference(double got, double expected, const std::string& name) {
-  if (got >= expected / kCalibrationFactor && got <= expected * kCalibrationFactor) return {};
+std::string calibrated_difference(double got, double expected, const std::string& name, const Deviation& deviation) {
+  const double factor = deviation.calibrated_factor;
+  if (got >= expected / factor && got <= expected * factor) return {};
   return str("calibrated '", name, "' is ", got, ", the reference has ", expected);
 }
 
@@ -134,7 +132,7 @@ std::string weights_difference(const WeightSource& got, const WeightSource& expe
     if (matches_any(deviation.other_bytes, info.name)) continue;
     const at::Tensor a = got.load(info.name), b = expected.load(info.name);
     std::string difference = is_calibrated(info.name)
-                                 ? calibrated_difference(a.item<double>(), b.item<double>(), info.name)
+                                 ? calibrated_difference(a.item<double>(), b.item<double>(), info.name, deviation)
                                  : tensor_difference(a, b, info.name);
     if (!difference.empty()) return difference;
   }
@@ -162,7 +160,8 @@ std::string digests_difference(const WeightSource& got, const json::Object& expe
     here["dtype"] = sdk::safetensors_dtype(ours->dtype);
     here["shape"] = json::Array(ours->shape.begin(), ours->shape.end());
     if (const json::Value* value = digest.if_contains("value")) {
-      std::string difference = calibrated_difference(got.load(name).item<double>(), value->to_number<double>(), name);
+      std::string difference =
+          calibrated_difference(got.load(name).item<double>(), value->to_number<double>(), name, deviation);
       if (!difference.empty()) return difference;
       digest.erase("value");
       digest.erase("fnv1a");

@@ -34,6 +34,10 @@ struct TensorQuant {
   std::string scale_dtype = "float16";  // dtype the scale is rounded to: float16, bfloat16, float32
   int super_bits = 0;                   // double quantization (GGUF K types): bits of the quantized scales; 0 = none
   int64_t super_group_size = 0;         // groups in one super-block
+  // How a scale follows from the values it is for. Empty = the data type's own rule. Weights: "minmax" and "mse" are
+  // compressed-tensors' observers, which compute in scale_dtype and give positive scales. Activations with static
+  // scales: "minmax" = the moving average of the batches' ranges instead of their extremes.
+  std::string observer = {};
 
   [[nodiscard]] bool quantized() const noexcept { return bits < 16; }
   bool operator==(const TensorQuant&) const = default;
@@ -79,7 +83,8 @@ struct Preset {
   std::optional<LayerQuant> dense = std::nullopt;  // layers that are not LayerKind::expert
 };
 
-enum class LayerKind { linear, conv1d, expert };  // conv1d: stored [in, out] (GPT-2); expert: one slice of a 3-D tensor
+// conv1d: stored [in, out] (GPT-2); expert: one slice of a 3-D tensor; embedding: a table a recipe asks to quantize.
+enum class LayerKind { linear, conv1d, expert, embedding };
 
 // One linear layer of a model and what is to happen to it.
 struct LayerPlan {

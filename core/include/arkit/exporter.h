@@ -3,6 +3,7 @@
 // streams: a layer is on disk (in a partial file) when add_layer returns, nothing of it is kept.
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +31,14 @@ struct LayerRecord {
   at::Tensor act_max;      // f32 [1] calibrated maximum behind it; undefined = none
 };
 
+// What an llm-compressor recipe asked for, in compressed-tensors' own words, for formats that record it as it is.
+struct RecipeRecord {
+  json::Object document;              // recipe.yaml: stages, groups, modifiers with every default filled in
+  std::vector<json::Object> schemes;  // quantization schemes: targets, weights, input_activations, output_activations
+  std::map<std::string, size_t, std::less<>> layers;  // quantized layer -> index of its scheme
+  json::Value kv_cache_scheme;                        // quantization arguments, or null
+};
+
 // Settings of the run that formats record in their configuration (formats.md 2.7).
 struct RunRecord {
   int64_t iters = 0, nsamples = 128, seqlen = 2048, batch_size = 8, gradient_accumulate_steps = 1, seed = 42;
@@ -39,7 +48,9 @@ struct RunRecord {
   bool converted = false;   // layers come from another export as they are; the same holds
   std::string scale_dtype = "float16";
   std::string dataset;
-  std::string reference_version = "0.16.1";  // autoround_version written for loaders that look at it
+  std::string reference_version = "0.16.1";    // autoround_version written for loaders that look at it
+  std::optional<bool> disable_opt_rtn;         // unset = decided by the scheme
+  std::shared_ptr<const RecipeRecord> recipe;  // null = the run was not made from a recipe file
 };
 
 struct ExportRequest {
@@ -74,9 +85,10 @@ class ARKIT_EXPORT ExportJob {
 struct ExporterInfo {
   std::string_view name;  // what --format takes
   std::string_view summary;
-  std::string_view quant_method;   // quantization_config.quant_method of its files; empty = none
-  bool wants_dequantized = false;  // stores real numbers (fake): LayerRecord.dequantized is made for it
-  bool attention_scales = false;   // has a place for static scales of attention: add_attention is called
+  std::string_view quant_method;         // quantization_config.quant_method of its files; empty = none
+  bool wants_dequantized = false;        // stores real numbers (fake): LayerRecord.dequantized is made for it
+  bool attention_scales = false;         // has a place for static scales of attention: add_attention is called
+  std::string_view recipe_variant = {};  // the variant that records a recipe file (RunRecord.recipe); empty = none
 };
 
 class ARKIT_EXPORT Exporter {

@@ -60,6 +60,9 @@ struct QuantizeOptions {
   std::vector<std::string> formats{"auto_round"};
   std::filesystem::path output_dir;  // empty = "<model name>-<scheme>" in the working directory
   std::string recipe = "default";
+  // An llm-compressor recipe, which states scheme, layers and tuning; empty = none. Options set in `tuning` win over
+  // it; `scheme`, `overrides`, `layer_config` and the like must be left alone. `formats` may then be empty.
+  std::filesystem::path recipe_file;
   TuningOptions tuning;
   std::string dataset;       // algorithms.md 6.1 grammar, or "self"; empty = none given
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)

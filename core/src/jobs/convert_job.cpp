@@ -204,7 +204,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
       model_free::view_checkpoint(*source, registry, {.cut_experts = false, .dtype = at::kBFloat16});
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
   const std::vector<FormatChoice> formats =
-      find_formats(options.formats, choose_output_dir(options, *source), registry);
+      find_formats(options.formats, false, choose_output_dir(options, *source), registry);
   const ConvertRun run{options, registry, reporter, *source, *shown, plan, formats};
 
   reporter.step(str("trying ", quantized_count(plan), " layers of ", source->kind(), " (", plan.scheme_name, ")"));

@@ -32,6 +32,23 @@ FormatChoice find_format(const std::string& name, const Registry& registry) {
   throw_unsupported(unknown_name("format", name, known, "'arkit list formats' shows all"));
 }
 
+// Formats that record a recipe file, by the names users give them.
+std::vector<std::string> recipe_formats(const Registry& registry) {
+  std::vector<std::string> names;
+  for (const std::string& name : registry.names(Kind::exporter))
+    if (!registry.exporter(name).info().recipe_variant.empty()) names.push_back(name);
+  return names;
+}
+
+FormatChoice recipe_format(FormatChoice format, const Registry& registry) {
+  const ExporterInfo& info = format.exporter->info();
+  if (info.recipe_variant.empty() || (format.name != info.name && format.name != info.recipe_variant))
+    throw_unsupported(str("format '", format.name, "' does not hold what a recipe file asks for; formats that do: ",
+                          quoted_list(recipe_formats(registry))));
+  format.name = info.recipe_variant;
+  return format;
+}
+
 std::string folder_name(std::string format) {
   std::replace(format.begin(), format.end(), ':', '-');
   return format;
@@ -46,13 +63,15 @@ void clear_leftovers(const fs::path& folder, Reporter& reporter) {
 
 }  // namespace
 
-std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, const fs::path& output_dir,
-                                       const Registry& registry) {
+std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
+                                       const fs::path& output_dir, const Registry& registry) {
   std::vector<FormatChoice> formats;
-  for (const std::string& given : names) {
-    const std::string name = lower(given);
-    if (std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.name == name; })) continue;
-    formats.push_back(find_format(name, registry));
+  for (const std::string& given : from_recipe&& names.empty() ? recipe_formats(registry) : names) {
+    FormatChoice format = find_format(lower(given), registry);
+    if (from_recipe) format = recipe_format(std::move(format), registry);
+    if (std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.name == format.name; }))
+      continue;
+    formats.push_back(std::move(format));
   }
   if (formats.empty()) throw_usage("no format given; 'arkit list formats' shows all");
   for (FormatChoice& format : formats)
@@ -60,9 +79,9 @@ std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, co
   return formats;
 }
 
-std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
+std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, bool from_recipe,
                                          const fs::path& output_dir, const Registry& registry) {
-  std::vector<FormatChoice> formats = find_formats(names, output_dir, registry);
+  std::vector<FormatChoice> formats = find_formats(names, from_recipe, output_dir, registry);
   for (const FormatChoice& format : formats) {
     for (const LayerPlan& layer : plan.layers) {
       if (!layer.quantized()) continue;

@@ -20,14 +20,15 @@ struct FormatChoice {
       output_dir;  // one format: the output folder itself; several: a subfolder named after the format
 };
 
-// Resolves names, each once. Throws ErrorCode::unsupported with the nearest name.
-[[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names,
+// Resolves names, each once. `from_recipe`: formats that record a recipe file, in their variant for it; no name = all
+// of those. Throws ErrorCode::unsupported with the nearest name.
+[[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
                                                      const std::filesystem::path& output_dir, const Registry& registry);
 
-// Resolves names and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
+// The same, and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
 // reason.
 [[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
-                                                       const std::filesystem::path& output_dir,
+                                                       bool from_recipe, const std::filesystem::path& output_dir,
                                                        const Registry& registry);
 
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.

@@ -13,6 +13,7 @@
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/weights_model.h"
+#include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
 #include "tuning/sample_needs.h"
 
@@ -41,6 +42,7 @@ struct Planner {
   const QuantizeOptions& options;
   const ResolvedTuning& tuning;
   const ResolvedScheme& scheme;
+  const oneshot::Recipe* recipe;
   const Registry& registry;
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
@@ -62,17 +64,27 @@ struct Planner {
     planned.model_free = model_free;
     planned.source = open_source(model_free, planned.files);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
-    const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
-    planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter);
+    build(planned, reporter);
     planned.forwards = needs_samples(
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
         [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
     return planned;
   }
 
+  void build(PlannedModel& planned, Reporter& reporter) const {
+    const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
+    if (recipe == nullptr) {
+      planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter);
+      return;
+    }
+    auto [plan, record] = oneshot::plan_recipe(*recipe, *planned.model, *planned.source, registry, reporter);
+    planned.plan = std::move(plan);
+    planned.recipe = std::move(record);
+  }
+
   // Rounding into a format that records model-free runs: worth a try. The reference's choice (formats.md 13.1).
   [[nodiscard]] bool may_be_model_free() const {
-    const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false);
+    const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr;
     const bool mx = scheme.name == "MXFP4" || scheme.name == "MXFP8";
     return options.model_free.value_or(true) && rounds &&
            std::all_of(options.formats.begin(), options.formats.end(), [mx](const std::string& format) {
@@ -117,8 +129,8 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 }  // namespace
 
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
-                        const Registry& registry, Reporter& reporter) {
-  PlannedModel planned = plan_best({options, tuning, scheme, registry}, reporter);
+                        const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter) {
+  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry}, reporter);
   if (planned.model_free) {
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

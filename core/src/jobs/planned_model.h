@@ -6,10 +6,12 @@
 #include <memory>
 #include <vector>
 
+#include <arkit/exporter.h>
 #include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "oneshot/modifier.h"
 #include "quant/recipes.h"
 #include "quant/scheme_resolver.h"
 #include "tuning/process_block.h"
@@ -24,12 +26,15 @@ struct PlannedModel {
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (formats.md 13.1)
   bool forwards = false;    // the plan needs samples
+  std::shared_ptr<const RecipeRecord> recipe;  // null = planned without a recipe file
 };
 
-// Sets tuning to plain rounding where the run is model-free. Throws ErrorCode::usage when --model_free is asked for
-// something that needs a forward pass, and whatever opening and planning throw.
+// `recipe`, where given, takes the place of `scheme` and of the options about layers. Sets tuning to plain rounding
+// where the run is model-free. Throws ErrorCode::usage when --model_free is asked for something that needs a forward
+// pass, and whatever opening and planning throw.
 [[nodiscard]] PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning,
-                                      const ResolvedScheme& scheme, const Registry& registry, Reporter& reporter);
+                                      const ResolvedScheme& scheme, const oneshot::Recipe* recipe,
+                                      const Registry& registry, Reporter& reporter);
 
 // The model with weights cast to `dtype`, taken out of `planned` or opened again.
 [[nodiscard]] std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry);

@@ -1,6 +1,7 @@
 // `arkit quantize`, one function per step, in order: the table of contents of the product.
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include <ATen/ATen.h>
 
@@ -16,6 +17,8 @@
 #include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
 #include "jobs/source_hashes.h"
+#include "oneshot/modifier.h"
+#include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
 #include "quant/runtime_rules.h"
 #include "rounding/round_model.h"
@@ -83,10 +86,21 @@ fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan
   return fs::absolute(name.string() + "-" + plan.scheme_name);
 }
 
-RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
-                       bool model_free) {
+// What a recipe file has to say about itself, before anything is opened.
+std::optional<oneshot::Recipe> read_recipe(const QuantizeOptions& options, Reporter& reporter) {
+  if (options.recipe_file.empty()) return std::nullopt;
+  oneshot::Recipe recipe = oneshot::read_recipe_file(options.recipe_file);
+  for (const std::string& warning : recipe.warnings) reporter.warn(warning);
+  for (const std::string& note : recipe.notes) reporter.info(note);
+  return recipe;
+}
+
+RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned) {
+  const QuantPlan& plan = planned.plan;
   RunRecord run;
-  run.model_free = model_free;
+  run.model_free = planned.model_free;
+  run.recipe = planned.recipe;
+  run.disable_opt_rtn = tuning.disable_opt_rtn;
   run.iters = tuning.iters;
   run.nsamples = tuning.nsamples;
   run.seqlen = tuning.seqlen;
@@ -249,30 +263,35 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 
 }  // namespace
 
-json::Object quantize(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
-  check_device(options.device_map);
+  check_device(given.device_map);
+  std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
+  const QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
 
   reporter.step("reading the model");
-  PlannedModel planned = plan_model(options, wanted, scheme, registry, reporter);
+  PlannedModel planned = plan_model(options, wanted, scheme, recipe ? &*recipe : nullptr, registry, reporter);
   const std::unique_ptr<ModelSource>& source = planned.source;
   const QuantPlan& plan = planned.plan;
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();
-  const at::ScalarType dtype = choose_dtype(wanted.options, forwards);
+  // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
+  const at::ScalarType stored = recipe ? oneshot::stored_dtype(*source) : at::kBFloat16;
+  const at::ScalarType dtype = stored == at::kBFloat16 ? choose_dtype(wanted.options, forwards) : at::kFloat;
   const std::unique_ptr<Model> model = take_model(planned, dtype, registry);
   const ResolvedTuning tuning = forwards ? fit_to_model(wanted, *model, *source, reporter) : wanted;
   const fs::path output_dir = choose_output_dir(options, plan, *source);
-  const std::vector<FormatChoice> formats = choose_formats(options.formats, plan, output_dir, registry);
+  const std::vector<FormatChoice> formats =
+      choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
   check_runtimes(options.runtime, plan, formats, reporter);
   if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
   SourceHashes hashes(planned.files);
   prepare_output(formats, plan, *source, options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
-  const at::ScalarType model_dtype = tuning.options.amp_dtype == "float32" ? at::kFloat : at::kBFloat16;
+  const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
   RunOutcome outcome{.method = method_name(tuning, forwards)};
   const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
   outcome.calibration = calibration.report;
@@ -281,7 +300,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,
                               .plan = plan,
-                              .run = run_settings(options, tuning, plan, planned.model_free),
+                              .run = run_settings(options, tuning, planned),
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request);
@@ -289,6 +308,7 @@ json::Object quantize(const QuantizeOptions& options, const Registry& registry, 
                   plan,    exports, hashes,   outcome,  model_dtype, planned.model_free};
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
                     "), ", outcome.method));
+  quantize_embeddings(run);
   if (forwards) {
     quantize_with_samples(run, calibration);
   } else {

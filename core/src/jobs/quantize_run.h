@@ -43,6 +43,9 @@ void write_record(QuantizeRun& run, LayerRecord record, double relative_error);
 // Is this a source tensor that no export takes: a tied head, a RoPE buffer?
 [[nodiscard]] bool is_dropped(const QuantizeRun& run, std::string_view tensor);
 
+// Rounds the embeddings a recipe asks for, which no block holds.
+void quantize_embeddings(QuantizeRun& run);
+
 // Hands every source tensor under `prefix` that no layer took to the exports as it is. Tied heads and RoPE buffers are
 // dropped by rule.
 void write_untouched(QuantizeRun& run, std::string_view prefix);

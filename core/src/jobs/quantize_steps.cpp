@@ -42,6 +42,21 @@ bool is_dropped(const QuantizeRun& run, std::string_view tensor) {
   return run.plan.tied_embeddings && tensor == "lm_head.weight";
 }
 
+void quantize_embeddings(QuantizeRun& run) {
+  for (const LayerPlan& layer : run.plan.layers) {
+    if (layer.kind != LayerKind::embedding || !layer.quantized()) continue;
+    const std::string name = layer.name + ".weight";
+    Linear table{.name = layer.name, .out_features = layer.out_features, .in_features = layer.in_features};
+    table.weight = run.source.weights().load(name).contiguous();
+    io::check_finite(table.weight, name);
+    const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
+    QuantizedLayer result{.plan = &layer};
+    result.quantized = scheme.quantize_rtn(table.weight, layer.quant.weight, RtnMode::plain, {}, 0, {});
+    write_layer(run, table, result);
+    run.source.weights().release(name);
+  }
+}
+
 void write_untouched(QuantizeRun& run, std::string_view prefix) {
   const WeightSource& weights = run.source.weights();
   for (const TensorInfo& info : weights.tensors()) {

@@ -91,7 +91,10 @@ std::string card_licence(const ModelSource& source) {
 json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning) {
   json::Object o;
   o["model"] = options.model;
-  o["scheme"] = options.scheme;
+  if (options.recipe_file.empty())
+    o["scheme"] = options.scheme;
+  else
+    o["recipe_file"] = options.recipe_file.string();
   put(o, "bits", options.overrides.bits);
   put(o, "group_size", options.overrides.group_size);
   put(o, "sym", options.overrides.sym);

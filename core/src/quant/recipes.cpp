@@ -34,6 +34,10 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
     return r.name == wanted || (wanted == "opt_rtn" && r.name == "opt-rtn");
   });
   if (recipe == kRecipes.end()) {
+    if (wanted.ends_with(".yaml") || wanted.ends_with(".yml") || wanted.ends_with(".json") || wanted.ends_with(".toml"))
+      throw_usage(str("recipe '", printable(name),
+                      "' is a file, --recipe takes a name; give an llm-compressor recipe with "
+                      "--recipe_file, options of arkit (TOML) with --config"));
     std::vector<std::string> names;
     for (const Recipe& r : kRecipes) names.emplace_back(r.name);
     throw_unsupported(unknown_name("recipe", name, names, "'arkit list recipes' shows all"));

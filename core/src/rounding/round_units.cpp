@@ -29,6 +29,10 @@ class Planner {
     }
     for (const LayerPlan& layer : plan.layers) {
       if (!layer.quantized()) continue;
+      if (layer.kind == LayerKind::embedding) {  // in no block: quantize_embeddings writes it
+        done_.insert(str(layer.name, kWeight));
+        continue;
+      }
       blocks_[layer.block].push_back(&layer);
       of_layer_.emplace(str(layer.name, kWeight), &layer);
       done_.insert(str(layer.name, kBias));  // written with the layer

@@ -22,7 +22,8 @@ constexpr int64_t kStripElements = int64_t{1} << 18;
 // given from outside.
 bool rows_are_independent(const StripRounding::Task& task) {
   const TensorQuant& quant = task.plan.quant.weight;
-  const bool searched = task.mode == RtnMode::searched && task.scheme.searches(quant);
+  const bool observed = !quant.observer.empty() && quant.observer != "minmax";
+  const bool searched = observed || (task.mode == RtnMode::searched && task.scheme.searches(quant));
   return !searched && quant.group_size != 0 && quant.super_bits == 0;
 }
 

@@ -49,6 +49,15 @@ at::Tensor sum_of_squares(const at::Tensor& x) {
   return partial.sum(0);
 }
 
+// compressed-tensors' moving average (llmcompressor.md 3.1) over batches, of which the first sets the range.
+void average_ranges(InputStatistics& seen, const at::Tensor& x) {
+  constexpr double kWeight = 0.01;
+  const at::Tensor low = x.min().to(at::kFloat).clamp_max(0), high = x.max().to(at::kFloat).clamp_min(0);
+  seen.low = seen.low.defined() ? seen.low.lerp(low, kWeight) : low;
+  seen.high = seen.high.defined() ? seen.high.lerp(high, kWeight) : high;
+  seen.act_max = at::maximum(seen.low.neg(), seen.high).reshape({1});
+}
+
 }  // namespace
 
 bool wants_act_max(const TensorQuant& act) {
@@ -73,7 +82,9 @@ void StatisticsHook::see(const Linear& layer, const at::Tensor& x) {
     }
     seen.imatrix = seen.imatrix.defined() ? seen.imatrix + last_squares_ : last_squares_;
   }
-  if (found->second.act_max) {
+  if (found->second.act_max && found->second.moving) {
+    average_ranges(seen, x);
+  } else if (found->second.act_max) {
     const at::Tensor largest = x.abs().max().to(at::kFloat).reshape({1});
     seen.act_max = seen.act_max.defined() ? at::maximum(seen.act_max, largest) : largest;
   }

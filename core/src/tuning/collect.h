@@ -26,9 +26,10 @@ class ARKIT_EXPORT DenseHook : public BlockHook {
 
 // What calibration knows of a layer's input.
 struct InputStatistics {
-  at::Tensor imatrix;  // f32 [in], sum of x^2 over all tokens
-  int64_t count = 0;   // sum of the inputs' first dimensions: samples for [b, seqlen, in], tokens for experts
-  at::Tensor act_max;  // f32 [1], max |x|
+  at::Tensor imatrix;    // f32 [in], sum of x^2 over all tokens
+  int64_t count = 0;     // sum of the inputs' first dimensions: samples for [b, seqlen, in], tokens for experts
+  at::Tensor act_max;    // f32 [1], max |x|
+  at::Tensor low, high;  // moving averages of the batches' smallest and largest values, zero included
 };
 
 // Does quantizing this activation need a calibrated maximum: static scales, or a static global scale
@@ -37,6 +38,7 @@ struct InputStatistics {
 
 struct StatisticsWanted {
   bool imatrix = false, act_max = false;
+  bool moving = false;  // act_max from moving averages over the batches (observer "minmax")
   [[nodiscard]] bool any() const noexcept { return imatrix || act_max; }
 };
 

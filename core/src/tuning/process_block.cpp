@@ -132,7 +132,9 @@ bool BlockProcessor::needs_imatrix(const Layer& layer) const {
 StatisticsHook BlockProcessor::watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const {
   StatisticsHook hook;
   for (const Layer& layer : layers) {
-    const StatisticsWanted wanted{.imatrix = imatrix && needs_imatrix(layer), .act_max = act_max && layer.static_act()};
+    const StatisticsWanted wanted{.imatrix = imatrix && needs_imatrix(layer),
+                                  .act_max = act_max && layer.static_act(),
+                                  .moving = layer.quant().act.observer == "minmax"};
     if (wanted.any()) hook.watch(layer.linear, wanted);
   }
   return hook;

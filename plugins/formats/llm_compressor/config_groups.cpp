@@ -215,14 +215,25 @@ void ConfigGroups::read_targets(const json::Object& group, size_t index, const s
   }
 }
 
+namespace {
+
+// Which class a module has is not in the files: packed are linear layers, and tables of embeddings by their names.
+bool may_be_class(const std::string& target, const std::string& layer) {
+  if (target.find('.') != std::string::npos) return false;
+  const bool embedding = layer.ends_with("embed_tokens") || layer.ends_with("wte");
+  return (target == "Embedding") == embedding;
+}
+
+}  // namespace
+
 const LayerScheme* ConfigGroups::find(const std::string& layer) const {
   const Target* best = nullptr;
   for (const Target& target : targets_) {
     if (!target.pattern && target.name == layer) return &groups_[target.group];
     if (target.pattern && target.pattern->search(layer)) {
       if (best == nullptr || !best->pattern) best = &target;
-    } else if (!target.pattern && best == nullptr && target.name.find('.') == std::string::npos) {
-      best = &target;  // a class name: which class a module has is not in the files, and only linear layers are packed
+    } else if (!target.pattern && best == nullptr && may_be_class(target.name, layer)) {
+      best = &target;
     }
   }
   return best == nullptr ? nullptr : &groups_[best->group];

@@ -25,8 +25,29 @@ constexpr std::array kNames = {
     Named{"mxfp4-pack-quantized", Layout::mxfp4},      Named{"mxfp8-quantized", Layout::mxfp8},
 };
 
+constexpr double kHalfLevels8 = 127.5;  // llmcompressor.md 3.2: range / 2 of 8 bits
+
 constexpr sdk::Fp8Layout kFp8{.block_scale = "weight_scale", .flat = false, .f32_weight_only = true};
 constexpr std::initializer_list<at::ScalarType> kScaleTypes = {at::kHalf, at::kBFloat16, at::kFloat};
+
+// dtype of the scales of integers and 8-bit floats.
+at::ScalarType scale_dtype(const LayerPlan& layer, const Dialect& dialect) {
+  if (!dialect.llm_compressor) return at::kHalf;
+  const TensorQuant& weight = layer.quant.weight;
+  if (weight.observer.empty()) return dialect.dtype;
+  if (weight.scale_dtype == "float32") return at::kFloat;
+  return weight.scale_dtype == "float16" ? at::kHalf : at::kBFloat16;
+}
+
+sdk::Fp8Layout fp8_layout(const LayerPlan& layer, const Dialect& dialect) {
+  sdk::Fp8Layout layout = kFp8;
+  if (dialect.llm_compressor) layout.scale_dtype = scale_dtype(layer, dialect);
+  return layout;
+}
+
+bool has_input_scale(const LayerQuant& quant) {
+  return quant.act.quantized() && !quant.act.dynamic;
+}
 
 bool is_int(const LayerQuant& quant) {
   return quant.weight.data_type == "int";
@@ -48,7 +69,14 @@ Verdict supports_int_act(const LayerQuant& quant) {
           w.bits, "A", a.bits, "; use INT8_W8A8, a weight-only scheme, or --format fake"));
 }
 
-Verdict supports_int(const LayerPlan& layer) {
+// llm-compressor stores integers beside any activations as one byte a code; only their scales are restricted.
+Verdict supports_any_act(const LayerQuant& quant) {
+  if (!quant.act.dynamic && (quant.act.group_size != 0 || !quant.act.sym))
+    return Verdict::no("static input scales are one symmetric scale a layer; set act_group_size 0, or act_dynamic");
+  return Verdict::yes();
+}
+
+Verdict supports_int(const LayerPlan& layer, const Dialect& dialect) {
   const TensorQuant& w = layer.quant.weight;
   if (w.bits < 2 || w.bits > 8) return Verdict::no(str("pack-quantized holds 2 to 8 bits, not ", w.bits));
   if (w.super_bits > 0)
@@ -56,19 +84,21 @@ Verdict supports_int(const LayerPlan& layer) {
                            ") cannot be recorded in llm_compressor; use --format gguf"));
   if (w.block_rows > 0 || w.group_size == 0 || w.group_size < -1)
     return Verdict::no("llm_compressor stores integer groups along in_features; choose group_size 32, 64, 128 or -1");
-  if (layer.quant.act.quantized()) return supports_int_act(layer.quant);
+  if (layer.quant.act.quantized() && !dialect.llm_compressor) return supports_int_act(layer.quant);
+  if (layer.quant.act.quantized())
+    if (Verdict act = supports_any_act(layer.quant); !act) return act;
   if (w.group_size > 0 && w.group_size < layer.in_features && layer.in_features % w.group_size != 0)
     return Verdict::no(str("in_features ", layer.in_features, " is not divisible by group_size ", w.group_size,
                            ", which compressed-tensors needs; choose 128, 64 or 32"));
   return Verdict::yes();
 }
 
-TensorMap pack_int(const LayerRecord& layer) {
+TensorMap pack_int(const LayerRecord& layer, const Dialect& dialect) {
   const QuantizedWeight& weight = layer.quantized;
   const int bits = layer.plan.quant.weight.bits;
   TensorMap packed;
   packed["weight_packed"] = sdk::pack_rows(weight.codes, bits);
-  packed["weight_scale"] = weight.scale.to(at::kHalf).contiguous();
+  packed["weight_scale"] = weight.scale.to(scale_dtype(layer.plan, dialect)).contiguous();
   packed["weight_shape"] = at::tensor({layer.plan.out_features, layer.plan.in_features}, at::kLong);
   if (weight.zero_point.defined())
     packed["weight_zero_point"] =
@@ -76,10 +106,21 @@ TensorMap pack_int(const LayerRecord& layer) {
   return packed;
 }
 
-TensorMap pack_int8(const LayerRecord& layer) {
+// One code a byte, in two's complement: the code less half its range.
+TensorMap pack_int8(const LayerRecord& layer, const Dialect& dialect) {
+  const LayerQuant& quant = layer.plan.quant;
+  const int offset = 1 << (quant.weight.bits - 1);
+  const at::ScalarType dtype = scale_dtype(layer.plan, dialect);
   TensorMap packed;
-  packed["weight"] = layer.quantized.codes.bitwise_xor(0x80).view(at::kChar);  // code - 128 in two's complement
-  packed["weight_scale"] = layer.quantized.scale.to(at::kHalf).contiguous();
+  packed["weight"] = layer.quantized.codes.to(at::kChar).sub_(offset);
+  packed["weight_scale"] = layer.quantized.scale.to(dtype).contiguous();
+  if (layer.quantized.zero_point.defined())
+    packed["weight_zero_point"] = layer.quantized.zero_point.sub(offset).to(at::kChar);
+  if (!has_input_scale(quant)) return packed;
+  ARKIT_CHECK(layer.act_max.defined(), str("layer '", layer.plan.name, "' has static activations but no maximum"));
+  const at::Tensor act_max = layer.act_max.detach().to(at::kFloat).reshape({-1}).amax().reshape({1});
+  const double half = quant.act.data_type == "int" ? kHalfLevels8 / 255 * ((1 << quant.act.bits) - 1) : 448.0;
+  packed["input_scale"] = act_max.div(half).clamp_min(0x1p-23).to(dtype);
   return packed;
 }
 
@@ -191,13 +232,15 @@ std::optional<Layout> layout_of(const LayerQuant& quant) {
   return std::nullopt;
 }
 
-Verdict supports_layer(const LayerPlan& layer) {
+Verdict supports_layer(const LayerPlan& layer, const Dialect& dialect) {
   const LayerQuant& quant = layer.quant;
   if (!quant.weight.quantized())
     return Verdict::no("activations without quantized weights cannot be recorded in llm_compressor");
   if (!quant.rotation.empty())
     return Verdict::no(str("rotation '", quant.rotation, "' cannot be recorded in llm_compressor"));
-  if (is_int(quant)) return supports_int(layer);
+  if (is_int(quant)) return supports_int(layer, dialect);
+  if (dialect.llm_compressor && quant.weight.data_type == "nvfp4_v2")
+    return Verdict::no("NVFP4_E5M3 is AutoRound's own; llm-compressor knows NVFP4");
   if (quant.weight.data_type == "mx_int")
     return Verdict::no("compressed-tensors has no layout for MXINT4; use --format auto_round");
   return sdk::supports_float_weight(layer, "llm_compressor");
@@ -209,29 +252,36 @@ LayerQuant normalised(const LayerPlan& layer) {
   return quant;
 }
 
-std::vector<sdk::PackedTensorShape> shapes_of(const LayerPlan& layer) {
+std::vector<sdk::PackedTensorShape> shapes_of(const LayerPlan& layer, const Dialect& dialect) {
   const Layout layout = layout_of(layer.quant).value();
   const TensorQuant& w = layer.quant.weight;
   const int64_t out = layer.out_features, in = layer.in_features;
-  if (layout != Layout::pack_quantized && layout != Layout::int_quantized) return sdk::float_shapes(layer, kFp8);
+  if (layout != Layout::pack_quantized && layout != Layout::int_quantized)
+    return sdk::float_shapes(layer, fp8_layout(layer, dialect));
   const sdk::GroupShape groups = sdk::group_shape(out, in, w.group_size);
-  if (layout == Layout::int_quantized)
-    return {{"weight", at::kChar, {out, in}}, {"weight_scale", at::kHalf, {out, groups.per_row}}};
+  const at::ScalarType dtype = scale_dtype(layer, dialect);
+  if (layout == Layout::int_quantized) {
+    std::vector<sdk::PackedTensorShape> bytes = {{"weight", at::kChar, {out, in}},
+                                                 {"weight_scale", dtype, {out, groups.per_row}}};
+    if (!w.sym) bytes.push_back({"weight_zero_point", at::kChar, {out, groups.per_row}});
+    if (has_input_scale(layer.quant)) bytes.push_back({"input_scale", dtype, {1}});
+    return bytes;
+  }
   std::vector<sdk::PackedTensorShape> shapes = {{"weight_packed", at::kInt, {out, sdk::row_words(in, w.bits)}},
-                                                {"weight_scale", at::kHalf, {out, groups.per_row}},
+                                                {"weight_scale", dtype, {out, groups.per_row}},
                                                 {"weight_shape", at::kLong, {2}}};
   if (!w.sym) shapes.push_back({"weight_zero_point", at::kInt, {zero_words(out, w.bits), groups.per_row}});
   return shapes;
 }
 
-TensorMap pack_layer(const LayerRecord& layer) {
+TensorMap pack_layer(const LayerRecord& layer, const Dialect& dialect) {
   switch (layout_of(layer.plan.quant).value()) {
     case Layout::pack_quantized:
-      return pack_int(layer);
+      return pack_int(layer, dialect);
     case Layout::int_quantized:
-      return pack_int8(layer);
+      return pack_int8(layer, dialect);
     default:
-      return sdk::pack_float(layer, kFp8);
+      return sdk::pack_float(layer, fp8_layout(layer.plan, dialect));
   }
 }
 

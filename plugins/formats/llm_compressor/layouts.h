@@ -29,15 +29,22 @@ enum class Layout {
 [[nodiscard]] std::string_view layout_name(Layout layout);
 [[nodiscard]] std::optional<Layout> layout_from_name(std::string_view name);
 
+// Whose files are written: AutoRound's have scales in F16 or F32 and integers beside 8-bit activations only as W8A8;
+// llm-compressor's have scales in the dtype of the weight and any integers beside activations.
+struct Dialect {
+  bool llm_compressor = false;
+  at::ScalarType dtype = at::ScalarType::BFloat16;  // of the model
+};
+
 // Nullopt for a scheme compressed-tensors cannot say.
 [[nodiscard]] std::optional<Layout> layout_of(const LayerQuant& quant);
-[[nodiscard]] Verdict supports_layer(const LayerPlan& layer);
+[[nodiscard]] Verdict supports_layer(const LayerPlan& layer, const Dialect& dialect);
 
 // A group that is longer than the row is the row: compressed-tensors wants groups that divide it.
 [[nodiscard]] LayerQuant normalised(const LayerPlan& layer);
 
-[[nodiscard]] std::vector<sdk::PackedTensorShape> shapes_of(const LayerPlan& layer);
-[[nodiscard]] TensorMap pack_layer(const LayerRecord& layer);
+[[nodiscard]] std::vector<sdk::PackedTensorShape> shapes_of(const LayerPlan& layer, const Dialect& dialect);
+[[nodiscard]] TensorMap pack_layer(const LayerRecord& layer, const Dialect& dialect);
 
 // The reading side: which tensors a layer may have, whether they fit its scheme, and its codes.
 [[nodiscard]] std::vector<std::string_view> all_suffixes();

@@ -16,11 +16,18 @@
 #include "config_groups.h"
 #include "layouts.h"
 #include "llm_compressor_reader.h"
+#include "recipe_record.h"
+#include "yaml_text.h"
 
 namespace arkit::llm_compressor {
 namespace {
 
-constexpr std::array<std::string_view, 1> kVariants = {"auto_round:llm_compressor"};
+constexpr std::string_view kRecipeVariant = "llmcompressor";  // files as llm-compressor writes them itself
+constexpr std::array<std::string_view, 2> kVariants = {"auto_round:llm_compressor", kRecipeVariant};
+
+Dialect dialect_of(std::string_view variant) {
+  return {.llm_compressor = variant == kRecipeVariant};
+}
 
 // "LlamaAttention" for "LlamaForCausalLM": the class transformers gives the attention modules.
 std::string attention_class(const ModelSource& source) {
@@ -37,18 +44,24 @@ class LlmCompressorExporter final : public Exporter {
     static constexpr ExporterInfo kInfo{.name = "llm_compressor",
                                         .summary = "compressed-tensors, as vLLM and llm-compressor use it",
                                         .quant_method = "compressed-tensors",
-                                        .attention_scales = true};
+                                        .attention_scales = true,
+                                        .recipe_variant = kRecipeVariant};
     return kInfo;
   }
 
-  // Another name for the same files.
+  // Another name for the same files; llm-compressor's own.
   [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
 
-  [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view) const override {
-    return supports_layer(layer);
+  [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override {
+    return supports_layer(layer, dialect_of(variant));
   }
 
-  [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view) const override {
+  [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view variant) const override {
+    if (variant == kRecipeVariant && plan.attention.quantized()) {
+      if (plan.attention.query.quantized())
+        return Verdict::no("llm-compressor's files have no place for static scales of queries; use llm_compressor");
+      return Verdict::yes();  // keys and values alone make an export too
+    }
     if (plan.attention.kv.group_size > 0 && plan.attention.kv.quantized() && plan.attention.kv_per_head)
       return Verdict::no(
           "compressed-tensors has one global scale a module for 4-bit keys and values; use "
@@ -56,8 +69,12 @@ class LlmCompressorExporter final : public Exporter {
     return sdk::quantizes_something(plan, "llm_compressor");
   }
 
-  [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {
-    return pack_layer(layer);
+  [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view variant) const override {
+    Dialect dialect = dialect_of(variant);
+    // The dtype of the model, which only `open` knows: that of the scales, where they are numbers of a model.
+    const at::ScalarType scale = layer.quantized.scale.scalar_type();
+    if (scale == at::kHalf || scale == at::kFloat) dialect.dtype = scale;
+    return pack_layer(layer, dialect);
   }
 
   [[nodiscard]] QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan&,
@@ -65,19 +82,29 @@ class LlmCompressorExporter final : public Exporter {
     return decode_layer(layer.quant, layout_of(layer.quant).value(), layer.out_features, layer.in_features, packed);
   }
 
-  [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view) const override {
-    return sdk::packed_layer_bytes(layer, shapes_of(layer));
+  [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view variant) const override {
+    return sdk::packed_layer_bytes(layer, shapes_of(layer, dialect_of(variant)));
   }
 
-  [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view) const override {
+  [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
+    Dialect dialect = dialect_of(variant);
+    dialect.dtype = request.model_dtype;
+    const RecipeRecord recipe = request.run.recipe ? *request.run.recipe : recipe_of(request.plan, request.run);
     sdk::HfFormat format;
-    format.shapes = shapes_of;
-    format.pack = pack_layer;
+    format.shapes = [dialect](const LayerPlan& layer) { return shapes_of(layer, dialect); };
+    format.pack = [dialect](const LayerRecord& layer) { return pack_layer(layer, dialect); };
     format.attention_scale_broadcast = true;  // what compressed-tensors allocates; AutoRound's [heads] does not load
     const std::string attention = attention_class(request.source);
-    format.quantization_config = quantization_config(
-        request.plan,
-        {.attention_class = attention, .weights = request.run.model_free ? &request.source.weights() : nullptr});
+    format.quantization_config =
+        dialect.llm_compressor
+            ? recorded_config(request.plan, recipe)
+            : quantization_config(request.plan,
+                                  {.attention_class = attention,
+                                   .weights = request.run.model_free ? &request.source.weights() : nullptr});
+    format.quantization_config_file = !dialect.llm_compressor;
+    format.sorted_config = dialect.llm_compressor;
+    if (dialect.llm_compressor) format.attention_scale_dtype = dialect.dtype;
+    if (!request.run.converted) format.texts.emplace_back("recipe.yaml", yaml_text(recipe.document));
     return sdk::open_hf_export(request, std::move(format));
   }
 };

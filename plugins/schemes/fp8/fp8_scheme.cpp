@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 namespace arkit::fp8 {
@@ -76,6 +77,7 @@ Verdict Fp8Scheme::supports(const LayerPlan& layer) const {
   if (weight.quantized()) {
     if (!is_known(weight)) return Verdict::no(str("weight data_type '", weight.data_type, "' is not an 8-bit float"));
     if (Verdict verdict = supports_tensor(weight, "weight"); !verdict) return verdict;
+    if (Verdict observer = sdk::supports_observer(weight, {"minmax"}); !observer) return observer;
     if (weight.block_rows > 0 && act.quantized() && !act.dynamic)
       return Verdict::no("weights in blocks go with dynamic activations; set act_dynamic true");
   }
@@ -88,11 +90,11 @@ Verdict Fp8Scheme::supports(const LayerPlan& layer) const {
 }
 
 sdk::ElementRule Fp8Scheme::element_rule(const TensorQuant& quant) const {
-  return {.grid = quant.data_type == "fp8_e5m2" ? sdk::kE5m2 : sdk::kE4m3};
+  return {.grid = quant.data_type == "fp8_e5m2" ? sdk::kE5m2 : sdk::kE4m3, .signed_zero = !quant.observer.empty()};
 }
 
 bool Fp8Scheme::narrow(const TensorQuant& quant) const {
-  return quant.block_rows > 0;
+  return quant.block_rows > 0 || !quant.observer.empty();
 }
 
 sdk::ScaledScheme::Scales Fp8Scheme::scales_of(const at::Tensor& peak, const at::Tensor&, const TensorQuant& quant,
@@ -100,13 +102,18 @@ sdk::ScaledScheme::Scales Fp8Scheme::scales_of(const at::Tensor& peak, const at:
   const double top = element_rule(quant).grid.max, least = 1.0 / (top * 512.0);
   const at::Tensor wanted = peak.to(dtype) / top;
   Scales scales;
+  if (!quant.observer.empty()) {
+    scales.scale = scales.coded = sdk::without_zeros(wanted).to(at::kFloat);
+    scales.slope = at::full_like(peak, 1.0 / top).masked_fill(peak == 0, 0.0);
+    return scales;
+  }
   scales.scale = scales.coded = wanted.clamp_min(least).to(at::kFloat);
   scales.slope = at::full_like(peak, 1.0 / top).masked_fill(wanted < least, 0.0);
   return scales;
 }
 
 at::Tensor Fp8Scheme::encode_scale(const at::Tensor& coded, const TensorQuant& quant, at::ScalarType dtype) const {
-  return quant.block_rows > 0 ? coded.to(dtype) : coded;
+  return narrow(quant) ? coded.to(dtype) : coded;
 }
 
 at::Tensor Fp8Scheme::decode_scale(const at::Tensor& stored, const at::Tensor&, const TensorQuant&) const {
@@ -115,7 +122,7 @@ at::Tensor Fp8Scheme::decode_scale(const at::Tensor& stored, const at::Tensor&, 
 }
 
 int Fp8Scheme::stored_scale_bits(const TensorQuant& quant) const {
-  return quant.block_rows > 0 ? 16 : 32;
+  return narrow(quant) && quant.scale_dtype != "float32" ? 16 : 32;
 }
 
 }  // namespace arkit::fp8

@@ -7,9 +7,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 #include "int_activation.h"
+#include "int_observer.h"
 #include "int_tensors.h"
 
 namespace arkit::int_scheme {
@@ -80,6 +82,15 @@ Verdict supports_tensor(const TensorQuant& quant, const char* what, bool whole =
   return Verdict::yes();
 }
 
+Verdict supports_weight(const LayerPlan& layer) {
+  const TensorQuant& quant = layer.quant.weight;
+  if (Verdict tensor = supports_tensor(quant, "weight"); !tensor) return tensor;
+  if (!quant.observer.empty() && quant.group_size > 0 && layer.in_features % quant.group_size != 0)
+    return Verdict::no(str("in_features ", layer.in_features, " is not divisible by group_size ", quant.group_size,
+                           ", which the observer '", quant.observer, "' needs"));
+  return sdk::supports_observer(quant, {"minmax", "mse"});
+}
+
 void clamp_scales(WeightTuning& tuning) {
   const at::NoGradGuard no_grad;
   if (tuning.min_scale.defined()) tuning.min_scale.clamp_(0, tuning.scale_limit);
@@ -99,10 +110,10 @@ std::span<const Preset> IntScheme::presets() const {
 
 Verdict IntScheme::supports(const LayerPlan& layer) const {
   if (layer.quant.weight.quantized())
-    if (Verdict weight = supports_tensor(layer.quant.weight, "weight"); !weight) return weight;
+    if (Verdict weight = supports_weight(layer); !weight) return weight;
   // Every packed layout of weights alone fills whole words along both sides; AutoRound keeps other layers in 16 bits
   // whatever the format (algorithms.md 7.4).
-  if (layer.quant.weight.quantized() && !layer.quant.act.quantized() &&
+  if (layer.quant.weight.quantized() && !layer.quant.act.quantized() && layer.quant.weight.observer.empty() &&
       (layer.out_features % kWordCodes != 0 || layer.in_features % kWordCodes != 0))
     return Verdict::no(
         str("shape [", layer.out_features, ", ", layer.in_features, "] is not a multiple of ", kWordCodes));
@@ -124,9 +135,10 @@ double IntScheme::bits_per_weight(const LayerPlan& layer) const {
          static_cast<double>(per_group) * static_cast<double>(shape.per_row) / static_cast<double>(shape.in);
 }
 
-// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass.
+// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. Observers see
+// weights only.
 bool IntScheme::searches(const TensorQuant& quant) const {
-  return quant.sym && quant.bits < 8;
+  return quant.observer.empty() && quant.sym && quant.bits < 8;
 }
 
 WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
@@ -176,6 +188,7 @@ QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning
 
 QuantizedWeight IntScheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                         const at::Tensor& imatrix, int64_t imatrix_count, const at::Tensor&) const {
+  if (!quant.observer.empty()) return quantize_observed(weight, quant);
   Weight w = weight_of(weight, quant);
   if (mode == RtnMode::plain || !quant.sym) return quantize(w);
   const bool counted = imatrix.defined() && imatrix_count > 0;

@@ -34,12 +34,6 @@ const void* weight_data(const at::Tensor& tensor, const Weight& weight, const ch
   return tensor.const_data_ptr();
 }
 
-[[noreturn]] void refuse_not_finite() {
-  throw_input(
-      "the weight holds a NaN or an infinity; finite values are needed to quantize it, repair the checkpoint or keep "
-      "this layer in 16 bits with --ignore_layers");
-}
-
 // Allocates on first use; true when the kernel must add to what is there.
 bool ready(at::Tensor& gradient, at::IntArrayRef sizes) {
   if (gradient.defined()) {
@@ -52,6 +46,12 @@ bool ready(at::Tensor& gradient, at::IntArrayRef sizes) {
 }
 
 }  // namespace
+
+void refuse_not_finite() {
+  throw_input(
+      "the weight holds a NaN or an infinity; finite values are needed to quantize it, repair the checkpoint or keep "
+      "this layer in 16 bits with --ignore_layers");
+}
 
 at::ScalarType scalar_type(Dtype dtype) {
   if (dtype == Dtype::f32) return at::kFloat;

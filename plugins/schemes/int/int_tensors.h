@@ -20,6 +20,8 @@ using sdk::f32_data;
 // "float16", "bfloat16" or "float32"; throws ErrorCode::unsupported on another name.
 [[nodiscard]] Dtype dtype_named(const std::string& name);
 
+[[noreturn]] void refuse_not_finite();  // ErrorCode::input
+
 // A weight ready for the kernels. Keeps no tensor alive.
 struct Weight {
   WeightArgs args;

@@ -9,6 +9,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/mx_scheme.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 namespace arkit::nv_fp4 {
@@ -79,6 +80,8 @@ Verdict NvFp4Scheme::supports(const LayerPlan& layer) const {
     if (layer.quant.weight.data_type == "nv_fp4_with_static_gs")
       return Verdict::no("'nv_fp4_with_static_gs' is a type of activations; weights take 'nv_fp'");
     if (Verdict weight = supports_tensor(layer.quant.weight, layer.in_features, "weight"); !weight) return weight;
+    if (is_e5m3(layer.quant.weight)) return sdk::supports_observer(layer.quant.weight, {});
+    if (Verdict observer = sdk::supports_observer(layer.quant.weight, {"minmax"}); !observer) return observer;
   }
   const TensorQuant& act = layer.quant.act;
   if (!act.quantized() || std::find(kDataTypes.begin(), kDataTypes.end(), act.data_type) == kDataTypes.end())
@@ -92,7 +95,8 @@ Verdict NvFp4Scheme::supports(const LayerPlan& layer) const {
 
 at::Tensor NvFp4Scheme::global_scale(const at::Tensor& weight, const TensorQuant& quant) const {
   if (is_e5m3(quant)) return {};
-  return global_of(at::maximum(weight.max(), -weight.min()));
+  const at::Tensor global = global_of(at::maximum(weight.max(), -weight.min()));
+  return quant.observer.empty() ? global : global.to(sdk::arithmetic_dtype(quant)).to(at::kFloat);
 }
 
 at::Tensor NvFp4Scheme::merge_global_scales(std::span<const at::Tensor> scales) const {
@@ -112,12 +116,23 @@ at::Tensor NvFp4Scheme::act_global_scale(const at::Tensor& x, const at::Tensor& 
   return global_of(at::maximum(x.max(), -x.min()));
 }
 
-sdk::ElementRule NvFp4Scheme::element_rule(const TensorQuant&) const {
-  return {.grid = sdk::kE2m1};
+sdk::ElementRule NvFp4Scheme::element_rule(const TensorQuant& quant) const {
+  return {.grid = sdk::kE2m1, .signed_zero = !quant.observer.empty()};
+}
+
+// A weight of zeros under an observer has a global scale of 1 (llmcompressor.md 3.5).
+QuantizedWeight NvFp4Scheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
+                                          const at::Tensor& imatrix, int64_t imatrix_count,
+                                          const at::Tensor& global) const {
+  if (quant.observer.empty() || is_e5m3(quant))
+    return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global);
+  const at::Tensor found = global.defined() ? global : global_scale(weight, quant);
+  const at::Tensor used = found.masked_fill((found == 0).logical_or(found.isfinite().logical_not()), 1.0);
+  return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, used);
 }
 
 sdk::ScaledScheme::Scales NvFp4Scheme::scales_of(const at::Tensor& peak, const at::Tensor& global_scale,
-                                                 const TensorQuant& quant, at::ScalarType) const {
+                                                 const TensorQuant& quant, at::ScalarType dtype) const {
   const at::Tensor sixth = peak * (1.0 / 6.0);
   Scales scales;
   if (is_e5m3(quant)) {
@@ -127,6 +142,14 @@ sdk::ScaledScheme::Scales NvFp4Scheme::scales_of(const at::Tensor& peak, const a
     return scales;
   }
   ARKIT_CHECK(global_scale.defined() && global_scale.numel() == 1, "NVFP4 needs a global scale");
+  if (!quant.observer.empty()) {
+    const at::Tensor exact = (global_scale * (peak / 6.0).to(dtype).to(at::kFloat)).clamp(-448, 448);
+    const at::Tensor stored = exact.to(at::kFloat8_e4m3fn).to(at::kFloat);
+    scales.coded = stored.masked_fill(stored == 0, 0.125);
+    scales.scale = scales.coded / global_scale;
+    scales.slope = at::full_like(peak, 1.0 / 6.0).masked_fill(exact >= 448, 0.0);
+    return scales;
+  }
   const at::Tensor wanted = global_scale * sixth, back = rcp(global_scale);
   scales.coded = wanted.clamp(-448, 448).to(at::kFloat8_e4m3fn).to(at::kFloat);
   scales.inverse = rcp(scales.coded * back);

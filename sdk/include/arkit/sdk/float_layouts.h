@@ -32,6 +32,8 @@ struct Fp8Layout {
   std::string_view block_scale = "weight_scale_inv";  // suffix for 2-D blocks; everything else is "weight_scale"
   bool flat = true;              // [out * groups] (AutoRound) or [out, groups] (compressed-tensors); per tensor: [1]
   bool f32_weight_only = false;  // weight-only scales stay F32 (compressed-tensors "naive"); all others are BF16
+  // dtype of fp8 scales, to which input scales of all layouts are rounded as well (llm-compressor); unset = as above.
+  std::optional<at::ScalarType> scale_dtype = std::nullopt;
 };
 
 // The layout of a weight; nullopt for integers, for elements nothing stores (MXFP6) and for other types.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arkit/exporter.h>
@@ -38,6 +39,10 @@ struct HfFormat {
   std::string extra_file = "model_extra_tensors.safetensors";
   // Last touch on config.json, for formats that keep more there than quantization_config; unset = none.
   std::function<void(json::Object&)> edit_config;
+  // Further small files: name and content.
+  std::vector<std::pair<std::string, std::string>> texts;
+  // config.json with the keys of every level sorted and no newline at its end; generation_config.json as it is.
+  bool sorted_config = false;
   // What config.json declares ("dtype" and "torch_dtype"); unset = the model dtype.
   std::optional<at::ScalarType> declared_dtype;
 };

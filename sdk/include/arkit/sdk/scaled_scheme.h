@@ -34,7 +34,9 @@ struct ElementRule {
 class ScaledScheme : public Scheme {
  public:
   [[nodiscard]] double bits_per_weight(const LayerPlan& layer) const override;
-  [[nodiscard]] bool searches(const TensorQuant& quant) const override { return !multipliers(quant).empty(); }
+  [[nodiscard]] bool searches(const TensorQuant& quant) const override {
+    return quant.observer.empty() && !multipliers(quant).empty();
+  }
   [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
                                           const TuningSetup& setup) const override;
   void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
