@@ -283,6 +283,24 @@ TEST(ConvertRefuses, FoldersInUse) {
                        "the model itself"));
 }
 
+// The global scale of activations lies beside a weight of full size, and the source has none.
+TEST(Verify, AcceptsTheScalesOfAFullSizeExport) {
+  const TemporaryFolder folder;
+  QuantizeOptions options;
+  options.model = testing::tiny_model("source-llama-bf16");
+  options.recipe = "rtn";
+  options.scheme = "NVFP4";
+  options.output_dir = folder.path() / "out";
+  options.formats = {"fake"};
+  options.dataset = "self";
+  options.tuning.nsamples = 2;
+  options.tuning.seqlen = 8;
+  Reporter silent;
+  (void)quantize(options, testing::registry(), silent);
+  const json::Object report = verify({.directory = options.output_dir, .against = {}}, testing::registry(), silent);
+  EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report.at("checks"), 2);
+}
+
 // Micro-scaled floats repack too where two formats have one layout.
 TEST(Convert, FloatsOfOneLayoutRepack) {
   const TemporaryFolder folder;
