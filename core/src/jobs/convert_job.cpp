@@ -111,26 +111,33 @@ void check_plan(const ConvertRun& run, const FormatChoice& format) {
                         "): ", verdict.why_not, "; formats that may: ", names.empty() ? "none" : quoted_list(names)));
 }
 
-// Every layer through every format's packer and back, in memory.
-void check_layers(const ConvertRun& run) {
-  for (const FormatChoice& format : run.formats) check_plan(run, format);
+// Calls use(record) for each quantized layer; one is in memory at a time. `what` is shown.
+template <typename Use>
+void for_each_layer(const ConvertRun& run, std::string_view what, const Use& use) {
   int64_t done = 0;
   const int64_t total = quantized_count(run.plan);
   for (const LayerPlan& layer : run.plan.layers) {
     if (!layer.quantized()) continue;
     throw_if_interrupted();
     const QuantizedWeight weight = planned_weight(run.source, layer);
-    const LayerRecord record = record_of(run, layer, weight);
+    use(record_of(run, layer, weight));
+    release_layer(run.source, layer.name);
+    run.reporter.activity(what, ++done, total);
+  }
+}
+
+// Every layer through every format's packer and back, in memory.
+void check_layers(const ConvertRun& run) {
+  for (const FormatChoice& format : run.formats) check_plan(run, format);
+  for_each_layer(run, "trying layers", [&](const LayerRecord& record) {
     for (const FormatChoice& format : run.formats) {
       const std::string reason = why_not(format, record, run.plan, run.options.allow_rounding);
       if (!reason.empty())
-        throw_unsupported(str("format '", format.name, "' cannot hold layer '", printable(layer.name), "' (",
-                              describe(layer.quant), " as ", printable(run.source.kind()), "): ", reason,
+        throw_unsupported(str("format '", format.name, "' cannot hold layer '", printable(record.plan.name), "' (",
+                              describe(record.plan.quant), " as ", printable(run.source.kind()), "): ", reason,
                               alternatives(run, record)));
     }
-    release_layer(run.source, layer.name);
-    run.reporter.activity("trying layers", ++done, total);
-  }
+  });
 }
 
 std::vector<ExportReport> write_layers(const ConvertRun& run) {
@@ -141,16 +148,7 @@ std::vector<ExportReport> write_layers(const ConvertRun& run) {
                               .model_dtype = model_dtype_of(run.shown),
                               .max_shard_bytes = run.options.max_shard_bytes};
   ExportSet exports(run.formats, request);
-  int64_t done = 0;
-  const int64_t total = quantized_count(run.plan);
-  for (const LayerPlan& layer : run.plan.layers) {
-    if (!layer.quantized()) continue;
-    throw_if_interrupted();
-    const QuantizedWeight weight = planned_weight(run.source, layer);
-    exports.add_layer(record_of(run, layer, weight));
-    release_layer(run.source, layer.name);
-    run.reporter.activity("writing layers", ++done, total);
-  }
+  for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
   return exports.finish();  // all other tensors are copied there
 }
 
