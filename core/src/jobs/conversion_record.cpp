@@ -4,8 +4,6 @@
 #include <map>
 #include <sstream>
 
-#include <torch/headeronly/version.h>
-
 #include <arkit/error.h>
 #include <arkit/str.h>
 
@@ -92,30 +90,17 @@ at::ScalarType model_dtype_of(const ModelSource& shown) {
 json::Object conversion_record(const Conversion& conversion, const Registry& registry) {
   const ModelSource& source = conversion.source;
   json::Object record = read_record(source.path());
-  const json::Object from{{"path", source.path().string()},
-                          {"kind", source.kind()},
-                          {"tensors", source.weights().tensors().size()},
-                          {"files", conversion.source_files}};
-  record["schema_version"] = 1;
-  record["arkit_version"] = ARKIT_VERSION;
-  record["libtorch_version"] = str(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR, ".", TORCH_VERSION_PATCH);
+  const json::Object from = describe_source(source, conversion.source_files);
+  record_program(record);
   record["command"] = conversion.options.command_line;
   record["format"] = conversion.format;
   if (!record.contains("source")) record["source"] = from;
   record["converted_from"] = from;
   record["conversion"] = conversion.proof;
-  json::Array plugins;
-  for (const PluginEntry& plugin : registry.plugins())
-    if (plugin.state == PluginState::loaded)
-      plugins.push_back(json::Object{{"id", plugin.id}, {"version", plugin.version}});
-  record["plugins"] = std::move(plugins);
+  record_plugins(record, registry);
   record["seconds"] = conversion.seconds;
   record["peak_rss_bytes"] = conversion.peak_rss_bytes;
-  record["bytes"] = conversion.report.bytes;
-  record["bits_per_weight"] = conversion.report.bits_per_weight;
-  json::Array files;
-  for (const fs::path& file : conversion.report.files) files.emplace_back(file.string());
-  record["files"] = std::move(files);
+  record_files(record, conversion.report);
   if (!record.contains("plan")) record["plan"] = describe_plan(conversion.plan);
   return record;
 }

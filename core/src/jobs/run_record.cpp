@@ -175,35 +175,51 @@ json::Object describe_plan(const QuantPlan& plan) {
   return described;
 }
 
-json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
-                        const ModelSource& source, const Registry& registry, const RunOutcome& outcome,
-                        const ExportReport& report, const std::string& format) {
-  json::Object record;
+void record_program(json::Object& record) {
   record["schema_version"] = 1;
   record["arkit_version"] = ARKIT_VERSION;
   record["libtorch_version"] = str(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR, ".", TORCH_VERSION_PATCH);
-  record["command"] = options.command_line;
-  record["format"] = format;
-  record["method"] = outcome.method;
-  record["options"] = resolved_options(options, tuning);
-  record["source"] = json::Object{{"path", source.path().string()},
-                                  {"kind", source.kind()},
-                                  {"tensors", source.weights().tensors().size()},
-                                  {"files", outcome.source_files}};
+}
+
+json::Object describe_source(const ModelSource& source, const json::Array& files) {
+  return {{"path", source.path().string()},
+          {"kind", source.kind()},
+          {"tensors", source.weights().tensors().size()},
+          {"files", files}};
+}
+
+void record_plugins(json::Object& record, const Registry& registry) {
   json::Array plugins;
   for (const PluginEntry& plugin : registry.plugins())
     if (plugin.state == PluginState::loaded)
       plugins.push_back(json::Object{{"id", plugin.id}, {"version", plugin.version}});
   record["plugins"] = std::move(plugins);
-  record["host"] = json::Object{{"cpu", host_info().cpu_name}, {"threads", host_info().threads}};
-  record["seconds"] = outcome.seconds;
-  record["peak_rss_bytes"] = outcome.peak_rss_bytes;
-  record["calibration"] = outcome.calibration;
+}
+
+void record_files(json::Object& record, const ExportReport& report) {
   record["bytes"] = report.bytes;
   record["bits_per_weight"] = report.bits_per_weight;
   json::Array files;
   for (const fs::path& file : report.files) files.emplace_back(file.string());
   record["files"] = std::move(files);
+}
+
+json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
+                        const ModelSource& source, const Registry& registry, const RunOutcome& outcome,
+                        const ExportReport& report, const std::string& format) {
+  json::Object record;
+  record_program(record);
+  record["command"] = options.command_line;
+  record["format"] = format;
+  record["method"] = outcome.method;
+  record["options"] = resolved_options(options, tuning);
+  record["source"] = describe_source(source, outcome.source_files);
+  record_plugins(record, registry);
+  record["host"] = json::Object{{"cpu", host_info().cpu_name}, {"threads", host_info().threads}};
+  record["seconds"] = outcome.seconds;
+  record["peak_rss_bytes"] = outcome.peak_rss_bytes;
+  record["calibration"] = outcome.calibration;
+  record_files(record, report);
   std::map<std::string_view, const LayerOutcome*> outcomes;
   for (const LayerOutcome& layer : outcome.layers) outcomes[layer.name] = &layer;
   json::Object described = describe_plan(plan);

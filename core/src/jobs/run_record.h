@@ -49,6 +49,13 @@ struct RunOutcome {
                                       const QuantPlan& plan, const ModelSource& source, const Registry& registry,
                                       const RunOutcome& outcome, const ExportReport& report, const std::string& format);
 
+// Parts of a record that a conversion's has too. describe_source: `files` are name, bytes and sha256 of its weight
+// files.
+void record_program(json::Object& record);  // versions
+[[nodiscard]] json::Object describe_source(const ModelSource& source, const json::Array& files);
+void record_plugins(json::Object& record, const Registry& registry);
+void record_files(json::Object& record, const ExportReport& report);
+
 // README.md of the export: front matter with base model and licence carried over, figures, the command that makes it
 // again.
 [[nodiscard]] std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
