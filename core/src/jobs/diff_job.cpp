@@ -20,6 +20,7 @@
 #include "convert/weight_difference.h"
 #include "inference/engine.h"
 #include "inference/window_eval.h"
+#include "io/stored_bytes.h"
 #include "jobs/token_source.h"
 #include "model_free/checkpoint_source.h"
 #include "quant/scheme_resolver.h"
@@ -171,17 +172,11 @@ void report_tensors(const std::vector<Row>& rows, json::Object& report) {
   report["layers"] = std::move(layers);
 }
 
-int64_t stored_bytes(const ModelSource& source) {
-  int64_t bytes = 0;
-  for (const TensorInfo& tensor : source.weights().tensors()) bytes += tensor.stored_bytes;
-  return bytes;
-}
-
 json::Object describe_side(const Side& side) {
   return {{"path", side.source->path().string()},
           {"kind", side.source->kind()},
           {"packed_layers", side.source->packed_layers().size()},
-          {"bytes", stored_bytes(*side.source)}};
+          {"bytes", stored_bytes(side.source->weights())}};
 }
 
 json::Object compare_logits(const DiffOptions& options, const Side& a, const Side& b, const Registry& registry,

@@ -14,6 +14,7 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "io/stored_bytes.h"
 #include "quant/attention_plan.h"
 #include "quant/scheme_resolver.h"
 
@@ -56,12 +57,6 @@ json::Array summarize_types(const WeightSource& weights) {
     rows.push_back(
         json::Object{{"type", type}, {"tensors", sum.tensors}, {"elements", sum.elements}, {"bytes", sum.bytes}});
   return rows;
-}
-
-int64_t stored_bytes(const WeightSource& weights) {
-  int64_t bytes = 0;
-  for (const TensorInfo& tensor : weights.tensors()) bytes += tensor.stored_bytes;
-  return bytes;
 }
 
 // Which backend would run a packed layer, or every backend's reason for not doing it.
