@@ -16,11 +16,11 @@
 #include "jobs/memory_estimate.h"
 #include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
+#include "jobs/runtime_check.h"
 #include "jobs/source_hashes.h"
 #include "oneshot/modifier.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
-#include "quant/runtime_rules.h"
 #include "rounding/round_model.h"
 #include "util/heap.h"
 
@@ -115,38 +115,6 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
   run.scale_dtype = plan.global.weight.scale_dtype;
   run.dataset = options.dataset;
   return run;
-}
-
-// With --runtime everything that engine would refuse ends the run before it starts. Without it a format that none of
-// the known engines loads is worth a word.
-void check_runtimes(const std::string& wanted, const QuantPlan& plan, const std::vector<FormatChoice>& formats,
-                    Reporter& reporter) {
-  if (!wanted.empty()) {
-    const RuntimeRules rules = find_runtime(wanted);
-    std::vector<std::string> reasons = fused_violations(plan, std::span(&rules, 1));
-    for (const FormatChoice& format : formats)
-      for (std::string& reason : format_violations(plan, format.name, rules)) reasons.push_back(std::move(reason));
-    if (reasons.empty()) return;
-    std::string text = reasons.front();
-    for (size_t i = 1; i < reasons.size(); ++i) text += "\n" + reasons[i];
-    throw_unsupported(str("runtime '", rules.name, "': ", text));
-  }
-  for (const FormatChoice& format : formats) {
-    const std::vector<RuntimeRules>& all = installed_runtimes();
-    std::vector<std::string> last;
-    const bool loaded = all.empty() || std::any_of(all.begin(), all.end(), [&](const RuntimeRules& rules) {
-                          last = format_violations(plan, format.name, rules);
-                          return last.empty();
-                        });
-    const bool known = std::any_of(all.begin(), all.end(), [&](const RuntimeRules& rules) {
-      return std::any_of(rules.loads.begin(), rules.loads.end(), [&](const RuntimeRules::Entry& entry) {
-        return std::find(entry.formats.begin(), entry.formats.end(), format.name) != entry.formats.end();
-      });
-    });
-    if (!loaded && known)
-      reporter.warn(str("format '", format.name, "': none of the engines that arkit has rules for loads all layers of ",
-                        "this plan; '--runtime NAME' says why, 'arkit list runtimes' shows what each loads"));
-  }
 }
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,

@@ -16,6 +16,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp
   src/jobs/run_record.cpp
+  src/jobs/runtime_check.cpp
   src/jobs/source_hashes.cpp
   src/jobs/token_source.cpp
   src/jobs/tokenize_job.cpp
