@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "render.h"
+#include "window_options.h"
 
 namespace arkit::cli {
 namespace {
@@ -47,13 +48,7 @@ Result cmd_diff(const Arguments& arguments, Plugins& plugins, Reporter& reporter
   DiffOptions options;
   options.a = arguments.positional(0);
   options.b = arguments.positional(1);
-  set_if(options.text_file, arguments.text("text"));
-  set_if(options.ids_file, arguments.text("ids"));
-  set_if(options.seqlen, arguments.integer("seqlen"));
-  options.max_windows = arguments.integer("max_windows");
-  set_if(options.batch_size, arguments.integer("batch_size"));
-  set_if(options.dtype, arguments.text("dtype"));
-  set_if(options.backend, arguments.text("backend"));
+  read_window_options(options, arguments);
   Result result;
   result.json = diff(options, plugins.registry(), reporter);
   result.human = describe_object(for_people(result.json, arguments.flag("verbose")));
