@@ -231,13 +231,6 @@ def make_recipe():
     put("recipe_toml", "json", '{"iters": 3}')
 
 
-# The smallest shared object the manifest reader accepts: one segment that maps the file as it is, .dynsym, .dynstr and
-# relative relocations for the manifest's pointers.
-ABI_TAG = "arkit1-torch2.13-gxxabi1017-cxx11abi1"
-MANIFEST = {"magic": 0x54494B41, "struct_size": 72, "api": 1, "count": 1, "abi_tag": ABI_TAG, "id": "org.example.fuzz", "version": "0.1.0",
-            "vendor": "Example", "license": "Apache-2.0", "url": "https://example.org"}
-
-
 def make_recipe_yaml():
     stage = "default_stage:\n  default_modifiers:\n"
     rounding, tuning = stage + "    QuantizationModifier:\n", stage + "    AutoRoundModifier:\n"
@@ -306,6 +299,13 @@ def make_recipe_yaml():
     put("recipe_yaml", "valid_groups", rounding + "      config_groups:\n        group_0:\n          targets: ['re:.*self_attn.*']\n          weights: {num_bits: 8, type: int, symmetric: true, strategy: channel}\n          input_activations: {num_bits: 8, type: int, strategy: token, dynamic: true}\n        group_1:\n          targets: [Linear]\n          weights: {num_bits: 4, type: float, strategy: tensor_group, group_size: 16, scale_dtype: torch.float8_e4m3fn}\n")
     put("recipe_yaml", "valid_json", '{"q_stage": {"q_modifiers": {"QuantizationModifier": {"scheme": {"W4A16": ["Linear"], "FP8": "re:.*x"}}}}}')
     put("recipe_yaml", "valid_kv", rounding + '      kv_cache_scheme: {num_bits: 8, type: float, strategy: tensor, dynamic: false}\n')
+
+
+# The smallest shared object the manifest reader accepts: one segment that maps the file as it is, .dynsym, .dynstr and
+# relative relocations for the manifest's pointers.
+ABI_TAG = "arkit1-torch2.13-gxxabi1017-cxx11abi1"
+MANIFEST = {"magic": 0x54494B41, "struct_size": 72, "api": 1, "count": 1, "abi_tag": ABI_TAG, "id": "org.example.fuzz", "version": "0.1.0",
+            "vendor": "Example", "license": "Apache-2.0", "url": "https://example.org"}
 
 
 def elf(manifest=None, components=((1, "fuzz", "a scheme"),), symbol="arkit_manifest", sections=None, header=None, segment=None, cut=None,

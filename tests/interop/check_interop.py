@@ -13,9 +13,7 @@ after it, so over thirty blocks two exact programs end as far apart as the round
 
 Prints one line per case; exit status 1 when one failed. Run it with the interpreter that `tools/peers.sh` prints.
 """
-import argparse
 import os
-import pathlib
 import shutil
 import sys
 
@@ -26,7 +24,7 @@ from compressed_tensors.compressors.pack_quantized import PackedQuantizationComp
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoRoundConfig, AutoTokenizer, CompressedTensorsConfig
 
-from exports import MAX_RELATIVE_ERROR, NEW_TOKENS, PROMPTS, Arkit, check_all, first_ids, integers, relative_error, report
+from exports import MAX_RELATIVE_ERROR, NEW_TOKENS, PROMPTS, Arkit, check_all, first_ids, integers, parse_arguments, relative_error, report
 
 MAX_RELATIVE_ERROR_INT8 = 6e-2  # backends that round activations to 8 bits
 MAIN = "W4A16-auto_round"
@@ -162,13 +160,7 @@ def compare_greedy(arkit, export, model, tokenizer, bound):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--arkit", required=True)
-    p.add_argument("--model", required=True)
-    p.add_argument("--work", type=pathlib.Path, required=True)
-    p.add_argument("--layers", type=int, help="cut the model to its first blocks: a quicker look")
-    p.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
-    a = p.parse_args()
+    a = parse_arguments(CASES)
     arkit = Arkit(a.arkit, a.model, a.work, a.layers)
 
     def check(name):

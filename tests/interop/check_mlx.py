@@ -4,8 +4,6 @@ check_mlx.py --arkit BINARY --model MODEL --work DIR [--layers N] [CASE ...]
 
 Logits on fixed ids differ by at most 2e-2 (L2, relative). Run it with the interpreter that `tools/peers.sh mlx` prints.
 """
-import argparse
-import pathlib
 import shutil
 import sys
 
@@ -13,20 +11,14 @@ import mlx.core as mx
 import mlx_lm
 import numpy
 
-from exports import MAX_RELATIVE_ERROR, Arkit, check_all, first_ids, integers, relative_error, report
+from exports import MAX_RELATIVE_ERROR, Arkit, check_all, first_ids, integers, parse_arguments, relative_error, report
 
 CASES = {f"W{bits}A16{kind}-{form}": integers(bits, *(["--asym"] if kind else []), "--format", form)
          for form in ("mlx", "auto_round:mlx") for bits in (2, 3, 4, 5, 6, 8) for kind in ("", "-asym")}
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--arkit", required=True)
-    p.add_argument("--model", required=True)
-    p.add_argument("--work", type=pathlib.Path, required=True)
-    p.add_argument("--layers", type=int, help="cut the model to its first blocks: a quicker look")
-    p.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
-    a = p.parse_args()
+    a = parse_arguments(CASES)
     mx.set_default_device(mx.cpu)
     arkit = Arkit(a.arkit, a.model, a.work, a.layers)
 

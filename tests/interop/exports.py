@@ -1,5 +1,7 @@
 """What the interop checks share: making an export with arkit, asking arkit for its logits and tokens, and judging the difference."""
+import argparse
 import json
+import pathlib
 import shutil
 import subprocess
 
@@ -68,6 +70,16 @@ def integers(bits, *options):
 def report(name, good, text):
     print(f"{'ok    ' if good else 'FAILED'} {name}: {text}", flush=True)
     return good
+
+
+def parse_arguments(cases):
+    p = argparse.ArgumentParser()
+    p.add_argument("--arkit", required=True)
+    p.add_argument("--model", required=True)
+    p.add_argument("--work", type=pathlib.Path, required=True)
+    p.add_argument("--layers", type=int, help="cut the model to its first blocks: a quicker look")
+    p.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(cases))
+    return p.parse_args()
 
 
 def check_all(check, cases, names):
