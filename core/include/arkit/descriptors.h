@@ -36,7 +36,8 @@ struct TensorQuant {
   int64_t super_group_size = 0;         // groups in one super-block
   // How a scale follows from the values it is for. Empty = the data type's own rule. Weights: "minmax" and "mse" are
   // compressed-tensors' observers, which compute in scale_dtype and give positive scales. Activations with static
-  // scales: "minmax" = the moving average of the batches' ranges instead of their extremes.
+  // scales: "minmax" = the moving average of the batches' ranges instead of their extremes. Activations of MX types:
+  // "compressed-tensors" = exponents round up from a mantissa of 1.75, as its observer does.
   std::string observer = {};
 
   [[nodiscard]] bool quantized() const noexcept { return bits < 16; }
@@ -121,6 +122,8 @@ struct QuantPlan {
   std::vector<std::string> block_lists;  // common prefixes of the decoder block lists: {"model.layers"}
   int64_t num_blocks = 0;
   bool tied_embeddings = false;
+  std::string
+      rotation;  // of the whole model, as --rotation named it; empty = none. Layers say what they need at run time
   AttentionQuant attention;
   std::vector<AttentionPlan> attentions;  // modules it applies to; empty where attention.quantized() is false
 

@@ -53,6 +53,23 @@ struct AttentionOptions {
   double averaging = 0.0;                                                   // see AttentionQuant
 };
 
+// The best mix of schemes for a budget (autoscheme.md A). No options = off.
+struct AutoSchemeOptions {
+  std::vector<std::string> options;       // preset names; SchemeOverrides (bits apart) apply to each
+  std::vector<double> avg_bits;           // budgets in bits a weight; `quantize` takes one
+  std::optional<int64_t> target_size;     // or the bytes of everything the export writes
+  std::string bits_accounting = "exact";  // bytes of the first format's layout; "autoround" = its formula (A.6)
+  bool ignore_scale_zp_bits = false;      // with "autoround": count the codes alone
+  std::string score = "default";          // "compat" = AutoRound 0.16.1's (A.3, weight error only)
+  std::vector<std::vector<std::string>> shared_layers;  // groups of names, patterns or parts of names (A.7)
+  bool share_fused_layers = true;                       // groups of the model family: q/k/v, gate/up, experts
+  std::optional<int64_t> nsamples, seqlen, batch_size;  // of scoring [16, 256 (128 for experts), 1]
+  double refine_seconds = 0.0;      // time for exchanges on the measured loss after the program; 0 = none
+  std::filesystem::path cache_dir;  // empty = "$XDG_CACHE_HOME/arkit/autoscheme"
+  bool use_cache = true;
+  std::filesystem::path svg, save_layer_config;  // files to write; empty = none
+};
+
 struct QuantizeOptions {
   std::string model;  // folder, .gguf file or hub id
   std::string scheme = "W4A16";
@@ -67,7 +84,10 @@ struct QuantizeOptions {
   std::string dataset;       // algorithms.md 6.1 grammar, or "self"; empty = none given
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
+  std::vector<std::string> to_quant_block_names;  // block lists to quantize ("model.layers"); empty = all
   bool quant_lm_head = false;
+  AutoSchemeOptions auto_scheme;  // with options, `scheme` is only the name of what the mix starts from
+  std::string rotation;           // name of autoscheme.md B.1 or JSON; empty = none
   AttentionOptions attention;
   // Serving engine whose rules are errors before anything starts: a name of 'arkit list runtimes' or a rule file; empty
   // = the rules of all engines together are warnings.
@@ -144,6 +164,8 @@ struct DiffOptions {
 
 // Each returns what --json prints; the human form is made from it. schema_version is set by the command.
 [[nodiscard]] ARKIT_EXPORT json::Object quantize(const QuantizeOptions&, const Registry&, Reporter&);
+// Scores, allocates and reports; writes nothing but what AutoSchemeOptions names. Takes what quantize takes.
+[[nodiscard]] ARKIT_EXPORT json::Object autoscheme(const QuantizeOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object generate(const GenerateOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object forward(const ForwardOptions&, const Registry&, Reporter&);

@@ -29,6 +29,8 @@ struct Linear {
   at::Tensor bias;    // undefined = none
   LayerKind kind = LayerKind::linear;
   std::string fused_group;  // see LayerPlan
+  // ModelSource::input_rotation of the layer; null = none. The model applies it: hooks are given the rotated x.
+  std::shared_ptr<const InputRotation> rotation;
 };
 
 enum class AttentionState { query, key, value };

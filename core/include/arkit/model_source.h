@@ -30,6 +30,16 @@ struct AttentionRanges {
   at::Tensor key, value, query;
 };
 
+// An orthogonal matrix that turns a layer's input before its product (autoscheme.md B.3, B.5): x' = x R, on blocks of
+// size() consecutive features. The layer's weight is turned already, so that the product stays the same.
+class ARKIT_EXPORT InputRotation {
+ public:
+  virtual ~InputRotation();
+  [[nodiscard]] virtual int64_t size() const = 0;  // divides the layer's in_features
+  // x [..., k * size()], any float type -> the same shape and type. Differentiable in x.
+  [[nodiscard]] virtual at::Tensor apply(const at::Tensor& x) const = 0;
+};
+
 struct TensorInfo {
   std::string name;
   at::ScalarType dtype = at::ScalarType::Undefined;  // dtype that load() gives
@@ -100,6 +110,17 @@ class ARKIT_EXPORT ModelSource {
   [[nodiscard]] virtual std::span<const AttentionSpec> attention_specs() const;
   // What the scales of one of them stand for. Throws ErrorCode::input for an unknown module.
   [[nodiscard]] virtual AttentionRanges attention_ranges(std::string_view module) const;
+
+  // What turns the input of a linear layer; null for most layers of most sources. Model adapters put it into
+  // Linear::rotation.
+  [[nodiscard]] virtual std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const;
+  // What turns queries and keys after RoPE (R3); null = nothing.
+  [[nodiscard]] virtual std::shared_ptr<const InputRotation> query_key_rotation() const;
+  // How formats record the rotations: members of quantization_config ("rotation_config", "spinquant_config"); empty =
+  // the source is not rotated, or in a way that needs nothing at run time.
+  [[nodiscard]] virtual json::Object rotation_config() const;
+  // Tensors a packed layer carries for its rotation, by suffix ("hadamard_matrix", "spinquant_r1_size" ...).
+  [[nodiscard]] virtual TensorMap rotation_tensors(std::string_view layer) const;
 };
 
 struct ReaderInfo {

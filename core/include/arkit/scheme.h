@@ -68,6 +68,9 @@ struct SchemeInfo {
 // How a weight is searched before rounding when nothing is tuned.
 enum class RtnMode { plain, searched };  // searched = OPT-RTN (algorithms.md 3.3)
 
+// Rows are independent of each other in quantize_rtn, except where one scale serves several (group_size 0, blocks, a
+// given global scale) or a search runs: large weights are rounded in strips of rows (ADR 0017).
+//
 // Stateless: every method is const and thread-safe. Weights come in f32, bf16 or f16, contiguous, on the CPU.
 class ARKIT_EXPORT Scheme {
  public:

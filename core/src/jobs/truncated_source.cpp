@@ -55,6 +55,12 @@ class TruncatedSource final : public ModelSource {
   std::span<const LinearSpec> packed_layers() const override { return whole_->packed_layers(); }
   TensorMap packed_tensors(std::string_view layer) const override { return whole_->packed_tensors(layer); }
   QuantizedWeight unpack(std::string_view layer) const override { return whole_->unpack(layer); }
+  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
+    return whole_->input_rotation(layer);
+  }
+  std::shared_ptr<const InputRotation> query_key_rotation() const override { return whole_->query_key_rotation(); }
+  json::Object rotation_config() const override { return whole_->rotation_config(); }
+  TensorMap rotation_tensors(std::string_view layer) const override { return whole_->rotation_tensors(layer); }
 
  private:
   std::unique_ptr<ModelSource> whole_;

@@ -42,6 +42,7 @@ const TensorInfo* WeightSource::find(std::string_view name) const {
   return it == index_.end() ? nullptr : &all[it->second];
 }
 
+InputRotation::~InputRotation() = default;
 ModelSource::~ModelSource() = default;
 std::span<const LinearSpec> ModelSource::packed_layers() const {
   return {};
@@ -57,6 +58,18 @@ std::span<const AttentionSpec> ModelSource::attention_specs() const {
 }
 AttentionRanges ModelSource::attention_ranges(std::string_view module) const {
   throw_input(str(path().string(), ": no static scales of '", module, "'"));
+}
+std::shared_ptr<const InputRotation> ModelSource::input_rotation(std::string_view /*layer*/) const {
+  return nullptr;
+}
+std::shared_ptr<const InputRotation> ModelSource::query_key_rotation() const {
+  return nullptr;
+}
+json::Object ModelSource::rotation_config() const {
+  return {};
+}
+TensorMap ModelSource::rotation_tensors(std::string_view /*layer*/) const {
+  return {};
 }
 ModelReader::~ModelReader() = default;
 
