@@ -9,7 +9,11 @@
 
 #include <arkit/descriptors.h>
 
-namespace arkit::autoscheme {
+// The room's namespace is auto_scheme: arkit::autoscheme is the job (jobs.h).
+namespace arkit::auto_scheme {
+
+// The cost of an option that a group cannot have: no budget pays it, and sums with it do not overflow.
+inline constexpr int64_t kNotOffered = int64_t{1} << 50;
 
 // One scheme a layer may get. Both sides with 16 bits or more = the layer is left alone and loses nothing.
 struct SchemeOption {
@@ -37,8 +41,8 @@ struct ScoreTable {
 // Layers that get one option together, and what each option costs of the budget, in whatever unit the budget has.
 struct ChoiceGroup {
   std::vector<size_t> layers;  // indices into the pool
-  std::vector<int64_t> bits;   // by option
+  std::vector<int64_t> bits;   // by option; kNotOffered = cannot be taken
   size_t choice = 0;           // the option taken
 };
 
-}  // namespace arkit::autoscheme
+}  // namespace arkit::auto_scheme
