@@ -9,7 +9,7 @@
 
 #include <arkit/descriptors.h>
 
-// The room's namespace is auto_scheme: arkit::autoscheme is the job (jobs.h).
+// The room's namespace is auto_scheme: arkit::auto_scheme is the job (jobs.h).
 namespace arkit::auto_scheme {
 
 // The cost of an option that a group cannot have: no budget pays it, and sums with it do not overflow.

@@ -1,2 +1,18 @@
 list(APPEND ARKIT_CORE_SOURCES
-)
+  src/autoscheme/refine_meter.cpp
+  src/autoscheme/score.cpp
+  src/autoscheme/score_compat.cpp
+  src/autoscheme/score_experts.cpp
+  src/autoscheme/score_fisher.cpp
+  src/autoscheme/score_labels.cpp
+  src/autoscheme/score_linear.cpp
+  src/autoscheme/score_pass.cpp
+  src/autoscheme/score_sums.cpp
+  src/autoscheme/score_weights.cpp)
+
+# Loops over elements do not see LibTorch's headers.
+add_library(arkit_autoscheme_kernels OBJECT src/autoscheme/score_kernels.cpp)
+target_include_directories(arkit_autoscheme_kernels PRIVATE src)
+target_compile_options(arkit_autoscheme_kernels PRIVATE -O3 -fopenmp-simd)
+arkit_warnings(arkit_autoscheme_kernels)
+list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_autoscheme_kernels>)

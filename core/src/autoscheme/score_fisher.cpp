@@ -1,0 +1,156 @@
+#include "autoscheme/score_fisher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "autoscheme/score_sums.h"
+#include "tuning/gemm.h"
+
+namespace arkit::auto_scheme {
+namespace {
+
+// Activation errors are summed over every fourth row: their cost stays small beside the products, and a thousand rows
+// of hundreds of channels make a sum that more would not change.
+constexpr int64_t kRowStride = 4;
+
+}  // namespace
+
+FisherScore::FisherScore(Model& model, std::span<const PoolLayer> pool, int64_t tokens, const SchemeFor& scheme_for,
+                         ScoreTable& table)
+    : model_(model),
+      pool_(pool),
+      tokens_(tokens),
+      scheme_for_(scheme_for),
+      table_(table),
+      by_name_(index_by_name(pool)),
+      replay_(*this) {}
+
+void FisherScore::keep_statistics() {
+  for (const auto& [linear, index] : watched_) {
+    const InputStatistics found = statistics_->of(linear);
+    seen_[index] = {{found.imatrix, found.count}, found.act_max};
+  }
+  watched_.clear();
+}
+
+BlockHook& FisherScore::forward_hook(int64_t block) {
+  keep_statistics();
+  statistics_ = std::make_unique<StatisticsHook>();
+  for (const Linear* linear : model_.block_linears(block)) {
+    const auto found = by_name_.find(linear->name);
+    if (found == by_name_.end()) continue;
+    StatisticsWanted wanted;
+    for (const LayerQuant& quant : pool_[found->second].quants) {
+      wanted.imatrix = wanted.imatrix || quant.weight.super_bits > 0;
+      wanted.act_max = wanted.act_max || wants_act_max(quant.act);
+    }
+    if (!wanted.any()) continue;
+    statistics_->watch(linear, wanted);
+    watched_.emplace_back(linear, found->second);
+  }
+  return *statistics_;
+}
+
+FisherScore::Layer FisherScore::layer_of(const PoolBlock::Layer& layer) const {
+  const std::vector<LayerQuant>& quants = pool_[layer.index].quants;
+  Layer out;
+  out.fisher = at::zeros(layer.linear->weight.sizes(), at::kFloat);
+  for (size_t option = 0; option < quants.size(); ++option) {
+    const TensorQuant& act = quants[option].act;
+    if (!act.quantized()) continue;
+    auto found = std::find_if(out.activations.begin(), out.activations.end(),
+                              [&](const Activation& known) { return known.quant == act; });
+    if (found == out.activations.end())
+      found = out.activations.insert(found, {.quant = act, .scheme = &scheme_for_(act.data_type), .options = {}});
+    found->options.push_back(option);
+  }
+  return out;
+}
+
+void FisherScore::begin(std::span<Linear* const> linears) {
+  block_ = std::make_unique<PoolBlock>(linears, pool_, by_name_);
+  int64_t largest = 0;
+  for (const PoolBlock::Layer& layer : block_->layers()) {
+    places_.emplace(layer.linear, layers_.size());
+    layers_.push_back(layer_of(layer));
+    largest = std::max(largest, layer.linear->weight.numel());
+  }
+  if (!scratch_.defined() || scratch_.numel() < largest) scratch_ = at::empty({largest}, at::kFloat);
+}
+
+ReplayHook& FisherScore::replay_hook(int64_t block) {
+  keep_statistics();
+  Linear* const head = block == kHead ? &model_.head() : nullptr;
+  begin(block == kHead ? std::span(&head, 1) : std::span<Linear* const>(model_.block_linears(block)));
+  return replay_;
+}
+
+void FisherScore::add_activation_error(Activation& activation, size_t index, const at::Tensor& x,
+                                       const at::Tensor& dx) {
+  const bool whole = activation.quant.group_size == 0;  // one scale for all rows
+  const int64_t stride = whole ? 1 : kRowStride;
+  const auto every = [&](const at::Tensor& rows) {
+    return stride == 1 ? rows : rows.slice(0, 0, rows.size(0), stride).contiguous();
+  };
+  const bool known = last_x_.defined() && last_x_.const_data_ptr() == x.const_data_ptr() &&
+                     last_x_.sizes() == x.sizes() && last_quant_ == activation.quant;
+  if (!known) {
+    last_x_ = x;
+    last_quant_ = activation.quant;
+    last_rows_ = every(x);
+    const auto seen = seen_.find(index);
+    last_rounded_ = activation.scheme->fake_quant_act(last_rows_, activation.quant,
+                                                      seen == seen_.end() ? at::Tensor() : seen->second.act_max);
+  }
+  const at::Tensor gradient = every(dx);
+  const double share = static_cast<double>(x.size(0)) / static_cast<double>(gradient.size(0));
+  activation.sum += share * squared_products(gradient, last_rows_, last_rounded_.contiguous());
+}
+
+void FisherScore::see(const Linear& layer, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& dx) {
+  const auto found = places_.find(&layer);
+  if (found == places_.end() || x.numel() == 0) return;
+  Layer& mine = layers_[found->second];
+  at::Tensor gradient = scratch_.narrow(0, 0, mine.fisher.numel()).view(mine.fisher.sizes());
+  linear_weight_gradient(dy, x, gradient);
+  add_squares(gradient, mine.fisher);
+  const size_t index = block_->layers()[found->second].index;
+  for (Activation& activation : mine.activations) add_activation_error(activation, index, x, dx);
+}
+
+void FisherScore::score_weights(size_t option) {
+  const std::vector<size_t> choice(layers_.size(), option);
+  const std::vector<PoolBlock::Rounding> roundings = block_->roundings(choice, scheme_for_);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!roundings[i].plan.quant.weight.quantized()) continue;
+    const PoolBlock::Layer& layer = block_->layers()[i];
+    const auto seen = seen_.find(layer.index);
+    const at::Tensor rounded = rounded_weight(*layer.linear, roundings[i].plan, scheme_for_, roundings[i].global_scale,
+                                              seen == seen_.end() ? Importance{} : seen->second.importance);
+    table_.loss[layer.index][option] +=
+        weighted_squared_error(layers_[i].fisher, layer.linear->weight.contiguous(), rounded.contiguous());
+  }
+}
+
+void FisherScore::replayed(int64_t /*block*/) {
+  const at::NoGradGuard no_grad;
+  for (size_t option = 0; option < table_.options.size(); ++option) score_weights(option);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    std::vector<double>& losses = table_.loss[block_->layers()[i].index];
+    for (const Activation& activation : layers_[i].activations)
+      for (const size_t option : activation.options) losses[option] += activation.sum;
+    for (double& loss : losses) loss /= 2.0 * static_cast<double>(tokens_);
+  }
+  block_.reset();
+  places_.clear();
+  layers_.clear();
+  last_x_ = last_rows_ = last_rounded_ = at::Tensor();
+}
+
+}  // namespace arkit::auto_scheme
