@@ -60,6 +60,30 @@ TEST(LayerConfig, TomlKeepsTheOrderOfTheFile) {
   EXPECT_EQ(rules[1].overrides.bits, 4);
 }
 
+TEST(LayerConfig, TomlTablesMayNest) {
+  const auto path = std::filesystem::temp_directory_path() / "arkit_layer_config_nested.toml";
+  std::ofstream(path) << "[model.layers.0.self_attn]\nk_proj = \"W8A16\"\n[model.layers.0.self_attn.v_proj]\nbits = 3\n"
+                         "[\"model.layers.1\"]\nbits = 8\ndown_proj = \"W2A16\"\n";
+  const std::vector<LayerRule> rules = parse_layer_config(path.string());
+  std::filesystem::remove(path);
+  ASSERT_EQ(rules.size(), 4U);
+  EXPECT_EQ(rules[0].key, "model.layers.0.self_attn.k_proj");
+  EXPECT_EQ(rules[0].scheme, "W8A16");
+  EXPECT_EQ(rules[0].origin, "arkit_layer_config_nested.toml line 2");
+  EXPECT_EQ(rules[1].key, "model.layers.0.self_attn.v_proj");
+  EXPECT_EQ(rules[1].overrides.bits, 3);
+  EXPECT_EQ(rules[2].key, "model.layers.1");
+  EXPECT_EQ(rules[2].overrides.bits, 8);
+  EXPECT_EQ(rules[3].key, "model.layers.1.down_proj");
+}
+
+TEST(LayerConfig, TomlSlipsOfFieldsAreNotTakenForLongerKeys) {
+  const auto path = std::filesystem::temp_directory_path() / "arkit_layer_config_slip.toml";
+  std::ofstream(path) << "[k_proj]\ndata_typ = \"int\"\n";
+  EXPECT_THROW((void)parse_layer_config(path.string()), Error);
+  std::filesystem::remove(path);
+}
+
 TEST(LayerConfig, FaultsNameTheField) {
   try {
     (void)parse_layer_config(R"({"k_proj": {"bit": 8}})");

@@ -39,13 +39,39 @@ TEST_F(Plan, EveryLinearOfEveryBlockAndNotTheHead) {
   EXPECT_EQ(plan.block_lists, std::vector<std::string>{"model.layers"});
 }
 
-TEST_F(Plan, PatternsBeatExactNamesAndTheLaterPatternWins) {
+TEST_F(Plan, ExactNamesBeatPatternsAndTheLaterPatternWins) {
   options_.layer_config =
       R"({"down_proj": {"bits": 8}, "layers.1": {"bits": 3}, "model.layers.0.mlp.down_proj": {"bits": 2}})";
   const QuantPlan plan = make();
-  EXPECT_EQ(plan.find("model.layers.0.mlp.down_proj")->quant.weight.bits, 8);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.down_proj")->quant.weight.bits, 2);
   EXPECT_EQ(plan.find("model.layers.1.mlp.down_proj")->quant.weight.bits, 3);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 4);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.down_proj")->reason, "layer_config 'model.layers.0.mlp.down_proj'");
+}
+
+TEST_F(Plan, OnlyTheNamedBlocksAreQuantized) {
+  options_.to_quant_block_names = {"model.layers.1"};
+  QuantPlan plan = make();
+  EXPECT_EQ(quantized_count(plan), 7);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->reason, "its block is not among to_quant_block_names");
+  EXPECT_EQ(plan.block_lists, std::vector<std::string>{"model.layers"});
+  options_.to_quant_block_names = {"model.layers"};
+  EXPECT_EQ(quantized_count(make()), 14);
+  options_.to_quant_block_names = {"model.layer"};
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)make(); }), "'model.layer' matches no layer"));
+}
+
+TEST_F(Plan, ChoicesAreWeakerThanLayerConfigAndSayWhy) {
+  LayerQuant eight = resolve_preset("W8A16", registry()).quant;
+  const LayerChoices choices{{"model.layers.0.mlp.up_proj", {eight, "autoscheme: W8A16"}},
+                             {"model.layers.0.mlp.gate_proj", {eight, "autoscheme: W8A16"}}};
+  options_.layer_config = R"({"gate_proj": {"bits": 3}})";
+  const QuantPlan plan = build_plan(*model_, "llama", resolve_preset(options_.scheme, registry()), options_, registry(),
+                                    recorder_, &choices);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 8);
+  EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->reason, "autoscheme: W8A16");
+  EXPECT_EQ(plan.find("model.layers.0.mlp.gate_proj")->quant.weight.bits, 3);
+  EXPECT_EQ(plan.find("model.layers.1.mlp.up_proj")->quant.weight.bits, 4);
 }
 
 TEST_F(Plan, IgnoreWinsOverLayerConfigAndKnowsWholeNumbers) {

@@ -1,4 +1,10 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/autoscheme/accounting.cpp
+  src/autoscheme/allocation.cpp
+  src/autoscheme/groups.cpp
+  src/autoscheme/options.cpp
+  src/autoscheme/pool.cpp
+  src/autoscheme/program.cpp
   src/autoscheme/refine_meter.cpp
   src/autoscheme/score.cpp
   src/autoscheme/score_compat.cpp

@@ -98,17 +98,29 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
   return formats;
 }
 
+bool is_dropped(const QuantPlan& plan, std::string_view tensor) {
+  if (tensor.ends_with("rotary_emb.inv_freq")) return true;  // old checkpoints carry it, no model loads it
+  return plan.tied_embeddings && tensor == "lm_head.weight";
+}
+
 int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights) {
   int64_t bytes = 0;
-  std::set<std::string, std::less<>> replaced;
+  std::set<std::string, std::less<>> replaced, expert_parents;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
     bytes += format.exporter->packed_bytes(layer, format.name);
     replaced.insert(layer.name + ".weight");
     replaced.insert(layer.name + ".bias");
+    // <parent>.experts.<e>.<projection>: the source may hold all of them as 3-D tensors of <parent>.experts.
+    const size_t experts = layer.kind == LayerKind::expert ? layer.name.rfind(".experts.") : std::string::npos;
+    if (experts != std::string::npos) expert_parents.insert(layer.name.substr(0, experts) + ".experts");
   }
-  for (const TensorInfo& tensor : weights.tensors())
-    if (!replaced.contains(tensor.name)) bytes += tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+  for (const TensorInfo& tensor : weights.tensors()) {
+    const size_t dot = tensor.name.rfind('.');
+    const bool fused = dot != std::string::npos && expert_parents.contains(tensor.name.substr(0, dot));
+    if (replaced.contains(tensor.name) || fused || is_dropped(plan, tensor.name)) continue;
+    bytes += tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+  }
   return bytes;
 }
 

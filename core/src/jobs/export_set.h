@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <arkit/exporter.h>
@@ -30,6 +31,9 @@ struct FormatChoice {
 [[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
                                                        bool from_recipe, const std::filesystem::path& output_dir,
                                                        const Registry& registry);
+
+// Is this a source tensor that no export takes: a tied head, a RoPE buffer?
+[[nodiscard]] bool is_dropped(const QuantPlan& plan, std::string_view tensor);
 
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);

@@ -40,9 +40,6 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
 // Writes a layer to every export, with the bias of the source unless it has another, and notes its error.
 void write_record(QuantizeRun& run, LayerRecord record, double relative_error);
 
-// Is this a source tensor that no export takes: a tied head, a RoPE buffer?
-[[nodiscard]] bool is_dropped(const QuantizeRun& run, std::string_view tensor);
-
 // Rounds the embeddings a recipe asks for, which no block holds.
 void quantize_embeddings(QuantizeRun& run);
 

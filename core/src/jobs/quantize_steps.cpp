@@ -37,11 +37,6 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   write_record(run, std::move(record), relative_error(layer.weight, dequantized));
 }
 
-bool is_dropped(const QuantizeRun& run, std::string_view tensor) {
-  if (tensor.ends_with("rotary_emb.inv_freq")) return true;  // old checkpoints carry it, no model loads it
-  return run.plan.tied_embeddings && tensor == "lm_head.weight";
-}
-
 void quantize_embeddings(QuantizeRun& run) {
   for (const LayerPlan& layer : run.plan.layers) {
     if (layer.kind != LayerKind::embedding || !layer.quantized()) continue;
@@ -62,7 +57,7 @@ void write_untouched(QuantizeRun& run, std::string_view prefix) {
   for (const TensorInfo& info : weights.tensors()) {
     if (!info.name.starts_with(prefix) || run.written.contains(info.name)) continue;
     run.written.insert(info.name);
-    if (is_dropped(run, info.name)) continue;
+    if (is_dropped(run.plan, info.name)) continue;
     const at::Tensor tensor = weights.load(info.name);
     io::check_finite(tensor, info.name);
     run.exports.add_plain(info.name, tensor, false);

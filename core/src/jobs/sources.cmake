@@ -5,6 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/diff_job.cpp
   src/jobs/evaluate_job.cpp
   src/jobs/export_set.cpp
+  src/jobs/export_size.cpp
   src/jobs/format_matrix.cpp
   src/jobs/forward_job.cpp
   src/jobs/generate_job.cpp

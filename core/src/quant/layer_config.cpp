@@ -108,28 +108,61 @@ std::vector<LayerRule> parse_object(const json::Value& value, std::string_view w
   return rules;
 }
 
+struct TomlRule {
+  toml::source_position position;
+  LayerRule rule;
+};
+
+bool is_field(std::string_view key) {
+  return std::find(kFields.begin(), kFields.end(), key) != kFields.end();
+}
+
+// A member of a table that is not a scheme field but a longer key: another table, or the name of a scheme. What looks
+// like a slip of a field is left for the error message about fields.
+bool is_longer_key(std::string_view key, const toml::node& node) {
+  if (is_field(key)) return false;
+  static const std::vector<std::string> fields(kFields.begin(), kFields.end());
+  return node.is_table() || (node.is_string() && nearest(key, fields).empty());
+}
+
+void add_rule(const std::string& key, const toml::node& node, const fs::path& path, std::vector<TomlRule>& found) {
+  const std::string what = str("'", path.string(), "'");
+  toml::table own;  // the fields of this key itself
+  const toml::table* table = node.as_table();
+  if (table != nullptr) {
+    for (const auto& [name, member] : *table) {
+      if (is_longer_key(name.str(), member))
+        add_rule(str(key, ".", std::string_view(name.str())), member, path, found);
+      else
+        own.insert(name, member);
+    }
+    if (own.empty() && !table->empty()) return;
+  }
+  std::ostringstream text;
+  if (table != nullptr)
+    text << toml::json_formatter{own};
+  else
+    text << toml::json_formatter{node};
+  TomlRule rule{node.source().begin, parse_rule(key, json::parse(text.str(), what), what)};
+  rule.rule.origin = str(path.filename().string(), " line ", rule.position.line);
+  found.push_back(std::move(rule));
+}
+
 // Rules of a TOML file in the order they are written: toml++ keeps tables sorted by key, but the later of two patterns
 // wins.
 std::vector<LayerRule> parse_toml(const fs::path& path) {
-  const std::string what = str("'", path.string(), "'");
   try {
     const toml::table table = toml::parse_file(path.string());
-    std::vector<std::pair<toml::source_position, LayerRule>> found;
-    for (const auto& [key, node] : table) {
-      std::ostringstream text;
-      if (node.is_table())
-        text << toml::json_formatter{*node.as_table()};
-      else
-        text << toml::json_formatter{node};
-      found.emplace_back(node.source().begin, parse_rule(std::string(key.str()), json::parse(text.str(), what), what));
-    }
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<TomlRule> found;
+    for (const auto& [key, node] : table) add_rule(std::string(key.str()), node, path, found);
+    std::stable_sort(found.begin(), found.end(),
+                     [](const TomlRule& a, const TomlRule& b) { return a.position < b.position; });
     std::vector<LayerRule> rules;
-    for (auto& [position, rule] : found) rules.push_back(std::move(rule));
+    for (TomlRule& entry : found) rules.push_back(std::move(entry.rule));
     return rules;
   } catch (const toml::parse_error& error) {
-    throw_input(
-        str(what, ": not valid TOML at line ", error.source().begin.line, ": ", std::string(error.description())));
+    throw_input(str("'", path.string(), "': not valid TOML at line ", error.source().begin.line, ": ",
+                    std::string(error.description())));
   }
 }
 

@@ -16,11 +16,13 @@ struct LayerRule {
   std::string key;
   std::string scheme;  // preset name; empty = start from the global scheme
   SchemeOverrides overrides;
+  std::string origin;  // where it is written, for people ("mix.toml line 12"); empty = inline text or JSON
 };
 
 // `text` is JSON, AutoRound's relaxed form ({k_proj:{bits:8,sym:false}}), or the name of a .json or .toml file. Values
-// are preset names or objects of scheme fields. Throws ErrorCode::usage (inline text) or ErrorCode::input (file) naming
-// the key at fault.
+// are preset names or objects of scheme fields. In TOML, tables may nest: [model.layers.0.self_attn] with
+// k_proj = "W8A16" means the key "model.layers.0.self_attn.k_proj". Throws ErrorCode::usage (inline text) or
+// ErrorCode::input (file) naming the key at fault.
 [[nodiscard]] ARKIT_INTERNAL std::vector<LayerRule> parse_layer_config(const std::string& text);
 
 // The pattern as formats record it and layers are matched with (formats.md 2.7): a plain text becomes ".*<escaped>.*";

@@ -48,24 +48,24 @@ void unmatched(std::string_view where, const std::string& key, const QuantPlan& 
   reporter.warn(message);
 }
 
-// A layer_config entry with an exact layer name sets that layer; any other key is a pattern, and patterns win over
-// exact names.
+// A layer_config entry with an exact layer name sets that layer; any other key is a pattern. Exact names win over
+// patterns (AutoRound: the other way round), of two patterns the later one.
 void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const std::vector<LayerRule> rules = parse_layer_config(options.layer_config);
-  for (const bool patterns : {false, true}) {
+  for (const bool exact_names : {false, true}) {
     for (const LayerRule& rule : rules) {
       auto exact =
           std::find_if(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& l) { return l.name == rule.key; });
-      if (patterns != (exact == plan.layers.end())) continue;
+      if (exact_names != (exact != plan.layers.end())) continue;
       const std::string where = str("layer_config '", printable(rule.key), "'");
       const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
       const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
       const auto set = [&](LayerPlan& layer) {
-        layer.quant = quant;
-        layer.reason = str("layer_config '", rule.key, "'");
+        layer.quant = quant.quantized() ? quant : full_precision(plan.global);
+        layer.reason = str("layer_config '", rule.key, "'", rule.origin.empty() ? "" : str(" (", rule.origin, ")"));
         layer.user_fixed = true;
       };
-      if (!patterns) {
+      if (exact_names) {
         set(*exact);
         continue;
       }
@@ -124,6 +124,29 @@ void apply_head_rules(QuantPlan& plan, const QuantizeOptions& options, Reporter&
   }
 }
 
+// Blocks outside the lists the user names stay as they are; formats record only the lists that are left.
+void apply_block_names(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
+  if (options.to_quant_block_names.empty()) return;
+  for (const std::string& name : options.to_quant_block_names)
+    if (std::none_of(plan.layers.begin(), plan.layers.end(),
+                     [&](const LayerPlan& layer) { return layer.block >= 0 && in_chosen_blocks(layer, {name}); }))
+      unmatched("to_quant_block_names", name, plan, options.allow_unmatched, reporter);
+  for (LayerPlan& layer : plan.layers)
+    if (layer.block >= 0 && !in_chosen_blocks(layer, options.to_quant_block_names))
+      keep_16_bit(layer, plan.global, "its block is not among to_quant_block_names", false);
+  std::erase_if(plan.block_lists, [&](const std::string& list) {
+    return std::none_of(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) {
+      return layer.name.starts_with(list + ".") && in_chosen_blocks(layer, options.to_quant_block_names);
+    });
+  });
+}
+
+bool has_short_groups(const LayerPlan& layer) {
+  const TensorQuant& weight = layer.quant.weight;
+  return weight.group_size > 0 && weight.block_rows == 0 && weight.group_size < layer.in_features &&
+         layer.in_features % weight.group_size != 0;
+}
+
 // What a shape forbids is found here, never after hours. AutoRound's behaviour is to keep such layers in 16 bits.
 void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const std::string& policy = options.on_indivisible;
@@ -133,17 +156,10 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
   std::map<std::string, std::vector<std::string>> skipped;
   for (LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
-    const TensorQuant& weight = layer.quant.weight;
-    const bool ragged = weight.group_size > 0 && weight.block_rows == 0 && weight.group_size < layer.in_features &&
-                        layer.in_features % weight.group_size != 0;
-    const std::string& data_type = weight.quantized() ? weight.data_type : layer.quant.act.data_type;
-    std::string refusal = registry.scheme_for(data_type).supports(layer).why_not;
-    if (refusal.empty() && ragged && (policy == "error" || policy == "skip"))
-      refusal = str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
-                    "; choose 128, 64 or 32");
+    const std::string refusal = fits_shape(layer, policy, registry).why_not;
     if (refusal.empty()) {
-      if (ragged)
-        skipped[str("in_features not divisible by group_size ", weight.group_size,
+      if (has_short_groups(layer))
+        skipped[str("in_features not divisible by group_size ", layer.quant.weight.group_size,
                     ": the last group of each row is short")]
             .push_back(layer.name);
       continue;
@@ -157,14 +173,54 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
         str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
 }
 
+// What every layer starts with: the model's own wish, a choice made for it, the scheme.
+void apply_scheme(QuantPlan& plan, const ResolvedScheme& scheme, const QuantizeOptions& options,
+                  const Registry& registry, const LayerChoices* choices) {
+  for (LayerPlan& layer : plan.layers) {
+    layer.quant = plan.global;
+    if (!layer.reason.empty()) {  // the model says that it must stay
+      keep_16_bit(layer, plan.global, layer.reason, false);
+      continue;
+    }
+    if (choices != nullptr) {
+      const auto chosen = choices->find(layer.name);
+      if (chosen == choices->end()) continue;
+      layer.quant = chosen->second.quant;
+      layer.reason = chosen->second.reason;
+      continue;
+    }
+    if (!scheme.dense || layer.kind == LayerKind::expert) continue;
+    layer.quant = apply_overrides(*scheme.dense, options.overrides, registry, "scheme");
+    layer.reason = str(scheme.name, ": not a routed expert");
+  }
+}
+
 }  // namespace
+
+bool in_chosen_blocks(const LayerPlan& layer, const std::vector<std::string>& block_names) {
+  return block_names.empty() || std::any_of(block_names.begin(), block_names.end(), [&](const std::string& name) {
+           return layer.name.starts_with(name) &&
+                  (layer.name.size() == name.size() || name.ends_with('.') || layer.name[name.size()] == '.');
+         });
+}
+
+Verdict fits_shape(const LayerPlan& layer, const std::string& on_indivisible, const Registry& registry) {
+  const TensorQuant& weight = layer.quant.weight;
+  const std::string& data_type = weight.quantized() ? weight.data_type : layer.quant.act.data_type;
+  if (Verdict verdict = registry.scheme_for(data_type).supports(layer); !verdict) return verdict;
+  if (has_short_groups(layer) && (on_indivisible == "error" || on_indivisible == "skip"))
+    return Verdict::no(str("in_features ", layer.in_features, " is not divisible by group_size ", weight.group_size,
+                           "; choose 128, 64 or 32"));
+  return Verdict::yes();
+}
 
 std::vector<std::string> plan_warnings(const QuantPlan& plan) {
   return fused_violations(plan, installed_runtimes());
 }
 
 QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
-                     const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+                     const QuantizeOptions& options, const Registry& registry, Reporter& reporter,
+                     const LayerChoices* choices) {
   QuantPlan plan;
   plan.model_type = model_type;
   plan.scheme_name = scheme.name;
@@ -173,17 +229,9 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   plan.block_lists = model.block_lists();
   plan.num_blocks = model.num_blocks();
   plan.tied_embeddings = model.tied_embeddings();
-  for (LayerPlan& layer : plan.layers) {
-    layer.quant = plan.global;
-    if (!layer.reason.empty()) {  // the model says that it must stay
-      keep_16_bit(layer, plan.global, layer.reason, false);
-      continue;
-    }
-    if (!scheme.dense || layer.kind == LayerKind::expert) continue;
-    layer.quant = apply_overrides(*scheme.dense, options.overrides, registry, "scheme");
-    layer.reason = str(scheme.name, ": not a routed expert");
-  }
+  apply_scheme(plan, scheme, options, registry, choices);
   apply_layer_config(plan, options, registry, reporter);
+  apply_block_names(plan, options, reporter);
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);
   apply_shape_rules(plan, options, registry, reporter);

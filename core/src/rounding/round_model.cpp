@@ -168,7 +168,7 @@ class ModelRounding {
     run_.hashes.pace(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
     fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}};
     if (unit.layer == nullptr) {
-      if (!is_dropped(run_, unit.tensor->name)) {
+      if (!is_dropped(run_.plan, unit.tensor->name)) {
         fresh_.copy = run_.source.weights().load(unit.tensor->name);
         fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
       }

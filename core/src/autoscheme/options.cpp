@@ -1,0 +1,118 @@
+#include "autoscheme/options.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "quant/layer_config.h"
+#include "quant/scheme_resolver.h"
+
+namespace arkit::auto_scheme {
+namespace {
+
+std::string trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin));
+}
+
+LayerRule read_entry(const std::string& entry) {
+  if (entry.front() != '{') return {.key = entry, .scheme = entry};
+  std::vector<LayerRule> rules = parse_layer_config(str("{option:", entry, "}"));
+  if (rules.size() != 1)
+    throw_usage(
+        str("options: '", printable(entry), "' is not one scheme; expected a name or {scheme:W4A16,group_size:32}"));
+  return rules.front();
+}
+
+// Serving engines read 8-bit integers symmetric only, and these formats alone hold them otherwise.
+bool may_hold_w8_asym(const std::vector<std::string>& formats) {
+  const char* allowed = std::getenv("AR_ALLOW_W8_ASYM");
+  if (allowed != nullptr && std::string_view(allowed) == "1") return true;
+  return std::all_of(formats.begin(), formats.end(), [](const std::string& format) {
+    const std::string name = lower(format);
+    return name == "llm_compressor" || name == "fake";
+  });
+}
+
+// Equal where it matters: how an activation that stays is described says nothing.
+bool same(const LayerQuant& a, const LayerQuant& b) {
+  if (!a.quantized() && !b.quantized()) return true;
+  return a.weight == b.weight && a.rotation == b.rotation &&
+         (a.act == b.act || (!a.act.quantized() && !b.act.quantized()));
+}
+
+SchemeOption resolve(const LayerRule& rule, const QuantizeOptions& options, const Registry& registry,
+                     Reporter& reporter) {
+  const std::string start = rule.scheme.empty() ? "W4A16" : rule.scheme;
+  const ResolvedScheme preset = resolve_preset(start, registry);
+  if (preset.dense)
+    throw_usage(str("options: '", preset.name, "' gives layers different schemes itself; list those it mixes"));
+  const std::string where = str("option '", printable(rule.key), "'");
+  SchemeOverrides common = options.overrides;
+  common.bits.reset();
+  SchemeOption option{.name = preset.name, .quant = preset.quant};
+  if (option.quant.quantized()) option.quant = apply_overrides(option.quant, common, registry, where);
+  const TensorQuant& weight = option.quant.weight;
+  if (weight.bits == 8 && weight.data_type == "int" && !weight.sym && common.sym == false &&
+      !may_hold_w8_asym(options.formats)) {
+    option.quant.weight.sym = true;
+    reporter.warn(str(where, " stays symmetric: serving engines read 8-bit integers symmetric only"));
+  }
+  if (rule.key != rule.scheme) {  // an object: its own fields win
+    option.quant = apply_overrides(option.quant, rule.overrides, registry, where);
+    option.name = describe(option.quant);
+  }
+  return option;
+}
+
+}  // namespace
+
+std::vector<std::string> split_options(std::string_view text) {
+  std::vector<std::string> entries;
+  std::string entry;
+  int depth = 0;
+  const auto take = [&] {
+    if (std::string word = trimmed(entry); !word.empty()) entries.push_back(std::move(word));
+    entry.clear();
+  };
+  for (const char c : text) {
+    depth += c == '{' ? 1 : c == '}' ? -1 : 0;
+    if (c == ',' && depth <= 0)
+      take();
+    else
+      entry += c;
+  }
+  take();
+  return entries;
+}
+
+std::vector<SchemeOption> resolve_options(const QuantizeOptions& options, const Registry& registry,
+                                          Reporter& reporter) {
+  std::vector<SchemeOption> resolved;
+  for (const std::string& given : options.auto_scheme.options) {
+    for (const std::string& entry : split_options(given)) {
+      SchemeOption option = resolve(read_entry(entry), options, registry, reporter);
+      const auto twin = std::find_if(resolved.begin(), resolved.end(),
+                                     [&](const SchemeOption& other) { return same(other.quant, option.quant); });
+      if (twin == resolved.end())
+        resolved.push_back(std::move(option));
+      else
+        reporter.info(str("option '", option.name, "' is the same as '", twin->name, "'"));
+    }
+  }
+  if (resolved.empty()) throw_usage("options: no scheme is given; list some, for example --options W2A16,W4A16,W8A16");
+  (void)base_option(resolved);
+  return resolved;
+}
+
+const SchemeOption& base_option(const std::vector<SchemeOption>& options) {
+  const auto found =
+      std::find_if(options.begin(), options.end(), [](const SchemeOption& option) { return option.quant.quantized(); });
+  if (found == options.end()) throw_usage("options: none of them quantizes anything; add one such as W4A16");
+  return *found;
+}
+
+}  // namespace arkit::auto_scheme
