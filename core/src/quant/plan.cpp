@@ -61,7 +61,7 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
       const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
       const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
       const auto set = [&](LayerPlan& layer) {
-        layer.quant = quant.quantized() ? quant : full_precision(plan.global);
+        layer.quant = quant;
         layer.reason = str("layer_config '", rule.key, "'", rule.origin.empty() ? "" : str(" (", rule.origin, ")"));
         layer.user_fixed = true;
       };
