@@ -26,7 +26,8 @@ inline const Registry& registry() {
 // Integer schemes get groups of 32, which divide the tiny models' layers.
 inline SchemeOption option(const std::string& name) {
   LayerQuant quant = resolve_preset(name, registry()).quant;
-  if (quant.weight.data_type == "int" && quant.weight.bits < 16) quant.weight.group_size = 32;
+  if (quant.weight.data_type == "int" && quant.weight.bits < 16 && quant.weight.group_size > 0)
+    quant.weight.group_size = 32;
   return {name, quant};
 }
 

@@ -15,7 +15,9 @@ class CompatScore::Forward final : public DenseHook {
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
     const auto found = score_.rounded_.find(&layer);
     if (found == score_.rounded_.end()) return DenseHook::linear(layer, x);
-    const TensorQuant& act = score_.pool_[found->second.index].quants[score_.option_].act;
+    const LayerQuant& quant = score_.pool_[found->second.index].quants[score_.option_];
+    TensorQuant act = quant.act;
+    act.scale_dtype = scale_dtype(quant);
     at::Tensor input = x;
     if (act.bits <= 8)
       input =
@@ -41,14 +43,21 @@ CompatScore::CompatScore(Model& model, std::span<const PoolLayer> pool, size_t o
       forward_(std::make_unique<Forward>(*this)),
       replay_(*this) {}
 
+// The reference's choice while it scores: float16, float32 under super-blocks, bfloat16 beside quantized activations.
+std::string CompatScore::scale_dtype(const LayerQuant& quant) {
+  if (quant.act.bits <= 8) return "bfloat16";
+  return quant.weight.super_bits > 0 ? "float32" : "float16";
+}
+
 void CompatScore::round(std::span<Linear* const> linears) {
   rounded_.clear();
   replay_.clear();
   const PoolBlock block(linears, pool_, by_name_);
   const std::vector<size_t> choice(block.layers().size(), option_);
-  const std::vector<PoolBlock::Rounding> roundings = block.roundings(choice, scheme_for_);
+  std::vector<PoolBlock::Rounding> roundings = block.roundings(choice, scheme_for_);
   for (size_t i = 0; i < roundings.size(); ++i) {
     if (!roundings[i].plan.quant.quantized()) continue;
+    roundings[i].plan.quant.weight.scale_dtype = scale_dtype(roundings[i].plan.quant);
     const PoolBlock::Layer& layer = block.layers()[i];
     const at::Tensor weight =
         rounded_weight(*layer.linear, roundings[i].plan, scheme_for_, roundings[i].global_scale, {});

@@ -2,6 +2,10 @@
 // AutoRound 0.16.1's score (autoscheme.md A.3): the gradient of the calibration loss of the model that is rounded
 // throughout, times the rounding errors of the weights, in absolute values. One pass an option.
 
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "autoscheme/score.h"
@@ -22,6 +26,7 @@ class CompatScore final : public PassWork, private GradientObserver {
 
  private:
   class Forward;
+  [[nodiscard]] static std::string scale_dtype(const LayerQuant& quant);
   void round(std::span<Linear* const> linears);
   void see(const Linear& layer, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& dx) override;
 
