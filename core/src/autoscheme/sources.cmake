@@ -13,7 +13,6 @@ list(APPEND ARKIT_CORE_SOURCES
   src/autoscheme/score_labels.cpp
   src/autoscheme/score_linear.cpp
   src/autoscheme/score_pass.cpp
-  src/autoscheme/score_sums.cpp
   src/autoscheme/score_weights.cpp)
 
 # Loops over elements do not see LibTorch's headers.
