@@ -21,11 +21,17 @@ std::vector<PackedTensorShape> int_shapes(const LayerPlan& layer, std::vector<in
 
 }  // namespace
 
+Verdict refuses_tables(const LayerPlan& layer, std::string_view format) {
+  if (layer.kind != LayerKind::embedding) return Verdict::yes();
+  return Verdict::no(str("no loader of ", format, " looks up packed embeddings; use --format llm_compressor"));
+}
+
 Verdict supports_int_weight(const LayerPlan& layer, std::string_view format) {
   const TensorQuant& weight = layer.quant.weight;
   if (weight.data_type != "int")
     return Verdict::no(str("data_type '", weight.data_type, "' has no layout in ", format,
                            "; it stores 'int' weights, use a W2A16 to W8A16 scheme or another --format"));
+  if (Verdict table = refuses_tables(layer, format); !table) return table;
   if (layer.quant.act.quantized())
     return Verdict::no(str("activations of ", layer.quant.act.bits, " bits cannot be recorded in ", format,
                            " with integer weights; use --format fake or llm_compressor, or keep act_bits 16"));

@@ -44,9 +44,8 @@ def cases():
                 table[f"W{b}A16{kind}-{form}"] = integers(b, *(["--asym"] if kind else []), "--format", form)
     cut = ["--num_hidden_layers", 2]
     for form, schemes in (("auto_round", ("MXFP4", "MXFP4_RCEIL", "MXFP8", "MXFP8_RCEIL", "MXINT4", "NVFP4", "NVFP4_E5M3", "FP8_STATIC")),
-                          # Not FP8_BLOCK: compressed-tensors cannot cut 576 activations into groups of 128. Not MXFP4: it rounds the
-                          # exponents of activations up from a mantissa of 1.75, AutoRound and arkit down (docs/FORMATS.md).
-                          ("llm_compressor", ("MXFP8", "NVFP4", "FP8_STATIC", "FP8_DYNAMIC", "FPW8A16", "INT8_W8A8")),
+                          # Not FP8_BLOCK: compressed-tensors cannot cut 576 activations into groups of 128.
+                          ("llm_compressor", ("MXFP4", "MXFP8", "NVFP4", "FP8_STATIC", "FP8_DYNAMIC", "FPW8A16", "INT8_W8A8")),
                           ("fp8", ("FP8_BLOCK",)), ("fake", ("FPW8A16",))):
         for scheme in schemes:
             data = CALIBRATION if scheme in ("NVFP4", "NVFP4_E5M3", "FP8_STATIC") else []

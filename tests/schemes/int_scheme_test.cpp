@@ -219,6 +219,28 @@ TEST(IntScheme, StaticActivationsUseTheCalibratedMaximum) {
   EXPECT_EQ(scheme.fake_quant_act(x, quant, {})[3].item<float>(), 100.0F);  // nothing calibrated: its own range
 }
 
+// Worked out with compressed-tensors 0.20: max / 127.5 symmetric, (max - min) / 255 with a zero point from -128 on.
+TEST(IntScheme, ActivationsAsCompressedTensorsRoundsThem) {
+  const int_scheme::IntScheme scheme;
+  TensorQuant quant = quant_of(8, -1, true);
+  quant.observer = "compressed-tensors";
+  const auto rows = [](std::vector<float> values, int64_t count) { return at::tensor(values).reshape({count, -1}); };
+  at::Tensor x = rows({-255.0F, 100.0F, 3.0F, 0.9F, 0.0F, 0.0F, 0.0F, 0.0F}, 2).requires_grad_();
+  const at::Tensor y = scheme.fake_quant_act(x, quant, {});  // scale 2; -127.5 and 1.5 to even
+  EXPECT_TRUE(at::equal(y, rows({-256.0F, 100.0F, 4.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F}, 2))) << y;
+  y.sum().backward();
+  EXPECT_TRUE(at::equal(x.grad(), at::ones_like(x)));
+  quant.sym = false;  // scale 1, zero point -128 + 55 = -73
+  EXPECT_TRUE(
+      at::equal(scheme.fake_quant_act(rows({-55.0F, 200.0F, 0.6F}, 1), quant, {}), rows({-55.0F, 200.0F, 1.0F}, 1)));
+  quant = quant_of(8, 0, true);
+  quant.observer = "compressed-tensors";
+  quant.dynamic = false;
+  const at::Tensor limit = at::full({1}, 255.0F);
+  EXPECT_TRUE(at::equal(scheme.fake_quant_act(rows({3.0F, -1000.0F, 1.0F, 1000.0F}, 2), quant, limit),
+                        rows({4.0F, -256.0F, 0.0F, 254.0F}, 2)));
+}
+
 TEST(IntScheme, ReasonsAreClear) {
   const int_scheme::IntScheme scheme;
   LayerPlan layer;

@@ -139,6 +139,25 @@ TEST(ScaledSchemes, ActivationsEqualAutograd) {
   }
 }
 
+// A largest magnitude of 7 = 1.75 * 2^2 is divided by 2 where compressed-tensors rounds, by 1 else.
+TEST(ScaledSchemes, ActivationsAsCompressedTensorsRoundsThem) {
+  const MxFpScheme scheme;
+  TensorQuant quant = quant_of("mx_fp", 4, 32);
+  at::Tensor x = at::zeros({2, 32});
+  x[0][3] = 7;
+  x[0][4] = -0.6;
+  x[1][0] = 6.99;
+  const auto rounded = [&](int row, int column) {
+    return scheme.fake_quant_act(x, quant, {})[row][column].item<float>();
+  };
+  EXPECT_EQ(rounded(0, 3), 6.0F);
+  EXPECT_EQ(rounded(0, 4), -0.5F);
+  quant.observer = "compressed-tensors";
+  EXPECT_EQ(rounded(0, 3), 8.0F);
+  EXPECT_EQ(rounded(0, 4), -1.0F);
+  EXPECT_EQ(rounded(1, 0), 6.0F);
+}
+
 TEST(ScaledSchemes, StaticActivationsPassGradientsToTheirLimit) {
   const Fp8 scheme;
   TensorQuant quant = quant_of("fp", 8, 0);

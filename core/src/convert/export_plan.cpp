@@ -48,6 +48,7 @@ std::unique_ptr<Model> open_layers(const ModelSource& source, const ModelSource&
 // How a layer is quantized by its numbers.
 LayerQuant quant_of(const LayerSurvey& layer) {
   LayerQuant quant = layer.spec->quant;
+  quant.act.observer.clear();  // a loader's own way, which the next format's loader does not share
   if (quant.weight.data_type == "int") quant.weight.sym = !layer.zero_points;
   return quant;
 }
@@ -70,6 +71,7 @@ LayerQuant most_common(const std::vector<LayerSurvey>& survey) {
 LayerPlan plan_of(const LinearSpec& spec) {
   LayerPlan layer{.name = spec.name, .out_features = spec.out_features, .in_features = spec.in_features};
   if (spec.name.find(".experts.") != std::string::npos) layer.kind = LayerKind::expert;
+  if (model_free::is_embedding_table(spec.name)) layer.kind = LayerKind::embedding;
   if (const auto place = model_free::block_place(spec.name)) layer.block = place->index;
   return layer;
 }

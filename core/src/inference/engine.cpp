@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
+#include "model_free/checkpoint_source.h"
 
 namespace arkit {
 
@@ -52,11 +53,12 @@ at::ScalarType compute_dtype(const std::string& name) {
 }
 
 Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const std::string& backend)
-    : source_(source),
+    : plain_tables_(model_free::view_plain_tables(source, registry, dtype)),
+      source_(plain_tables_ ? *plain_tables_ : source),
       registry_(registry),
       dtype_(dtype),
-      model_(adapter_for(source, registry).open(source, dtype)),
-      attention_(source, registry),
+      model_(adapter_for(source_, registry).open(source_, dtype)),
+      attention_(source_, registry),
       hook_(std::make_unique<Hook>(*this)) {
   choose_backends(backend);
   if (!attention_.empty() && model_->attentions().empty())

@@ -56,6 +56,7 @@ class Engine {
   void choose_backends(const std::string& backend);
   void make_ready(const std::string& layer);
 
+  std::unique_ptr<ModelSource> plain_tables_;  // null = no embedding is packed
   const ModelSource& source_;
   const Registry& registry_;
   at::ScalarType dtype_;

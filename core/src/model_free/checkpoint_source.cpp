@@ -1,5 +1,6 @@
 #include "model_free/checkpoint_source.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <utility>
@@ -11,6 +12,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "model_free/layer_rules.h"
 #include "model_free/text_config.h"
 
 namespace arkit::model_free {
@@ -68,7 +70,8 @@ class CheckpointWeights final : public WeightSource {
   CheckpointWeights(const ModelSource& source, const Registry& registry, const CheckpointView& view)
       : source_(source), registry_(registry), view_(view) {
     for (const LinearSpec& layer : source.packed_layers())
-      origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
+      if (!view.tables_only || is_embedding_table(layer.name))
+        origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
     for (const TensorInfo& tensor : source.weights().tensors())
       if (!add_packed_part(tensor)) add(tensor);
     (void)find("");  // later calls only read the table: safe from all threads
@@ -178,8 +181,10 @@ class CheckpointWeights final : public WeightSource {
 class CheckpointSource final : public ModelSource {
  public:
   CheckpointSource(const ModelSource& source, const Registry& registry, const CheckpointView& view)
-      : source_(source), weights_(source, registry, view), config_(source.config()) {
-    if (!source.packed_layers().empty()) erase_quantization(config_);
+      : source_(source), weights_(source, registry, view), config_(source.config()), keeps_layers_(view.tables_only) {
+    if (!keeps_layers_ && !source.packed_layers().empty()) erase_quantization(config_);
+    for (const LinearSpec& layer : source.packed_layers())
+      if (keeps_layers_ && !is_embedding_table(layer.name)) layers_.push_back(layer);
   }
 
   [[nodiscard]] bool changes_anything() const { return weights_.changes_anything(); }
@@ -193,11 +198,34 @@ class CheckpointSource final : public ModelSource {
   json::Object tokenizer_config() const override { return source_.tokenizer_config(); }
   std::vector<CompanionFile> companions() const override { return source_.companions(); }
 
+  // What is left packed is the source's affair.
+  std::span<const LinearSpec> packed_layers() const override { return layers_; }
+  TensorMap packed_tensors(std::string_view layer) const override { return source_.packed_tensors(layer); }
+  QuantizedWeight unpack(std::string_view layer) const override { return source_.unpack(layer); }
+  std::span<const AttentionSpec> attention_specs() const override {
+    return keeps_layers_ ? source_.attention_specs() : ModelSource::attention_specs();
+  }
+  AttentionRanges attention_ranges(std::string_view module) const override { return source_.attention_ranges(module); }
+  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
+    return keeps_layers_ ? source_.input_rotation(layer) : nullptr;
+  }
+  std::shared_ptr<const InputRotation> query_key_rotation() const override {
+    return keeps_layers_ ? source_.query_key_rotation() : nullptr;
+  }
+  json::Object rotation_config() const override {
+    return keeps_layers_ ? source_.rotation_config() : ModelSource::rotation_config();
+  }
+  TensorMap rotation_tensors(std::string_view layer) const override {
+    return keeps_layers_ ? source_.rotation_tensors(layer) : ModelSource::rotation_tensors(layer);
+  }
+
  private:
   std::unique_ptr<ModelSource> owned_;  // null = somebody else's
   const ModelSource& source_;
   CheckpointWeights weights_;
   json::Object config_;
+  bool keeps_layers_;
+  std::vector<LinearSpec> layers_;  // still packed
 };
 
 }  // namespace
@@ -207,6 +235,15 @@ std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source
   if (!shown->changes_anything()) return source;
   shown->own(std::move(source));
   return shown;
+}
+
+std::unique_ptr<ModelSource> view_plain_tables(const ModelSource& source, const Registry& registry,
+                                               at::ScalarType dtype) {
+  const auto layers = source.packed_layers();
+  if (std::none_of(layers.begin(), layers.end(),
+                   [](const LinearSpec& layer) { return is_embedding_table(layer.name); }))
+    return nullptr;
+  return view_checkpoint(source, registry, {.cut_experts = false, .dtype = dtype, .tables_only = true});
 }
 
 std::unique_ptr<ModelSource> view_checkpoint(const ModelSource& source, const Registry& registry,

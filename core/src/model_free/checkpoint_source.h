@@ -21,10 +21,17 @@ namespace arkit::model_free {
 struct CheckpointView {
   bool cut_experts = true;
   at::ScalarType dtype = at::kBFloat16;  // of packed layers
+  bool tables_only = false;              // packed layers stay packed but for tables of embeddings, config() as it is
 };
 
 // The same view of a source that somebody else holds.
 [[nodiscard]] std::unique_ptr<ModelSource> view_checkpoint(const ModelSource& source, const Registry& registry,
                                                            const CheckpointView& view);
+
+// Families look rows of an embedding up and know no packed ones: the source with such tables (is_embedding_table) in
+// `dtype`, everything else as it is; null when none is packed. `source` and `registry` outlive it.
+[[nodiscard]] ARKIT_INTERNAL std::unique_ptr<ModelSource> view_plain_tables(const ModelSource& source,
+                                                                            const Registry& registry,
+                                                                            at::ScalarType dtype);
 
 }  // namespace arkit::model_free

@@ -70,6 +70,11 @@ bool is_linear_weight(const TensorInfo& tensor) {
                       [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
 }
 
+bool is_embedding_table(std::string_view layer) {
+  static constexpr std::array<std::string_view, 4> kTables = {"embed_tokens", "wte", "embed_in", "word_embeddings"};
+  return std::find(kTables.begin(), kTables.end(), last_component(layer)) != kTables.end();
+}
+
 bool is_other_sense(std::string_view name) {
   return std::any_of(kOtherSenses.begin(), kOtherSenses.end(),
                      [&](std::string_view sense) { return name.find(sense) != std::string_view::npos; });

@@ -25,6 +25,9 @@ struct BlockPlace {
 // a convolution?
 [[nodiscard]] bool is_linear_weight(const TensorInfo& tensor);
 
+// Is `layer` (name without ".weight") a table of token embeddings, whose rows are looked up?
+[[nodiscard]] ARKIT_INTERNAL bool is_embedding_table(std::string_view layer);
+
 // Does the name belong to a tower that does not read text: vision, audio?
 [[nodiscard]] ARKIT_INTERNAL bool is_other_sense(std::string_view name);
 

@@ -9,6 +9,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "model_free/layer_rules.h"
 #include "oneshot/layer_quant.h"
 #include "oneshot/target_match.h"
 #include "quant/attention_plan.h"
@@ -39,12 +40,11 @@ std::vector<LayerPlan> embeddings(const ModelSource& source) {
   std::vector<LayerPlan> found;
   for (const TensorInfo& info : source.weights().tensors()) {
     constexpr std::string_view kWeight = ".weight";
-    const bool named = info.name.ends_with("embed_tokens.weight") || info.name.ends_with("wte.weight");
-    if (!named || info.shape.size() != 2) continue;
-    found.push_back({.name = info.name.substr(0, info.name.size() - kWeight.size()),
-                     .out_features = info.shape[0],
-                     .in_features = info.shape[1],
-                     .kind = LayerKind::embedding});
+    if (!info.name.ends_with(kWeight) || info.shape.size() != 2) continue;
+    const std::string name = info.name.substr(0, info.name.size() - kWeight.size());
+    if (!model_free::is_embedding_table(name)) continue;
+    found.push_back(
+        {.name = name, .out_features = info.shape[0], .in_features = info.shape[1], .kind = LayerKind::embedding});
   }
   return found;
 }

@@ -13,6 +13,7 @@
 #include <arkit/str.h>
 
 #include "inference/attention_quantizer.h"
+#include "model_free/checkpoint_source.h"
 
 namespace arkit {
 namespace {
@@ -51,8 +52,10 @@ class DecodedHook final : public BlockHook {
   std::map<std::string_view, const LinearSpec*> specs_;
 };
 
-at::Tensor first_block(const ModelSource& source, const ModelAdapter& adapter, const Registry& registry) {
+at::Tensor first_block(const ModelSource& files, const ModelAdapter& adapter, const Registry& registry) {
   const at::NoGradGuard no_grad;
+  const std::unique_ptr<ModelSource> plain_tables = model_free::view_plain_tables(files, registry, at::kFloat);
+  const ModelSource& source = plain_tables ? *plain_tables : files;
   const std::unique_ptr<Model> model = adapter.open(source, at::kFloat);
   DecodedHook hook(source, registry);
   const int64_t tokens = std::min(kTokens, model->max_positions());

@@ -54,6 +54,7 @@ Verdict supports_float(const LayerPlan& layer, std::string_view variant) {
   if (packing_of_variant(variant))
     return Verdict::no(str("data_type '", quant.weight.data_type, "' has no layout in ", variant,
                            "; it stores 'int' weights, use --format auto_round or llm_compressor"));
+  if (Verdict verdict = sdk::refuses_tables(layer, "auto_round"); !verdict) return verdict;
   if (Verdict verdict = sdk::supports_float_weight(layer, "auto_round"); !verdict) return verdict;
   if (!packing)
     return Verdict::no(

@@ -10,6 +10,7 @@
 #include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/group.h>
 #include <arkit/sdk/group_index.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/sdk/row_layouts.h>
 #include <arkit/str.h>
 
@@ -30,13 +31,10 @@ constexpr double kHalfLevels8 = 127.5;  // llmcompressor.md 3.2: range / 2 of 8 
 constexpr sdk::Fp8Layout kFp8{.block_scale = "weight_scale", .flat = false, .f32_weight_only = true};
 constexpr std::initializer_list<at::ScalarType> kScaleTypes = {at::kHalf, at::kBFloat16, at::kFloat};
 
-// dtype of the scales of integers and 8-bit floats.
+// dtype of the scales of integers, in llm-compressor's dialect of 8-bit floats too.
 at::ScalarType scale_dtype(const LayerPlan& layer, const Dialect& dialect) {
-  if (!dialect.llm_compressor) return at::kHalf;
-  const TensorQuant& weight = layer.quant.weight;
-  if (weight.observer.empty()) return dialect.dtype;
-  if (weight.scale_dtype == "float32") return at::kFloat;
-  return weight.scale_dtype == "float16" ? at::kHalf : at::kBFloat16;
+  if (dialect.llm_compressor && layer.quant.weight.observer.empty()) return dialect.dtype;
+  return sdk::arithmetic_dtype(layer.quant.weight);
 }
 
 sdk::Fp8Layout fp8_layout(const LayerPlan& layer, const Dialect& dialect) {
@@ -106,6 +104,11 @@ TensorMap pack_int(const LayerRecord& layer, const Dialect& dialect) {
   return packed;
 }
 
+// What the scale of a static input is multiplied by to give its largest magnitude.
+double largest_input(const TensorQuant& act) {
+  return act.data_type == "int" ? kHalfLevels8 / 255 * ((1 << act.bits) - 1) : 448.0;
+}
+
 // One code a byte, in two's complement: the code less half its range.
 TensorMap pack_int8(const LayerRecord& layer, const Dialect& dialect) {
   const LayerQuant& quant = layer.plan.quant;
@@ -119,8 +122,7 @@ TensorMap pack_int8(const LayerRecord& layer, const Dialect& dialect) {
   if (!has_input_scale(quant)) return packed;
   ARKIT_CHECK(layer.act_max.defined(), str("layer '", layer.plan.name, "' has static activations but no maximum"));
   const at::Tensor act_max = layer.act_max.detach().to(at::kFloat).reshape({-1}).amax().reshape({1});
-  const double half = quant.act.data_type == "int" ? kHalfLevels8 / 255 * ((1 << quant.act.bits) - 1) : 448.0;
-  packed["input_scale"] = act_max.div(half).clamp_min(0x1p-23).to(dtype);
+  packed["input_scale"] = act_max.div(largest_input(quant.act)).clamp_min(0x1p-23).to(dtype);
   return packed;
 }
 
@@ -155,6 +157,8 @@ QuantizedWeight decode_int8(const LayerQuant& quant, int64_t out, int64_t in, co
   weight.scale = member(packed, "weight_scale").reshape({out, groups.per_row}).contiguous();
   if (const auto zeros = packed.find("weight_zero_point"); zeros != packed.end() && !quant.weight.sym)
     weight.zero_point = zeros->second.to(at::kFloat).add_(offset).reshape({out, groups.per_row}).contiguous();
+  if (const auto input = packed.find("input_scale"); input != packed.end())
+    weight.extra["act_max"] = input->second.to(at::kFloat).reshape({1}).mul(largest_input(quant.act));
   return weight;
 }
 
@@ -193,6 +197,8 @@ void check_int8(const sdk::LayerTensors& tensors, LinearSpec& spec) {
   const sdk::GroupShape groups = sdk::group_shape(spec.out_features, spec.in_features, quant.group_size);
   tensors.expect("weight_scale", kScaleTypes, {spec.out_features, groups.per_row});
   if (!quant.sym) tensors.expect("weight_zero_point", {at::kChar}, {spec.out_features, groups.per_row});
+  if (tensors.find("input_scale") != nullptr && tensors.get("input_scale").numel() != 1)
+    tensors.fail("'input_scale' is not a single number");
 }
 
 }  // namespace

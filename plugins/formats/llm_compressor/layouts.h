@@ -29,8 +29,9 @@ enum class Layout {
 [[nodiscard]] std::string_view layout_name(Layout layout);
 [[nodiscard]] std::optional<Layout> layout_from_name(std::string_view name);
 
-// Whose files are written: AutoRound's have scales in F16 or F32 and integers beside 8-bit activations only as W8A8;
-// llm-compressor's have scales in the dtype of the weight and any integers beside activations.
+// Whose files are written: AutoRound's have scales of integers in TensorQuant.scale_dtype, of floats in F32 or BF16,
+// and integers beside 8-bit activations only as W8A8; llm-compressor's have scales in the dtype of the weight and any
+// integers beside activations.
 struct Dialect {
   bool llm_compressor = false;
   at::ScalarType dtype = at::ScalarType::BFloat16;  // of the model

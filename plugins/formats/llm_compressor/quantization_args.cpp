@@ -4,6 +4,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/attention_scales.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 namespace arkit::llm_compressor {
@@ -104,6 +105,7 @@ TensorQuant read_tensor(const json::Object& args, bool activation, Layout layout
   // "local" and a value that is no bool both mean: computed when the model runs.
   const json::Value* dynamic = json::find(args, "dynamic");
   quant.dynamic = dynamic != nullptr && !(dynamic->is_bool() && !dynamic->get_bool());
+  if (activation && (quant.data_type == "int" || is_micro_scaled(layout))) quant.observer = sdk::kCompressedTensors;
   return quant;
 }
 

@@ -9,6 +9,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/group.h>
 #include <arkit/sdk/observer.h>
+#include <arkit/sdk/ste.h>
 
 #include "int_tensors.h"
 
@@ -77,10 +78,14 @@ at::Tensor codes_of(const at::Tensor& x, const Scale& scale, const TensorQuant& 
   return q.clamp_(low, -low - 1).round_();
 }
 
-at::Tensor loss_of(const at::Tensor& x, const Scale& scale, const TensorQuant& quant) {
+at::Tensor rounded(const at::Tensor& x, const Scale& scale, const TensorQuant& quant) {
   at::Tensor y = codes_of(x, scale, quant);
   if (scale.zero_point.defined()) y.sub_(scale.zero_point.unsqueeze(-1));
-  return y.mul_(scale.scale.unsqueeze(-1)).sub_(x).abs_().pow_(kNorm).sum(-1);
+  return y.mul_(scale.scale.unsqueeze(-1));
+}
+
+at::Tensor loss_of(const at::Tensor& x, const Scale& scale, const TensorQuant& quant) {
+  return rounded(x, scale, quant).sub_(x).abs_().pow_(kNorm).sum(-1);
 }
 
 Range range_of(const Chunks& chunks, at::ScalarType dtype) {
@@ -138,6 +143,19 @@ QuantizedWeight quantize_observed(const at::Tensor& weight, const TensorQuant& q
     result.codes.narrow(0, first, count).copy_(codes_of(x, part, quant).add_(offset).view({count, weight.size(1)}));
   });
   return result;
+}
+
+at::Tensor fake_quant_observed_activation(const at::Tensor& x, const TensorQuant& quant, const at::Tensor& static_max) {
+  const at::Tensor given = x.detach();
+  const bool whole = quant.group_size == 0 || (!quant.dynamic && static_max.defined());
+  const at::Tensor groups = whole ? given.reshape({1, -1}) : sdk::to_groups(given, quant.group_size);
+  Range range{groups.amin(-1), groups.amax(-1)};
+  if (!quant.dynamic && static_max.defined()) {
+    range.max = static_max.detach().to(x.scalar_type()).reshape({1});
+    range.min = -range.max;
+  }
+  const at::Tensor y = rounded(groups, scale_of(range, quant), quant);
+  return sdk::ste(x, whole ? y.view(x.sizes()) : sdk::from_groups(y, x.sizes()));
 }
 
 }  // namespace arkit::int_scheme

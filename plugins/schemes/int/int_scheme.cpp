@@ -174,6 +174,8 @@ void IntScheme::fake_quant_weight_backward(const at::Tensor& weight, const Weigh
 
 at::Tensor IntScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                                      const at::Tensor& static_max) const {
+  if (x.numel() > 0 && quant.observer == sdk::kCompressedTensors)
+    return fake_quant_observed_activation(x, quant, static_max);
   if (!quant.dynamic && static_max.defined()) return fake_quant_static_activation(x, quant, static_max);
   TensorQuant per_token = quant;
   if (!quant.dynamic) per_token.group_size = -1;  // nothing was calibrated: an expert no token reached

@@ -10,6 +10,8 @@
 
 namespace arkit::sdk {
 
+// For formats whose loaders know packed linear layers only.
+[[nodiscard]] Verdict refuses_tables(const LayerPlan& layer, std::string_view format);
 // Weight-only integers with row-wise groups, nothing rotated: what both layouts can say at all. `format` is named in
 // the reason.
 [[nodiscard]] Verdict supports_int_weight(const LayerPlan& layer, std::string_view format);

@@ -12,6 +12,10 @@
 
 namespace arkit::sdk {
 
+// TensorQuant.observer of activations that compressed-tensors quantizes at run time: power-of-two scales of MX types
+// round up from a mantissa of 1.75, integers divide by half their range (127.5 for 8 bits) instead of their least code.
+inline constexpr std::string_view kCompressedTensors = "compressed-tensors";
+
 // quant.scale_dtype as a type; throws ErrorCode::unsupported for an unknown name.
 [[nodiscard]] at::ScalarType arithmetic_dtype(const TensorQuant& quant);
 
