@@ -1,14 +1,12 @@
 #pragma once
 // The default score: divergence from the float model to second order, for every option in one pass (ADR 0018).
 //
-// With labels drawn from the model's own distribution, g = d(sum of -log p(label)) / d y has mean zero and the second
-// moment that the divergence has as its Hessian: with e_t = x_t W^T - xq_t Wq^T, the error that an option makes at
-// position t, KL(float || quantized) of a sample is 1/2 E[(sum over t of g_t e_t)^2] to second order. That sum has one
-// value a sample, far too few to average; so positions are squared one by one, and what they have in common is put
-// back by a factor of the layer, measured on its gradients:
-//   loss = coherence / (2 tokens) * sum over t of (g_t e_t)^2
-//   coherence = sum over samples of |sum over t of g_t^T x_t|^2 / sum over t of |g_t|^2 |x_t|^2
-// The first sum is taken over a part of the positions: one product of that size is all an option costs.
+// With labels drawn from the model's own distribution, g = d(sum of -log p(label)) / d(anything) has mean zero and the
+// second moment that the divergence has as its Hessian: KL(float || quantized) of a sample is 1/2 E[(sum of g *
+// error)^2] to second order. That sum has one value a sample, far too few to average. Rounding errors of different
+// weights, and of different activations, are taken as independent, which leaves sums of squares over all of them:
+//   loss = 1/(2 tokens) * (sum_ij F_ij (W - Wq)_ij^2 + sum_ti (dx_ti (x - xq)_ti)^2),  F = sum over samples of dW^2
+// where dW = dy^T x and dx = dy W. Everything an option needs is its rounding and one pass over it: no matrix product.
 
 #include <memory>
 #include <span>
@@ -36,13 +34,17 @@ class FisherScore final : public PassWork, private GradientObserver {
   void replayed(int64_t block) override;
 
  private:
-  // What the backward showed of one layer: some rows of x, dy and dx = dy W, and sums over all rows.
-  struct Gathered {
-    std::vector<at::Tensor> x, dy, dx;
-    int64_t rows = 0, samples = 0;
-    double coherent = 0.0, separate = 0.0;  // numerator and denominator of the coherence
-
-    [[nodiscard]] double coherence() const;
+  // One way the inputs of a layer are quantized, and the options that ask for it.
+  struct Activation {
+    TensorQuant quant;
+    const Scheme* scheme = nullptr;
+    std::vector<size_t> options;
+    double sum = 0.0;  // of (dx (x - xq))^2
+    int64_t rows = 0;  // of x before
+  };
+  struct Layer {
+    at::Tensor fisher;  // F, f32 [out, in]
+    std::vector<Activation> activations;
   };
   struct Seen {  // by the forward
     Importance importance;
@@ -50,11 +52,13 @@ class FisherScore final : public PassWork, private GradientObserver {
   };
 
   void begin(std::span<Linear* const> linears);
+  [[nodiscard]] Layer layer_of(const PoolBlock::Layer& layer) const;
   void keep_statistics();
   void see(const Linear& layer, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& dx) override;
-  [[nodiscard]] at::Tensor some_rows(const at::Tensor& rows, int64_t samples_before) const;
-  void add_coherence(Gathered& mine, const at::Tensor& x, const at::Tensor& dy);
-  void score_layer(size_t place, std::span<const PoolBlock::Rounding> by_option);
+  [[nodiscard]] at::Tensor some_rows(const at::Tensor& rows, int64_t before) const;
+  void add_weight_gradient(const Linear& layer, at::Tensor& fisher, const at::Tensor& x, const at::Tensor& dy);
+  void add_activation_error(Activation& activation, size_t index, const at::Tensor& x, const at::Tensor& dx);
+  void score_weights(size_t option);
 
   Model& model_;
   std::span<const PoolLayer> pool_;
@@ -68,9 +72,11 @@ class FisherScore final : public PassWork, private GradientObserver {
   std::vector<std::pair<const Linear*, size_t>> watched_;
 
   std::unique_ptr<PoolBlock> block_;                  // at hand in the backward
-  std::unordered_map<const Linear*, size_t> places_;  // in block_->layers() and gathered_
-  std::vector<Gathered> gathered_;
-  at::Tensor last_x_, last_some_, last_products_;  // q, k and v have one input, whose rows are kept once
+  std::unordered_map<const Linear*, size_t> places_;  // in layers_ and block_->layers()
+  std::vector<Layer> layers_;
+  at::Tensor scratch_;                            // f32, as large as the largest weight of the block
+  at::Tensor last_x_, last_rows_, last_rounded_;  // q, k and v have one input: it is rounded once
+  TensorQuant last_quant_;
   ReplayHook replay_;
 };
 

@@ -38,17 +38,46 @@ ARKIT_INLINE double chunked_sum(int64_t n, const Term& term) {
 }
 
 template <typename T>
+ARKIT_INLINE double weighted_squares(const float* f, const T* w, const T* q, int64_t n) {
+  return chunked_sum(n, [=](int64_t i) {
+    const float d = load(w[i]) - load(q[i]);
+    return f[i] * d * d;
+  });
+}
+
+template <typename T>
 ARKIT_INLINE double abs_products(const float* g, const T* w, const T* q, int64_t n) {
   return chunked_sum(n, [=](int64_t i) { return std::fabs(g[i] * (load(w[i]) - load(q[i]))); });
 }
 
+template <typename T>
+ARKIT_INLINE double product_squares(const T* g, const T* x, const T* q, int64_t n) {
+  return chunked_sum(n, [=](int64_t i) {
+    const float p = load(g[i]) * (load(x[i]) - load(q[i]));
+    return p * p;
+  });
+}
+
 }  // namespace
 
+ARKIT_CLONES void add_squares(const float* g, int64_t n, float* f) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) f[i] += g[i] * g[i];
+}
+
 // Clones need a definition of their own: a template's instantiation cannot carry the attribute.
-#define ARKIT_KERNELS_FOR(T)                                                                    \
-  template <>                                                                                   \
-  ARKIT_CLONES double absolute_products<T>(const float* g, const T* w, const T* q, int64_t n) { \
-    return abs_products(g, w, q, n);                                                            \
+#define ARKIT_KERNELS_FOR(T)                                                                         \
+  template <>                                                                                        \
+  ARKIT_CLONES double weighted_squared_error<T>(const float* f, const T* w, const T* q, int64_t n) { \
+    return weighted_squares(f, w, q, n);                                                             \
+  }                                                                                                  \
+  template <>                                                                                        \
+  ARKIT_CLONES double absolute_products<T>(const float* g, const T* w, const T* q, int64_t n) {      \
+    return abs_products(g, w, q, n);                                                                 \
+  }                                                                                                  \
+  template <>                                                                                        \
+  ARKIT_CLONES double squared_products<T>(const T* g, const T* x, const T* q, int64_t n) {           \
+    return product_squares(g, x, q, n);                                                              \
   }
 ARKIT_KERNELS_FOR(float)
 ARKIT_KERNELS_FOR(BFloat16)

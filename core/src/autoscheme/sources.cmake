@@ -5,14 +5,17 @@ list(APPEND ARKIT_CORE_SOURCES
   src/autoscheme/options.cpp
   src/autoscheme/pool.cpp
   src/autoscheme/program.cpp
+  src/autoscheme/refine.cpp
   src/autoscheme/refine_meter.cpp
   src/autoscheme/score.cpp
+  src/autoscheme/score_cache.cpp
   src/autoscheme/score_compat.cpp
   src/autoscheme/score_experts.cpp
   src/autoscheme/score_fisher.cpp
   src/autoscheme/score_labels.cpp
   src/autoscheme/score_linear.cpp
   src/autoscheme/score_pass.cpp
+  src/autoscheme/score_sums.cpp
   src/autoscheme/score_weights.cpp)
 
 # Loops over elements do not see LibTorch's headers.
