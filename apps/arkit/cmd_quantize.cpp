@@ -68,6 +68,7 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   set_if(options.layer_config, arguments.text("layer_config"));
   options.ignore_layers = arguments.texts("ignore_layers");
   options.quant_lm_head = arguments.flag("quant_lm_head");
+  set_if(options.rotation, arguments.text("rotation"));
   set_if(options.attention.kv_dtype, arguments.text("static_kv_dtype"));
   set_if(options.attention.kv_granularity, arguments.text("static_kv_granularity"));
   set_if(options.attention.attention_dtype, arguments.text("static_attention_dtype"));

@@ -89,6 +89,9 @@ constexpr Option kQuantize[] = {
     {"disable_model_free", Type::flag, kLayers, "", "", "always go through the model family's plugin", "",
      "model_free"},
     {"quant_lm_head", Type::flag, kLayers, "", "", "quantize lm_head too"},
+    {"rotation", Type::text, kLayers, "R|JSON", "",
+     "rotate before anything is measured: default, hadamard, random_hadamard, quarot, inplace_hadamard, ... "
+     "(docs/ROTATIONS.md)"},
     {"static_kv_dtype", Type::text, kLayers, "T", "",
      "calibrated scales for keys and values in the cache: fp8 or nvfp4"},
     {"static_kv_granularity", Type::text, kLayers, "G", "tensor", "one such scale a module or a head", "", "",

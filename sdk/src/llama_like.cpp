@@ -27,6 +27,24 @@ std::string_view module_of(std::string_view layer) {
   return layer.substr(0, layer.rfind('.'));
 }
 
+// What several layers read: turned once for each rotation among them.
+class LayerInput {
+ public:
+  explicit LayerInput(at::Tensor x) : x_(std::move(x)) {}
+  const at::Tensor& operator()(const Linear& layer) {
+    if (!layer.rotation) return x_;
+    if (layer.rotation.get() != rotation_) {
+      rotation_ = layer.rotation.get();
+      turned_ = rotation_->apply(x_);
+    }
+    return turned_;
+  }
+
+ private:
+  at::Tensor x_, turned_;
+  const InputRotation* rotation_ = nullptr;  // of turned_
+};
+
 }  // namespace
 
 at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
@@ -73,8 +91,10 @@ KvCache LlamaLikeModel::make_cache(int64_t batch, int64_t capacity) const {
 at::Tensor LlamaLikeModel::attend(const Block& block, size_t index, const at::Tensor& x, const ForwardContext& context,
                                   BlockHook& hook) const {
   const LlamaLikeConfig& c = config_;
+  LayerInput input(x);
   const auto heads = [&](Slot slot, int64_t count) {
-    return hook.linear(block.linears[slot], x).view({context.batch, context.seqlen, count, c.head_dim});
+    return hook.linear(block.linears[slot], input(block.linears[slot]))
+        .view({context.batch, context.seqlen, count, c.head_dim});
   };
   at::Tensor query = heads(q, c.heads), key = heads(k, c.kv_heads), value = heads(v, c.kv_heads).transpose(1, 2);
   if (c.qk_norm) {
@@ -83,6 +103,10 @@ at::Tensor LlamaLikeModel::attend(const Block& block, size_t index, const at::Te
   }
   query = apply_rope(query, context.cos[0], context.sin[0]).transpose(1, 2);
   key = apply_rope(key, context.cos[0], context.sin[0]).transpose(1, 2);
+  if (const auto rotation = source_.query_key_rotation()) {
+    query = rotation->apply(query);
+    key = rotation->apply(key);
+  }
   const std::string_view module = module_of(block.linears[q].name);
   query = hook.attention_state(module, AttentionState::query, query);
   key = hook.attention_state(module, AttentionState::key, key);
@@ -99,7 +123,8 @@ at::Tensor LlamaLikeModel::attend(const Block& block, size_t index, const at::Te
   }
   const at::Tensor& mask = context.masks[c.windows[index] > 0 ? 1 : 0];
   const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
-  return hook.linear(block.linears[o], attention(query, key, value, mask, scale));
+  LayerInput attended(attention(query, key, value, mask, scale));
+  return hook.linear(block.linears[o], attended(block.linears[o]));
 }
 
 at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, const ForwardContext& context,
@@ -110,14 +135,17 @@ at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, co
   };
   const at::Tensor attended =
       hidden + attend(block, static_cast<size_t>(index), norm(block.input, hidden), context, hook);
-  const at::Tensor x = norm(block.post_attention, attended);
-  const at::Tensor gate_out = hook.linear(block.linears[gate], x), up_out = hook.linear(block.linears[up], x);
-  return attended + hook.linear(block.linears[down], gated(config_.activation, gate_out, up_out));
+  LayerInput x(norm(block.post_attention, attended));
+  const at::Tensor gate_out = hook.linear(block.linears[gate], x(block.linears[gate]));
+  const at::Tensor up_out = hook.linear(block.linears[up], x(block.linears[up]));
+  LayerInput product(gated(config_.activation, gate_out, up_out));
+  return attended + hook.linear(block.linears[down], product(block.linears[down]));
 }
 
 at::Tensor LlamaLikeModel::logits(const at::Tensor& hidden, BlockHook& hook) const {
   const Linear& head = materialised_head();
-  return hook.linear(head, rms_norm(hidden, final_norm_.weight, config_.rms_norm_eps));
+  LayerInput x(rms_norm(hidden, final_norm_.weight, config_.rms_norm_eps));
+  return hook.linear(head, x(head));
 }
 
 }  // namespace arkit::sdk

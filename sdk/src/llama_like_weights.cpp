@@ -179,6 +179,7 @@ Linear LlamaLikeModel::load_linear(const LayerPlan& plan) const {
   linear.out_features = plan.out_features;
   linear.in_features = plan.in_features;
   linear.fused_group = plan.fused_group;
+  linear.rotation = source_.input_rotation(plan.name);
   if (packed(plan.name)) return linear;
   linear.weight = load(plan.name + ".weight");
   if (plan.has_bias) linear.bias = load(plan.name + ".bias");

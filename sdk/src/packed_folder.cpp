@@ -31,6 +31,7 @@ class PackedSource final : public ModelSource {
       : folder_(std::move(folder)), packed_(std::move(packed)) {
     for (size_t i = 0; i < packed_.layers.size(); ++i) by_name_.emplace(packed_.layers[i].name, i);
     attention_ = find_attention_scales(folder_->weights(), packed_.attention);
+    if (!packed_.rotations.config.empty()) find_rotations();
   }
 
   [[nodiscard]] std::string kind() const override { return packed_.kind; }
@@ -50,12 +51,32 @@ class PackedSource final : public ModelSource {
       if (weights().find(full) != nullptr) tensors.emplace(suffix, weights().load(full));
     };
     for (const std::string_view suffix : packed_.suffixes) take(suffix);
+    for (const std::string_view suffix : packed_.rotations.suffixes) take(suffix);
     take(kBias);
     return tensors;
   }
 
   [[nodiscard]] QuantizedWeight unpack(std::string_view layer) const override {
     return packed_.decode(spec_of(layer), packed_tensors(layer));
+  }
+
+  [[nodiscard]] std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
+    const auto found = rotations_.find(layer);
+    return found == rotations_.end() ? nullptr : found->second;
+  }
+
+  [[nodiscard]] std::shared_ptr<const InputRotation> query_key_rotation() const override {
+    return packed_.rotations.query_key;
+  }
+
+  [[nodiscard]] json::Object rotation_config() const override { return packed_.rotations.config; }
+
+  [[nodiscard]] TensorMap rotation_tensors(std::string_view layer) const override {
+    TensorMap tensors;
+    for (const std::string_view suffix : packed_.rotations.suffixes)
+      if (const std::string name = str(layer, ".", suffix); weights().find(name) != nullptr)
+        tensors.emplace(suffix, weights().load(name));
+    return tensors;
   }
 
   [[nodiscard]] std::span<const AttentionSpec> attention_specs() const override { return attention_; }
@@ -67,6 +88,19 @@ class PackedSource final : public ModelSource {
   }
 
  private:
+  void find_rotations() {
+    for (LinearSpec& spec : packed_.layers) {
+      const LayerTensors tensors(weights(), spec.name);
+      auto rotation = packed_.rotations.input_of(tensors);
+      if (!rotation) continue;
+      if (spec.in_features % rotation->size() != 0)
+        tensors.fail(arkit::str("is rotated in blocks of ", rotation->size(), ", which do not divide its ",
+                                spec.in_features, " inputs"));
+      spec.quant.rotation = arkit::str("blocks of ", rotation->size());
+      rotations_.emplace(spec.name, std::move(rotation));
+    }
+  }
+
   const LinearSpec& spec_of(std::string_view layer) const {
     const auto found = by_name_.find(layer);
     if (found == by_name_.end())
@@ -78,6 +112,7 @@ class PackedSource final : public ModelSource {
   PackedFolder packed_;
   std::map<std::string, size_t, std::less<>> by_name_;
   std::vector<AttentionSpec> attention_;
+  std::map<std::string, std::shared_ptr<const InputRotation>, std::less<>> rotations_;  // by layer
 };
 
 }  // namespace

@@ -180,13 +180,15 @@ LayerQuant read_scheme_fields(const json::Object& fields, LayerQuant base, const
 
 std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                 IntPacking layout, const LayerScheme& scheme_of,
-                                                const AttentionQuant& attention, bool act_order) {
+                                                const AttentionQuant& attention, bool act_order,
+                                                PackedRotations rotations) {
   const WeightSource& weights = folder->weights();
   PackedFolder packed{.kind = packing,
                       .layers = {},
                       .suffixes = {"qweight", "qzeros", "scales", "g_idx"},
                       .decode = {},
-                      .attention = attention};
+                      .attention = attention,
+                      .rotations = std::move(rotations)};
   for (const TensorInfo& info : weights.tensors()) {
     if (!info.name.ends_with(kQweight)) continue;
     const LayerTensors tensors(weights, info.name.substr(0, info.name.size() - kQweight.size()));

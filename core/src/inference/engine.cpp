@@ -12,11 +12,12 @@
 
 #include "inference/backend_choice.h"
 #include "model_free/checkpoint_source.h"
+#include "rotation/rotated_source.h"
 
 namespace arkit {
 
 struct Engine::PackedLayer {
-  const LinearSpec* spec = nullptr;
+  LinearSpec spec;  // its rotation left out: the model turns the input
   InferenceBackend* backend = nullptr;
   Scheme* act_scheme = nullptr;  // null = activations stay in floating point
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
@@ -34,7 +35,7 @@ class Engine::Hook final : public BlockHook {
     ARKIT_CHECK(found != engine_.packed_.end() && found->second.linear, str("layer '", layer.name, "' is not ready"));
     const PackedLayer& packed = found->second;
     if (packed.act_scheme == nullptr) return packed.linear->forward(x);
-    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec->quant.act, packed.act_max));
+    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec.quant.act, packed.act_max));
   }
 
   at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
@@ -71,7 +72,9 @@ Engine::~Engine() = default;
 
 void Engine::choose_backends(const std::string& backend) {
   if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
-  for (const LinearSpec& spec : source_.packed_layers()) {
+  for (const LinearSpec& packed : source_.packed_layers()) {
+    LinearSpec spec = packed;
+    spec.quant.rotation.clear();
     const BackendChoice choice = choose_backend(spec, registry_, backend);
     for (const std::string& refusal : choice.refusals)
       if (std::find(refusals_.begin(), refusals_.end(), refusal) == refusals_.end()) refusals_.push_back(refusal);
@@ -79,9 +82,9 @@ void Engine::choose_backends(const std::string& backend) {
       throw_unsupported(str("layer '", spec.name, "': no backend runs packing '", spec.packing, "' (",
                             quoted_list(choice.refusals), "); 'arkit list backends' shows what there is"));
     PackedLayer& layer = packed_[spec.name];
-    layer.spec = &spec;
     layer.backend = choice.backend;
     if (spec.quant.act.quantized()) layer.act_scheme = &registry_.scheme_for(spec.quant.act.data_type);
+    layer.spec = std::move(spec);
     ++layers_by_backend_[std::string(choice.backend->info().name)];
   }
 }
@@ -90,7 +93,7 @@ void Engine::make_ready(const std::string& name) {
   const auto found = packed_.find(name);
   if (found == packed_.end() || found->second.linear) return;
   PackedLayer& layer = found->second;
-  const LinearSpec& spec = *layer.spec;
+  const LinearSpec& spec = layer.spec;
   const QuantizedWeight weight = source_.unpack(name);
   if (const auto found_max = weight.extra.find("act_max"); found_max != weight.extra.end())
     layer.act_max = found_max->second;
@@ -105,7 +108,9 @@ void Engine::make_ready(const std::string& name) {
 void Engine::load_block(int64_t block) {
   const c10::NoGradGuard no_grad;
   model_->load_block(block);
-  for (const Linear* linear : model_->block_linears(block)) make_ready(linear->name);
+  const std::vector<Linear*> linears = model_->block_linears(block);
+  rotation::check_applied(source_, linears);
+  for (const Linear* linear : linears) make_ready(linear->name);
 }
 
 void Engine::release_block(int64_t block) noexcept {

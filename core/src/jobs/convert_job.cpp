@@ -198,6 +198,10 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
     throw_unsupported(str("'", options.model,
                           "' has static scales of keys and values, which convert does not carry over; ",
                           "'arkit quantize' writes the other format from the model itself"));
+  if (!source->rotation_config().empty())
+    throw_unsupported(str("'", options.model,
+                          "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
+                          "other format from the model itself"));
   const std::unique_ptr<ModelSource> shown =
       model_free::view_checkpoint(*source, registry, {.cut_experts = false, .dtype = at::kBFloat16});
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);

@@ -15,6 +15,7 @@
 #include "model_free/weights_model.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
+#include "rotation/rotation_spec.h"
 #include "tuning/sample_needs.h"
 
 namespace arkit {
@@ -53,6 +54,9 @@ struct Planner {
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),
               "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
+    if (!source->rotation_config().empty())
+      throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
+                            ") and needs its rotations at run time; quantize the model it was made from"));
     files = weight_files(*source, options.num_hidden_layers);
     if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
     return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)
@@ -63,12 +67,21 @@ struct Planner {
     PlannedModel planned;
     planned.model_free = model_free;
     planned.source = open_source(model_free, planned.files);
+    if (!options.rotation.empty()) rotate(planned);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);
+    if (planned.rotated != nullptr) planned.rotated->rotate_inputs(planned.plan);
     planned.forwards = needs_samples(
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
         [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
     return planned;
+  }
+
+  void rotate(PlannedModel& planned) const {
+    auto rotated = std::make_unique<rotation::RotatedSource>(std::move(planned.source),
+                                                             rotation::parse_rotation(options.rotation), registry);
+    planned.rotated = rotated.get();
+    planned.source = std::move(rotated);
   }
 
   void build(PlannedModel& planned, Reporter& reporter) const {

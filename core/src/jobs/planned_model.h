@@ -14,12 +14,14 @@
 #include "oneshot/modifier.h"
 #include "quant/recipes.h"
 #include "quant/scheme_resolver.h"
+#include "rotation/rotated_source.h"
 #include "tuning/process_block.h"
 
 namespace arkit {
 
 struct PlannedModel {
   std::unique_ptr<ModelSource> source;
+  rotation::RotatedSource* rotated = nullptr;  // *source, when --rotation is given
   std::vector<std::filesystem::path> files;  // all weight files of it
   std::unique_ptr<Model> model;              // header only, weights to be cast to bf16; refers to *source
   QuantPlan plan;

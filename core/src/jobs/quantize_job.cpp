@@ -21,6 +21,7 @@
 #include "oneshot/modifier.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
+#include "rotation/rotated_source.h"
 #include "rounding/round_model.h"
 #include "util/heap.h"
 
@@ -159,6 +160,7 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
     std::vector<Linear*> linears;
     for (int64_t block = first; block < first + count; ++block) {
       run.model.load_block(block);
+      rotation::check_applied(run.source, run.model.block_linears(block));
       for (Linear* layer : run.model.block_linears(block)) {
         io::check_finite(layer->weight, layer->name + ".weight");
         linears.push_back(layer);

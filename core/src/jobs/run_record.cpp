@@ -136,6 +136,7 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
   for (const std::string& layer : options.ignore_layers) ignored.emplace_back(layer);
   o["ignore_layers"] = std::move(ignored);
   o["quant_lm_head"] = options.quant_lm_head;
+  if (!options.rotation.empty()) o["rotation"] = options.rotation;
   if (!options.attention.kv_dtype.empty()) {
     o["static_kv_dtype"] = options.attention.kv_dtype;
     o["static_kv_granularity"] = options.attention.kv_granularity;
@@ -159,6 +160,7 @@ json::Object describe_plan(const QuantPlan& plan) {
                        {"shape", json::Array{layer.out_features, layer.in_features}},
                        {"scheme", describe(layer.quant)},
                        {"quantized", layer.quantized()}};
+    if (!layer.quant.rotation.empty()) entry["rotation"] = layer.quant.rotation;
     if (!layer.reason.empty()) entry["reason"] = layer.reason;
     layers.push_back(std::move(entry));
   }
@@ -169,6 +171,7 @@ json::Object describe_plan(const QuantPlan& plan) {
                          {"model_type", plan.model_type},
                          {"blocks", plan.num_blocks},
                          {"quantized_layers", quantized_count(plan)}};
+  if (!plan.rotation.empty()) described["rotation"] = plan.rotation;
   if (plan.attention.quantized()) described["attention"] = describe(plan.attention);
   described["warnings"] = std::move(warnings);
   described["layers"] = std::move(layers);
@@ -249,6 +252,7 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
        << "), written in the `" << format << "` format.\n\n";
   card << "| figure | value |\n|---|---|\n";
   card << "| quantized layers | " << quantized_count(plan) << " of " << plan.layers.size() << " |\n";
+  if (!plan.rotation.empty()) card << "| rotation | `" << plan.rotation << "` |\n";
   if (plan.attention.quantized()) card << "| attention | " << describe(plan.attention) << " |\n";
   card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
   card << "| size | " << fixed(static_cast<double>(report.bytes) / 1e6, 1) << " MB |\n";

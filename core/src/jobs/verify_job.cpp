@@ -14,6 +14,8 @@
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/text_config.h"
+#include "rotation/rotated_source.h"
+#include "rotation/rotation_spec.h"
 #include "verify/block_check.h"
 #include "verify/layer_check.h"
 #include "verify/tensor_check.h"
@@ -33,6 +35,7 @@ struct RunFacts {
   std::map<std::string, double> layer_errors;
   std::vector<std::string> files;
   bool tuned_norms = false;
+  std::string rotation;  // as --rotation was given
 };
 
 RunFacts read_facts(const fs::path& directory) {
@@ -49,6 +52,7 @@ RunFacts read_facts(const fs::path& directory) {
   if (const json::Value* options = json::find(record, "options")) {
     const json::Object& fields = json::as_object(*options, what);
     facts.blocks = json::get_int(fields, "num_hidden_layers", what);
+    facts.rotation = json::get_string(fields, "rotation", what).value_or("");
     facts.tuned_norms = json::get_bool(fields, "enable_norm_bias_tuning", what).value_or(false);
   }
   const json::Value* plan = json::find(record, "plan");
@@ -76,13 +80,19 @@ CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
 
 // The source the export is held beside: the one named, else the one the run recorded if it is still there.
 std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
-                                          const Registry& registry) {
+                                          const ModelSource& exported, const Registry& registry) {
   std::string path = options.against;
   if (path.empty() && !facts.source.empty() && fs::exists(facts.source)) path = facts.source;
   if (path.empty()) return nullptr;
   // Fused experts were cut apart, packed layers dequantized, on the way into the export.
   std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry), registry);
-  return facts.blocks ? truncate_blocks(std::move(source), *facts.blocks) : std::move(source);
+  if (facts.blocks) source = truncate_blocks(std::move(source), *facts.blocks);
+  const std::string rotation = facts.rotation.empty() ? rotation::recorded_rotation(exported) : facts.rotation;
+  if (rotation.empty()) return source;
+  auto rotated =
+      std::make_unique<rotation::RotatedSource>(std::move(source), rotation::parse_rotation(rotation), registry);
+  rotated->rotate_inputs_as(exported);
+  return rotated;
 }
 
 void compare_with_source(const ModelSource& exported, const ModelSource& source, const RunFacts& run,
@@ -127,7 +137,7 @@ json::Object verify(const VerifyOptions& options, const Registry& registry, Repo
     report.add(check_finite_values(*exported));
     report.add(check_packed_values(*exported));
     if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
-    if (const auto source = open_against(options, facts, registry)) {
+    if (const auto source = open_against(options, facts, *exported, registry)) {
       against = source->path().string();
       compare_with_source(*exported, *source, facts, registry, reporter, report);
     } else {

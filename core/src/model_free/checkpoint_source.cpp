@@ -197,6 +197,12 @@ class CheckpointSource final : public ModelSource {
   std::string tokenizer_json() const override { return source_.tokenizer_json(); }
   json::Object tokenizer_config() const override { return source_.tokenizer_config(); }
   std::vector<CompanionFile> companions() const override { return source_.companions(); }
+  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
+    return source_.input_rotation(layer);
+  }
+  std::shared_ptr<const InputRotation> query_key_rotation() const override { return source_.query_key_rotation(); }
+  json::Object rotation_config() const override { return source_.rotation_config(); }
+  TensorMap rotation_tensors(std::string_view layer) const override { return source_.rotation_tensors(layer); }
 
   // What is left packed is the source's affair.
   std::span<const LinearSpec> packed_layers() const override { return layers_; }

@@ -90,7 +90,9 @@ class AutoRoundExporter final : public Exporter {
   [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
 
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override {
-    return layer.quant.weight.data_type == "int" ? supports_int(layer, variant) : supports_float(layer, variant);
+    LayerPlan still = layer;
+    if (variant == info().name) still.quant.rotation.clear();  // recorded beside the layer
+    return still.quant.weight.data_type == "int" ? supports_int(still, variant) : supports_float(still, variant);
   }
 
   // A file has one packing; what it says of single layers are numbers, not layouts.
@@ -132,8 +134,17 @@ class AutoRoundExporter final : public Exporter {
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
     const Packing packing = choose_packing(request.plan, variant, request.run.model_free);
     sdk::HfFormat format;
-    format.shapes = [packing](const LayerPlan& layer) { return shapes_of(layer, packing); };
-    format.pack = [packing](const LayerRecord& layer) { return pack_layer(layer, packing); };
+    format.shapes = [packing, &source = request.source](const LayerPlan& layer) {
+      std::vector<sdk::PackedTensorShape> shapes = shapes_of(layer, packing);
+      for (const auto& [suffix, tensor] : source.rotation_tensors(layer.name))
+        shapes.push_back({suffix, tensor.scalar_type(), tensor.sizes().vec()});
+      return shapes;
+    };
+    format.pack = [packing, &source = request.source](const LayerRecord& layer) {
+      TensorMap packed = pack_layer(layer, packing);
+      packed.merge(source.rotation_tensors(layer.plan.name));
+      return packed;
+    };
     // Without a quantized layer the folder is a plain model, and says so: loaders refuse a config of 16 bits.
     if (packing != Packing::none) format.quantization_config = quantization_config(request, packing);
     if (!is_fp8(packing)) format.bias_dtype = at::ScalarType::Half;
@@ -157,6 +168,7 @@ class AutoRoundExporter final : public Exporter {
     json::Object extra = request.run.model_free ? sdk::model_free_extra_config(request.plan)
                                                 : sdk::extra_config(request.plan, is_fp8(packing));
     if (!extra.empty()) config["extra_config"] = std::move(extra);
+    for (const auto& member : request.source.rotation_config()) config[member.key()] = member.value();
     return config;
   }
 };

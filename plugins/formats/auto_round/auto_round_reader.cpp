@@ -15,6 +15,7 @@
 #include <arkit/str.h>
 
 #include "packing.h"
+#include "rotations.h"
 
 namespace arkit::auto_round {
 namespace {
@@ -79,9 +80,14 @@ std::string layer_of_scale(const std::string& tensor) {
 }
 
 std::unique_ptr<ModelSource> open_float_folder(std::unique_ptr<ModelSource> folder, std::string packing,
-                                               const LayerSchemes& schemes, const AttentionQuant& attention) {
-  sdk::PackedFolder packed{
-      .kind = packing, .layers = {}, .suffixes = sdk::float_suffixes(), .decode = {}, .attention = attention};
+                                               const LayerSchemes& schemes, const AttentionQuant& attention,
+                                               sdk::PackedRotations rotations) {
+  sdk::PackedFolder packed{.kind = packing,
+                           .layers = {},
+                           .suffixes = sdk::float_suffixes(),
+                           .decode = {},
+                           .attention = attention,
+                           .rotations = std::move(rotations)};
   for (const TensorInfo& info : folder->weights().tensors()) {
     const std::string layer = layer_of_scale(info.name);
     if (layer.empty()) continue;
@@ -123,11 +129,12 @@ std::unique_ptr<ModelSource> AutoRoundReader::open(const std::filesystem::path& 
     throw_unsupported(str("'", path.string(), "': packing_format '", printable(name), "' with data_type '",
                           printable(schemes.leading().data_type), "' is not one this plugin reads"));
   const AttentionQuant attention = sdk::read_static_attention(*config, "quantization_config");
+  sdk::PackedRotations rotations = read_rotations(*config, folder->config());
   if (!is_int(*packing))
-    return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes,
-                             attention);
+    return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes, attention,
+                             std::move(rotations));
   return sdk::open_packed_folder(std::move(folder), std::string(packing_name(*packing)), layout_of(*packing), schemes,
-                                 attention);
+                                 attention, false, std::move(rotations));
 }
 
 }  // namespace arkit::auto_round

@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <arkit/descriptors.h>
+#include <arkit/json.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
 
@@ -38,6 +39,15 @@ class LayerTensors {
   std::string layer_;
 };
 
+// How a format keeps rotations of layer inputs.
+struct PackedRotations {
+  // What turns the input of a layer, null = nothing; asked once a layer, at open.
+  std::function<std::shared_ptr<const InputRotation>(const LayerTensors&)> input_of;
+  std::vector<std::string_view> suffixes;  // tensors a layer may have for it; literals
+  std::shared_ptr<const InputRotation> query_key;
+  json::Object config;  // as ModelSource::rotation_config; empty = not rotated
+};
+
 struct PackedFolder {
   std::string kind;  // for people
   std::vector<LinearSpec> layers;
@@ -45,6 +55,7 @@ struct PackedFolder {
   // Codes from the tensors of a layer, by suffix.
   std::function<QuantizedWeight(const LinearSpec&, const TensorMap&)> decode;
   AttentionQuant attention{};  // what the configuration says of static scales; their tensors are found by name
+  PackedRotations rotations{};
 };
 
 [[nodiscard]] std::unique_ptr<ModelSource> make_packed_source(std::unique_ptr<ModelSource> folder, PackedFolder packed);

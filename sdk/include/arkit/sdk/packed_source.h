@@ -13,6 +13,7 @@
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/packed_folder.h>
 
 namespace arkit::sdk {
 
@@ -49,6 +50,6 @@ using LayerScheme = std::function<LayerQuant(const std::string& layer)>;
 [[nodiscard]] std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                               IntPacking layout, const LayerScheme& scheme_of,
                                                               const AttentionQuant& attention = {},
-                                                              bool act_order = false);
+                                                              bool act_order = false, PackedRotations rotations = {});
 
 }  // namespace arkit::sdk

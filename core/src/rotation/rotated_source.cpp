@@ -1,0 +1,323 @@
+#include "rotation/rotated_source.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit::rotation {
+namespace {
+
+constexpr std::string_view kHeadWeight = "lm_head.weight";
+constexpr int64_t kDefaultBlock = 32, kNvBlock = 16;
+constexpr int64_t kLargestStored = 4096;  // signs of a random rotation go into every layer: 16 MiB at most
+
+enum Which : int64_t { kR1 = 1, kR2 = 2, kR3 = 3, kR4 = 4, kBlock = 5 };
+
+}  // namespace
+
+// The original's tensors, turned on load, and the head that was tied.
+class RotatedSource::Weights final : public WeightSource {
+ public:
+  explicit Weights(const RotatedSource& owner) : owner_(owner) {
+    const WeightSource& original = owner.original_->weights();
+    for (const TensorInfo& info : original.tensors()) tensors_.push_back(info);
+    // Tensors that one stored tensor serves twice.
+    for (const auto& [name, turn] : owner.turns_) {
+      if (original.find(name) != nullptr) continue;
+      TensorInfo info = *original.find(turn.origin);
+      info.name = name;
+      tensors_.push_back(std::move(info));
+    }
+    (void)find("");  // later calls only read the table: safe from all threads
+  }
+  std::span<const TensorInfo> tensors() const override { return tensors_; }
+  at::Tensor load(std::string_view name) const override {
+    const auto turn = owner_.turns_.find(name);
+    const WeightSource& original = owner_.original_->weights();
+    if (turn == owner_.turns_.end()) return original.load(name);
+    at::Tensor tensor = turned(turn->second, original);
+    original.release(turn->second.origin);
+    return tensor;
+  }
+  void release(std::string_view name) const noexcept override {
+    if (!owner_.turns_.contains(name)) owner_.original_->weights().release(name);
+  }
+
+ private:
+  const RotatedSource& owner_;
+  std::vector<TensorInfo> tensors_;
+};
+
+RotatedSource::RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const Registry& registry)
+    : original_(std::move(original)), spec_(std::move(spec)), config_(original_->config()) {
+  if (spec_.kind == RotationSpec::Kind::model) fuse(registry);
+  weights_ = std::make_unique<Weights>(*this);
+}
+
+RotatedSource::~RotatedSource() = default;
+
+const WeightSource& RotatedSource::weights() const {
+  return *weights_;
+}
+
+RotatedSource::Rotation RotatedSource::matrix(int64_t size, bool random, int64_t which) {
+  Rotation& slot = matrices_[{size, random ? which : 0}];
+  if (!slot)
+    slot = std::make_shared<HadamardRotation>(
+        size, random ? std::optional(spec_.seed + static_cast<uint64_t>(which)) : std::nullopt);
+  return slot;
+}
+
+void RotatedSource::fuse(const Registry& registry) {
+  layout_ = read_layout(*original_, registry);
+  const int64_t r1_size = spec_.rotation_size.value_or(layout_.hidden);
+  if (layout_.hidden % r1_size != 0)
+    throw_unsupported(str("rotation: 'rotation_size' ", r1_size, " does not divide hidden_size ", layout_.hidden));
+  if (spec_.fuses_r1()) fuse_residual(matrix(r1_size, spec_.random_r1, kR1));
+  if (spec_.r2) fuse_heads(matrix(layout_.head_dim, spec_.random_r2, kR2));
+}
+
+// B.5, offline R1: the stream is E R; what reads it gets its norm's gain and R, what writes it R^T.
+void RotatedSource::fuse_residual(const Rotation& r1) {
+  turns_[layout_.embedding] = {.origin = layout_.embedding_origin, .gain = {}, .input = r1, .output = nullptr};
+  turns_[std::string(kHeadWeight)] = {
+      .origin = layout_.head_origin, .gain = layout_.final_norm, .input = r1, .output = nullptr};
+  turns_[layout_.final_norm] = {
+      .origin = layout_.final_norm, .gain = {}, .input = nullptr, .output = nullptr, .ones = true};
+  const auto reads = [&](const std::string& layer, const std::string& norm) {
+    turns_[layer + ".weight"] = {.origin = layer + ".weight", .gain = norm, .input = r1, .output = nullptr};
+  };
+  const auto writes = [&](const std::string& layer) {
+    turns_[layer + ".weight"] = {.origin = layer + ".weight", .gain = {}, .input = nullptr, .output = r1};
+    add_bias_turn(layer, r1);
+  };
+  for (const BlockNames& block : layout_.blocks) {
+    for (const std::string* layer : {&block.q, &block.k, &block.v}) reads(*layer, block.attention_norm);
+    for (const std::string* layer : {&block.gate, &block.up}) reads(*layer, block.mlp_norm);
+    for (const std::string* layer : {&block.o, &block.down}) writes(*layer);
+    for (const std::string* norm : {&block.attention_norm, &block.mlp_norm})
+      turns_[*norm] = {.origin = *norm, .gain = {}, .input = nullptr, .output = nullptr, .ones = true};
+  }
+  untie();
+}
+
+// B.5, R2: attention mixes values of a head over positions only, so each head's values may turn; the bias of v turns
+// with them.
+void RotatedSource::fuse_heads(const Rotation& r2) {
+  for (const BlockNames& block : layout_.blocks) {
+    TensorTurn& value = turns_[block.v + ".weight"];
+    value.origin = block.v + ".weight";
+    value.output = r2;
+    add_bias_turn(block.v, r2);
+    TensorTurn& out = turns_[block.o + ".weight"];
+    out.origin = block.o + ".weight";
+    out.input = r2;
+  }
+}
+
+void RotatedSource::add_bias_turn(const std::string& layer, const std::shared_ptr<const InputRotation>& output) {
+  const std::string bias = layer + ".bias";
+  if (original_->weights().find(bias) != nullptr)
+    turns_[bias] = {.origin = bias, .gain = {}, .input = nullptr, .output = output};
+}
+
+void RotatedSource::untie() {
+  config_["tie_word_embeddings"] = false;
+}
+
+std::shared_ptr<const InputRotation> RotatedSource::input_rotation(std::string_view layer) const {
+  const auto found = online_.find(layer);
+  return found == online_.end() ? nullptr : found->second.rotation;
+}
+
+void RotatedSource::clear_online() {
+  for (const auto& [layer, online] : online_) {
+    const auto turn = turns_.find(layer + ".weight");
+    turn->second.input = nullptr;
+    const TensorTurn& left = turn->second;
+    if (!left.output && left.gain.empty()) turns_.erase(turn);
+  }
+  online_.clear();
+  query_key_ = nullptr;
+  record_.clear();
+}
+
+void RotatedSource::add_online(const std::string& layer, Online online) {
+  const std::string weight = layer + ".weight";
+  const TensorInfo* info = original_->weights().find(weight);
+  if (info == nullptr || info->shape.size() != 2)
+    throw_unsupported(str("rotation: layer '", layer, "' has no weight [out, in] of its own to rotate"));
+  if (info->shape[1] % online.rotation->size() != 0)
+    throw_unsupported(str("rotation: layer '", layer, "' has ", info->shape[1], " inputs, which blocks of ",
+                          online.rotation->size(),
+                          " do not divide; choose a smaller power of two with '\"block_size\"' (or "
+                          "'\"rotation_size\"')"));
+  TensorTurn& turn = turns_[weight];
+  ARKIT_CHECK(turn.input == nullptr, str("layer '", layer, "' is rotated twice"));
+  turn.origin = weight;
+  turn.input = online.rotation;
+  if (online.random && !stored_signs_.contains(online.hadamard.get()))
+    stored_signs_[online.hadamard.get()] = online.hadamard->signs();
+  online_[layer] = std::move(online);
+}
+
+RotatedSource::Online RotatedSource::online_for(const LayerPlan& layer, int64_t block_size) {
+  const auto made = [&](std::string name, int64_t size, bool random, Which which) {
+    if (!random && which != kBlock && !is_reference_hadamard(size))
+      throw_unsupported(str("rotation: layer '", layer.name, "' needs a matrix of order ", size,
+                            " at run time, which loaders cannot rebuild; pass \"rotation_size\": a power of two that "
+                            "divides it"));
+    if (random && size > kLargestStored)
+      throw_unsupported(str("rotation: layer '", layer.name, "' would store a random matrix of order ", size,
+                            "; pass \"rotation_size\": a power of two up to ", kLargestStored));
+    const Rotation rotation = matrix(size, random, which);
+    return Online{.name = std::move(name), .rotation = rotation, .hadamard = rotation, .random = random};
+  };
+  if (spec_.kind == RotationSpec::Kind::per_layer) {
+    if (layer.name.find("lm_head") != std::string::npos || layer.kind == LayerKind::embedding) return {};
+    return made(spec_.random_signs ? "random_hadamard" : "hadamard", block_size, spec_.random_signs, kBlock);
+  }
+  if (layer.block < 0) return {};
+  const BlockNames& names = layout_.blocks.at(static_cast<size_t>(layer.block));
+  if (spec_.r4 && layer.name == names.down)
+    return made("r4", spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
+  const bool reads = layer.name != names.o && layer.name != names.down;
+  if (spec_.r1 && spec_.online_r1 && reads)
+    return made("r1", spec_.rotation_size.value_or(layer.in_features), spec_.random_r1, kR1);
+  return {};
+}
+
+int64_t RotatedSource::block_size_for(const QuantPlan& plan) const {
+  if (spec_.block_size) return *spec_.block_size;
+  const TensorQuant& weight = plan.global.weight;
+  const int64_t group = weight.group_size;
+  if (spec_.from_group_size && group > 1 && std::has_single_bit(static_cast<uint64_t>(group))) return group;
+  return weight.data_type.starts_with("nv") ? kNvBlock : kDefaultBlock;
+}
+
+void RotatedSource::rotate_inputs(QuantPlan& plan) {
+  clear_online();
+  plan.rotation = spec_.text;
+  const int64_t block_size = block_size_for(plan);
+  if (spec_.kind == RotationSpec::Kind::model && spec_.r3) {
+    if (!is_reference_hadamard(layout_.head_dim))
+      throw_unsupported(str("rotation: r3 has no matrix for heads of ", layout_.head_dim, "; leave r3 out"));
+    query_key_ = matrix(layout_.head_dim, false, kR3);
+  }
+  for (LayerPlan& layer : plan.layers) {
+    layer.quant.rotation.clear();
+    if (!layer.quantized()) continue;
+    Online online = online_for(layer, block_size);
+    if (online.rotation) {
+      layer.quant.rotation = str(online.random ? "random " : "", online.name, " ", online.rotation->size());
+      add_online(layer.name, std::move(online));
+    }
+    const bool turns_keys = layer.name.ends_with(".q_proj") || layer.name.ends_with(".k_proj");
+    if (query_key_ && turns_keys)
+      layer.quant.rotation += str(layer.quant.rotation.empty() ? "" : ", ", "r3 ", query_key_->size());
+  }
+  if (spec_.kind == RotationSpec::Kind::per_layer)
+    record_layers(plan, block_size);
+  else
+    record_model();
+}
+
+void RotatedSource::rotate_inputs_as(const ModelSource& exported) {
+  clear_online();
+  for (const LinearSpec& layer : exported.packed_layers())
+    if (auto rotation = exported.input_rotation(layer.name))
+      add_online(layer.name, {.name = "export", .rotation = std::move(rotation), .hadamard = nullptr});
+  query_key_ = exported.query_key_rotation();
+}
+
+// The members of B.3, and the layers that stay as they are: a loader must not rotate those.
+void RotatedSource::record_layers(const QuantPlan& plan, int64_t block_size) {
+  json::Array left;
+  for (const LayerPlan& layer : plan.layers)
+    if (!online_.contains(layer.name)) left.emplace_back(layer.name);
+  json::Object config{
+      {"algorithm", "hadamard"},      {"backend", "transform"},
+      {"block_size", block_size},     {"hadamard_type", spec_.random_signs ? "random_hadamard" : "hadamard"},
+      {"layerwise", false},           {"fuse_online_to_weight", nullptr},
+      {"allow_online_rotation", true}};
+  if (!left.empty()) config["not_rotated"] = std::move(left);
+  record_["rotation_config"] = std::move(config);
+}
+
+// The members of B.5; nothing when all of it is in the weights.
+void RotatedSource::record_model() {
+  if (!spec_.online()) return;
+  const json::Value size = spec_.rotation_size ? json::Value(*spec_.rotation_size) : json::Value(nullptr);
+  record_["spinquant_config"] = json::Object{{"r1", spec_.r1},
+                                             {"r2", spec_.r2},
+                                             {"r3", spec_.r3},
+                                             {"r4", spec_.r4},
+                                             {"online_r1_rotation", spec_.online_r1},
+                                             {"rotation_size", size},
+                                             {"random_r1", spec_.random_r1},
+                                             {"random_r2", spec_.random_r2},
+                                             {"random_r3", false},
+                                             {"random_r4", spec_.random_r4},
+                                             {"trainable_rotation", false},
+                                             {"head_dim", layout_.head_dim},
+                                             {"hidden_size", layout_.hidden},
+                                             {"intermediate_size", layout_.intermediate},
+                                             {"algorithm", "spinquant"}};
+}
+
+TensorMap RotatedSource::rotation_tensors(std::string_view layer) const {
+  TensorMap tensors;
+  const auto found = online_.find(layer);
+  if (found == online_.end() || !found->second.hadamard) return tensors;
+  const auto& [name, rotation, hadamard, random] = found->second;
+  if (spec_.kind == RotationSpec::Kind::per_layer) {
+    // Loaders compute x hadamard_matrix^T.
+    if (random)
+      tensors["hadamard_matrix"] = stored_signs_.at(hadamard.get())
+                                       .t()
+                                       .to(at::kFloat)
+                                       .div(std::sqrt(static_cast<double>(hadamard->size())))
+                                       .contiguous();
+    return tensors;
+  }
+  const std::string prefix = str("spinquant_", name, "_");
+  tensors[prefix + "type"] = at::scalar_tensor(random ? 1 : 0, at::kInt);
+  tensors[prefix + "size"] = at::scalar_tensor(hadamard->size(), at::kInt);
+  if (random) tensors[prefix + "matrix"] = stored_signs_.at(hadamard.get());
+  return tensors;
+}
+
+std::string recorded_rotation(const ModelSource& exported) {
+  const json::Object record = exported.rotation_config();
+  if (json::find(record, "rotation_config") != nullptr) return "hadamard";  // the export has the matrices
+  const json::Value* model = json::find(record, "spinquant_config");
+  if (model == nullptr) return {};
+  const json::Object& fields = json::as_object(*model, "spinquant_config");
+  json::Object known{{"algorithm", "spinquant"}};
+  for (const char* key : {"r1", "r2", "r3", "r4", "online_r1_rotation", "rotation_size"})
+    if (const json::Value* value = json::find(fields, key)) known[key] = *value;
+  const auto on = [&](const char* key, bool fallback) {
+    return json::get_bool(fields, key, "spinquant_config").value_or(fallback);
+  };
+  if ((on("r2", true) && on("random_r2", false)) ||
+      (on("r1", true) && !on("online_r1_rotation", true) && on("random_r1", false)))
+    throw_unsupported(str("'", exported.path().string(),
+                          "': its fused rotations have random signs that only the run that made it knows"));
+  return json::dump(known);
+}
+
+void check_applied(const ModelSource& source, std::span<Linear* const> layers) {
+  for (const Linear* layer : layers)
+    if (layer->rotation == nullptr && source.input_rotation(layer->name) != nullptr)
+      throw_unsupported(str("layer '", layer->name,
+                            "' needs its input rotated, which the plugin of its model family does not do; use a "
+                            "rotation that is fused into the weights, such as 'inplace_hadamard'"));
+}
+
+}  // namespace arkit::rotation
