@@ -66,6 +66,8 @@ DecoderLayout read_layout(const ModelSource& source, const Registry& registry) {
     names.mlp_norm = model->block_name(block) + ".post_attention_layernorm.weight";
     for (const std::string* name : {&names.q, &names.k, &names.v, &names.o, &names.gate, &names.up, &names.down})
       if (name->empty()) refuse(family, str("has a block ", block, " without all of q, k, v, o, gate, up and down"));
+    layout.readers.insert({names.q, names.k, names.v, names.gate, names.up});
+    layout.downs.insert(names.down);
   }
   const auto attentions = model->attentions();
   if (attentions.empty()) refuse(family, "does not say what its attention heads are");

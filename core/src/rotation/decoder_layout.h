@@ -2,6 +2,7 @@
 // Where the tensors of a llama-like decoder are, as rotations of the whole model need them.
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct DecoderLayout {
   bool tied = false;                          // one tensor serves both
   int64_t hidden = 0, intermediate = 0, head_dim = 0;
   std::vector<BlockNames> blocks;
+  std::set<std::string, std::less<>> readers;  // every q, k, v, gate and up
+  std::set<std::string, std::less<>> downs;
 };
 
 // Throws ErrorCode::unsupported naming the family when it is none of rotated_families(), or its blocks hold other

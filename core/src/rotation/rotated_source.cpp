@@ -183,11 +183,8 @@ RotatedSource::Online RotatedSource::online_for(const LayerPlan& layer, int64_t 
     if (layer.name.find("lm_head") != std::string::npos || layer.kind == LayerKind::embedding) return {};
     return made(spec_.random_signs ? "random_hadamard" : "hadamard", block_size, spec_.random_signs, kBlock);
   }
-  if (layer.block < 0) return {};
-  const BlockNames& names = layout_.blocks.at(static_cast<size_t>(layer.block));
-  if (spec_.r4 && layer.name == names.down)
-    return made("r4", spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
-  const bool reads = layer.name != names.o && layer.name != names.down;
+  const bool down = layout_.downs.contains(layer.name), reads = layout_.readers.contains(layer.name);
+  if (spec_.r4 && down) return made("r4", spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
   if (spec_.r1 && spec_.online_r1 && reads)
     return made("r1", spec_.rotation_size.value_or(layer.in_features), spec_.random_r1, kR1);
   return {};
