@@ -22,8 +22,8 @@ namespace arkit {
 struct PlannedModel {
   std::unique_ptr<ModelSource> source;
   rotation::RotatedSource* rotated = nullptr;  // *source, when --rotation is given
-  std::vector<std::filesystem::path> files;  // all weight files of it
-  std::unique_ptr<Model> model;              // header only, weights to be cast to bf16; refers to *source
+  std::vector<std::filesystem::path> files;    // all weight files of it
+  std::unique_ptr<Model> model;                // header only, weights to be cast to bf16; refers to *source
   QuantPlan plan;
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (formats.md 13.1)
