@@ -90,6 +90,6 @@ class ARKIT_INTERNAL RotatedSource final : public ModelSource {
 [[nodiscard]] std::string recorded_rotation(const ModelSource& exported);
 
 // Throws ErrorCode::unsupported when the family's plugin left out the rotation of one of these loaded layers.
-void check_applied(const ModelSource& source, std::span<Linear* const> layers);
+ARKIT_INTERNAL void check_applied(const ModelSource& source, std::span<Linear* const> layers);
 
 }  // namespace arkit::rotation
