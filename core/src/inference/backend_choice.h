@@ -14,6 +14,12 @@ struct BackendChoice {
   std::vector<std::string> refusals;    // "name: reason" of every other one that was asked and said no
 };
 
+// The layer as backends see it: without its rotation, which the model applies to the input before they get it.
+[[nodiscard]] inline LinearSpec for_backends(LinearSpec spec) {
+  spec.quant.rotation.clear();
+  return spec;
+}
+
 // `only` names the one backend to consider; empty = all. Throws ErrorCode::unsupported for an unknown name.
 [[nodiscard]] BackendChoice choose_backend(const LinearSpec& spec, const Registry& registry, const std::string& only);
 

@@ -17,7 +17,7 @@
 namespace arkit {
 
 struct Engine::PackedLayer {
-  LinearSpec spec;  // its rotation left out: the model turns the input
+  LinearSpec spec;  // see for_backends
   InferenceBackend* backend = nullptr;
   Scheme* act_scheme = nullptr;  // null = activations stay in floating point
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
@@ -73,8 +73,7 @@ Engine::~Engine() = default;
 void Engine::choose_backends(const std::string& backend) {
   if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
   for (const LinearSpec& packed : source_.packed_layers()) {
-    LinearSpec spec = packed;
-    spec.quant.rotation.clear();
+    LinearSpec spec = for_backends(packed);
     const BackendChoice choice = choose_backend(spec, registry_, backend);
     for (const std::string& refusal : choice.refusals)
       if (std::find(refusals_.begin(), refusals_.end(), refusal) == refusals_.end()) refusals_.push_back(refusal);

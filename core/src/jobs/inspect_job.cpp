@@ -14,6 +14,7 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "inference/backend_choice.h"
 #include "io/stored_bytes.h"
 #include "quant/attention_plan.h"
 #include "quant/scheme_resolver.h"
@@ -66,7 +67,7 @@ std::string runner_of(const LinearSpec& spec, const Registry& registry) {
   for (const std::string& name : registry.names(Kind::backend)) {
     const InferenceBackend& backend = registry.backend(name);
     const Availability available = backend.probe(host_info());
-    const Verdict verdict = available.score > 0 ? backend.supports(spec) : Verdict::no(available.why_not);
+    const Verdict verdict = available.score > 0 ? backend.supports(for_backends(spec)) : Verdict::no(available.why_not);
     if (verdict && available.score > best_score) {
       best = name;
       best_score = available.score;
