@@ -127,7 +127,7 @@ TEST_F(RotationJob, FloatingPointFormatsDoToo) {
     for (const std::string& kind : {"default", "random_hadamard", "quarot"}) {
       SCOPED_TRACE(std::string(scheme) + " " + kind);
       (void)run(kind);
-      EXPECT_LT(distance(options_.output_dir), std::string(scheme) == "MXFP8" ? 0.25 : 0.6);
+      EXPECT_LT(distance(options_.output_dir), std::string(scheme) == "MXFP8" ? 0.25 : 0.9);
       expect_verified();
     }
   }
