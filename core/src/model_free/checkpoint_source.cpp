@@ -212,18 +212,6 @@ class CheckpointSource final : public ModelSource {
     return keeps_layers_ ? source_.attention_specs() : ModelSource::attention_specs();
   }
   AttentionRanges attention_ranges(std::string_view module) const override { return source_.attention_ranges(module); }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    return keeps_layers_ ? source_.input_rotation(layer) : nullptr;
-  }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override {
-    return keeps_layers_ ? source_.query_key_rotation() : nullptr;
-  }
-  json::Object rotation_config() const override {
-    return keeps_layers_ ? source_.rotation_config() : ModelSource::rotation_config();
-  }
-  TensorMap rotation_tensors(std::string_view layer) const override {
-    return keeps_layers_ ? source_.rotation_tensors(layer) : ModelSource::rotation_tensors(layer);
-  }
 
  private:
   std::unique_ptr<ModelSource> owned_;  // null = somebody else's
