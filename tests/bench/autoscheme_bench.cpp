@@ -1,10 +1,11 @@
 // Scores of AutoScheme beside the truth: what each layer loses by each option as predicted, and the divergence measured
 // with that layer alone quantized, on another text.
 //
-//   autoscheme_bench MODEL CALIBRATION.txt TEST.txt OPTION,OPTION,... GROUP_SIZE default|compat [BLOCK,BLOCK,...]
+//   autoscheme_bench MODEL CALIBRATION.txt TEST.txt OPTION,OPTION,... GROUP_SIZE default|compat [BLOCKS|-] [BUDGETS]
 //
 // Samples are the first 16 x 256 tokens of the calibration text; the truth is measured on the first 4 x 256 of the test
-// text, for layers of the blocks named. Prints JSON: seconds and peak memory of scoring, and a row for every layer.
+// text, for layers of the blocks named. Budgets are bits a weight: the best mix for each is measured too. Prints JSON:
+// seconds and peak memory of scoring, a row for every layer, a row for every budget.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,7 @@
 #include <arkit/registry.h>
 #include <arkit/tokenizer.h>
 
+#include "autoscheme/program.h"
 #include "autoscheme/refine_meter.h"
 #include "autoscheme/score.h"
 #include "quant/scheme_resolver.h"
@@ -65,7 +67,28 @@ int64_t peak_mib() {
   return usage.ru_maxrss / 1024;
 }
 
-void run(char** argv) {
+double bits_of(const TensorQuant& quant) {
+  if (!quant.quantized()) return 16.0;
+  return quant.bits + (quant.data_type == "int" ? 16.0 + quant.bits : 8.0) / static_cast<double>(quant.group_size);
+}
+
+void print_budget(double average, const std::vector<PoolLayer>& pool, const ScoreTable& table, KlMeter& meter) {
+  std::vector<ProgramGroup> groups;
+  double weights = 0.0;
+  for (size_t i = 0; i < pool.size(); ++i) {
+    const auto numel = static_cast<double>(pool[i].plan.out_features * pool[i].plan.in_features);
+    weights += numel;
+    groups.push_back({.cost = {}, .loss = table.loss[i]});
+    for (const LayerQuant& quant : pool[i].quants)
+      groups.back().cost.push_back(static_cast<int64_t>(numel * bits_of(quant.weight)));
+  }
+  const auto best = solve(groups, static_cast<int64_t>(average * weights));
+  if (best)
+    std::printf("\"%.2f\": {\"predicted\": %.5f, \"kl\": %.5f},\n", average, best->loss,
+                meter.measure(best->choice, false));
+}
+
+void run(int argc, char** argv) {
   const Registry registry(PluginSearch{.folders = {ARKIT_PLUGIN_BUILD_DIR}});
   const auto source = open_source(argv[1], registry);
   const Tokenizer tokenizer(source->tokenizer_json(), source->tokenizer_config());
@@ -92,10 +115,11 @@ void run(char** argv) {
               static_cast<long long>(peak_mib()));
 
   std::set<int64_t> blocks;
-  if (argv[7] != nullptr)
-    for (const std::string& block : split(argv[7])) blocks.insert(std::atoll(block.c_str()));
+  const std::vector<std::string> more(argv + 7, argv + argc);
+  if (!more.empty() && more[0] != "-")
+    for (const std::string& block : split(more[0])) blocks.insert(std::atoll(block.c_str()));
   std::optional<KlMeter> meter;
-  if (!blocks.empty()) meter.emplace(*model, samples(argv[3], tokenizer, 4), pool, scheme_for, quiet);
+  if (!more.empty()) meter.emplace(*model, samples(argv[3], tokenizer, 4), pool, scheme_for, quiet);
   Choice choice(pool.size(), kLeftAlone);
   for (size_t layer = 0; layer < pool.size(); ++layer) {
     std::printf("%s\"%s\": {", layer == 0 ? "" : ",\n", table.layers[layer].c_str());
@@ -111,7 +135,10 @@ void run(char** argv) {
     std::printf("}");
     std::fflush(stdout);
   }
-  std::printf("},\n\"seconds_all\": %.1f}\n", seconds_since(start));
+  std::printf("},\n\"budgets\": {");
+  for (const std::string& bits : more.size() > 1 ? split(more[1]) : std::vector<std::string>{})
+    print_budget(std::atof(bits.c_str()), pool, table, *meter);
+  std::printf("\"all\": %.1f}}\n", seconds_since(start));
 }
 
 }  // namespace
@@ -122,7 +149,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    run(argv);
+    run(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -6,7 +6,8 @@
 // error)^2] to second order. That sum has one value a sample, far too few to average. Rounding errors of different
 // weights, and of different activations, are taken as independent, which leaves sums of squares over all of them:
 //   loss = 1/(2 tokens) * (sum_ij F_ij (W - Wq)_ij^2 + sum_ti (dx_ti (x - xq)_ti)^2),  F = sum over samples of dW^2
-// where dW = dy^T x and dx = dy W. Everything an option needs is its rounding and one pass over it: no matrix product.
+// where dW = dy^T x (of every second sample) and dx = dy W. Everything an option needs is its rounding and one pass
+// over it: no matrix product.
 
 #include <memory>
 #include <span>
@@ -43,7 +44,8 @@ class FisherScore final : public PassWork, private GradientObserver {
     int64_t rows = 0;  // of x before
   };
   struct Layer {
-    at::Tensor fisher;  // F, f32 [out, in]
+    at::Tensor fisher;               // F over the samples taken, f32 [out, in]
+    int64_t samples = 0, taken = 0;  // that came by; whose gradient was taken
     std::vector<Activation> activations;
   };
   struct Seen {  // by the forward
@@ -56,13 +58,13 @@ class FisherScore final : public PassWork, private GradientObserver {
   void keep_statistics();
   void see(const Linear& layer, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& dx) override;
   [[nodiscard]] at::Tensor some_rows(const at::Tensor& rows, int64_t before) const;
-  void add_weight_gradient(const Linear& layer, at::Tensor& fisher, const at::Tensor& x, const at::Tensor& dy);
+  void add_weight_gradient(Layer& mine, const Linear& layer, const at::Tensor& x, const at::Tensor& dy);
   void add_activation_error(Activation& activation, size_t index, const at::Tensor& x, const at::Tensor& dx);
   void score_weights(size_t option);
 
   Model& model_;
   std::span<const PoolLayer> pool_;
-  int64_t tokens_, seqlen_, stride_;
+  int64_t tokens_, seqlen_, stride_, sample_stride_;
   const SchemeFor& scheme_for_;
   ScoreTable& table_;
   std::unordered_map<std::string_view, size_t> by_name_;
