@@ -29,7 +29,8 @@ class ARKIT_INTERNAL KlMeter {
   KlMeter(Model& model, at::Tensor input_ids, std::span<const PoolLayer> pool, const SchemeFor& scheme_for,
           Reporter& reporter);
 
-  // Mean over all positions, in nats. The allocation becomes the one that later calls start from when `keep` is set.
+  // Mean over positions, all of them up to 2048 and then every n-th, in nats. The allocation becomes the one that later
+  // calls start from when `keep` is set.
   [[nodiscard]] double measure(const Choice& choice, bool keep);
 
   [[nodiscard]] int64_t measurements() const noexcept { return measurements_; }
@@ -56,7 +57,8 @@ class ARKIT_INTERNAL KlMeter {
   std::unordered_map<std::string_view, size_t> by_name_;
   std::map<int64_t, ForwardContext> contexts_;
   std::unordered_map<size_t, at::Tensor> act_max_;  // static activations, by index in the pool
-  at::Tensor float_hidden_;                         // last block's output of the float model
+  at::Tensor positions_;                            // rows of [samples * seqlen] that are measured, int64
+  at::Tensor float_hidden_;                         // the float model's last output there, [positions, hidden]
   Choice kept_;
   std::vector<at::Tensor> inputs_;          // what enters each block under kept_, [samples, seqlen, hidden]
   std::multimap<size_t, Rounded> rounded_;  // by index in the pool
