@@ -58,11 +58,21 @@ std::optional<double> Arguments::number(std::string_view name) const {
 std::optional<int64_t> Arguments::bytes(std::string_view name) const {
   const std::optional<std::string> given = text(name);
   if (!given) return std::nullopt;
-  int64_t value = 0;
-  const auto [rest, error] = std::from_chars(given->data(), given->data() + given->size(), value);
-  const std::string unit = lower(std::string_view(rest, static_cast<size_t>(given->data() + given->size() - rest)));
-  const int64_t factor = unit == "gb" ? 1'000'000'000 : unit == "mb" ? 1'000'000 : unit == "kb" ? 1'000 : 1;
-  return checked_mul(value, factor, "--max_shard_size");
+  const size_t digits = std::min(given->find_first_not_of("0123456789."), given->size());
+  const std::string unit = lower(given->substr(digits));
+  const int64_t step = unit.ends_with("ib") ? 1024 : 1000;
+  const std::string_view prefixes = " kmg";
+  int64_t factor = 1;
+  for (size_t i = unit.empty() ? 0 : prefixes.find(unit.front()); i > 0; --i) factor *= step;
+  if (given->find('.') == std::string::npos) {
+    int64_t value = 0;
+    std::from_chars(given->data(), given->data() + digits, value);
+    return checked_mul(value, factor, str("--", name));
+  }
+  double value = 0;
+  std::from_chars(given->data(), given->data() + digits, value);
+  if (value * static_cast<double>(factor) >= 9e18) throw_usage(str("--", name, ": ", *given, " is too large"));
+  return static_cast<int64_t>(value * static_cast<double>(factor));
 }
 
 }  // namespace arkit::cli

@@ -27,7 +27,7 @@ class Arguments {
   [[nodiscard]] std::optional<int64_t> integer(std::string_view name) const;
   [[nodiscard]] std::optional<int> small_integer(std::string_view name) const;
   [[nodiscard]] std::optional<double> number(std::string_view name) const;
-  [[nodiscard]] std::optional<int64_t> bytes(std::string_view name) const;  // "5GB" -> 5'000'000'000
+  [[nodiscard]] std::optional<int64_t> bytes(std::string_view name) const;  // "5GB" -> 5'000'000'000, "1.5KiB" -> 1536
   [[nodiscard]] std::vector<std::string> texts(std::string_view name) const;
 
  private:

@@ -26,8 +26,39 @@ std::string with_underscores(const std::string& argument) {
   return "--" + name + argument.substr(end);
 }
 
+// AutoRound takes several words after one of these: "--schemes W4A16 W8A16", "--shared_layers q_proj k_proj v_proj".
+// Here they become one word with commas; where a word of shared_layers has commas itself, each is a group of its own.
+std::vector<std::string> with_joined_words(const std::vector<std::string>& arguments) {
+  std::vector<std::string> joined;
+  for (size_t i = 0; i < arguments.size();) {
+    const std::string& name = arguments[i];
+    joined.push_back(arguments[i++]);
+    const bool groups = name == "--shared_layers";
+    if (!groups && name != "--schemes" && name != "--options" && name != "--option") continue;
+    std::vector<std::string> words;
+    for (std::error_code ignored; i < arguments.size() && !arguments[i].starts_with("-"); ++i) {
+      if (!words.empty() && std::filesystem::exists(arguments[i], ignored)) break;  // the model
+      words.push_back(arguments[i]);
+    }
+    const bool each = groups && std::any_of(words.begin(), words.end(), [](const std::string& word) {
+                        return word.find(',') != std::string::npos;
+                      });
+    std::string line;
+    for (size_t w = 0; w < words.size(); ++w) {
+      if (each && w > 0) joined.push_back(name);
+      if (each)
+        joined.push_back(words[w]);
+      else
+        line += (w > 0 ? "," : "") + words[w];
+    }
+    if (!each && !words.empty()) joined.push_back(line);
+  }
+  return joined;
+}
+
 bool repeatable(const Option& option) {
-  return option.type == Type::list || option.name == "plugin" || option.name == "prompt";
+  return option.type == Type::list || option.name == "plugin" || option.name == "prompt" ||
+         option.name == "shared_layers";
 }
 
 void add_options(po::options_description& description, std::span<const Option> options) {
@@ -228,13 +259,16 @@ void check_value(const Option& option, const std::string& value, const std::stri
     if (error != std::errc() || rest != end || !(number > -1e300 && number < 1e300)) bad("a number");
   }
   if (option.type == Type::bytes) {
-    const size_t digits = std::min(value.find_first_not_of("0123456789"), value.size());
+    const size_t digits = std::min(value.find_first_not_of("0123456789."), value.size());
     const std::string unit = lower(value.substr(digits));
-    int64_t number = 0;
+    double number = 0;
     const auto [rest, error] = std::from_chars(value.data(), value.data() + digits, number);
-    const bool known_unit = unit.empty() || unit == "kb" || unit == "mb" || unit == "gb";
-    if (digits == 0 || error != std::errc() || number > 9'000'000'000 || number == 0 || !known_unit)
-      bad("a size such as 5GB, 200MB or 64KB");
+    static const std::vector<std::string> units{"", "kb", "mb", "gb", "kib", "mib", "gib"};
+    const bool known_unit = std::find(units.begin(), units.end(), unit) != units.end();
+    const bool whole = unit != "" || value.find('.') == std::string::npos;
+    if (digits == 0 || error != std::errc() || rest != value.data() + digits || !(number > 0 && number < 9e15) ||
+        !known_unit || !whole)
+      bad("a size such as 5GB, 3GiB, 200MB or 64KB");
   }
   if (value.empty() && option.type != Type::flag && option.name != "prompt") throw_usage(str(where, " is empty"));
   if (option.choices.empty()) return;
@@ -275,7 +309,7 @@ Request parse_command_line(const std::vector<std::string>& arguments) {
   if (normal.empty()) return {Request::Kind::help, nullptr, {}};
   if (normal.front() == "--version" || normal.front() == "-V") return {Request::Kind::version, nullptr, {}};
 
-  const Verb verb = find_verb(normal);
+  const Verb verb = find_verb(with_joined_words(normal));
   if (verb.command == nullptr) {
     for (const std::string& word : normal)
       if (word == "--help" || word == "-h") return {Request::Kind::help, nullptr, {}};

@@ -1,11 +1,14 @@
 #include "commands.h"
 
+#include <array>
+
 #include <arkit/str.h>
 
 namespace arkit::cli {
 namespace {
 
 constexpr std::string_view kScheme = "Scheme";
+constexpr std::string_view kMix = "AutoScheme: the best mix of schemes for a budget (docs/AUTOSCHEME.md)";
 constexpr std::string_view kTuning = "Tuning (unset = the recipe's value)";
 constexpr std::string_view kData = "Calibration data";
 constexpr std::string_view kLayers = "Layers";
@@ -25,7 +28,7 @@ constexpr Option kQuantize[] = {
     {"model", Type::text, kRun, "MODEL", "", "the model, instead of the positional argument",
      "model_name model_name_or_path"},
     {"scheme", Type::text, kScheme, "S", "W4A16", "named scheme ('arkit list schemes'); the options below override it"},
-    {"bits", Type::integer, kScheme, "N", "", "bits of a weight", "bit"},
+    {"bits", Type::number, kScheme, "N", "", "bits of a weight; with --options the budget, as --avg_bits", "bit"},
     {"group_size", Type::integer, kScheme, "N", "",
      "weights that share a scale; -1 = one group a row, 0 = one a tensor"},
     {"sym", Type::flag, kScheme, "", "", "symmetric weights", "", "asym"},
@@ -40,6 +43,32 @@ constexpr Option kQuantize[] = {
     {"act_asym", Type::flag, kScheme, "", "", "asymmetric activations", "", "act_sym"},
     {"act_dynamic", Type::flag, kScheme, "", "", "activation scales computed at run time", "", "disable_act_dynamic"},
     {"disable_act_dynamic", Type::flag, kScheme, "", "", "static activation scales, calibrated", "", "act_dynamic"},
+
+    {"options", Type::text, kMix, "A,B", "",
+     "schemes to choose from for every layer: names, or fields as in {scheme:W4A16,group_size:32}", "option schemes"},
+    {"avg_bits", Type::list, kMix, "X[,Y]", "", "budget in bits a weight, scales included", "target_bits",
+     "target_size"},
+    {"target_size", Type::bytes, kMix, "SIZE", "", "budget in bytes of the whole export: 3GiB, 900MB or bytes", "",
+     "avg_bits"},
+    {"bits_accounting", Type::text, kMix, "A", "exact",
+     "how bits are counted: exact = bytes of the first format, autoround = AutoRound's formula", "", "",
+     "exact autoround"},
+    {"ignore_scale_zp_bits", Type::flag, kMix, "", "", "count the codes alone, as AutoRound's flag of this name"},
+    {"shared_layers", Type::text, kMix, "A,B", "",
+     "layers that get one scheme together, by name, part or regular expression; may be repeated"},
+    {"no_share_fused", Type::flag, kMix, "", "",
+     "let layers that serving engines fuse (q/k/v, gate/up, experts) get different schemes"},
+    {"score", Type::text, kMix, "S", "default", "how losses are predicted; compat = AutoRound's weight-only score", "",
+     "", "default compat"},
+    {"score_nsamples", Type::integer, kMix, "N", "(16)", "samples of scoring"},
+    {"score_seqlen", Type::integer, kMix, "N", "(256)", "tokens of each"},
+    {"score_batch_size", Type::integer, kMix, "N", "(1)", "samples of one backward pass"},
+    {"score_cache", Type::path, kMix, "DIR", "", "where scores are kept; unset = the user's cache folder"},
+    {"no_score_cache", Type::flag, kMix, "", "", "score anew and keep nothing"},
+    {"refine_seconds", Type::number, kMix, "S", "0",
+     "time for exchanges on the measured divergence after the program; 0 = none"},
+    {"svg", Type::path, kMix, "FILE", "", "draw loss over size, and bits of every layer"},
+    {"save_layer_config", Type::path, kMix, "FILE", "", "write the mix as a TOML file for --layer_config"},
 
     {"recipe", Type::text, kTuning, "R", "default",
      "a name for a set of tuning defaults ('arkit list recipes'): default, best, light, opt-rtn, rtn"},
@@ -92,6 +121,8 @@ constexpr Option kQuantize[] = {
     {"rotation", Type::text, kLayers, "R|JSON", "",
      "rotate before anything is measured: default, hadamard, random_hadamard, quarot, inplace_hadamard, ... "
      "(docs/ROTATIONS.md)"},
+    {"to_quant_block_names", Type::list, kLayers, "A,B", "",
+     "only these block lists (model.layers) or blocks (model.layers.3); others stay in 16 bits"},
     {"static_kv_dtype", Type::text, kLayers, "T", "",
      "calibrated scales for keys and values in the cache: fp8 or nvfp4"},
     {"static_kv_granularity", Type::text, kLayers, "G", "tensor", "one such scale a module or a head", "", "",
@@ -120,6 +151,68 @@ constexpr Option kQuantize[] = {
     {"dry_run", Type::flag, kRun, "", "", "print the plan, its size and memory; write nothing"},
     {"device_map", Type::text, kRun, "D", "cpu", "device to tune on", "device devices"},
 };
+
+// The options of `quantize` with these names, as a table of another command.
+template <size_t N>
+constexpr std::array<Option, N> picked(const std::string_view (&names)[N]) {
+  std::array<Option, N> options{};
+  for (size_t i = 0; i < N; ++i)
+    for (const Option& option : kQuantize)
+      if (option.name == names[i]) options[i] = option;
+  return options;
+}
+
+constexpr std::string_view kAutoSchemeNames[] = {"model",
+                                                 "options",
+                                                 "bits",
+                                                 "avg_bits",
+                                                 "target_size",
+                                                 "bits_accounting",
+                                                 "ignore_scale_zp_bits",
+                                                 "shared_layers",
+                                                 "no_share_fused",
+                                                 "score",
+                                                 "score_nsamples",
+                                                 "score_seqlen",
+                                                 "score_batch_size",
+                                                 "score_cache",
+                                                 "no_score_cache",
+                                                 "refine_seconds",
+                                                 "svg",
+                                                 "save_layer_config",
+                                                 "group_size",
+                                                 "sym",
+                                                 "asym",
+                                                 "data_type",
+                                                 "scale_dtype",
+                                                 "act_bits",
+                                                 "act_group_size",
+                                                 "act_data_type",
+                                                 "act_sym",
+                                                 "act_asym",
+                                                 "act_dynamic",
+                                                 "disable_act_dynamic",
+                                                 "amp_dtype",
+                                                 "seed",
+                                                 "dataset",
+                                                 "nsamples",
+                                                 "seqlen",
+                                                 "batch_size",
+                                                 "layer_config",
+                                                 "ignore_layers",
+                                                 "quant_lm_head",
+                                                 "rotation",
+                                                 "to_quant_block_names",
+                                                 "num_hidden_layers",
+                                                 "on_indivisible",
+                                                 "allow_unmatched",
+                                                 "format",
+                                                 "runtime",
+                                                 "max_shard_size",
+                                                 "config",
+                                                 "save_config",
+                                                 "device_map"};
+constexpr auto kAutoScheme = picked(kAutoSchemeNames);
 
 constexpr Option kEvalPpl[] = {
     {"text", Type::path, kRun, "FILE", "", "text to measure", "", "ids"},
@@ -192,7 +285,11 @@ constexpr Command kCommands[] = {
     {"quantize", "MODEL", "quantize a model and write it in one or several formats", kQuantize,
      "arkit quantize meta-llama/Llama-3.2-1B --scheme W4A16 --output_dir llama-w4\n"
      "arkit quantize ./model --bits 3 --group_size 64 --asym --recipe best --format auto_gptq\n"
+     "arkit quantize ./model --options MXFP4,MXFP8 --avg_bits 4.5 --format llm_compressor\n"
      "arkit quantize ./model --dataset self --iters 50 --dry-run"},
+    {"autoscheme", "MODEL", "find the best mix of schemes for budgets, without quantizing", kAutoScheme,
+     "arkit autoscheme ./llama --options W2A16,W4A16,W8A16 --avg_bits 3,4,5 --dataset self --svg mix.svg\n"
+     "arkit autoscheme ./llama --options MXFP4,MXFP8 --target-size 3GiB --save-layer-config mix.toml"},
     {"list",
      "WHAT",
      "plugins, schemes, formats, runtimes, backends, models, recipes or datasets",

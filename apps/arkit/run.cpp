@@ -28,12 +28,19 @@ struct Entry {
   CommandFunction function;
 };
 constexpr Entry kCommands[] = {
-    {"quantize", cmd_quantize},     {"list", cmd_list},
-    {"inspect", cmd_inspect},       {"eval ppl", cmd_eval_ppl},
-    {"generate", cmd_generate},     {"forward", cmd_forward},
-    {"tokenize", cmd_tokenize},     {"verify", cmd_verify},
-    {"convert", cmd_convert},       {"diff", cmd_diff},
-    {"plugin new", cmd_plugin_new}, {"plugin inspect", cmd_plugin_inspect},
+    {"quantize", cmd_quantize},
+    {"autoscheme", cmd_autoscheme},
+    {"list", cmd_list},
+    {"inspect", cmd_inspect},
+    {"eval ppl", cmd_eval_ppl},
+    {"generate", cmd_generate},
+    {"forward", cmd_forward},
+    {"tokenize", cmd_tokenize},
+    {"verify", cmd_verify},
+    {"convert", cmd_convert},
+    {"diff", cmd_diff},
+    {"plugin new", cmd_plugin_new},
+    {"plugin inspect", cmd_plugin_inspect},
 };
 
 CommandFunction find_function(const std::string& name) {

@@ -95,7 +95,7 @@ TEST(CliFront, ChecksTypesChoicesAndContradictions) {
   expect_usage_error({"quantize", "m", "--iters", "abc"}, "--iters: 'abc' is not a whole number");
   expect_usage_error({"quantize", "m", "--lr", "1e999"}, "--lr: '1e999' is not a number");
   expect_usage_error({"quantize", "m", "--max_shard_size", "5TB"},
-                     "--max_shard_size: '5TB' is not a size such as 5GB, 200MB or 64KB");
+                     "--max_shard_size: '5TB' is not a size such as 5GB, 3GiB, 200MB or 64KB");
   expect_usage_error({"quantize", "m", "--on_indivisible", "stop"},
                      "--on_indivisible: 'stop' is not one of 'error', 'skip', 'pad'");
   expect_usage_error({"quantize", "m", "--sym", "--asym"}, "--sym and --asym contradict each other; give one");

@@ -22,6 +22,7 @@ std::string offer(PoolLayer& layer, std::vector<bool>& offered, const LayerQuant
     }
     LayerPlan asked = layer.plan;
     asked.quant = option.quant;
+    asked.quant.rotation = layer.plan.quant.rotation;
     const Verdict verdict = may_quantize(asked);
     layer.quants.push_back(verdict ? option.quant : full_precision(global, "fp"));
     offered.push_back(static_cast<bool>(verdict));

@@ -2,6 +2,8 @@ list(APPEND ARKIT_CORE_SOURCES
   src/autoscheme/accounting.cpp
   src/autoscheme/allocation.cpp
   src/autoscheme/groups.cpp
+  src/autoscheme/layer_file.cpp
+  src/autoscheme/mix_picture.cpp
   src/autoscheme/options.cpp
   src/autoscheme/pool.cpp
   src/autoscheme/program.cpp

@@ -46,14 +46,13 @@ ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const Mod
   return tuning;
 }
 
-Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
-                      Model& model, Reporter& reporter) {
+Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                     Model& model, Reporter& reporter) {
   reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
   std::optional<Tokenizer> tokenizer;
   if (const std::string text = source.tokenizer_json(); !text.empty())
     tokenizer.emplace(text, source.tokenizer_config());
   const Tokenizer* const words = tokenizer ? &*tokenizer : nullptr;
-
   const calibration::CalibrationOptions wanted{.dataset = options.dataset,
                                                .nsamples = tuning.nsamples,
                                                .seqlen = tuning.seqlen,
@@ -65,10 +64,16 @@ Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuni
         {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, model, words,
         reporter);
   };
-  const calibration::CalibrationSet set = calibration::load_calibration(wanted, words, self, reporter);
-  return {.hidden = embed_all(model, set.input_ids, tuning.batch_size),
-          .loss_mask = loss_mask(set.input_ids, words != nullptr ? words->pad_id() : std::nullopt),
-          .report = set.report()};
+  return {.set = calibration::load_calibration(wanted, words, self, reporter),
+          .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
+}
+
+Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                      Model& model, Reporter& reporter) {
+  const Samples samples = read_samples(options, tuning, source, model, reporter);
+  return {.hidden = embed_all(model, samples.set.input_ids, tuning.batch_size),
+          .loss_mask = loss_mask(samples.set.input_ids, samples.pad_id),
+          .report = samples.set.report()};
 }
 
 }  // namespace arkit

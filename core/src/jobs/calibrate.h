@@ -9,6 +9,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 
+#include "calibration/calibration.h"
 #include "quant/recipes.h"
 
 namespace arkit {
@@ -22,6 +23,15 @@ struct Calibration {
 // seqlen no longer than the model's and the tokenizer's limits; each cut is warned about (algorithms.md 5).
 [[nodiscard]] ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source,
                                           Reporter& reporter);
+
+struct Samples {
+  calibration::CalibrationSet set;
+  std::optional<int64_t> pad_id;  // of the model's tokenizer
+};
+
+// Reads or generates tuning.nsamples x tuning.seqlen token ids. Throws as calibrate does.
+[[nodiscard]] Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning,
+                                   const ModelSource& source, Model& model, Reporter& reporter);
 
 // Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and suggests
 // `--dataset self`.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <arkit/error.h>
+#include <arkit/inference_backend.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
@@ -45,6 +46,7 @@ struct Planner {
   const ResolvedScheme& scheme;
   const oneshot::Recipe* recipe;
   const Registry& registry;
+  const LayerChoices* choices;
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
@@ -87,7 +89,7 @@ struct Planner {
   void build(PlannedModel& planned, Reporter& reporter) const {
     const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
     if (recipe == nullptr) {
-      planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter);
+      planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter, choices);
       return;
     }
     auto [plan, record] = oneshot::plan_recipe(*recipe, *planned.model, *planned.source, registry, reporter);
@@ -97,7 +99,8 @@ struct Planner {
 
   // Rounding into a format that records model-free runs: worth a try. The reference's choice (formats.md 13.1).
   [[nodiscard]] bool may_be_model_free() const {
-    const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr;
+    const bool rounds =
+        tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr && choices == nullptr;
     const bool mx = scheme.name == "MXFP4" || scheme.name == "MXFP8";
     return options.model_free.value_or(true) && rounds &&
            std::all_of(options.formats.begin(), options.formats.end(), [mx](const std::string& format) {
@@ -142,13 +145,23 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 }  // namespace
 
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
-                        const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter) {
-  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry}, reporter);
+                        const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
+                        const LayerChoices* choices) {
+  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices}, reporter);
   if (planned.model_free) {
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;
   }
   return planned;
+}
+
+at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
+  if (options.amp_dtype == "bfloat16") return at::kBFloat16;
+  if (options.amp_dtype == "float32") return at::kFloat;
+  if (options.amp_dtype != "auto")
+    throw_usage(str("amp_dtype '", options.amp_dtype, "' is unknown; expected auto, bfloat16 or float32"));
+  const HostInfo& host = host_info();
+  return !forwards || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
 }
 
 std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {

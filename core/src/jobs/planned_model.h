@@ -12,6 +12,7 @@
 #include <arkit/registry.h>
 
 #include "oneshot/modifier.h"
+#include "quant/plan.h"
 #include "quant/recipes.h"
 #include "quant/scheme_resolver.h"
 #include "rotation/rotated_source.h"
@@ -31,12 +32,18 @@ struct PlannedModel {
   std::shared_ptr<const RecipeRecord> recipe;  // null = planned without a recipe file
 };
 
-// `recipe`, where given, takes the place of `scheme` and of the options about layers. Sets tuning to plain rounding
-// where the run is model-free. Throws ErrorCode::usage when --model_free is asked for something that needs a forward
-// pass, and whatever opening and planning throw.
+// `recipe`, where given, takes the place of `scheme` and of the options about layers; `choices` (null = none) are
+// schemes of layers decided before. Sets tuning to plain rounding where the run is model-free. Throws ErrorCode::usage
+// when --model_free is asked for something that needs a forward pass, and whatever opening and planning throw.
 [[nodiscard]] PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning,
                                       const ResolvedScheme& scheme, const oneshot::Recipe* recipe,
-                                      const Registry& registry, Reporter& reporter);
+                                      const Registry& registry, Reporter& reporter,
+                                      const LayerChoices* choices = nullptr);
+
+// The dtype of weights while they are worked on. They are cast to bf16 as in the reference, so that an export's bytes
+// do not depend on the machine; block forwards need f32 where the CPU cannot multiply bf16, and then the weights stay
+// as they are (algorithms.md 1.1). Throws ErrorCode::usage for an unknown amp_dtype.
+[[nodiscard]] at::ScalarType choose_dtype(const TuningOptions& options, bool forwards);
 
 // The model with weights cast to `dtype`, taken out of `planned` or opened again.
 [[nodiscard]] std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry);

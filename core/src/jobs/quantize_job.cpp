@@ -14,6 +14,7 @@
 #include "io/finite.h"
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
+#include "jobs/mix_decision.h"
 #include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
 #include "jobs/runtime_check.h"
@@ -36,17 +37,6 @@ constexpr int kFewThreads = 4;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Weights are cast to bf16 as in the reference, so that an export's bytes do not depend on the machine; block forwards
-// need f32 where the CPU cannot multiply bf16, and then the weights stay as they are (algorithms.md 1.1).
-at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
-  if (options.amp_dtype == "bfloat16") return at::kBFloat16;
-  if (options.amp_dtype == "float32") return at::kFloat;
-  if (options.amp_dtype != "auto")
-    throw_usage(str("amp_dtype '", options.amp_dtype, "' is unknown; expected auto, bfloat16 or float32"));
-  const HostInfo& host = host_info();
-  return !forwards || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
 }
 
 std::string method_name(const ResolvedTuning& tuning, bool forwards) {
@@ -120,8 +110,9 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
                             const std::vector<FormatChoice>& formats, const ModelSource& source, const Model& model,
-                            bool forwards, at::ScalarType dtype) {
+                            bool forwards, at::ScalarType dtype, const json::Object& auto_scheme) {
   json::Object report = describe_plan(plan);
+  if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
   report["method"] = method_name(tuning, forwards);
   report["options"] = resolved_options(options, tuning);
   json::Array outputs;
@@ -215,6 +206,19 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   return reports;
 }
 
+// What --target-size promised, looked at once more: the folder of the first format.
+void check_target(const QuantizeRun& run) {
+  const std::optional<int64_t> target = run.options.auto_scheme.target_size;
+  if (!target) return;
+  const fs::path& folder = run.exports.formats().front().output_dir;
+  int64_t bytes = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+  if (bytes > *target)
+    run.reporter.warn(str("the files in '", folder.string(), "' take ", bytes, " bytes, ", bytes - *target,
+                          " more than target_size; are there files of an earlier run?"));
+}
+
 json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& reports) {
   json::Array outputs;
   for (size_t i = 0; i < reports.size(); ++i)
@@ -239,10 +243,12 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   const QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
-  const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
+  const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
+  const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
 
   reporter.step("reading the model");
-  PlannedModel planned = plan_model(options, wanted, scheme, recipe ? &*recipe : nullptr, registry, reporter);
+  PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
+                                    registry, reporter, mix ? &mix->choices : nullptr);
   const std::unique_ptr<ModelSource>& source = planned.source;
   const QuantPlan& plan = planned.plan;
   const bool forwards = planned.forwards;
@@ -256,13 +262,15 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   const std::vector<FormatChoice> formats =
       choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
   check_runtimes(options.runtime, plan, formats, reporter);
-  if (options.dry_run) return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype);
+  const json::Object auto_scheme = mix ? mix->report : json::Object();
+  if (options.dry_run)
+    return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme);
   SourceHashes hashes(planned.files);
   prepare_output(formats, plan, *source, options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
-  RunOutcome outcome{.method = method_name(tuning, forwards)};
+  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, forwards)};
   const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
   outcome.calibration = calibration.report;
   return_large_blocks();  // calibration has reused its buffers; from here on TensorCacheScope does
@@ -286,7 +294,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
     round_model(run, tuning.disable_opt_rtn);
   }
   outcome.seconds = seconds_since(start);
-  return summary(run, finish_exports(run));
+  const std::vector<ExportReport> reports = finish_exports(run);
+  check_target(run);
+  return summary(run, reports);
 }
 
 }  // namespace arkit

@@ -55,6 +55,43 @@ void put(json::Object& object, std::string_view key, const std::optional<std::st
   if (value) object[key] = *value;
 }
 
+// "W4A16 120, W8A16 90"
+std::string mix_line(const json::Object& layers_by_option) {
+  std::string line;
+  for (const auto& [name, count] : layers_by_option)
+    line += str(line.empty() ? "" : ", ", std::string_view(name), " ", json::dump(count));
+  return line;
+}
+
+json::Array texts(const std::vector<std::string>& values) {
+  json::Array array;
+  for (const std::string& value : values) array.emplace_back(value);
+  return array;
+}
+
+json::Object describe(const AutoSchemeOptions& options) {
+  json::Object o{{"options", texts(options.options)}};
+  if (options.target_size) {
+    o["target_size"] = *options.target_size;
+  } else {
+    json::Array budgets;
+    for (const double bits : options.avg_bits) budgets.emplace_back(bits);
+    o["avg_bits"] = std::move(budgets);
+  }
+  o["bits_accounting"] = options.bits_accounting;
+  o["ignore_scale_zp_bits"] = options.ignore_scale_zp_bits;
+  o["score"] = options.score;
+  json::Array shared;
+  for (const std::vector<std::string>& group : options.shared_layers) shared.emplace_back(texts(group));
+  o["shared_layers"] = std::move(shared);
+  o["share_fused_layers"] = options.share_fused_layers;
+  put(o, "score_nsamples", options.nsamples);
+  put(o, "score_seqlen", options.seqlen);
+  put(o, "score_batch_size", options.batch_size);
+  o["refine_seconds"] = options.refine_seconds;
+  return o;
+}
+
 }  // namespace
 
 std::string front_matter(const ModelSource& source, std::string_view key) {
@@ -105,9 +142,7 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
   put(o, "act_dynamic", options.overrides.act_dynamic);
   put(o, "act_data_type", options.overrides.act_data_type);
   put(o, "scale_dtype", options.overrides.scale_dtype);
-  json::Array formats;
-  for (const std::string& format : options.formats) formats.emplace_back(format);
-  o["format"] = std::move(formats);
+  o["format"] = texts(options.formats);
   o["recipe"] = options.recipe;
   o["dataset"] = options.dataset;
   o["iters"] = tuning.iters;
@@ -131,10 +166,10 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
   o["enable_deterministic_algorithms"] = t.enable_deterministic_algorithms;
   o["amp_dtype"] = t.amp_dtype;
   o["seed"] = t.seed;
+  if (!options.auto_scheme.options.empty()) o["autoscheme"] = describe(options.auto_scheme);
   o["layer_config"] = options.layer_config;
-  json::Array ignored;
-  for (const std::string& layer : options.ignore_layers) ignored.emplace_back(layer);
-  o["ignore_layers"] = std::move(ignored);
+  if (!options.to_quant_block_names.empty()) o["to_quant_block_names"] = texts(options.to_quant_block_names);
+  o["ignore_layers"] = texts(options.ignore_layers);
   o["quant_lm_head"] = options.quant_lm_head;
   if (!options.rotation.empty()) o["rotation"] = options.rotation;
   if (!options.attention.kv_dtype.empty()) {
@@ -161,7 +196,7 @@ json::Object describe_plan(const QuantPlan& plan) {
                        {"scheme", describe(layer.quant)},
                        {"quantized", layer.quantized()}};
     if (!layer.quant.rotation.empty()) entry["rotation"] = layer.quant.rotation;
-    if (!layer.reason.empty()) entry["reason"] = layer.reason;
+    entry["reason"] = layer.reason.empty() ? str("scheme ", plan.scheme_name) : layer.reason;
     layers.push_back(std::move(entry));
   }
   json::Array warnings;
@@ -222,6 +257,7 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["seconds"] = outcome.seconds;
   record["peak_rss_bytes"] = outcome.peak_rss_bytes;
   record["calibration"] = outcome.calibration;
+  if (!outcome.auto_scheme.empty()) record["autoscheme"] = outcome.auto_scheme;
   record_files(record, report);
   std::map<std::string_view, const LayerOutcome*> outcomes;
   for (const LayerOutcome& layer : outcome.layers) outcomes[layer.name] = &layer;
@@ -253,6 +289,8 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
   card << "| figure | value |\n|---|---|\n";
   card << "| quantized layers | " << quantized_count(plan) << " of " << plan.layers.size() << " |\n";
   if (!plan.rotation.empty()) card << "| rotation | `" << plan.rotation << "` |\n";
+  if (const json::Value* mix = json::find(outcome.auto_scheme, "layers_by_option"); mix != nullptr)
+    card << "| schemes of layers (AutoScheme) | " << mix_line(mix->as_object()) << " |\n";
   if (plan.attention.quantized()) card << "| attention | " << describe(plan.attention) << " |\n";
   card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
   card << "| size | " << fixed(static_cast<double>(report.bytes) / 1e6, 1) << " MB |\n";

@@ -1,4 +1,5 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/jobs/autoscheme_job.cpp
   src/jobs/calibrate.cpp
   src/jobs/conversion_record.cpp
   src/jobs/convert_job.cpp
@@ -12,6 +13,10 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/inspect_job.cpp
   src/jobs/list_job.cpp
   src/jobs/memory_estimate.cpp
+  src/jobs/mix_decision.cpp
+  src/jobs/mix_report.cpp
+  src/jobs/mix_search.cpp
+  src/jobs/mix_solve.cpp
   src/jobs/planned_model.cpp
   src/jobs/open_source.cpp
   src/jobs/quantize_job.cpp
