@@ -20,7 +20,8 @@ double seconds_since(Clock::time_point start) {
 json::Array layers_of(const MixSearch& search, const std::vector<Mix>& mixes) {
   json::Array layers;
   for (size_t i = 0; i < search.pool().layers.size(); ++i) {
-    json::Object entry{{"name", search.pool().layers[i].plan.name}, {"block", search.pool().layers[i].plan.block}};
+    const LayerPlan& plan = search.pool().layers[i].plan;
+    json::Object entry{{"name", plan.name}, {"block", plan.block}, {"weights", plan.out_features * plan.in_features}};
     json::Array schemes, losses;
     for (const Mix& mix : mixes) schemes.emplace_back(search.schemes()[mix.choice[i]].name);
     for (const double loss : search.table().loss[i]) losses.emplace_back(loss);

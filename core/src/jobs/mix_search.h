@@ -14,6 +14,7 @@
 
 #include "autoscheme/allocation.h"
 #include "autoscheme/pool.h"
+#include "autoscheme/refine_meter.h"
 #include "autoscheme/score.h"
 #include "autoscheme/score_table.h"
 #include "jobs/export_set.h"
@@ -107,6 +108,7 @@ class MixSearch {
   std::optional<ExportSizer> sizer_;
   auto_scheme::ScoreTable table_;
   bool scores_cached_ = false;
+  std::optional<auto_scheme::KlMeter> meter_;  // made for the first measurement
   auto_scheme::SchemeFor scheme_for_;
   at::Tensor samples_;  // int64 [nsamples, seqlen]
   json::Object calibration_;

@@ -5,7 +5,6 @@
 #include <arkit/str.h>
 
 #include "autoscheme/refine.h"
-#include "autoscheme/refine_meter.h"
 #include "jobs/mix_search.h"
 
 namespace arkit {
@@ -79,7 +78,8 @@ Mix MixSearch::solve(const MixBudget& budget, bool with_divergence) {
 void MixSearch::measure(const MixBudget& budget, std::vector<ChoiceGroup>& groups, Mix& mix) {
   const double seconds = options_.auto_scheme.refine_seconds;
   reporter_.step(str(seconds > 0 ? "refining the mix of " : "measuring the mix of ", budget.text()));
-  KlMeter meter(*model_, samples_, pool_.layers, scheme_for_, reporter_);
+  if (!meter_) meter_.emplace(*model_, samples_, pool_.layers, scheme_for_, reporter_);
+  KlMeter& meter = *meter_;
   if (seconds <= 0) {
     mix.measured_kl = meter.measure(mix.choice, false);
     return;
@@ -89,8 +89,9 @@ void MixSearch::measure(const MixBudget& budget, std::vector<ChoiceGroup>& group
                            : chosen_bits(groups) + std::max<int64_t>(*budget.target_size - mix.bytes, 0) * 8;
   const std::vector<ChoiceGroup> solved = groups;
   const Refined refined = refine(
-      groups, table_, room, [&](const std::vector<size_t>& choice, bool keep) { return meter.measure(choice, keep); },
-      seconds, reporter_);
+      groups, table_, room,
+      [&meter](const std::vector<size_t>& choice, bool keep) { return meter.measure(choice, keep); }, seconds,
+      reporter_);
   Mix better = mix_of(budget, groups, mix.optimal);
   better.measured_kl = refined.after;
   better.exchanges = refined.accepted;
