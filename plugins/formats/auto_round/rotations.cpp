@@ -48,9 +48,17 @@ class Shared {
   std::vector<std::pair<at::Tensor, Rotation>> stored_;
 };
 
+// The layer that holds the matrix of those without one: AutoRound's files keep it once, as all its layers share it.
+// Empty = no layer has one.
+std::string common_matrix(const WeightSource& weights) {
+  for (const TensorInfo& info : weights.tensors())
+    if (info.name.ends_with(str(".", kMatrix))) return info.name.substr(0, info.name.size() - kMatrix.size() - 1);
+  return {};
+}
+
 // B.3: every packed layer but the head, in blocks. Where AutoRound's loader also turns the inputs of layers left in 16
 // bits, whose weights nobody turned, this one does not.
-void read_layer_rotation(const json::Object& config, sdk::PackedRotations& rotations) {
+void read_layer_rotation(const json::Object& config, const WeightSource& weights, sdk::PackedRotations& rotations) {
   const std::string what = "rotation_config";
   const std::string type = json::get_string(config, "hadamard_type", what).value_or("hadamard");
   const int64_t block =
@@ -65,12 +73,14 @@ void read_layer_rotation(const json::Object& config, sdk::PackedRotations& rotat
   rotations.config["rotation_config"] = config;
   rotations.suffixes = {kMatrix};
   rotations.input_of = [shared = std::make_shared<Shared>(), random = type == "random_hadamard", block,
+                        common = common_matrix(weights),
                         left = std::move(left)](const sdk::LayerTensors& layer) -> Rotation {
     if (layer.layer().find("lm_head") != std::string::npos || left.contains(layer.layer())) return nullptr;
     if (!random) return shared->deterministic(block, "rotation_config");
-    (void)layer.matrix(kMatrix, {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble});
-    const std::string name = str("layer '", printable(layer.layer()), "': 'hadamard_matrix'");
-    return shared->stored(layer.load(kMatrix).t().contiguous(), name);
+    const sdk::LayerTensors holder = layer.find(kMatrix) != nullptr || common.empty() ? layer : layer.of(common);
+    (void)holder.matrix(kMatrix, {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble});
+    const std::string name = str("layer '", printable(holder.layer()), "': 'hadamard_matrix'");
+    return shared->stored(holder.load(kMatrix).t().contiguous(), name);
   };
 }
 
@@ -118,12 +128,12 @@ void read_model_rotation(const json::Object& config, const json::Object& model, 
 
 }  // namespace
 
-sdk::PackedRotations read_rotations(const json::Object& quantization, const json::Object& model) {
+sdk::PackedRotations read_rotations(const json::Object& quantization, const ModelSource& folder) {
   sdk::PackedRotations rotations;
   if (const json::Value* config = json::find(quantization, "rotation_config"))
-    read_layer_rotation(json::as_object(*config, "rotation_config"), rotations);
+    read_layer_rotation(json::as_object(*config, "rotation_config"), folder.weights(), rotations);
   else if (const json::Value* other = json::find(quantization, "spinquant_config"))
-    read_model_rotation(json::as_object(*other, "spinquant_config"), model, rotations);
+    read_model_rotation(json::as_object(*other, "spinquant_config"), folder.config(), rotations);
   return rotations;
 }
 

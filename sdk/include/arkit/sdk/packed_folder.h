@@ -32,6 +32,7 @@ class LayerTensors {
   // Whether there is a bias, which must be [out].
   [[nodiscard]] bool has_bias(int64_t out) const;
   [[nodiscard]] const std::string& layer() const noexcept { return layer_; }
+  [[nodiscard]] LayerTensors of(std::string layer) const { return {weights_, std::move(layer)}; }  // another layer's
   [[noreturn]] void fail(const std::string& what) const;
 
  private:

@@ -1,0 +1,62 @@
+// Rotated checkpoints written by AutoRound (tests/data/rotation/README.md) against the logits of its own loader.
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/json.h>
+
+#include "jobs/job_testing.h"
+#include "rotation/rotation_testing.h"
+
+namespace arkit::rotation {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kData = ARKIT_TEST_DATA "/rotation";
+
+double distance(const fs::path& folder) {
+  testing::TemporaryFolder out;
+  testing::Recorder recorder;
+  ForwardOptions options;
+  options.model = folder.string();
+  options.input_ids = kData / "autoround-hadamard" / "expected.safetensors";
+  options.output = out.path() / "logits.safetensors";
+  (void)forward(options, registry(), recorder);
+  const at::Tensor got = open_safetensors(options.output)->load("logits").clone();
+  const at::Tensor expected = open_safetensors(folder / "expected.safetensors")->load("logits").clone();
+  return ((got - expected).norm() / expected.norm()).item<double>();
+}
+
+TEST(RotationGolden, AutoRoundsCheckpointsGiveItsLogits) {
+  for (const char* name : {"autoround-hadamard", "autoround-quarot"}) EXPECT_LT(distance(kData / name), 1e-5) << name;
+}
+
+// The logits above depend on the rotations: without their configuration the same files compute something else.
+TEST(RotationGolden, RotationsMatter) {
+  for (const auto& [name, member] :
+       {std::pair{"autoround-hadamard", "rotation_config"}, std::pair{"autoround-quarot", "spinquant_config"}}) {
+    testing::TemporaryFolder copy;
+    fs::copy(kData / name, copy.path(), fs::copy_options::recursive);
+    json::Value config = json::read_file(copy.path() / "config.json");
+    EXPECT_TRUE(config.at("quantization_config").as_object().erase(member)) << name;
+    std::ofstream(copy.path() / "config.json") << json::dump(config, 2);
+    EXPECT_GT(distance(copy.path()), 0.3) << name;
+  }
+}
+
+TEST(RotationGolden, VerifyTurnsTheSourceTheSameWay) {
+  testing::Recorder recorder;
+  for (const char* name : {"autoround-hadamard", "autoround-quarot"}) {
+    const VerifyOptions options{.directory = kData / name, .against = testing::tiny_model("source-llama-bf16")};
+    const json::Object report = verify(options, registry(), recorder);
+    EXPECT_TRUE(report.at("passed").as_bool()) << name << json::dump(report, 1);
+  }
+}
+
+}  // namespace
+}  // namespace arkit::rotation
