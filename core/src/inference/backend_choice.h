@@ -14,9 +14,9 @@ struct BackendChoice {
   std::vector<std::string> refusals;    // "name: reason" of every other one that was asked and said no
 };
 
-// The layer as backends see it: without its rotation, which the model applies to the input before they get it.
-[[nodiscard]] inline LinearSpec for_backends(LinearSpec spec) {
-  spec.quant.rotation.clear();
+// The layer as backends see it: without a rotation that the source has, which the model applies to their input.
+[[nodiscard]] inline LinearSpec for_backends(LinearSpec spec, const ModelSource& source) {
+  if (source.input_rotation(spec.name) != nullptr) spec.quant.rotation.clear();
   return spec;
 }
 

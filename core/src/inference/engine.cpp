@@ -73,7 +73,7 @@ Engine::~Engine() = default;
 void Engine::choose_backends(const std::string& backend) {
   if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
   for (const LinearSpec& packed : source_.packed_layers()) {
-    LinearSpec spec = for_backends(packed);
+    LinearSpec spec = for_backends(packed, source_);
     const BackendChoice choice = choose_backend(spec, registry_, backend);
     for (const std::string& refusal : choice.refusals)
       if (std::find(refusals_.begin(), refusals_.end(), refusal) == refusals_.end()) refusals_.push_back(refusal);

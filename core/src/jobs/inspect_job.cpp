@@ -67,7 +67,7 @@ std::string runner_of(const LinearSpec& spec, const Registry& registry) {
   for (const std::string& name : registry.names(Kind::backend)) {
     const InferenceBackend& backend = registry.backend(name);
     const Availability available = backend.probe(host_info());
-    const Verdict verdict = available.score > 0 ? backend.supports(for_backends(spec)) : Verdict::no(available.why_not);
+    const Verdict verdict = available.score > 0 ? backend.supports(spec) : Verdict::no(available.why_not);
     if (verdict && available.score > best_score) {
       best = name;
       best_score = available.score;
@@ -94,7 +94,7 @@ json::Array summarize_packed(const ModelSource& source, const Registry& registry
         {"scheme", kind.second},
         {"layers", specs.size()},
         {"bits_per_weight", weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0},
-        {"runs_on", runner_of(*specs.front(), registry)}});
+        {"runs_on", runner_of(for_backends(*specs.front(), source), registry)}});
   }
   return rows;
 }
