@@ -33,6 +33,20 @@ at::Tensor sylvester(int64_t order) {
   return h;
 }
 
+// The same up to kLargestFactor as float32 or float64, made once.
+const at::Tensor& small_sylvester(int64_t order, at::ScalarType type) {
+  static const std::array<std::array<at::Tensor, 7>, 2> kMatrices = [] {
+    std::array<std::array<at::Tensor, 7>, 2> made;
+    for (size_t i = 0; i < 7; ++i) {
+      made[0][i] = sylvester(int64_t{1} << i).to(at::kFloat);
+      made[1][i] = sylvester(int64_t{1} << i).to(at::kDouble);
+    }
+    return made;
+  }();
+  const auto log = static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(order)));
+  return kMatrices[type == at::kDouble ? 1 : 0][log];
+}
+
 std::optional<int64_t> reference_factor(int64_t size) {
   if (is_power_of_two(size)) return 1;
   for (const int64_t order : kReferenceOrders)
@@ -46,7 +60,7 @@ at::Tensor sylvester_transform(const at::Tensor& x) {
   at::Tensor out = x;
   for (int64_t left = n, stride = 1; left > 1;) {
     const int64_t factor = std::min(left, kLargestFactor);
-    const at::Tensor h = sylvester(factor).to(x.scalar_type());
+    const at::Tensor& h = small_sylvester(factor, x.scalar_type());
     if (stride == 1)
       out = at::matmul(out.reshape({-1, factor}), h);
     else
