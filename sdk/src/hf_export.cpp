@@ -23,14 +23,10 @@ namespace {
 
 constexpr std::string_view kBias = ".bias";
 
-bool is_float(at::ScalarType dtype) {
-  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
-}
-
 // The dtype a plain tensor keeps: the one it is stored in, when that is one of the three models come in; values decoded
 // from another encoding (a GGUF embedding) are written in the model dtype. Integers stay what they are.
 at::ScalarType plain_dtype(const TensorInfo& info, at::ScalarType model_dtype) {
-  if (!is_float(info.dtype)) return info.dtype;
+  if (!at::isFloatingType(info.dtype) || c10::elementSize(info.dtype) < 2) return info.dtype;
   const bool stored_plainly = info.stored_type == "F32" || info.stored_type == "BF16" || info.stored_type == "F16";
   return stored_plainly ? info.dtype : model_dtype;
 }
@@ -161,7 +157,8 @@ class HfExportJob final : public ExportJob {
     const PlannedTensor* planned = folder_->planned(name);
     ARKIT_CHECK(planned != nullptr, str("tensor '", name, "' is not part of the source"));
     const WeightSource& weights = request_.source.weights();
-    folder_->write(name, tensor.to(planned->dtype), [&] { weights.release(name); });
+    // Scales of attention, one a head, come in another format's shape.
+    folder_->write(name, tensor.to(planned->dtype).reshape(planned->shape), [&] { weights.release(name); });
   }
 
   void copy_from_source(const std::string& name) {

@@ -49,8 +49,11 @@ struct Kernels {
   void (*fake_quant)(const Args& args, void* out, Dtype out_dtype, int64_t begin, int64_t end);
   void (*encode)(const Args& args, bool signed_zero, uint8_t* codes, int64_t begin, int64_t end);
   void (*gradient)(const Args& args, const GradientArgs& grad, int64_t begin, int64_t end);
-  // Sum over each group of importance (y - x)^2; importance row r starts at r * stride, null = 1.
-  void (*loss)(const Args& args, const float* importance, int64_t stride, float* loss, int64_t begin, int64_t end);
+  // Which of `count` scales makes the sum over a group of importance (y - x)^2 smallest, the first of equals: best[i].
+  // Candidate c of group i has args.scale[c * (end - begin) + i - begin], inverse alike; `best` starts at group begin.
+  // Row r of importance starts at r * stride; null = 1.
+  void (*choose)(const Args& args, const float* importance, int64_t stride, int64_t count, int32_t* best, int64_t begin,
+                 int64_t end);
   void (*decode)(const DecodeArgs& args, int64_t begin, int64_t end);
 };
 

@@ -210,22 +210,32 @@ void gradient(const Args& a, const GradientArgs& b, int64_t begin, int64_t end) 
   });
 }
 
-void loss(const Args& a, const float* importance, int64_t stride, float* result, int64_t begin, int64_t end) {
-  const Grid grid(a.grid);
-  with_type(a.dtype, a.x, [&](const auto* x) {
+void choose(const Args& all, const float* importance, int64_t stride, int64_t count, int32_t* best, int64_t begin,
+            int64_t end) {
+  const Grid grid(all.grid);
+  with_type(all.dtype, all.x, [&](const auto* x) {
     for (int64_t i = begin; i < end; ++i) {
-      const Span span = group_span(a.groups, i);
-      const Group group(a, i);
-      const int64_t row = i / a.groups.per_row, column = span.offset - row * a.groups.in;
+      const Span span = group_span(all.groups, i);
+      const int64_t row = i / all.groups.per_row, column = span.offset - row * all.groups.in;
       const float* const weight = importance == nullptr ? nullptr : importance + row * stride + column;
-      Floats total = splat(0.0F);
-      each_strip(
-          span.length, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
-            const Floats w = load_strip(x + span.offset + j, n), t = group.shifted(group.quotient(w), j, n);
-            const Floats d = grid.round(clamp(t, grid.low, grid.high)) * group.scale - w;
-            total = total + (weight == nullptr ? d * d : (d * d) * load_strip(weight + j, n));
-          });
-      result[i] = sum(total);
+      float least = 0;
+      for (int64_t c = 0; c < count; ++c) {
+        Args a = all;
+        a.scale = all.scale + c * (end - begin);
+        if (all.inverse != nullptr) a.inverse = all.inverse + c * (end - begin);
+        const Group group(a, i - begin);
+        Floats total = splat(0.0F);
+        each_strip(
+            span.length, [&](int64_t j, int64_t n) __attribute__((always_inline)) {
+              const Floats w = load_strip(x + span.offset + j, n);
+              const Floats d = grid.round(clamp(group.quotient(w), grid.low, grid.high)) * group.scale - w;
+              total = total + (weight == nullptr ? d * d : (d * d) * load_strip(weight + j, n));
+            });
+        const float loss = sum(total);
+        if (c > 0 && !(loss < least)) continue;
+        least = loss;
+        best[i - begin] = static_cast<int32_t>(c);
+      }
     }
   });
 }
@@ -260,6 +270,6 @@ void decode(const DecodeArgs& a, int64_t begin, int64_t end) {
 
 namespace arkit::sdk::scaled {
 const Kernels ARKIT_KERNELS_NAME(ARKIT_ISA) = {ARKIT_TEXT(ARKIT_ISA), ARKIT_ISA::peaks,    ARKIT_ISA::fake_quant,
-                                               ARKIT_ISA::encode,     ARKIT_ISA::gradient, ARKIT_ISA::loss,
+                                               ARKIT_ISA::encode,     ARKIT_ISA::gradient, ARKIT_ISA::choose,
                                                ARKIT_ISA::decode};
 }

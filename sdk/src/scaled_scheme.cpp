@@ -205,23 +205,14 @@ at::Tensor ScaledScheme::search(const at::Tensor& weight, const ScaleLayout& lay
   const at::Tensor importance = repair ? scaled::repaired_importance(imatrix, weight, quant.group_size, quant.bits)
                                        : (imatrix.defined() ? imatrix.to(at::kFloat).contiguous() : imatrix);
   const at::Tensor global = global_scale(weight, quant);
-  scaled::Matrix matrix{.x = weight, .layout = layout, .rule = element_rule(quant)};
-  at::Tensor best, best_loss;
-  for (const float multiplier : multipliers(quant)) {
-    const Scales scales = scales_of(peak * multiplier, global, quant, at::kFloat);
-    matrix.scale = scales.scale;
-    matrix.inverse = scales.inverse;
-    const at::Tensor loss = scaled::losses(matrix, importance);
-    if (!best.defined()) {
-      best = at::full_like(loss, multiplier);
-      best_loss = loss;
-      continue;
-    }
-    const at::Tensor better = loss < best_loss;
-    best.masked_fill_(better, multiplier);
-    best_loss = at::where(better, loss, best_loss);
-  }
-  return best;
+  const std::span<const float> factors = multipliers(quant);
+  const auto count = static_cast<int64_t>(factors.size());
+  const at::Tensor all = at::tensor(at::ArrayRef<float>(factors.data(), factors.size()));
+  const auto candidates = [&](int64_t begin, int64_t end) {
+    const at::Tensor tried = all.unsqueeze(1) * peak.narrow(0, begin, end - begin).unsqueeze(0);
+    return scales_of(tried.reshape({-1}), global, quant, at::kFloat);
+  };
+  return all.index_select(0, scaled::chosen(weight, layout, element_rule(quant), importance, count, candidates));
 }
 
 at::Tensor ScaledScheme::dequantize(const QuantizedWeight& weight, const TensorQuant& quant,

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <arkit/error.h>
 #include <arkit/sdk/kernel_tensors.h>
@@ -13,6 +14,8 @@
 
 namespace arkit::sdk::scaled {
 namespace {
+
+constexpr int64_t kCandidates = 32768;  // scales computed at a time in a search: temporaries stay in the cache
 
 Groups groups_of(const ScaleLayout& layout) {
   return {layout.groups.in, layout.groups.group, layout.groups.per_row};
@@ -122,16 +125,28 @@ at::Tensor encode(const Matrix& matrix) {
   return codes;
 }
 
-at::Tensor losses(const Matrix& matrix, const at::Tensor& importance) {
-  const Args args = matrix.args();
-  const int64_t in = matrix.layout.groups.in;
+at::Tensor chosen(const at::Tensor& x, const ScaleLayout& layout, const ElementRule& rule, const at::Tensor& importance,
+                  int64_t count, const CandidateScales& candidates) {
+  check_matrix(x, layout, "the matrix");
+  const int64_t in = layout.groups.in;
   const bool whole = importance.defined() && importance.numel() != in;
-  const float* weights = f32_data(importance, whole ? matrix.layout.groups.out * in : in, "importance");
-  at::Tensor loss = at::empty({matrix.layout.groups.total()}, at::kFloat);
-  auto* data = loss.mutable_data_ptr<float>();
-  for_groups(matrix.layout,
-             [&](int64_t begin, int64_t end) { kernels().loss(args, weights, whole ? in : 0, data, begin, end); });
-  return loss;
+  const float* weights = f32_data(importance, whole ? layout.groups.out * in : in, "importance");
+  at::Tensor best = at::empty({layout.groups.total()}, at::kInt);
+  auto* data = best.mutable_data_ptr<int32_t>();
+  const Args args{.grid = rule.grid, .groups = groups_of(layout), .x = x.const_data_ptr(), .dtype = dtype_of(x, "x")};
+  const int64_t step = std::max<int64_t>(1, kCandidates / count);
+  at::parallel_for(0, (layout.groups.total() + step - 1) / step, 1, [&](int64_t first, int64_t last) {
+    const at::NoGradGuard no_grad;
+    for (int64_t chunk = first; chunk < last; ++chunk) {
+      const int64_t begin = chunk * step, end = std::min(begin + step, layout.groups.total());
+      const ScaledScheme::Scales scales = candidates(begin, end);
+      Args a = args;
+      a.scale = f32_data(scales.scale, count * (end - begin), "scale");
+      a.inverse = f32_data(scales.inverse, count * (end - begin), "inverse");
+      kernels().choose(a, weights, whole ? in : 0, count, data + begin, begin, end);
+    }
+  });
+  return best;
 }
 
 at::Tensor decode(const at::Tensor& codes, const ScaleLayout& layout, const ElementGrid& grid, const at::Tensor& scale,

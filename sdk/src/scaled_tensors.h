@@ -32,10 +32,17 @@ struct Matrix {
 [[nodiscard]] at::Tensor peaks(const at::Tensor& x, const ScaleLayout& layout, bool* finite);
 
 void fake_quant(const Matrix& matrix, at::Tensor& out);
-[[nodiscard]] at::Tensor encode(const Matrix& matrix);                                // u8 [out, in]
-[[nodiscard]] at::Tensor losses(const Matrix& matrix, const at::Tensor& importance);  // f32 [groups]
+[[nodiscard]] at::Tensor encode(const Matrix& matrix);  // u8 [out, in]
 [[nodiscard]] at::Tensor decode(const at::Tensor& codes, const ScaleLayout& layout, const ElementGrid& grid,
                                 const at::Tensor& scale, at::ScalarType dtype);
+
+// Which of `count` candidates for the scale of each group of x makes the sum of importance (y - x)^2 smallest, the
+// first of equals: i32 [groups], for groups along rows. `importance`: f32 [in] or [out, in]; undefined = 1.
+// `candidates` gives those of the groups [begin, end), f32 [count * (end - begin)], candidate by candidate; called from
+// several threads.
+using CandidateScales = std::function<ScaledScheme::Scales(int64_t begin, int64_t end)>;
+[[nodiscard]] at::Tensor chosen(const at::Tensor& x, const ScaleLayout& layout, const ElementRule& rule,
+                                const at::Tensor& importance, int64_t count, const CandidateScales& candidates);
 
 // Adds to grad_v (allocated when undefined; null = not wanted); returns d loss / d scale, f32 [groups]. grad_x (null =
 // not wanted) is overwritten, in the dtype of grad_out.

@@ -283,22 +283,36 @@ TEST(ConvertRefuses, FoldersInUse) {
                        "the model itself"));
 }
 
-// The global scale of activations lies beside a weight of full size, and the source has none.
-TEST(Verify, AcceptsTheScalesOfAFullSizeExport) {
-  const TemporaryFolder folder;
-  QuantizeOptions options;
-  options.model = testing::tiny_model("source-llama-bf16");
-  options.recipe = "rtn";
-  options.scheme = "NVFP4";
-  options.output_dir = folder.path() / "out";
-  options.formats = {"fake"};
-  options.dataset = "self";
-  options.tuning.nsamples = 2;
-  options.tuning.seqlen = 8;
-  Reporter silent;
-  (void)quantize(options, testing::registry(), silent);
-  const json::Object report = verify({.directory = options.output_dir, .against = {}}, testing::registry(), silent);
-  EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report.at("checks"), 2);
+// Static scales of attention go along; one a head has another shape in each format.
+TEST(Convert, StaticScalesOfAttentionAreCarriedOver) {
+  for (const char* granularity : {"tensor", "head"}) {
+    const TemporaryFolder folder;
+    QuantizeOptions options;
+    options.model = testing::tiny_model("source-llama-bf16");
+    options.recipe = "rtn";
+    options.scheme = "W8A16G32";
+    options.output_dir = folder.path() / "made";
+    options.formats = {"auto_round", "llm_compressor", "auto_gptq"};
+    options.attention.kv_dtype = "fp8";
+    options.attention.kv_granularity = granularity;
+    options.dataset = "self";
+    options.tuning.nsamples = 2;
+    options.tuning.seqlen = 8;
+    Reporter silent;
+    const std::string message =
+        testing::refusal(ErrorCode::unsupported, [&] { (void)quantize(options, testing::registry(), silent); });
+    EXPECT_TRUE(testing::contains(message, "'auto_gptq' has no place for static scales")) << message;
+    options.formats.pop_back();
+    (void)quantize(options, testing::registry(), silent);
+    const auto made = options.output_dir;
+    (void)converted(made / "auto_round", folder.path() / "a", {"llm_compressor"});
+    EXPECT_EQ(tensor_difference(folder.path() / "a", made / "llm_compressor"), "");
+    (void)converted(folder.path() / "a", folder.path() / "b", {"auto_round"});
+    EXPECT_EQ(tensor_difference(folder.path() / "b", made / "auto_round"), "");
+    const std::string refused = testing::refusal(
+        ErrorCode::unsupported, [&] { (void)converted(folder.path() / "a", folder.path() / "c", {"auto_gptq"}); });
+    EXPECT_TRUE(testing::contains(refused, "'auto_gptq' has no place for static scales")) << refused;
+  }
 }
 
 // Micro-scaled floats repack too where two formats have one layout.

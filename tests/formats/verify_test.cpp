@@ -161,5 +161,23 @@ TEST(Verify, AnotherModelsWeightsFail) {
   EXPECT_FALSE(verified(folder.path(), "source-qwen3-bf16").at("passed").as_bool());
 }
 
+// The global scale of activations lies beside a weight of full size, and the source has none.
+TEST(Verify, AcceptsTheScalesOfAFullSizeExport) {
+  const TemporaryFolder folder("full_size");
+  QuantizeOptions options;
+  options.model = (fs::path(golden_root()) / "source-llama-bf16").string();
+  options.recipe = "rtn";
+  options.scheme = "NVFP4";
+  options.output_dir = folder.path() / "out";
+  options.formats = {"fake"};
+  options.dataset = "self";
+  options.tuning.nsamples = 2;
+  options.tuning.seqlen = 8;
+  Reporter silent;
+  (void)quantize(options, all_plugins(), silent);
+  const json::Object report = verify({.directory = options.output_dir, .against = {}}, all_plugins(), silent);
+  EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report.at("checks"), 2);
+}
+
 }  // namespace
 }  // namespace arkit::test

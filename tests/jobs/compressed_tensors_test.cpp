@@ -124,7 +124,7 @@ TEST_F(CompressedTensors, PackedEmbeddingsAreVerifiedAndRun) {
   EXPECT_NEAR(with, without, 0.05);
 }
 
-TEST_F(CompressedTensors, PackedEmbeddingsConvertToNothingElse) {
+TEST_F(CompressedTensors, PackedEmbeddingsConvertToNoOtherFormat) {
   const fs::path folder =
       run_recipe("table", "QuantizationModifier: {scheme: W8A16, targets: [Embedding], ignore: [lm_head]}");
   ConvertOptions options;
@@ -134,6 +134,24 @@ TEST_F(CompressedTensors, PackedEmbeddingsConvertToNothingElse) {
   const std::string message =
       testing::refusal(ErrorCode::unsupported, [&] { (void)convert(options, testing::registry(), reporter_); });
   EXPECT_TRUE(testing::contains(message, "no loader of auto_round looks up packed embeddings")) << message;
+  options.formats = {"llm_compressor"};
+  (void)convert(options, testing::registry(), reporter_);  // proves that it holds the same numbers
+  EXPECT_EQ(open(options.output_dir)->packed_layers().size(), 1U);
+}
+
+// A reader has no way to say it, so the jobs that compute do.
+TEST_F(CompressedTensors, FullSizeWeightsWarnThatActivationsStayInFull) {
+  QuantizeOptions options = options_for("INT8", {"fake"});
+  (void)quantize(options, testing::registry(), reporter_);
+  reporter_.warnings.clear();
+  (void)nll(options.output_dir);
+  ASSERT_EQ(reporter_.warnings.size(), 1U);
+  EXPECT_TRUE(testing::contains(reporter_.warnings.front(), "asks for activations of 8 bits")) << reporter_.warnings[0];
+  options = options_for("INT8", {"llm_compressor"});
+  (void)quantize(options, testing::registry(), reporter_);
+  reporter_.warnings.clear();
+  (void)nll(options.output_dir);
+  EXPECT_TRUE(reporter_.warnings.empty());
 }
 
 }  // namespace

@@ -202,7 +202,12 @@ TEST(ScaledKernels, InstructionSetsAgree) {
                             .grad_scale = out[4].mutable_data_ptr<float>(),
                             .grad_x = out[5].mutable_data_ptr()};
     kernels.gradient(args, b, 0, n);
-    kernels.loss(args, importance.const_data_ptr<float>(), 0, out[6].mutable_data_ptr<float>(), 0, n);
+    k::Args candidates = args;  // three for each of the first groups
+    candidates.v = nullptr;
+    const int64_t groups = n / 3;
+    std::vector<int32_t> best(static_cast<size_t>(groups));
+    kernels.choose(candidates, importance.const_data_ptr<float>(), 0, 3, best.data(), 0, groups);
+    for (int64_t i = 0; i < groups; ++i) out[6][i] = best[static_cast<size_t>(i)];
     const k::DecodeArgs d{.grid = grid,
                           .groups = args.groups,
                           .codes = out[2].const_data_ptr<uint8_t>(),

@@ -87,6 +87,22 @@ LayerQuant in_words_of(const LayerQuant& global, LayerQuant quant, const LayerSu
   return quant;
 }
 
+// Static scales of attention, as they are.
+void plan_attention_scales(const ModelSource& source, const Model& model, QuantPlan& plan) {
+  const std::span<const AttentionSpec> specs = source.attention_specs();
+  if (specs.empty()) return;
+  plan.attention = specs.front().quant;
+  std::vector<AttentionPlan> modules = model.attentions();
+  for (const AttentionSpec& spec : specs) {
+    const auto found =
+        std::find_if(modules.begin(), modules.end(), [&](const AttentionPlan& m) { return m.name == spec.name; });
+    if (found == modules.end())
+      throw_unsupported(str("'", source.path().string(), "': has static scales for '", printable(spec.name),
+                            "', of which the plugin of its model family does not know how many heads it has"));
+    plan.attentions.push_back(*found);
+  }
+}
+
 }  // namespace
 
 std::vector<LayerSurvey> survey_layers(const ModelSource& source, Reporter& reporter) {
@@ -113,6 +129,7 @@ QuantPlan plan_of_export(const ModelSource& source, const ModelSource& shown, co
   plan.num_blocks = model->num_blocks();
   plan.tied_embeddings = model->tied_embeddings();
   plan.layers = model->linears();
+  plan_attention_scales(source, *model, plan);
 
   std::map<std::string_view, const LayerSurvey*> by_name;
   for (const LayerSurvey& layer : survey) by_name[layer.spec->name] = &layer;

@@ -17,6 +17,8 @@
 namespace arkit {
 namespace {
 
+constexpr double kBf16Rounding = 1.0 / 256;
+
 [[noreturn]] void fail(const std::filesystem::path& written, const std::string& what) {
   throw Error(ErrorCode::verification, str("'", written.string(), "': ", what,
                                            "; what was written is removed (this is a bug in arkit or in a plugin)"));
@@ -75,6 +77,24 @@ int64_t check_tensors(const ModelSource& exported, const ModelSource& shown, con
   return copied;
 }
 
+// Shapes differ where one has scales of heads broadcast.
+void check_attention(const ModelSource& source, const ModelSource& exported, bool allow_rounding,
+                     const std::filesystem::path& written) {
+  if (source.attention_specs().size() != exported.attention_specs().size())
+    fail(written, str("has static scales for ", exported.attention_specs().size(), " attention modules instead of ",
+                      source.attention_specs().size()));
+  for (const AttentionSpec& spec : source.attention_specs())
+    for (const std::string& name : spec.tensors) {
+      if (exported.weights().find(name) == nullptr) fail(written, str("lacks '", printable(name), "'"));
+      const at::Tensor wanted = source.weights().load(name), got = exported.weights().load(name);
+      const auto flat = [](const at::Tensor& scale) { return scale.to(at::kFloat).reshape({-1}); };
+      if (allow_rounding ? flat(got).allclose(flat(wanted), kBf16Rounding) : flat(got).equal(flat(wanted))) continue;
+      throw_unsupported(str("'", printable(name), "' is ", c10::toString(wanted.scalar_type()),
+                            " and would be rounded to ", c10::toString(got.scalar_type()),
+                            "; pass --allow_rounding to accept that"));
+    }
+}
+
 }  // namespace
 
 json::Object prove_equal(const ModelSource& source, const ModelSource& shown, const std::filesystem::path& written,
@@ -96,6 +116,7 @@ json::Object prove_equal(const ModelSource& source, const ModelSource& shown, co
     release_layer(*exported, layer.name);
     reporter.activity("comparing layers", sum.layers, static_cast<int64_t>(source.packed_layers().size()));
   }
+  check_attention(source, *exported, allow_rounding, written);
   return describe(sum, check_tensors(*exported, shown, plan, written));
 }
 

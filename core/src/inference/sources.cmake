@@ -4,4 +4,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/inference/engine.cpp
   src/inference/generator.cpp
   src/inference/sampler.cpp
+  src/inference/source_notes.cpp
   src/inference/window_eval.cpp)

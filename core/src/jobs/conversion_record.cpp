@@ -118,7 +118,7 @@ std::string conversion_card(const Conversion& conversion) {
   card << "| figure | value |\n|---|---|\n";
   card << "| quantized layers | " << quantized_count(conversion.plan) << " of " << conversion.plan.layers.size()
        << " |\n";
-  card << "| size | " << static_cast<double>(conversion.report.bytes / 100'000) / 10.0 << " MB |\n";
+  card << card_size(conversion.report);
   card << "| proof | " << std::string(conversion.proof.at("verdict").as_string()) << " |\n";
   card << "\nMade with:\n\n```\n" << conversion.options.command_line << "\n```\n" << card_licence(source);
   return card.str();

@@ -95,6 +95,8 @@ std::string alternatives(const ConvertRun& run, const LayerRecord& record) {
 }
 
 void check_plan(const ConvertRun& run, const FormatChoice& format) {
+  if (run.plan.attention.quantized() && !format.exporter->info().attention_scales)
+    throw_unsupported(str("'", run.options.model, "': ", no_attention_scales(format.name)));
   const Verdict verdict = format.exporter->supports_plan(run.plan, format.name);
   if (verdict) return;
   std::vector<std::string> names;
@@ -149,6 +151,8 @@ std::vector<ExportReport> write_layers(const ConvertRun& run) {
                               .max_shard_bytes = run.options.max_shard_bytes};
   ExportSet exports(run.formats, request);
   for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
+  for (const AttentionSpec& module : run.source.attention_specs())
+    for (const std::string& name : module.tensors) exports.add_plain(name, run.source.weights().load(name), true);
   return exports.finish();  // all other tensors are copied there
 }
 
@@ -194,16 +198,12 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   if (source->packed_layers().empty())
     throw_unsupported(str("'", options.model, "' (", source->kind(),
                           ") holds no packed layers to convert; 'arkit quantize' makes an export of a model"));
-  if (!source->attention_specs().empty())
-    throw_unsupported(str("'", options.model,
-                          "' has static scales of keys and values, which convert does not carry over; ",
-                          "'arkit quantize' writes the other format from the model itself"));
   if (!source->rotation_config().empty())
     throw_unsupported(str("'", options.model,
                           "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
                           "other format from the model itself"));
-  const std::unique_ptr<ModelSource> shown =
-      model_free::view_checkpoint(*source, registry, {.cut_experts = false, .dtype = at::kBFloat16});
+  const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
+      *source, registry, {.cut_experts = false, .dtype = at::kBFloat16, .attention_scales = false});
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
   const std::vector<FormatChoice> formats =
       find_formats(options.formats, false, choose_output_dir(options, *source), registry);

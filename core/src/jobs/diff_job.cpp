@@ -19,6 +19,7 @@
 #include "convert/config_difference.h"
 #include "convert/weight_difference.h"
 #include "inference/engine.h"
+#include "inference/source_notes.h"
 #include "inference/window_eval.h"
 #include "io/stored_bytes.h"
 #include "jobs/token_source.h"
@@ -185,6 +186,7 @@ json::Object compare_logits(const DiffOptions& options, const Side& a, const Sid
   const at::Tensor ids =
       text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
   const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
+  for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine reference(*a.source, registry, dtype, options.backend), model(*b.source, registry, dtype, options.backend);
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");

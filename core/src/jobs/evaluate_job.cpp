@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "inference/engine.h"
+#include "inference/source_notes.h"
 #include "inference/window_eval.h"
 #include "jobs/token_source.h"
 
@@ -36,6 +37,8 @@ json::Object evaluate_perplexity(const EvalOptions& options, const Registry& reg
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   std::unique_ptr<ModelSource> reference_source;
   if (!options.against.empty()) reference_source = open_source(options.against, registry);
+  warn_about_source(*source, reporter);
+  if (reference_source) warn_about_source(*reference_source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine engine(*source, registry, dtype, options.backend);
   std::unique_ptr<Engine> reference;

@@ -79,6 +79,11 @@ std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bo
   return formats;
 }
 
+std::string no_attention_scales(const std::string& format) {
+  return str("format '", format,
+             "' has no place for static scales of keys and values; use --format llm_compressor or auto_round");
+}
+
 std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, bool from_recipe,
                                          const fs::path& output_dir, const Registry& registry) {
   std::vector<FormatChoice> formats = find_formats(names, from_recipe, output_dir, registry);
@@ -91,9 +96,8 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
     if (const Verdict verdict = format.exporter->supports_plan(plan, format.name); !verdict)
       throw_unsupported(str("format '", format.name, "' cannot store this plan: ", verdict.why_not));
     if (plan.attention.quantized() && !format.exporter->info().attention_scales)
-      throw_unsupported(str("format '", format.name,
-                            "' has no place for static scales of keys and values; use --format llm_compressor or "
-                            "auto_round, or leave static_kv_dtype and static_attention_dtype out"));
+      throw_unsupported(
+          str(no_attention_scales(format.name), ", or leave static_kv_dtype and static_attention_dtype out"));
   }
   return formats;
 }
@@ -185,18 +189,7 @@ void ExportSet::add_attention(const AttentionRanges& ranges) {
 
 std::vector<ExportReport> ExportSet::finish() {
   std::vector<ExportReport> reports;
-  for (size_t i = 0; i < jobs_.size(); ++i) {
-    reports.push_back(jobs_[i]->finish());
-    const ExportReport& report = reports.back();
-    std::vector<fs::path> stale;
-    for (const fs::directory_entry& entry : fs::directory_iterator(formats_[i].output_dir)) {
-      const fs::path name = entry.path().filename();
-      const bool weights = name.extension() == ".safetensors" || name == "model.safetensors.index.json";
-      if (weights && std::find(report.files.begin(), report.files.end(), name) == report.files.end())
-        stale.push_back(entry.path());
-    }
-    for (const fs::path& file : stale) fs::remove(file);
-  }
+  for (const auto& job : jobs_) reports.push_back(job->finish());
   return reports;
 }
 

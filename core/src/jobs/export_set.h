@@ -32,6 +32,9 @@ struct FormatChoice {
                                                        bool from_recipe, const std::filesystem::path& output_dir,
                                                        const Registry& registry);
 
+// Why a format cannot have them, and which can: the beginning of a sentence.
+[[nodiscard]] std::string no_attention_scales(const std::string& format);
+
 // Is this a source tensor that no export takes: a tied head, a RoPE buffer?
 [[nodiscard]] bool is_dropped(const QuantPlan& plan, std::string_view tensor);
 
@@ -52,7 +55,7 @@ class ExportSet {
   void add_layer(const LayerRecord& layer);
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
   void add_attention(const AttentionRanges& ranges);
-  // Finishes every job and removes weight files of an earlier export that the new one does not have.
+  // Finishes every job.
   [[nodiscard]] std::vector<ExportReport> finish();
   [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
 

@@ -7,6 +7,7 @@
 #include <arkit/str.h>
 
 #include "inference/engine.h"
+#include "inference/source_notes.h"
 #include "io/safetensors_file.h"
 #include "jobs/token_source.h"
 
@@ -26,6 +27,7 @@ at::Tensor companion(const WeightSource& file, std::string_view name, const at::
 json::Object forward(const ForwardOptions& options, const Registry& registry, Reporter& reporter) {
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  warn_about_source(*source, reporter);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
 
   at::Tensor ids = read_input_ids(options.input_ids);

@@ -8,6 +8,7 @@
 
 #include "inference/engine.h"
 #include "inference/generator.h"
+#include "inference/source_notes.h"
 #include "jobs/token_source.h"
 
 namespace arkit {
@@ -31,6 +32,7 @@ std::vector<int64_t> stop_ids(const ModelSource& source, const Tokenizer& tokeni
 json::Object generate(const GenerateOptions& options, const Registry& registry, Reporter& reporter) {
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  warn_about_source(*source, reporter);
   const Tokenizer tokenizer = tokenizer_of(*source);
   if (options.chat && !tokenizer.has_chat_template())
     throw_unsupported(str("'", options.model, "': the model has no chat template; generate without it"));

@@ -118,6 +118,10 @@ std::string card_front_matter(const ModelSource& source, const std::string& base
              license.empty() ? "" : str("license: ", license, "\n"), "tags:\n- arkit\n- ", scheme, "\n---\n\n");
 }
 
+std::string card_size(const ExportReport& report) {
+  return str("| size | ", fixed(static_cast<double>(report.bytes) / 1e6, 1), " MB |\n");
+}
+
 std::string card_licence(const ModelSource& source) {
   std::string text;
   for (const std::string_view name : kLicenseNames)
@@ -293,7 +297,7 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
     card << "| schemes of layers (AutoScheme) | " << mix_line(mix->as_object()) << " |\n";
   if (plan.attention.quantized()) card << "| attention | " << describe(plan.attention) << " |\n";
   card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
-  card << "| size | " << fixed(static_cast<double>(report.bytes) / 1e6, 1) << " MB |\n";
+  card << card_size(report);
   card << "| mean relative weight error | " << fixed(mean_error(outcome), 4) << " |\n";
   if (!outcome.blocks.empty()) {
     double before = 0.0, after = 0.0;

@@ -69,6 +69,7 @@ void record_files(json::Object& record, const ExportReport& report);
 [[nodiscard]] std::string base_model_name(const ModelSource& source, const std::string& given);
 [[nodiscard]] std::string card_front_matter(const ModelSource& source, const std::string& base,
                                             const std::string& scheme);
+[[nodiscard]] std::string card_size(const ExportReport& report);
 [[nodiscard]] std::string card_licence(const ModelSource& source);
 
 // Highest resident set of this process so far, in bytes (VmHWM).

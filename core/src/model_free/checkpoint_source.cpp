@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -72,8 +73,12 @@ class CheckpointWeights final : public WeightSource {
     for (const LinearSpec& layer : source.packed_layers())
       if (!view.tables_only || is_embedding_table(layer.name))
         origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
+    std::set<std::string, std::less<>> hidden;
+    if (!view.attention_scales)
+      for (const AttentionSpec& spec : source.attention_specs())
+        hidden.insert(spec.tensors.begin(), spec.tensors.end());
     for (const TensorInfo& tensor : source.weights().tensors())
-      if (!add_packed_part(tensor)) add(tensor);
+      if (!hidden.contains(tensor.name) && !add_packed_part(tensor)) add(tensor);
     (void)find("");  // later calls only read the table: safe from all threads
   }
 

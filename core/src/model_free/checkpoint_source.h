@@ -21,6 +21,7 @@ namespace arkit::model_free {
 struct CheckpointView {
   bool cut_experts = true;
   at::ScalarType dtype = at::kBFloat16;  // of packed layers
+  bool attention_scales = true;          // false: static scales of attention modules are not shown
   bool tables_only = false;              // packed layers stay packed but for tables of embeddings, config() as it is
 };
 

@@ -15,10 +15,6 @@ constexpr std::array<std::string_view, 8> kOtherSenses = {"vision", "visual", "i
 // Routers decide which expert sees a token; an error there costs more than all it could save.
 constexpr std::array<std::string_view, 2> kRouters = {"shared_expert_gate", "gate"};
 
-bool is_float(at::ScalarType dtype) {
-  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
-}
-
 std::optional<int64_t> number(std::string_view text) {
   int64_t value = 0;
   const char* end = text.data() + text.size();
@@ -63,7 +59,8 @@ std::optional<BlockPlace> block_place(std::string_view name) {
 
 bool is_linear_weight(const TensorInfo& tensor) {
   const std::string_view name = tensor.name;
-  if (!name.ends_with(".weight") || tensor.shape.size() != 2 || !is_float(tensor.dtype)) return false;
+  const bool real = at::isFloatingType(tensor.dtype) && c10::elementSize(tensor.dtype) >= 2;  // no codes
+  if (!name.ends_with(".weight") || tensor.shape.size() != 2 || !real) return false;
   if (tensor.shape[0] < 1 || tensor.shape[1] < 1) return false;
   static constexpr std::array<std::string_view, 5> kOthers = {"embed", "conv", "wte", "wpe", "relative_attention_bias"};
   return std::none_of(kOthers.begin(), kOthers.end(),

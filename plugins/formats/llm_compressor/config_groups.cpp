@@ -12,7 +12,7 @@
 namespace arkit::llm_compressor {
 namespace {
 
-constexpr std::string_view kLinear = "Linear";
+constexpr std::string_view kLinear = "Linear", kEmbedding = "Embedding";
 constexpr std::string_view kRoutedExperts = "RoutedExperts";
 constexpr std::string_view kPattern = "re:";
 constexpr const char* kMixed = "mixed-precision";
@@ -23,6 +23,7 @@ struct Group {
   LayerQuant quant;
   std::vector<std::string> layers;
   bool is_default = false;  // the scheme of the plan
+  bool has_tables = false;
 };
 
 std::vector<Group> groups_of(const QuantPlan& plan) {
@@ -38,6 +39,7 @@ std::vector<Group> groups_of(const QuantPlan& plan) {
     auto found = std::find_if(groups.begin(), groups.end(), same);
     if (found == groups.end()) found = groups.insert(groups.end(), {.layout = layout, .quant = quant, .layers = {}});
     found->layers.push_back(layer.name);
+    found->has_tables = found->has_tables || layer.kind == LayerKind::embedding;
     found->is_default = found->is_default || layer.quant == plan.global;
   }
   return groups;
@@ -132,6 +134,7 @@ json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model)
       targets = sorted_names(group.layers);
     else if (group.is_default) {
       targets.emplace_back(kLinear);
+      if (group.has_tables) targets.emplace_back(kEmbedding);
       if (model_free && has_experts_of_other_names(plan)) targets.emplace_back(kRoutedExperts);
     } else
       targets = json::Array(group.layers.begin(), group.layers.end());
@@ -221,7 +224,7 @@ namespace {
 bool may_be_class(const std::string& target, const std::string& layer) {
   if (target.find('.') != std::string::npos) return false;
   const bool embedding = layer.ends_with("embed_tokens") || layer.ends_with("wte");
-  return (target == "Embedding") == embedding;
+  return (target == kEmbedding) == embedding;
 }
 
 }  // namespace

@@ -1,0 +1,26 @@
+#include "inference/source_notes.h"
+
+#include <arkit/json.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+constexpr const char* kConfig = "quantization_config";
+constexpr int64_t kFullBits = 16;
+
+}  // namespace
+
+void warn_about_source(const ModelSource& source, Reporter& reporter) {
+  if (!source.packed_layers().empty()) return;
+  const json::Value* found = json::find(source.config(), kConfig);
+  const json::Object* config = found == nullptr ? nullptr : found->if_object();
+  if (config == nullptr) return;
+  const int64_t bits = json::get_int(*config, "act_bits", kConfig).value_or(kFullBits);
+  if (bits >= kFullBits) return;
+  reporter.warn(str("'", source.path().string(), "': its configuration asks for activations of ", bits,
+                    " bits, which weights of full size do not bring along; they are computed in full here. A packed "
+                    "format (--format llm_compressor, auto_round) is run with them"));
+}
+
+}  // namespace arkit
