@@ -56,11 +56,6 @@ std::vector<std::string> with_joined_words(const std::vector<std::string>& argum
   return joined;
 }
 
-bool repeatable(const Option& option) {
-  return option.type == Type::list || option.name == "plugin" || option.name == "prompt" ||
-         option.name == "shared_layers";
-}
-
 void add_options(po::options_description& description, std::span<const Option> options) {
   for (const Option& option : options) {
     std::vector<std::string> names{std::string(option.name)};
@@ -241,6 +236,11 @@ void check_positionals(const Command& command, ParsedCommand& parsed) {
 }
 
 }  // namespace
+
+bool repeatable(const Option& option) {
+  return option.type == Type::list || option.name == "plugin" || option.name == "prompt" ||
+         option.name == "shared_layers";
+}
 
 void check_value(const Option& option, const std::string& value, const std::string& where) {
   const auto bad = [&](const std::string& expected) {

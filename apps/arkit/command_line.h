@@ -18,6 +18,9 @@ struct Request {
 // `arguments` without the program's name. Throws ErrorCode::usage.
 [[nodiscard]] Request parse_command_line(const std::vector<std::string>& arguments);
 
+// May it be given several times? In TOML: may it be a list?
+[[nodiscard]] bool repeatable(const Option& option);
+
 // Checks one value against its option's type and choices; throws ErrorCode::usage, `where` first.
 void check_value(const Option& option, const std::string& value, const std::string& where);
 

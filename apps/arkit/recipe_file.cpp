@@ -40,7 +40,7 @@ std::vector<std::string> as_values(const Option& option, const toml::node& node,
     throw_usage(str(where, ": a table is only accepted for layer_config; write the options without [sections]"));
   const toml::array* array = node.as_array();
   if (array == nullptr) return {as_text(node, where)};
-  if (option.type != Type::list) throw_usage(str(where, ": one value is expected, not a list"));
+  if (!repeatable(option)) throw_usage(str(where, ": one value is expected, not a list"));
   std::vector<std::string> values;
   for (const toml::node& element : *array) values.push_back(as_text(element, where));
   return values;
@@ -67,7 +67,7 @@ std::string as_toml(const Option& option, const std::vector<std::string>& values
   if (option.type == Type::integer) return values.front();
   if (option.type == Type::number)
     return values.front().find_first_of(".e") == std::string::npos ? values.front() + ".0" : values.front();
-  if (option.type != Type::list) return quoted_toml(values.front());
+  if (option.type != Type::list && values.size() == 1) return quoted_toml(values.front());
   std::string list;
   for (const std::string& value : values) list += (list.empty() ? "" : ", ") + quoted_toml(value);
   return "[" + list + "]";

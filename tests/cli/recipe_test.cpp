@@ -74,6 +74,33 @@ TEST(CommandLine, NegativeNumbersListsAndAliases) {
   EXPECT_EQ(command.values.at("ignore_layers"), (std::vector<std::string>{"a", "b", "c"}));
 }
 
+TEST(CommandLine, SeveralWordsAfterOneOptionAsInAutoRound) {
+  const ParsedCommand command =
+      parsed({"quantize", "--schemes", "W4A16", "W8A16", "/tmp", "--bits", "4.5", "--shared_layers", "q_proj", "k_proj",
+              "--shared-layers", "up_proj,gate_proj", "v_proj,o_proj"});
+  EXPECT_EQ(command.positionals, std::vector<std::string>{"/tmp"});
+  EXPECT_EQ(command.values.at("options").front(), "W4A16,W8A16");
+  EXPECT_EQ(command.values.at("shared_layers"),
+            (std::vector<std::string>{"q_proj,k_proj", "up_proj,gate_proj", "v_proj,o_proj"}));
+  EXPECT_EQ(command.values.at("bits").front(), "4.5");
+  const ParsedCommand mix = parsed({"autoscheme", "m", "--option", "MXFP4,MXFP8", "--target_bits", "4.5,6"});
+  EXPECT_EQ(mix.command, "autoscheme");
+  EXPECT_EQ(mix.values.at("avg_bits"), (std::vector<std::string>{"4.5", "6"}));
+}
+
+TEST(CommandLine, SizesKnowBothKindsOfUnits) {
+  for (const char* size : {"3GiB", "1.5GB", "900MB", "64KiB", "123456"})
+    EXPECT_EQ(parsed({"quantize", "m", "--target-size", size}).values.at("target_size").front(), size);
+  for (const char* size : {"1.5", "3TiB", "GiB", "0", "1.5.2GB", "-3GB"})
+    EXPECT_TRUE(contains(message_of(
+                             [&] {
+                               (void)parsed({"quantize", "m", std::string("--target-size=") + size});
+                             },
+                             arkit::ErrorCode::usage),
+                         "is not a size such as"))
+        << size;
+}
+
 TEST(CommandLine, QuantizeIsImpliedByAPathOrAnOption) {
   EXPECT_EQ(parsed({"/tmp", "--bits", "4"}).command, "quantize");
   EXPECT_EQ(parsed({"/tmp", "--bits", "4"}).positionals, std::vector<std::string>{"/tmp"});
@@ -135,6 +162,12 @@ TEST(Recipe, FlagsOverrideItAndWhatTheyContradict) {
   EXPECT_FALSE(command.values.contains("asym"));
   EXPECT_EQ(command.positionals, std::vector<std::string>{"from-recipe"});
   EXPECT_EQ(parsed({"quantize", "other", "--config", file.path}).positionals, std::vector<std::string>{"other"});
+}
+
+TEST(Recipe, GroupsOfSharedLayersAreAList) {
+  const Values values = recipe("shared_layers = ['q_proj,o_proj', 'up_proj,down_proj']\nbits = 4");
+  EXPECT_EQ(values.at("shared_layers"), (std::vector<std::string>{"q_proj,o_proj", "up_proj,down_proj"}));
+  EXPECT_EQ(values.at("bits").front(), "4");
 }
 
 TEST(Recipe, SavedOptionsGiveTheSameRunAgain) {
