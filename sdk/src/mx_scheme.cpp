@@ -79,7 +79,7 @@ Verdict MxScheme::supports(const LayerPlan& layer) const {
   };
   if (layer.quant.weight.quantized()) {
     if (Verdict weight = check(layer.quant.weight, "weight"); !weight) return weight;
-    if (Verdict observer = supports_observer(layer.quant.weight, {"minmax"}); !observer) return observer;
+    if (Verdict observer = supports_observer(layer.quant.weight, {"minmax", kMse}); !observer) return observer;
   }
   const TensorQuant& act = layer.quant.act;
   if (!act.quantized() ||

@@ -1,6 +1,7 @@
 #include <arkit/sdk/scaled_scheme.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -43,6 +44,24 @@ at::Tensor readable(const at::Tensor& weight, const TensorQuant& quant, bool nar
 at::Tensor shaped(const at::Tensor& scales, const ScaleLayout& layout, const TensorQuant& quant) {
   if (quant.group_size == 0) return scales.reshape({1});
   return scales.reshape({layout.bands(), layout.groups.per_row});
+}
+
+constexpr int64_t kShrunkAtOnce = int64_t{1} << 21;  // weights whose errors are in memory at a time
+
+// Sum of |y - x|^kMseNorm under every scale, each step rounded to the dtype of x.
+at::Tensor observed_loss(const at::Tensor& x, const ScaleLayout& layout, const ScaledScheme::Scales& scales,
+                         const ElementRule& rule) {
+  scaled::Matrix matrix{.x = x, .layout = layout, .rule = rule};
+  matrix.scale = scaled::spread(scales.scale, layout);
+  matrix.narrow_quotient = x.scalar_type() != at::kFloat;
+  at::Tensor error = at::empty_like(x);
+  scaled::fake_quant(matrix, error);
+  error.sub_(x).abs_().pow_(kMseNorm);
+  const GroupShape& groups = layout.groups;
+  const int64_t more_columns = groups.per_row * groups.group - groups.in;
+  const int64_t more_rows = layout.bands() * layout.rows - groups.out;
+  if (more_columns + more_rows > 0) error = at::constant_pad_nd(error, {0, more_columns, 0, more_rows});
+  return error.view({layout.bands(), layout.rows, groups.per_row, groups.group}).sum(at::IntArrayRef{1, 3}).flatten();
 }
 
 void clamp_scales(WeightTuning& tuning) {
@@ -187,7 +206,8 @@ QuantizedWeight ScaledScheme::quantize_rtn(const at::Tensor& weight, const Tenso
   const at::NoGradGuard no_grad;
   const ScaleLayout layout = weight_layout(weight, quant);
   const at::Tensor w = readable(weight, quant, narrow(quant));
-  const at::Tensor peak = finite_peaks(w, layout);
+  at::Tensor peak = finite_peaks(w, layout);
+  if (quant.observer == kMse) peak = shrunk(w, layout, peak, quant);
   WeightTuning plain;
   plain.weight_max = peak;
   plain.global_scale = global.defined() ? global : global_scale(weight, quant);
@@ -213,6 +233,34 @@ at::Tensor ScaledScheme::search(const at::Tensor& weight, const ScaleLayout& lay
     return scales_of(tried.reshape({-1}), global, quant, at::kFloat);
   };
   return all.index_select(0, scaled::chosen(weight, layout, element_rule(quant), importance, count, candidates));
+}
+
+at::Tensor ScaledScheme::shrunk(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
+                                const TensorQuant& quant) const {
+  const at::ScalarType dtype = weight.scalar_type();
+  const int64_t out = layout.groups.out, per_row = layout.groups.per_row, rows = layout.rows;
+  const int64_t at_once = std::max<int64_t>(1, kShrunkAtOnce / (rows * layout.groups.in));  // bands
+  const at::Tensor widest = peak.to(dtype);
+  at::Tensor best = widest.clone(), least = at::full_like(widest, std::numeric_limits<double>::infinity());
+  for (int step = 0, idle = 0; step < kMseSteps && idle < kMsePatience; ++step) {
+    bool gained = false;
+    for (int64_t band = 0; band < layout.bands(); band += at_once) {
+      const int64_t bands = std::min(at_once, layout.bands() - band), count = std::min(bands * rows, out - band * rows);
+      ScaleLayout part = layout;
+      part.groups.out = count;
+      const auto of_part = [&](const at::Tensor& scales) { return scales.narrow(0, band * per_row, bands * per_row); };
+      const at::Tensor tried = of_part(widest) * (1.0 - static_cast<double>(step) / kMseGrid);
+      const at::Tensor loss = observed_loss(weight.narrow(0, band * rows, count), part,
+                                            scales_of(tried.to(at::kFloat), {}, quant, dtype), element_rule(quant));
+      at::Tensor so_far = of_part(least), kept = of_part(best);
+      const at::Tensor better = loss < so_far;
+      gained = gained || better.any().item<bool>();
+      so_far.copy_(at::where(better, loss, so_far));
+      kept.copy_(at::where(better, tried, kept));
+    }
+    idle = gained ? 0 : idle + 1;
+  }
+  return best.to(at::kFloat);
 }
 
 at::Tensor ScaledScheme::dequantize(const QuantizedWeight& weight, const TensorQuant& quant,

@@ -106,8 +106,9 @@ TEST(Modifier, ObserversAreResolved) {
       refusal(in_stage("QuantizationModifier: {scheme: W4A16, weight_observer: imatrix_mse}"), ErrorCode::unsupported),
       "imatrix_mse"));
   EXPECT_TRUE(
-      has(refusal(in_stage("QuantizationModifier: {scheme: FP8, weight_observer: mse}"), ErrorCode::unsupported),
-          "integer weights"));
+      has(refusal(in_stage("QuantizationModifier: {scheme: NVFP4, weight_observer: mse}"), ErrorCode::unsupported),
+          "weights other than NVFP4"));
+  EXPECT_EQ(weights_observer("scheme: FP8_DYNAMIC, weight_observer: mse"), "mse");
   EXPECT_TRUE(
       has(refusal(in_stage("QuantizationModifier: {scheme: W4A16, weight_observer: mse, observer: {weights: mse}}")),
           "twice"));

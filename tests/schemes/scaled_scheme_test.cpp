@@ -177,6 +177,53 @@ TEST(ScaledSchemes, StaticActivationsPassGradientsToTheirLimit) {
   expect_near(limit.grad(), limit2.grad(), kSumTolerance, "limit");
 }
 
+// Observer "mse" beside the same search in plain operators; bf16 arithmetic throughout.
+TEST(ScaledSchemes, MseShrinksTheRangesOfFloats) {
+  at::manual_seed(12);
+  const at::Tensor w = at::randn({6, 64}).to(at::kBFloat16);
+  const auto search = [&](const at::Tensor& rows, double top, const auto& round, const auto& scale_of) {
+    at::Tensor peak = rows.abs().amax(-1, true), best = peak.clone();
+    at::Tensor least = at::full_like(peak, std::numeric_limits<double>::infinity());
+    for (int i = 0, idle = 0; i < 20 && idle < 5; ++i) {
+      const at::Tensor tried = peak * (1 - i / 100.0), scale = scale_of(tried);
+      const at::Tensor y = round((rows / scale).clamp(-top, top)) * scale;
+      const at::Tensor loss = (y - rows).abs().pow(2.4).sum(-1, true), better = loss < least;
+      idle = better.any().item<bool>() ? 0 : idle + 1;
+      least = at::where(better, loss, least);
+      best = at::where(better, tried, best);
+    }
+    return scale_of(best);
+  };
+  const auto e4m3 = [](const at::Tensor& t) { return t.to(at::kFloat8_e4m3fn).to(at::kBFloat16); };
+  for (const int64_t group : {-1, 32}) {
+    TensorQuant quant = quant_of("fp", 8, group);
+    quant.observer = "mse";
+    quant.scale_dtype = "bfloat16";
+    const at::Tensor rows = group == -1 ? w : w.view({12, 32});
+    const at::Tensor expected = search(rows, 448, e4m3, [](const at::Tensor& peak) { return peak / 448.0; });
+    const QuantizedWeight got = Fp8().quantize_rtn(w, quant, RtnMode::plain, {}, 0, {});
+    EXPECT_TRUE(at::equal(got.scale.flatten(), expected.flatten())) << group;
+    EXPECT_TRUE((got.scale.flatten() < (rows.abs().amax(-1) / 448.0)).any().item<bool>()) << "nothing shrank";
+  }
+  LayerPlan layer{.name = "x", .out_features = 6, .in_features = 64};
+  layer.quant.weight = quant_of("nv_fp", 4, 16);
+  layer.quant.weight.observer = "mse";
+  EXPECT_FALSE(NvFp4Scheme().supports(layer));
+  const TensorQuant mx = [] {
+    TensorQuant quant = quant_of("mx_fp", 4, 32);
+    quant.observer = "mse";
+    quant.scale_dtype = "bfloat16";
+    return quant;
+  }();
+  TensorQuant wide = mx;
+  wide.observer = "minmax";
+  const auto error = [&](const TensorQuant& quant) {
+    const QuantizedWeight got = MxFpScheme().quantize_rtn(w, quant, RtnMode::plain, {}, 0, {});
+    return (MxFpScheme().dequantize(got, quant, at::kFloat) - w.to(at::kFloat)).abs().pow(2.4).sum().item<double>();
+  };
+  EXPECT_LE(error(mx), error(wide));
+}
+
 // Every compiled variant of the kernels gives the same bits.
 TEST(ScaledKernels, InstructionSetsAgree) {
   namespace k = sdk::scaled;

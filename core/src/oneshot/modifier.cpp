@@ -187,10 +187,12 @@ class ModifierReader {
     const std::string name = observer_name(*args.observer);
     const bool mse = name == "mse" || name == "memoryless_mse";
     const bool minmax = name == "minmax" || name == "static_minmax" || name == "memoryless_minmax";
-    if (mse && role == Role::weights && args.type == "int" && !m_.tunes) return;
+    const bool shared = args.strategy == "tensor_group";  // how it ranges a global scale is not known
+    if (mse && role == Role::weights && !shared && !m_.tunes) return;
     if (mse)
       throw_unsupported(str(where_, ": ", what, ": observer '", printable(*args.observer),
-                            "' is available for integer weights that QuantizationModifier rounds; choose minmax"));
+                            "' is available for weights other than NVFP4 that QuantizationModifier rounds; choose "
+                            "minmax"));
     if (!minmax)
       throw_unsupported(str(where_, ": ", what, ": observer '", printable(*args.observer),
                             "' is not available; choose minmax, static_minmax, memoryless_minmax or memoryless_mse"));

@@ -77,7 +77,7 @@ Verdict Fp8Scheme::supports(const LayerPlan& layer) const {
   if (weight.quantized()) {
     if (!is_known(weight)) return Verdict::no(str("weight data_type '", weight.data_type, "' is not an 8-bit float"));
     if (Verdict verdict = supports_tensor(weight, "weight"); !verdict) return verdict;
-    if (Verdict observer = sdk::supports_observer(weight, {"minmax"}); !observer) return observer;
+    if (Verdict observer = sdk::supports_observer(weight, {"minmax", sdk::kMse}); !observer) return observer;
     if (weight.block_rows > 0 && act.quantized() && !act.dynamic)
       return Verdict::no("weights in blocks go with dynamic activations; set act_dynamic true");
   }

@@ -17,8 +17,6 @@ namespace arkit::int_scheme {
 namespace {
 
 constexpr int64_t kChunk = int64_t{1} << 21;  // weights at a time: temporaries stay small and in the cache
-constexpr int kSteps = 20, kGrid = 100, kPatience = 5;
-constexpr double kNorm = 2.4;
 
 struct Range {
   at::Tensor min, max;
@@ -85,7 +83,7 @@ at::Tensor rounded(const at::Tensor& x, const Scale& scale, const TensorQuant& q
 }
 
 at::Tensor loss_of(const at::Tensor& x, const Scale& scale, const TensorQuant& quant) {
-  return rounded(x, scale, quant).sub_(x).abs_().pow_(kNorm).sum(-1);
+  return rounded(x, scale, quant).sub_(x).abs_().pow_(sdk::kMseNorm).sum(-1);
 }
 
 Range range_of(const Chunks& chunks, at::ScalarType dtype) {
@@ -103,8 +101,8 @@ Range range_of(const Chunks& chunks, at::ScalarType dtype) {
 Range shrunk(const Chunks& chunks, const Range& range, const TensorQuant& quant) {
   Range best{range.min.clone(), range.max.clone()};
   at::Tensor least = at::full_like(range.min, std::numeric_limits<double>::infinity());
-  for (int step = 0, idle = 0; step < kSteps && idle < kPatience; ++step) {
-    const double part = 1.0 - static_cast<double>(step) / kGrid;
+  for (int step = 0, idle = 0; step < sdk::kMseSteps && idle < sdk::kMsePatience; ++step) {
+    const double part = 1.0 - static_cast<double>(step) / sdk::kMseGrid;
     bool gained = false;
     chunks.each([&](int64_t first, int64_t count, const at::Tensor& x) {
       const Range tried{range.min.narrow(0, first, count) * part, range.max.narrow(0, first, count) * part};
@@ -130,7 +128,7 @@ QuantizedWeight quantize_observed(const at::Tensor& weight, const TensorQuant& q
   const Chunks chunks(weight, quant);
   Range range = range_of(chunks, sdk::arithmetic_dtype(quant));
   if (!range.min.isfinite().all().item<bool>() || !range.max.isfinite().all().item<bool>()) refuse_not_finite();
-  if (quant.observer == "mse") range = shrunk(chunks, range, quant);
+  if (quant.observer == sdk::kMse) range = shrunk(chunks, range, quant);
   const Scale scale = scale_of(range, quant);
   QuantizedWeight result;
   result.scale = scale.scale;

@@ -16,6 +16,12 @@ namespace arkit::sdk {
 // round up from a mantissa of 1.75, integers divide by half their range (127.5 for 8 bits) instead of their least code.
 inline constexpr std::string_view kCompressedTensors = "compressed-tensors";
 
+// TensorQuant.observer "mse": ranges shrink by steps of 1 / kMseGrid to where the sum of |y - x|^kMseNorm of a group is
+// smallest; the search ends when no group of the weight has gained for kMsePatience steps (llmcompressor.md 3.7).
+inline constexpr std::string_view kMse = "mse";
+inline constexpr int kMseSteps = 20, kMseGrid = 100, kMsePatience = 5;
+inline constexpr double kMseNorm = 2.4;
+
 // quant.scale_dtype as a type; throws ErrorCode::unsupported for an unknown name.
 [[nodiscard]] at::ScalarType arithmetic_dtype(const TensorQuant& quant);
 

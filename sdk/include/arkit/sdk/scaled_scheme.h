@@ -89,6 +89,9 @@ class ScaledScheme : public Scheme {
   [[nodiscard]] Tuned tuned(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant) const;
   [[nodiscard]] at::Tensor search(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
                                   const TensorQuant& quant, const at::Tensor& imatrix, bool repair) const;
+  // Largest magnitudes [scales] under observer "mse"; `weight` in the observer's dtype.
+  [[nodiscard]] at::Tensor shrunk(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
+                                  const TensorQuant& quant) const;
   [[nodiscard]] QuantizedWeight encode(const at::Tensor& weight, const ScaleLayout& layout, const Scales& scales,
                                        const at::Tensor& v, const at::Tensor& global_scale, const TensorQuant& quant,
                                        at::ScalarType dtype) const;
