@@ -28,7 +28,7 @@ class Mixes:
         export = self.work / "export"
         shutil.rmtree(export, ignore_errors=True)
         Run(["arkit", "quantize", self.a.model, "--scheme", base, "--layer_config", layer_config, "--iters", 0, "--disable_opt_rtn",
-             "--disable_model_free", "--format", "fake" if base == "MXFP4" else "auto_round", "--output_dir", export, *self.calibration])
+             "--disable_model_free", "--format", "auto_round", "--output_dir", export, *self.calibration])
         found = Run(["arkit", "eval", "ppl", export, "--ids", self.data / "wikitext2_test.smollm2_ids.safetensors", "--seqlen", 512,
                      "--max_windows", self.a.windows, "--against", self.a.model, "--json"]).json()
         shutil.rmtree(export, ignore_errors=True)

@@ -11,6 +11,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from auto_round import AutoRound, AutoScheme
 from auto_round.auto_scheme import gen_auto_scheme
+from auto_round.schemes import preset_name_to_scheme
+
+
+def option(name, group_size):
+    """A scheme object: a group size given to AutoRound beside AutoScheme does not reach the options."""
+    scheme = preset_name_to_scheme(name)
+    if group_size:
+        scheme.group_size = group_size
+    return scheme
 
 
 def main():
@@ -36,10 +45,10 @@ def main():
 
         decide = gen_auto_scheme.GenScheme.get_layer_config
         gen_auto_scheme.GenScheme.get_layer_config = stop
-        scheme = AutoScheme(avg_bits=bits, options=a.options, nsamples=a.nsamples, seqlen=a.seqlen)
-        group = {"group_size": a.group_size} if a.group_size else {}
+        scheme = AutoScheme(avg_bits=bits, options=[option(name, a.group_size) for name in a.options.split(",")], nsamples=a.nsamples,
+                            seqlen=a.seqlen)
         try:
-            AutoRound(a.model, scheme=scheme, iters=0, disable_opt_rtn=True, dataset=a.dataset, **group).quantize()
+            AutoRound(a.model, scheme=scheme, iters=0, disable_opt_rtn=True, dataset=a.dataset).quantize()
         except StopIteration:
             pass
         finally:
