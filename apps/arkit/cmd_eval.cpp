@@ -20,4 +20,19 @@ Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& repo
   return result;
 }
 
+Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
+  LastWordOptions options;
+  options.model = arguments.positional(0);
+  set_if(options.file, arguments.text("file"));
+  if (options.file.empty()) throw_usage("'arkit eval lambada' needs --file FILE: JSON lines with a \"text\" each");
+  options.limit = arguments.integer("limit");
+  set_if(options.batch_size, arguments.integer("batch_size"));
+  set_if(options.dtype, arguments.text("dtype"));
+  set_if(options.backend, arguments.text("backend"));
+  Result result;
+  result.json = evaluate_last_words(options, plugins.registry(), reporter);
+  result.human = describe_object(result.json);
+  return result;
+}
+
 }  // namespace arkit::cli

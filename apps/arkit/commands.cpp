@@ -225,6 +225,14 @@ constexpr Option kEvalPpl[] = {
     {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
 };
 
+constexpr Option kEvalLambada[] = {
+    {"file", Type::path, kRun, "FILE", "", "JSON lines with a \"text\" each whose last word is asked for"},
+    {"limit", Type::integer, kRun, "N", "", "only the first N texts"},
+    {"batch_size", Type::integer, kRun, "N", "8", "texts computed together", "bs"},
+    {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
+    {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+};
+
 constexpr Option kGenerate[] = {
     {"prompt", Type::path, kRun, "TEXT", "", "text to continue; may be repeated"},
     {"max_new_tokens", Type::integer, kRun, "N", "64", "tokens to write at most"},
@@ -302,6 +310,8 @@ constexpr Command kCommands[] = {
      "arkit inspect ./llama-w4 --json"},
     {"eval ppl", "MODEL", "perplexity on a text", kEvalPpl,
      "arkit eval ppl ./llama-w4 --text wiki.txt --seqlen 512 --against ./llama"},
+    {"eval lambada", "MODEL", "accuracy and perplexity of the last word of each text", kEvalLambada,
+     "arkit eval lambada ./llama-w4 --file lambada_test.jsonl --limit 500"},
     {"generate", "MODEL", "continue a text", kGenerate,
      "arkit generate ./llama-w4 --prompt 'The capital of France is'"},
     {"forward", "MODEL", "logits of given token ids", kForward,

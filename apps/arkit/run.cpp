@@ -33,6 +33,7 @@ constexpr Entry kCommands[] = {
     {"list", cmd_list},
     {"inspect", cmd_inspect},
     {"eval ppl", cmd_eval_ppl},
+    {"eval lambada", cmd_eval_lambada},
     {"generate", cmd_generate},
     {"forward", cmd_forward},
     {"tokenize", cmd_tokenize},

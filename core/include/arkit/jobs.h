@@ -116,6 +116,15 @@ struct EvalOptions {
   std::string backend;  // empty = best available
 };
 
+struct LastWordOptions {
+  std::string model;
+  std::filesystem::path file;    // JSON lines with a "text" each, LAMBADA's form
+  std::optional<int64_t> limit;  // the first N texts; unset = all
+  int64_t batch_size = 8;
+  std::string dtype = "float32";
+  std::string backend;  // empty = best available
+};
+
 struct GenerateOptions {
   std::string model;
   std::vector<std::string> prompts;
@@ -167,6 +176,8 @@ struct DiffOptions {
 // Scores, allocates and reports; writes nothing but what AutoSchemeOptions names. Takes what quantize takes.
 [[nodiscard]] ARKIT_EXPORT json::Object autoscheme(const QuantizeOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const Registry&, Reporter&);
+// LAMBADA's question: how likely is the last word of each text, and is it what greedy decoding writes?
+[[nodiscard]] ARKIT_EXPORT json::Object evaluate_last_words(const LastWordOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object generate(const GenerateOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object forward(const ForwardOptions&, const Registry&, Reporter&);
 // "passed": false when a check failed; the command then exits 6.

@@ -3,6 +3,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/inference/backend_choice.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp
+  src/inference/last_word_eval.cpp
   src/inference/sampler.cpp
   src/inference/source_notes.cpp
   src/inference/window_eval.cpp)

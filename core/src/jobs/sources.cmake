@@ -11,6 +11,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/forward_job.cpp
   src/jobs/generate_job.cpp
   src/jobs/inspect_job.cpp
+  src/jobs/last_word_job.cpp
   src/jobs/list_job.cpp
   src/jobs/memory_estimate.cpp
   src/jobs/mix_decision.cpp

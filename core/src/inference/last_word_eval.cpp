@@ -1,0 +1,87 @@
+#include "inference/last_word_eval.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+constexpr int64_t kPassTokens = 65536;  // hidden states kept at once, padding included
+
+struct Batch {
+  std::vector<size_t> items;  // indices; the first is the longest
+  at::Tensor hidden;          // [items, longest, hidden]
+};
+
+// Padding stands behind a text, where a causal model does not look.
+at::Tensor padded_ids(const std::vector<Continuation>& items, const std::vector<size_t>& which) {
+  const auto width = static_cast<int64_t>(items[which.front()].ids.size());
+  at::Tensor ids = at::zeros({static_cast<int64_t>(which.size()), width}, at::kLong);
+  for (size_t row = 0; row < which.size(); ++row) {
+    const std::vector<int64_t>& text = items[which[row]].ids;
+    std::copy(text.begin(), text.end(), ids.mutable_data_ptr<int64_t>() + static_cast<int64_t>(row) * width);
+  }
+  return ids;
+}
+
+ContinuationScore score(Engine& engine, const at::Tensor& hidden, const Continuation& item) {
+  const auto length = static_cast<int64_t>(item.ids.size());
+  const at::Tensor at_target = hidden.narrow(0, length - item.target - 1, item.target);
+  const at::Tensor log_probs = engine.logits(at_target).to(at::kFloat).log_softmax(-1);
+  const at::Tensor wanted =
+      at::tensor(at::ArrayRef<int64_t>(item.ids).slice(static_cast<size_t>(length - item.target)));
+  return {.log_likelihood = log_probs.gather(1, wanted.unsqueeze(1)).sum(at::kDouble).item<double>(),
+          .greedy = log_probs.argmax(1).equal(wanted)};
+}
+
+}  // namespace
+
+std::vector<ContinuationScore> score_continuations(Engine& engine, const std::vector<Continuation>& items,
+                                                   int64_t batch_size, Reporter& reporter) {
+  const c10::NoGradGuard no_grad;
+  Model& model = engine.model();
+  std::vector<size_t> order(items.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return items[a].ids.size() > items[b].ids.size(); });
+  if (!order.empty() && static_cast<int64_t>(items[order.front()].ids.size()) > model.max_positions())
+    throw_input(str("a text has ", items[order.front()].ids.size(), " tokens; the model has ", model.max_positions(),
+                    " positions"));
+  std::vector<ContinuationScore> scores(items.size());
+  model.load_rest();
+  for (size_t next = 0; next < order.size();) {
+    std::vector<Batch> pass;
+    for (int64_t tokens = 0; next < order.size() && tokens < kPassTokens;) {
+      const size_t end = std::min(order.size(), next + static_cast<size_t>(batch_size));
+      Batch batch{
+          .items{order.begin() + static_cast<std::ptrdiff_t>(next), order.begin() + static_cast<std::ptrdiff_t>(end)}};
+      const at::Tensor ids = padded_ids(items, batch.items);
+      batch.hidden = model.embed(ids);
+      tokens += ids.numel();
+      next = end;
+      pass.push_back(std::move(batch));
+    }
+    for (int64_t block = 0; block < model.num_blocks(); ++block) {
+      throw_if_interrupted();
+      engine.load_block(block);
+      for (Batch& batch : pass) {
+        const ForwardContext context = model.context(batch.hidden.size(0), batch.hidden.size(1), {}, {}, nullptr);
+        batch.hidden = engine.run_block(block, batch.hidden, context);
+      }
+      engine.release_block(block);
+    }
+    for (const Batch& batch : pass)
+      for (size_t row = 0; row < batch.items.size(); ++row)
+        scores[batch.items[row]] = score(engine, batch.hidden[static_cast<int64_t>(row)], items[batch.items[row]]);
+    reporter.activity("texts", static_cast<int64_t>(next), static_cast<int64_t>(order.size()));
+  }
+  return scores;
+}
+
+}  // namespace arkit

@@ -1,0 +1,89 @@
+"""A qwen3 model that has something to lose: SmolLM2 with the query and key norms of qwen3, taught by SmolLM2 itself.
+
+make_qwen3.py SMOLLM2 TEXT.json OUT [--steps 300] [--batch 4] [--seqlen 256] [--lr 3e-4]
+
+No trained qwen3 comes with the test data, and a random one is not sensitive to quantization. The norms start with the average size that
+queries and keys have on the text, dimension by dimension; then the model is distilled (KL to SmolLM2's distribution on TEXT) for a while.
+"""
+import argparse
+import json
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+
+def texts(path):
+    rows = json.load(open(path))
+    return "\n".join(row["text"] if isinstance(row, dict) else row for row in (rows["text"] if isinstance(rows, dict) else rows))
+
+
+def start(teacher):
+    c = teacher.config
+    config = Qwen3Config(vocab_size=c.vocab_size, hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
+                         num_hidden_layers=c.num_hidden_layers, num_attention_heads=c.num_attention_heads,
+                         num_key_value_heads=c.num_key_value_heads, head_dim=c.hidden_size // c.num_attention_heads,
+                         max_position_embeddings=c.max_position_embeddings, rms_norm_eps=c.rms_norm_eps, tie_word_embeddings=True,
+                         rope_parameters=c.rope_parameters, bos_token_id=c.bos_token_id, eos_token_id=c.eos_token_id)
+    student = Qwen3ForCausalLM(config).float()
+    missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
+    assert not unexpected and all("_norm" in name for name in missing), (missing, unexpected)
+    return student
+
+
+@torch.no_grad()
+def measure_norms(teacher, student, ids):
+    """q_norm and k_norm get the root mean square of each dimension over heads and tokens."""
+    hooks, dim = [], student.config.head_dim
+    for block, target in zip(teacher.model.layers, student.model.layers):
+        for name in ("q", "k"):
+            def see(_, __, out, norm=getattr(target.self_attn, name + "_norm")):
+                norm.weight.copy_(out.float().view(-1, dim).pow(2).mean(0).sqrt())
+            hooks.append(getattr(block.self_attn, name + "_proj").register_forward_hook(see))
+    teacher(ids)
+    for hook in hooks:
+        hook.remove()
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("smollm2"), p.add_argument("text"), p.add_argument("out")
+    p.add_argument("--steps", type=int, default=300)
+    p.add_argument("--batch", type=int, default=4)
+    p.add_argument("--seqlen", type=int, default=256)
+    p.add_argument("--lr", type=float, default=3e-4)
+    a = p.parse_args()
+    torch.manual_seed(42)
+    tokenizer = AutoTokenizer.from_pretrained(a.smollm2)
+    teacher = AutoModelForCausalLM.from_pretrained(a.smollm2, dtype=torch.float32).eval()
+    student = start(teacher)
+    ids = tokenizer(texts(a.text), return_tensors="pt").input_ids[0]
+    ids = ids[: len(ids) // a.seqlen * a.seqlen].view(-1, a.seqlen)
+    measure_norms(teacher, student, ids[:8])
+    optimizer = torch.optim.AdamW(student.parameters(), lr=a.lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, a.lr, total_steps=a.steps, pct_start=0.1)
+    order = torch.cat([torch.randperm(len(ids)) for _ in range(a.steps * a.batch // len(ids) + 1)])
+    for step in range(a.steps):
+        batch = ids[order[step * a.batch : (step + 1) * a.batch]]
+        with torch.no_grad():
+            goal = teacher(batch).logits.log_softmax(-1)
+        loss = torch.nn.functional.kl_div(student(batch).logits.log_softmax(-1).flatten(0, 1), goal.flatten(0, 1), log_target=True,
+                                          reduction="batchmean")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            print(f"step {step}: KL {loss.item():.4f}", flush=True)
+        if step % 50 == 49 or step + 1 == a.steps:
+            save(student, tokenizer, a.out)
+
+
+def save(student, tokenizer, out):
+    state = {name: tensor.detach().bfloat16() for name, tensor in student.state_dict().items() if name != "lm_head.weight"}
+    student.save_pretrained(out, state_dict=state)
+    tokenizer.save_pretrained(out)
+
+
+if __name__ == "__main__":
+    main()
