@@ -2,20 +2,15 @@
 
 #include <bit>
 
-// One body, three instruction sets, chosen by the loader.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define ARKIT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define ARKIT_CLONES
-#endif
+#include "util/clones.h"
 
 namespace arkit::rounding {
 namespace {
 
-inline __attribute__((always_inline)) float load(float x) {
+ARKIT_INLINE float load(float x) {
   return x;
 }
-inline __attribute__((always_inline)) float load(uint16_t x) {
+ARKIT_INLINE float load(uint16_t x) {
   return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
 }
 
@@ -23,7 +18,7 @@ inline __attribute__((always_inline)) float load(uint16_t x) {
 constexpr int64_t kLanes = 16;
 
 template <typename T>
-inline __attribute__((always_inline)) ErrorSums sums(const T* w, const T* d, int64_t rows, int64_t width) {
+ARKIT_INLINE ErrorSums sums(const T* w, const T* d, int64_t rows, int64_t width) {
   ErrorSums total;
   for (int64_t r = 0; r < rows; ++r, w += width, d += width) {
     float error[kLanes] = {}, norm[kLanes] = {};
