@@ -2,6 +2,7 @@
 #include <arkit/jobs.h>
 
 #include "command.h"
+#include "compute_options.h"
 #include "render.h"
 #include "window_options.h"
 
@@ -27,8 +28,7 @@ Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& 
   if (options.file.empty()) throw_usage("'arkit eval lambada' needs --file FILE: JSON lines with a \"text\" each");
   options.limit = arguments.integer("limit");
   set_if(options.batch_size, arguments.integer("batch_size"));
-  set_if(options.dtype, arguments.text("dtype"));
-  set_if(options.backend, arguments.text("backend"));
+  read_compute_options(options, arguments);
   Result result;
   result.json = evaluate_last_words(options, plugins.registry(), reporter);
   result.human = describe_object(result.json);

@@ -2,6 +2,7 @@
 #include <arkit/jobs.h>
 
 #include "command.h"
+#include "compute_options.h"
 #include "render.h"
 
 namespace arkit::cli {
@@ -13,8 +14,7 @@ Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& repor
   set_if(options.output, arguments.text("output"));
   if (options.input_ids.empty() || options.output.empty())
     throw_usage("'arkit forward' needs --input_ids FILE and --output FILE, both safetensors");
-  set_if(options.dtype, arguments.text("dtype"));
-  set_if(options.backend, arguments.text("backend"));
+  read_compute_options(options, arguments);
   Result result;
   result.json = forward(options, plugins.registry(), reporter);
   result.human = describe_object(result.json);

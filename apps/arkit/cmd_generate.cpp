@@ -3,6 +3,7 @@
 #include <arkit/str.h>
 
 #include "command.h"
+#include "compute_options.h"
 #include "render.h"
 
 namespace arkit::cli {
@@ -31,8 +32,7 @@ Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& repo
   set_if(options.top_k, arguments.integer("top_k"));
   set_if(options.seed, arguments.integer("seed"));
   options.chat = arguments.flag("chat");
-  set_if(options.dtype, arguments.text("dtype"));
-  set_if(options.backend, arguments.text("backend"));
+  read_compute_options(options, arguments);
   Result result;
   result.json = generate(options, plugins.registry(), reporter);
   const json::Value* outputs = result.json.if_contains("outputs");

@@ -2,6 +2,7 @@
 // Options of the commands that compute on windows of a text.
 
 #include "arguments.h"
+#include "compute_options.h"
 
 namespace arkit::cli {
 
@@ -13,8 +14,7 @@ void read_window_options(Options& options, const Arguments& arguments) {
   set_if(options.seqlen, arguments.integer("seqlen"));
   options.max_windows = arguments.integer("max_windows");
   set_if(options.batch_size, arguments.integer("batch_size"));
-  set_if(options.dtype, arguments.text("dtype"));
-  set_if(options.backend, arguments.text("backend"));
+  read_compute_options(options, arguments);
 }
 
 }  // namespace arkit::cli

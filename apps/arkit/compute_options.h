@@ -1,0 +1,15 @@
+#pragma once
+// Options of the commands that run a model.
+
+#include "arguments.h"
+
+namespace arkit::cli {
+
+// Options: any options of arkit/jobs.h with dtype and backend.
+template <typename Options>
+void read_compute_options(Options& options, const Arguments& arguments) {
+  set_if(options.dtype, arguments.text("dtype"));
+  set_if(options.backend, arguments.text("backend"));
+}
+
+}  // namespace arkit::cli
