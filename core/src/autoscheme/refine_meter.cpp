@@ -74,18 +74,14 @@ KlMeter::KlMeter(Model& model, at::Tensor input_ids, std::span<const PoolLayer> 
   float_hidden_ = hidden.view({-1, hidden.size(-1)}).index_select(0, positions_);
 }
 
-const ForwardContext& KlMeter::context(int64_t batch) {
-  const auto found = contexts_.find(batch);
-  if (found != contexts_.end()) return found->second;
-  return contexts_.emplace(batch, model_.context(batch, input_ids_.size(1), {}, {}, nullptr)).first->second;
-}
-
 at::Tensor KlMeter::run_block(int64_t block, const at::Tensor& input, BlockHook& hook) {
   const int64_t samples = input.size(0), batch = std::max<int64_t>(1, kBatchTokens / input.size(1));
   at::Tensor output = at::empty_like(input);
   for (int64_t first = 0; first < samples; first += batch) {
     const int64_t count = std::min(batch, samples - first);
-    output.narrow(0, first, count).copy_(model_.run_block(block, input.narrow(0, first, count), context(count), hook));
+    output.narrow(0, first, count)
+        .copy_(model_.run_block(block, input.narrow(0, first, count), contexts_.get(model_, count, input_ids_.size(1)),
+                                hook));
   }
   return output;
 }

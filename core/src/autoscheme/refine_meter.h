@@ -19,6 +19,7 @@
 #include "autoscheme/score.h"
 #include "autoscheme/score_weights.h"
 #include "tuning/collect.h"
+#include "tuning/context_cache.h"
 
 namespace arkit::auto_scheme {
 
@@ -41,7 +42,6 @@ class ARKIT_INTERNAL KlMeter {
     at::Tensor global_scale, weight;
   };
 
-  [[nodiscard]] const ForwardContext& context(int64_t batch);
   [[nodiscard]] int64_t first_difference(const Choice& choice) const;
   [[nodiscard]] at::Tensor rounded(const PoolBlock::Layer& layer, const PoolBlock::Rounding& rounding);
   void replace(QuantizedHook& hook, std::span<Linear* const> linears, const Choice& choice);
@@ -55,7 +55,7 @@ class ARKIT_INTERNAL KlMeter {
   const SchemeFor& scheme_for_;
   Reporter& reporter_;
   std::unordered_map<std::string_view, size_t> by_name_;
-  std::map<int64_t, ForwardContext> contexts_;
+  ContextCache contexts_;
   std::unordered_map<size_t, at::Tensor> act_max_;  // static activations, by index in the pool
   at::Tensor positions_;                            // rows of [samples * seqlen] that are measured, int64
   at::Tensor float_hidden_;                         // the float model's last output there, [positions, hidden]

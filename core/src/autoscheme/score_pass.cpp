@@ -26,12 +26,6 @@ ScorePass::ScorePass(Model& model, at::Tensor input_ids, const PassSettings& set
   settings_.batch_size = std::clamp<int64_t>(settings_.batch_size, 1, input_ids_.size(0));
 }
 
-const ForwardContext& ScorePass::context(int64_t batch) {
-  const auto found = contexts_.find(batch);
-  if (found != contexts_.end()) return found->second;
-  return contexts_.emplace(batch, model_.context(batch, input_ids_.size(1), {}, {}, nullptr)).first->second;
-}
-
 void ScorePass::step(int64_t done) {
   throw_if_interrupted();
   reporter_.activity(label_, done, 2 * model_.num_blocks());
@@ -60,7 +54,7 @@ void ScorePass::forward(PassWork& work) {
     BlockHook& hook = work.forward_hook(block);
     batches([&](int64_t first, int64_t count) {
       at::Tensor hidden = gradient_.narrow(0, first, count);
-      hidden.copy_(model_.run_block(block, hidden, context(count), hook));
+      hidden.copy_(model_.run_block(block, hidden, contexts_.get(model_, count, input_ids_.size(1)), hook));
     });
     model_.release_block(block);
     inputs_.push_back(at::empty_like(inputs_.front()).copy_(gradient_));
@@ -112,7 +106,7 @@ void ScorePass::backward(PassWork& work) {
       at::Tensor gradient = gradient_.narrow(0, first, count);
       const at::Tensor hidden = inputs_.back().narrow(0, first, count).to(gradient.scalar_type()).clone();
       hidden.requires_grad_();
-      model_.run_block(block, hidden, context(count), hook).backward(gradient);
+      model_.run_block(block, hidden, contexts_.get(model_, count, input_ids_.size(1)), hook).backward(gradient);
       const at::NoGradGuard no_grad;
       gradient.copy_(hidden.grad());
     }

@@ -4,7 +4,6 @@
 // (autoscheme.md A.3, A.4). What is looked at on the way is the score's business.
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -13,6 +12,7 @@
 #include <arkit/model_adapter.h>
 
 #include "autoscheme/score_linear.h"
+#include "tuning/context_cache.h"
 
 namespace arkit::auto_scheme {
 
@@ -53,7 +53,6 @@ class ScorePass {
   void head(PassWork& work);
   void backward(PassWork& work);
   void head_batch(int64_t first, int64_t count, ReplayHook& hook, class LabelSource& labels);
-  [[nodiscard]] const ForwardContext& context(int64_t batch);
   void step(int64_t done);
 
   Model& model_;
@@ -61,7 +60,7 @@ class ScorePass {
   PassSettings settings_;
   Reporter& reporter_;
   const char* label_ = "";
-  std::map<int64_t, ForwardContext> contexts_;
+  ContextCache contexts_;
   std::vector<at::Tensor> inputs_;  // by block, then what enters the head: [samples, seqlen, hidden]
   at::Tensor gradient_;             // d loss / d output of the block at hand, like inputs_ in the compute dtype
 };

@@ -17,6 +17,7 @@
 #include <arkit/scheme.h>
 
 #include "tuning/collect.h"
+#include "tuning/context_cache.h"
 #include "tuning/tune_block.h"
 #include "tuning/tune_options.h"
 #include "util/python_random.h"
@@ -107,7 +108,7 @@ class ARKIT_EXPORT BlockProcessor {
   Reporter& reporter_;
   PythonRandom& random_;
   std::map<std::string_view, const LayerPlan*> by_name_;
-  std::map<int64_t, ForwardContext> contexts_;  // by batch size, when no sample has a mask of its own
+  ContextCache contexts_;  // when no sample has a mask of its own
   ForwardContext masked_context_;
 };
 
