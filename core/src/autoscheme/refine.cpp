@@ -9,6 +9,8 @@
 
 #include <arkit/str.h>
 
+#include "util/seconds.h"
+
 namespace arkit::auto_scheme {
 namespace {
 
@@ -144,7 +146,7 @@ Refined Refiner::run(double seconds, Reporter& reporter) {
   int64_t failures = 0;
   for (list_changes(); failures < kFailures;) {
     throw_if_interrupted();
-    const double spent = std::chrono::duration<double>(Clock::now() - start).count();
+    const double spent = seconds_since(start);
     if (spent >= seconds) return result;
     reporter.activity(str("refining, loss ", result.after), static_cast<int64_t>(spent), static_cast<int64_t>(seconds));
     const Move move = best_move();

@@ -8,14 +8,12 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "util/seconds.h"
+
 namespace arkit {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A batch of prompts as tensors; `mask` and `positions` are undefined when no row needs padding.
 struct PaddedPrompts {

@@ -6,16 +6,14 @@
 #include <arkit/jobs.h>
 #include <arkit/str.h>
 
+#include "util/seconds.h"
+
 #include "jobs/mix_decision.h"
 
 namespace arkit {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 json::Array layers_of(const MixSearch& search, const std::vector<Mix>& mixes) {
   json::Array layers;

@@ -24,6 +24,7 @@
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 #include "util/heap.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -231,7 +232,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
                                    {"proof", proofs.back().at("verdict")}});
   }
   const json::Array files = hashes.wait();
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_since(start);
   const int64_t peak = peak_rss_bytes();
   for (size_t i = 0; i < formats.size(); ++i) {
     const Conversion done{options, *source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};

@@ -14,6 +14,7 @@
 #include "inference/source_notes.h"
 #include "inference/window_eval.h"
 #include "jobs/token_source.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace {
@@ -53,7 +54,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const Registry& reg
   reporter.step(str("evaluate ", windows.size(0), " windows of ", options.seqlen, " tokens"));
   const auto start = std::chrono::steady_clock::now();
   const EvalResult score = evaluate_windows(engine, reference.get(), windows, options.batch_size, reporter);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
 
   json::Object result;
   result["model"] = options.model;

@@ -13,6 +13,7 @@
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
 #include "jobs/token_source.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace {
@@ -61,7 +62,7 @@ json::Object evaluate_last_words(const LastWordOptions& options, const Registry&
     right += score.greedy ? 1 : 0;
   }
   for (const Continuation& item : items) tokens += static_cast<int64_t>(item.ids.size());
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   const auto count = static_cast<double>(items.size()), accuracy = static_cast<double>(right) / count;
   if (!std::isfinite(log_likelihood))
     throw Error(ErrorCode::verification, "the model's logits are not finite; its weights or scales are damaged");

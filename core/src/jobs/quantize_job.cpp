@@ -25,6 +25,7 @@
 #include "rotation/rotated_source.h"
 #include "rounding/round_model.h"
 #include "util/heap.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -34,10 +35,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kFewThreads = 4;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::string method_name(const ResolvedTuning& tuning, bool forwards) {
   // Plain rounding may need samples too: for the ranges of static activations.

@@ -25,6 +25,7 @@
 #include "rounding/strip_rounding.h"
 #include "tuning/global_scales.h"
 #include "tuning/process_block.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace {
@@ -251,7 +252,7 @@ class ModelRounding {
     const std::lock_guard lock(model_mutex_);
     OpenBlock& block = blocks_.at(index);
     if (--block.left > 0) return;
-    const double seconds = std::chrono::duration<double>(Clock::now() - block.start).count();
+    const double seconds = seconds_since(block.start);
     blocks_.erase(index);
     if (index < 0) {
       run_.model.release_rest();

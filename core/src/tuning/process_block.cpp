@@ -12,6 +12,7 @@
 
 #include "io/finite.h"
 #include "tuning/global_scales.h"
+#include "util/seconds.h"
 #include "util/tensor_cache.h"
 
 namespace arkit {
@@ -29,10 +30,6 @@ struct BlockProcessor::Layer {
 };
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Norm weights as they pass the hook, by name.
 class NormCapture final : public DenseHook {
@@ -106,10 +103,7 @@ const ForwardContext& BlockProcessor::context(std::span<const int64_t> samples, 
         model_.context(batch, seqlen, options_.attention_mask.index_select(0, index), at::Tensor(), nullptr);
     return masked_context_;
   }
-  const auto found = contexts_.find(batch);
-  if (found != contexts_.end() && found->second.seqlen == seqlen) return found->second;
-  return contexts_.insert_or_assign(batch, model_.context(batch, seqlen, at::Tensor(), at::Tensor(), nullptr))
-      .first->second;
+  return contexts_.get(model_, batch, seqlen);
 }
 
 BlockForward BlockProcessor::forward_of(int64_t first, int64_t count) {

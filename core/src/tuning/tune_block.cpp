@@ -16,6 +16,7 @@
 #include "tuning/optimizer.h"
 #include "tuning/tuned_linear.h"
 #include "tuning/vector_tuning.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace {
@@ -26,7 +27,7 @@ class Stopwatch {
   explicit Stopwatch(double& sum) : sum_(sum) {}
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() { sum_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  ~Stopwatch() { sum_ += seconds_since(start_); }
 
  private:
   double& sum_;
@@ -281,7 +282,7 @@ TuneResult BlockTuner::run(PythonRandom& random) {
     }
     if (task_.progress) task_.progress(iter + 1, options_.iters);
   }
-  result_.times.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result_.times.total = seconds_since(start);
   return result();
 }
 

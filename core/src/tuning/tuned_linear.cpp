@@ -9,6 +9,7 @@
 #include <arkit/error.h>
 
 #include "tuning/gemm.h"
+#include "util/seconds.h"
 
 namespace arkit {
 namespace {
@@ -32,7 +33,7 @@ void add_weight_gradient(TunedLinear& layer, const at::Tensor& dy, const at::Ten
   const auto start = std::chrono::steady_clock::now();
   layer.weight_scheme->fake_quant_weight_backward(layer.linear->weight, layer.tuning, layer.quant.weight, dw,
                                                   layer.gradient);
-  layer.backward_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  layer.backward_seconds += seconds_since(start);
   layer.touched = true;
 }
 
