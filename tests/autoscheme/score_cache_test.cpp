@@ -20,7 +20,6 @@ using testing::ScoredModel;
 struct Cached {
   ScoredModel model{"llama", {option("W4A16"), option("W8A16")}};
   TemporaryFolder folder;
-  ScoreCache cache{folder.path() / "scores"};
   ScoreSettings settings;
   Recorder recorder;
   ScoreTable table;
@@ -39,13 +38,14 @@ struct Cached {
             .options = model.options,
             .settings = settings};
   }
+  ScoreCache cache() { return {folder.path() / "scores", inputs()}; }
 };
 
 TEST(ScoreCache, GivesBackWhatWasStored) {
   Cached c;
-  EXPECT_FALSE(c.cache.load(c.inputs(), c.recorder).has_value());
-  c.cache.store(c.inputs(), c.table, c.recorder);
-  const auto found = c.cache.load(c.inputs(), c.recorder);
+  EXPECT_FALSE(c.cache().load(c.recorder).has_value());
+  c.cache().store(c.table, c.recorder);
+  const auto found = c.cache().load(c.recorder);
   ASSERT_TRUE(found.has_value());
   for (size_t i = 0; i < c.table.loss.size(); ++i)
     for (size_t o = 0; o < 2; ++o) EXPECT_DOUBLE_EQ(found->loss[i][o], c.table.loss[i][o]);
@@ -78,8 +78,8 @@ TEST(ScoreCache, WhateverScoresFollowFromChangesTheKey) {
 
 TEST(ScoreCache, DamagedAndForeignFilesAreIgnoredWithAWarning) {
   Cached c;
-  c.cache.store(c.inputs(), c.table, c.recorder);
-  const std::filesystem::path file = c.cache.file_of(c.inputs());
+  c.cache().store(c.table, c.recorder);
+  const std::filesystem::path file = c.cache().file();
   std::ifstream in(file);
   const std::string good{std::istreambuf_iterator<char>(in), {}};
   const auto replaced = [&](std::string_view what, std::string_view with) {
@@ -99,7 +99,7 @@ TEST(ScoreCache, DamagedAndForeignFilesAreIgnoredWithAWarning) {
                                         replaced("0.1,", "")};
   for (size_t i = 0; i < bad.size(); ++i) {
     write_file(file, bad[i]);
-    EXPECT_FALSE(c.cache.load(c.inputs(), c.recorder).has_value()) << bad[i].substr(0, 200);
+    EXPECT_FALSE(c.cache().load(c.recorder).has_value()) << bad[i].substr(0, 200);
     EXPECT_EQ(c.recorder.warnings.size(), i + 1);
   }
 }
@@ -107,10 +107,10 @@ TEST(ScoreCache, DamagedAndForeignFilesAreIgnoredWithAWarning) {
 TEST(ScoreCache, AFolderThatCannotBeMadeIsOnlyAWarning) {
   Cached c;
   write_file(c.folder.path() / "file", "x");
-  const ScoreCache cache(c.folder.path() / "file" / "scores");
-  cache.store(c.inputs(), c.table, c.recorder);
+  const ScoreCache cache(c.folder.path() / "file" / "scores", c.inputs());
+  cache.store(c.table, c.recorder);
   EXPECT_EQ(c.recorder.warnings.size(), 1u);
-  EXPECT_FALSE(cache.load(c.inputs(), c.recorder).has_value());
+  EXPECT_FALSE(cache.load(c.recorder).has_value());
 }
 
 }  // namespace

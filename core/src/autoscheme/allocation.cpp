@@ -113,6 +113,11 @@ Solved allocate(std::vector<ChoiceGroup>& groups, const ScoreTable& table, int64
   return {.feasible = true, .bits = result->cost, .loss = result->loss, .optimal = result->optimal};
 }
 
+void choose_cheapest(std::vector<ChoiceGroup>& groups) {
+  for (ChoiceGroup& group : groups)
+    group.choice = static_cast<size_t>(std::min_element(group.bits.begin(), group.bits.end()) - group.bits.begin());
+}
+
 std::vector<size_t> layer_choices(std::span<const ChoiceGroup> groups, size_t layers) {
   std::vector<size_t> choices(layers, 0);
   for (const ChoiceGroup& group : groups)

@@ -55,6 +55,9 @@ struct Solved {
 };
 [[nodiscard]] ARKIT_INTERNAL Solved allocate(std::vector<ChoiceGroup>& groups, const ScoreTable& table, int64_t budget);
 
+// The option that costs least, for every group.
+ARKIT_INTERNAL void choose_cheapest(std::vector<ChoiceGroup>& groups);
+
 // Option of every layer of the pool; bits and predicted loss of the choices as they are.
 [[nodiscard]] ARKIT_INTERNAL std::vector<size_t> layer_choices(std::span<const ChoiceGroup> groups, size_t layers);
 [[nodiscard]] ARKIT_INTERNAL int64_t chosen_bits(std::span<const ChoiceGroup> groups);

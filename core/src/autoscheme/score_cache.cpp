@@ -124,39 +124,36 @@ std::string score_key(const ScoreInputs& inputs) {
   return sha256_hex(json::dump(key, 0, true));
 }
 
-ScoreCache::ScoreCache(const fs::path& folder) : folder_(folder.empty() ? default_folder() : folder) {}
-
-fs::path ScoreCache::file_of(const ScoreInputs& inputs) const {
+ScoreCache::ScoreCache(const fs::path& folder, const ScoreInputs& inputs) : inputs_(inputs), key_(score_key(inputs)) {
   constexpr size_t kDigits = 32;
-  return folder_.empty() ? fs::path() : folder_ / str("scores-", score_key(inputs).substr(0, kDigits), ".json");
+  const fs::path place = folder.empty() ? default_folder() : folder;
+  if (!place.empty()) file_ = place / str("scores-", key_.substr(0, kDigits), ".json");
 }
 
-std::optional<ScoreTable> ScoreCache::load(const ScoreInputs& inputs, Reporter& reporter) const {
-  const fs::path file = file_of(inputs);
+std::optional<ScoreTable> ScoreCache::load(Reporter& reporter) const {
   std::error_code error;
-  if (file.empty() || !fs::exists(file, error)) return std::nullopt;
+  if (file_.empty() || !fs::exists(file_, error)) return std::nullopt;
   try {
-    return read_table(file, score_key(inputs), inputs);
+    return read_table(file_, key_, inputs_);
   } catch (const Error& failure) {
-    reporter.warn(str("the scores kept in '", file.string(), "' are not used: ", failure.what()));
+    reporter.warn(str("the scores kept in '", file_.string(), "' are not used: ", failure.what()));
     return std::nullopt;
   }
 }
 
-void ScoreCache::store(const ScoreInputs& inputs, const ScoreTable& table, Reporter& reporter) const {
-  const fs::path file = file_of(inputs);
-  if (file.empty()) return;
+void ScoreCache::store(const ScoreTable& table, Reporter& reporter) const {
+  if (file_.empty()) return;
   json::Array options;
   for (const std::string& option : table.options) options.emplace_back(option);
   json::Object layers;
   for (size_t i = 0; i < table.layers.size(); ++i)
     layers[table.layers[i]] = json::Array(table.loss[i].begin(), table.loss[i].end());
   const json::Object root{
-      {"format", kFormat}, {"key", score_key(inputs)}, {"options", std::move(options)}, {"layers", std::move(layers)}};
+      {"format", kFormat}, {"key", key_}, {"options", std::move(options)}, {"layers", std::move(layers)}};
   try {
     std::error_code error;
-    fs::create_directories(folder_, error);
-    write_file(file, json::dump(root, 1) + "\n");
+    fs::create_directories(file_.parent_path(), error);
+    write_file(file_, json::dump(root, 1) + "\n");
   } catch (const Error& failure) {
     reporter.warn(str("scores are not kept for the next run: ", failure.what()));
   }

@@ -33,22 +33,27 @@ struct ScoreInputs {
 // 64 hexadecimal digits. Changes with the version of the score's formula.
 [[nodiscard]] ARKIT_INTERNAL std::string score_key(const ScoreInputs& inputs);
 
+// The file for one set of inputs.
 class ARKIT_INTERNAL ScoreCache {
  public:
-  // Empty = $XDG_CACHE_HOME/arkit/autoscheme, ~/.cache/arkit/autoscheme without that. Nothing is created yet.
-  explicit ScoreCache(const std::filesystem::path& folder = {});
+  // Empty folder = $XDG_CACHE_HOME/arkit/autoscheme, ~/.cache/arkit/autoscheme without that. Nothing is created yet.
+  // The key is taken now: scores are kept for the weights as they were before scoring. What `inputs` refers to outlives
+  // it.
+  ScoreCache(const std::filesystem::path& folder, const ScoreInputs& inputs);
 
   // Nothing when there is no file. A file that is damaged, of another key or of other layers and options is warned
   // about and ignored.
-  [[nodiscard]] std::optional<ScoreTable> load(const ScoreInputs& inputs, Reporter& reporter) const;
+  [[nodiscard]] std::optional<ScoreTable> load(Reporter& reporter) const;
 
   // A folder that cannot be written to is only a warning.
-  void store(const ScoreInputs& inputs, const ScoreTable& table, Reporter& reporter) const;
+  void store(const ScoreTable& table, Reporter& reporter) const;
 
-  [[nodiscard]] std::filesystem::path file_of(const ScoreInputs& inputs) const;
+  [[nodiscard]] const std::filesystem::path& file() const noexcept { return file_; }  // empty = no place for one
 
  private:
-  std::filesystem::path folder_;
+  ScoreInputs inputs_;
+  std::string key_;
+  std::filesystem::path file_;
 };
 
 }  // namespace arkit::auto_scheme

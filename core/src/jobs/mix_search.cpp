@@ -25,8 +25,6 @@ using namespace auto_scheme;
 // Of scoring (autoscheme.md A.2); mixtures of experts get half the length.
 constexpr int64_t kSamples = 16, kLength = 256;
 
-class Quiet final : public Reporter {};
-
 std::vector<MixBudget> wanted_budgets(const AutoSchemeOptions& options) {
   if (options.avg_bits.empty() == !options.target_size.has_value())
     throw_usage(options.avg_bits.empty() ? "AutoScheme needs a budget: --avg_bits 4.5, or --target_size 3GiB"
@@ -94,7 +92,7 @@ void MixSearch::open() {
   through_family.model_free = false;  // losses need a forward pass, whatever rounds later
   through_family.attention = {};
   ResolvedTuning tuning = resolve_tuning(options_.recipe, options_.tuning);
-  Quiet quiet;  // the base plan is nobody's plan; warnings come with the mix
+  Reporter quiet;  // the base plan is nobody's plan; warnings come with the mix
   planned_ = plan_model(through_family, tuning, {base.name, base.quant, std::nullopt}, nullptr, registry_, quiet);
   dtype_ = choose_dtype(options_.tuning, true);
   model_ = take_model(planned_, dtype_, registry_);
@@ -169,8 +167,7 @@ void MixSearch::check_budgets() {
       continue;
     }
     std::vector<ChoiceGroup> extreme = groups_;
-    for (ChoiceGroup& group : extreme)
-      group.choice = static_cast<size_t>(std::min_element(group.bits.begin(), group.bits.end()) - group.bits.begin());
+    choose_cheapest(extreme);
     const int64_t least = bytes_of(extreme);
     if (*budget.target_size >= least) continue;
     for (ChoiceGroup& group : extreme)
@@ -209,16 +206,16 @@ void MixSearch::score() {
                            .settings = scoring,
                            .compute_dtype = dtype_,
                            .variant = str(options_.rotation, " ", options_.num_hidden_layers.value_or(-1))};
-  const ScoreCache cache(wanted.cache_dir);
-  if (std::optional<ScoreTable> known = wanted.use_cache ? cache.load(inputs, reporter_) : std::nullopt) {
+  const ScoreCache cache(wanted.cache_dir, inputs);
+  if (std::optional<ScoreTable> known = wanted.use_cache ? cache.load(reporter_) : std::nullopt) {
     table_ = std::move(*known);
     scores_cached_ = true;
-    reporter_.info(str("scores are taken from '", cache.file_of(inputs).string(), "'"));
+    reporter_.info(str("scores are taken from '", cache.file().string(), "'"));
     return;
   }
   reporter_.step(str("scoring ", pool_.layers.size(), " layers, ", schemes_.size(), " options"));
   table_ = score_options(*model_, samples_, pool_.layers, schemes_, scoring, scheme_for_, reporter_);
-  if (wanted.use_cache) cache.store(inputs, table_, reporter_);
+  if (wanted.use_cache) cache.store(table_, reporter_);
 }
 
 ResolvedScheme MixSearch::scheme_of(const Mix& mix) const {
@@ -239,7 +236,7 @@ LayerChoices MixSearch::choices_of(const Mix& mix) const {
 }
 
 QuantPlan MixSearch::plan_of(const Mix& mix) const {
-  Quiet quiet;
+  Reporter quiet;
   const LayerChoices choices = choices_of(mix);
   QuantPlan plan = build_plan(*model_, planned_.plan.model_type, scheme_of(mix), planning_, registry_, quiet, &choices);
   if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(plan);

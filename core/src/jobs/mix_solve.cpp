@@ -28,8 +28,7 @@ int64_t MixSearch::bytes_of(const std::vector<ChoiceGroup>& groups) {
 // What is not packed weights (tables, headers, texts) changes a little with the mix, so the program is asked again with
 // what the last mix left of the target, until that is what it took.
 void MixSearch::solve_target(int64_t target, std::vector<ChoiceGroup>& groups, bool& optimal) {
-  for (ChoiceGroup& group : groups)
-    group.choice = static_cast<size_t>(std::min_element(group.bits.begin(), group.bits.end()) - group.bits.begin());
+  choose_cheapest(groups);
   std::vector<ChoiceGroup> best = groups;  // fits: check_budgets has looked
   double best_loss = chosen_loss(best, table_);
   for (int round = 0; round < kSizeRounds; ++round) {
