@@ -10,21 +10,22 @@
 namespace arkit {
 namespace {
 
-// Prefixes whose trailing digits are the bits: "mx_fp4" means data_type mx_fp with 4 bits. Longer prefixes first.
-constexpr std::array<std::string_view, 5> kDigitPrefixes{"mx_int", "mx_fp", "nv_fp", "int", "fp"};
-
-// Splits "int8" into "int" and 8; other names are left alone.
-void reconcile(std::string& data_type, int& bits) {
-  for (const std::string_view prefix : kDigitPrefixes) {
-    if (!data_type.starts_with(prefix)) continue;
-    const std::string_view rest = std::string_view(data_type).substr(prefix.size());
-    if (rest.empty() || rest.size() > 2 ||
-        !std::all_of(rest.begin(), rest.end(), [](char c) { return c >= '0' && c <= '9'; }))
-      return;
-    bits = std::stoi(std::string(rest));
-    data_type = prefix;
-    return;
+bool is_registered(std::string_view data_type, const Registry& registry) {
+  for (const std::string& name : registry.names(Kind::scheme)) {
+    const auto types = registry.scheme(name).info().data_types;
+    if (std::find(types.begin(), types.end(), data_type) != types.end()) return true;
   }
+  return false;
+}
+
+// Splits "int8" into "int" and 8 where a scheme knows "int" and none "int8"; other names are left alone.
+void reconcile(std::string& data_type, int& bits, const Registry& registry) {
+  const size_t digits = data_type.find_last_not_of("0123456789") + 1;
+  const size_t count = data_type.size() - digits;
+  if (count == 0 || count > 2 || is_registered(data_type, registry)) return;
+  if (!is_registered(data_type.substr(0, digits), registry)) return;
+  bits = std::stoi(data_type.substr(digits));
+  data_type.resize(digits);
 }
 
 void check_ranges(const TensorQuant& quant, std::string_view what) {
@@ -77,7 +78,7 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   }
   if (overrides.data_type) {
     weight.data_type = *overrides.data_type;
-    reconcile(weight.data_type, weight.bits);
+    reconcile(weight.data_type, weight.bits, registry);
   }
   const bool act_was_following = !quant.act.quantized();
   if (overrides.act_bits) act.bits = *overrides.act_bits == 0 ? 16 : *overrides.act_bits;
@@ -92,7 +93,7 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   if (overrides.act_dynamic) act.dynamic = *overrides.act_dynamic;
   if (overrides.act_data_type) {
     act.data_type = *overrides.act_data_type;
-    reconcile(act.data_type, act.bits);
+    reconcile(act.data_type, act.bits, registry);
   } else if (act_was_following && act.quantized()) {
     act.data_type = weight.data_type;
   }
