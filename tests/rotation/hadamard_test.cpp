@@ -83,11 +83,24 @@ TEST(HadamardRotation, SignsAreItsMatrix) {
 }
 
 TEST(HadamardRotation, HasAGradient) {
-  const HadamardRotation rotation(24, 1);
-  const at::Tensor x = at::randn({2, 48}, at::kDouble).requires_grad_(), w = at::randn({2, 48}, at::kDouble);
-  rotation.apply(x).mul(w).sum().backward();
-  const at::Tensor r = rotation.signs().to(at::kDouble) / std::sqrt(24.0);
-  EXPECT_TRUE(sdk::close(x.grad(), at::matmul(w.reshape({-1, 24}), r.t()).reshape({2, 48}), 1e-12));
+  for (const int64_t size : {4, 24, 64}) {
+    const HadamardRotation rotation(size, 1);
+    const at::Tensor x = at::randn({2, 2 * size}, at::kDouble).requires_grad_(),
+                     w = at::randn({2, 2 * size}, at::kDouble);
+    rotation.apply(x).mul(w).sum().backward();
+    const at::Tensor r = rotation.signs().to(at::kDouble) / std::sqrt(static_cast<double>(size));
+    EXPECT_TRUE(sdk::close(x.grad(), at::matmul(w.reshape({-1, size}), r.t()).reshape(w.sizes()), 1e-12)) << size;
+  }
+}
+
+TEST(HadamardRotation, IsTheSameInSinglePrecision) {
+  for (const int64_t size : {1, 2, 4, 8, 32, 1024, 576}) {
+    const at::Tensor x = at::randn({70, 2 * size});
+    const HadamardRotation rotation(size, 5);
+    EXPECT_TRUE(sdk::close(rotation.apply(x).to(at::kDouble), rotation.apply(x.to(at::kDouble)), 2e-6, 1e-5)) << size;
+    const at::Tensor strided = at::randn({2 * size, 70}).t();  // not contiguous
+    EXPECT_TRUE(sdk::close(rotation.apply(strided), rotation.apply(strided.contiguous()), 0.0)) << size;
+  }
 }
 
 TEST(HadamardRotation, RefusesSizesWithoutAMatrix) {

@@ -33,12 +33,12 @@ def start(teacher):
 
 @torch.no_grad()
 def measure_norms(teacher, student, ids):
-    """q_norm and k_norm get the root mean square of each dimension over heads and tokens."""
-    hooks, dim = [], student.config.head_dim
+    """q_norm and k_norm give queries and keys the size they have on average; their directions stay."""
+    hooks = []
     for block, target in zip(teacher.model.layers, student.model.layers):
         for name in ("q", "k"):
             def see(_, __, out, norm=getattr(target.self_attn, name + "_norm")):
-                norm.weight.copy_(out.float().view(-1, dim).pow(2).mean(0).sqrt())
+                norm.weight.fill_(out.float().pow(2).mean().sqrt())
             hooks.append(getattr(block.self_attn, name + "_proj").register_forward_hook(see))
     teacher(ids)
     for hook in hooks:

@@ -8,11 +8,14 @@
 #include <string>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
 
 #include "rotation/hadamard_orders.h"
+#include "rotation/walsh_kernels.h"
 
 namespace arkit {
 namespace {
@@ -20,7 +23,7 @@ namespace {
 // The reference looks for the first that fits in this order.
 constexpr std::array<int64_t, 11> kReferenceOrders = {172, 156, 140, 108, 60, 52, 40, 36, 28, 20, 12};
 constexpr int64_t kLargestOrder = 256;
-constexpr int64_t kLargestFactor = 64;  // a power of two is cut into Kronecker factors up to this
+constexpr int64_t kElementsOfTask = 1 << 15;  // a thread's least work
 
 bool is_power_of_two(int64_t n) {
   return n > 0 && std::has_single_bit(static_cast<uint64_t>(n));
@@ -33,20 +36,6 @@ at::Tensor sylvester(int64_t order) {
   return h;
 }
 
-// The same up to kLargestFactor as float32 or float64, made once.
-const at::Tensor& small_sylvester(int64_t order, at::ScalarType type) {
-  static const std::array<std::array<at::Tensor, 7>, 2> kMatrices = [] {
-    std::array<std::array<at::Tensor, 7>, 2> made;
-    for (size_t i = 0; i < 7; ++i) {
-      made[0][i] = sylvester(int64_t{1} << i).to(at::kFloat);
-      made[1][i] = sylvester(int64_t{1} << i).to(at::kDouble);
-    }
-    return made;
-  }();
-  const auto log = static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(order)));
-  return kMatrices[type == at::kDouble ? 1 : 0][log];
-}
-
 std::optional<int64_t> reference_factor(int64_t size) {
   if (is_power_of_two(size)) return 1;
   for (const int64_t order : kReferenceOrders)
@@ -54,22 +43,35 @@ std::optional<int64_t> reference_factor(int64_t size) {
   return std::nullopt;
 }
 
-// x [rows, n] times kron(S_a, S_b, ...) = S_n, unscaled: one small product for each factor.
-at::Tensor sylvester_transform(const at::Tensor& x) {
-  const int64_t n = x.size(1);
-  at::Tensor out = x;
-  for (int64_t left = n, stride = 1; left > 1;) {
-    const int64_t factor = std::min(left, kLargestFactor);
-    const at::Tensor& h = small_sylvester(factor, x.scalar_type());
-    if (stride == 1)
-      out = at::matmul(out.reshape({-1, factor}), h);
-    else
-      out = at::matmul(h, out.reshape({-1, factor, stride}));
-    stride *= factor;
-    left /= factor;
-  }
-  return out.reshape(x.sizes());
+// scale * x S_n for x [rows, n], contiguous; a new tensor.
+at::Tensor sylvester_transform(const at::Tensor& x, double scale) {
+  const int64_t rows = x.size(0), n = x.size(1);
+  at::Tensor out = at::empty_like(x);
+  const auto run = [&]<typename T>(T factor) {
+    const T* from = x.const_data_ptr<T>();
+    T* to = out.mutable_data_ptr<T>();
+    at::parallel_for(0, rows, std::max<int64_t>(1, kElementsOfTask / n), [&](int64_t begin, int64_t end) {
+      rotation::kernels::walsh_transform(from + begin * n, to + begin * n, end - begin, n, factor);
+    });
+  };
+  if (x.scalar_type() == at::kDouble)
+    run(scale);
+  else
+    run(static_cast<float>(scale));
+  return out;
 }
+
+// The same inside an autograd graph. S_n is symmetric, so the gradient takes the same way back.
+struct SylvesterProduct : torch::autograd::Function<SylvesterProduct> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, double scale) {
+    context->saved_data["scale"] = scale;
+    return sylvester_transform(x, scale);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    return {sylvester_transform(gradients[0].contiguous(), context->saved_data["scale"].toDouble()), at::Tensor()};
+  }
+};
 
 at::ScalarType compute_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -132,9 +134,9 @@ HadamardRotation::HadamardRotation(int64_t size, std::optional<uint64_t> seed) :
 
 at::Tensor HadamardRotation::transform(at::Tensor x) const {
   const int64_t inner = size_ / factor_;
-  x = sylvester_transform(x.reshape({-1, inner}));
+  x = SylvesterProduct::apply(x.reshape({-1, inner}).contiguous(), 1.0 / std::sqrt(static_cast<double>(size_)));
   if (outer_.defined()) x = at::matmul(outer_.to(x.scalar_type()), x.reshape({-1, factor_, inner}));
-  return x.reshape({-1, size_}).mul(1.0 / std::sqrt(static_cast<double>(size_)));
+  return x.reshape({-1, size_});
 }
 
 at::Tensor HadamardRotation::apply(const at::Tensor& x) const {
