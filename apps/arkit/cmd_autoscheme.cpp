@@ -53,8 +53,10 @@ std::string layer_map(const json::Array& mix, size_t budget, const std::map<std:
 }
 
 std::string render(const json::Object& result) {
-  std::string text = describe_object(result, {"mix", "curve", "options", "samples", "pinned", "model"});
+  std::string text = describe_object(result, {"mix", "curve", "options", "samples", "pinned", "model", "tuned_error"});
   text += "\noptions\n" + objects_table(result.at("options").as_array());
+  if (const json::Value* tuned = json::find(result, "tuned_error"); tuned != nullptr)
+    text += "\nerrors of tuned layers\n" + describe_object(tuned->as_object(), {"ratios"});
   const std::map<std::string, char> known = signs(result.at("options").as_array());
   std::string legend;
   for (const json::Value& option : result.at("options").as_array()) {

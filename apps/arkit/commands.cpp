@@ -58,8 +58,10 @@ constexpr Option kQuantize[] = {
      "layers that get one scheme together, by name, part or regular expression; may be repeated"},
     {"no_share_fused", Type::flag, kMix, "", "",
      "let layers that serving engines fuse (q/k/v, gate/up, experts) get different schemes"},
-    {"score", Type::text, kMix, "S", "default", "how losses are predicted; compat = AutoRound's weight-only score", "",
-     "", "default compat"},
+    {"score", Type::text, kMix, "S", "default",
+     "how losses are predicted; tuned = layers are tuned where a choice is close, compat = AutoRound's weight-only "
+     "score",
+     "", "", "default tuned compat"},
     {"score_nsamples", Type::integer, kMix, "N", "(16)", "samples of scoring"},
     {"score_seqlen", Type::integer, kMix, "N", "(256)", "tokens of each"},
     {"score_batch_size", Type::integer, kMix, "N", "(1)", "samples of one backward pass"},

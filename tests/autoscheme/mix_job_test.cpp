@@ -188,6 +188,44 @@ TEST_F(MixJob, ADryRunDecidesAndWritesNothing) {
     EXPECT_TRUE(layer.as_object().contains("reason")) << json::dump(layer);
 }
 
+TEST_F(MixJob, TunedErrorsDecideCloseChoices) {
+  options_.auto_scheme.score = "tuned";
+  EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "with iters 0 nothing is tuned"));
+  options_.tuning.iters = 8;
+  options_.tuning.nsamples = 4;
+  options_.tuning.seqlen = 32;
+  options_.auto_scheme.use_cache = true;
+  options_.auto_scheme.cache_dir = folder_.path() / "scores";
+  (void)run();
+  const json::Object first = record().at("autoscheme").as_object();
+  const json::Object& tuned = first.at("tuned_error").as_object();
+  EXPECT_EQ(tuned.at("iters").to_number<int64_t>(), 8);
+  EXPECT_GT(tuned.at("close_groups").to_number<int64_t>(), 0);
+  EXPECT_GE(first.at("layers_changed_by_tuning").to_number<int64_t>(), 0);
+  int64_t ratios = 0;
+  for (const auto& [layer, by_option] : tuned.at("ratios").as_object())
+    for (const auto& [option, ratio] : by_option.as_object()) {
+      EXPECT_GT(ratio.to_number<double>(), 0.0) << layer << " " << option;
+      EXPECT_LT(ratio.to_number<double>(), 2.0) << layer << " " << option;  // samples of noise: little to gain
+      ++ratios;
+    }
+  EXPECT_EQ(tuned.at("options_tuned").to_number<int64_t>(), ratios);
+  EXPECT_GE(first.at("bytes").to_number<int64_t>(), folder_bytes()) << "an upper bound";
+  expect_verified();
+
+  const std::map<std::string, int> bits = written_bits();
+  options_.dry_run = true;
+  const json::Object again = quantize(options_, registry(), recorder_).at("autoscheme").as_object();
+  EXPECT_EQ(again.at("tuned_error").at("options_tuned").to_number<int64_t>(), 0) << "kept";
+  EXPECT_EQ(again.at("tuned_error").at("ratios"), tuned.at("ratios"));
+  EXPECT_EQ(again.at("predicted_loss"), first.at("predicted_loss"));
+  options_.auto_scheme.score = "default";
+  const json::Object plain = quantize(options_, registry(), recorder_).at("autoscheme").as_object();
+  EXPECT_TRUE(plain.at("scores_cached").as_bool()) << "scores are the same";
+  EXPECT_FALSE(plain.contains("tuned_error"));
+  EXPECT_NE(first.at("predicted_loss"), plain.at("predicted_loss"));
+}
+
 TEST_F(MixJob, SeveralBudgetsAreComparedAndDrawn) {
   options_.auto_scheme.avg_bits = {3.0, 4.5, 6.0};
   options_.auto_scheme.svg = folder_.path() / "mix.svg";

@@ -86,6 +86,13 @@ TEST(CommandLine, SeveralWordsAfterOneOptionAsInAutoRound) {
   const ParsedCommand mix = parsed({"autoscheme", "m", "--option", "MXFP4,MXFP8", "--target_bits", "4.5,6"});
   EXPECT_EQ(mix.command, "autoscheme");
   EXPECT_EQ(mix.values.at("avg_bits"), (std::vector<std::string>{"4.5", "6"}));
+  EXPECT_EQ(parsed({"autoscheme", "m", "--score", "tuned"}).values.at("score").front(), "tuned");
+  EXPECT_TRUE(contains(message_of(
+                           [] {
+                             (void)parsed({"autoscheme", "m", "--score", "tune"});
+                           },
+                           arkit::ErrorCode::usage),
+                       "tuned"));
 }
 
 TEST(CommandLine, SizesKnowBothKindsOfUnits) {

@@ -116,6 +116,15 @@ class Program {
     return result(states);
   }
 
+  double price() const {
+    int64_t left = room_;
+    for (const Step& step : steps_) {
+      if (step.cost > left) return step.gain / static_cast<double>(step.cost * unit_);
+      left -= step.cost;
+    }
+    return 0.0;
+  }
+
  private:
   // Follows the steps as far as they fit; a step that does not fit ends its group.
   double greedy_loss() const {
@@ -237,6 +246,10 @@ CostRange cost_range(std::span<const ProgramGroup> groups) {
     range.most += most;
   }
   return range;
+}
+
+double marginal_price(std::span<const ProgramGroup> groups, int64_t budget) {
+  return Program(groups, budget, 0).price();
 }
 
 std::optional<ProgramResult> solve(std::span<const ProgramGroup> groups, int64_t budget, size_t max_states) {

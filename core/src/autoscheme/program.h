@@ -32,6 +32,10 @@ struct CostRange {
 
 [[nodiscard]] ARKIT_INTERNAL CostRange cost_range(std::span<const ProgramGroup> groups);
 
+// What the last unit of a budget is worth: the loss that one more would save if options could be mixed in a group
+// (the slope of the groups' lower convex hulls at the budget). 0 where every group can have its least loss.
+[[nodiscard]] ARKIT_INTERNAL double marginal_price(std::span<const ProgramGroup> groups, int64_t budget);
+
 // The choice of least loss that costs at most `budget`; of equal losses the cheaper one, then the one with earlier
 // options in later groups. Nothing when the cheapest choice costs more. The result does not depend on the machine.
 //

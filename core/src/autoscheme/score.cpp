@@ -48,9 +48,9 @@ void check_finite(const ScoreTable& table) {
 }  // namespace
 
 ScoreMode parse_score_mode(std::string_view name) {
-  if (name == "default") return ScoreMode::standard;
+  if (name == "default" || name == "tuned") return ScoreMode::standard;
   if (name == "compat") return ScoreMode::compat;
-  throw_usage(str("score '", name, "' is unknown; expected default or compat"));
+  throw_usage(str("score '", name, "' is unknown; expected default, tuned or compat"));
 }
 
 ScoreTable score_options(Model& model, const at::Tensor& input_ids, std::span<const PoolLayer> pool,

@@ -25,7 +25,7 @@ enum class ScoreMode {
   compat,    // "compat": AutoRound 0.16.1's score (autoscheme.md A.3), weight errors, one pass an option
 };
 
-// Throws ErrorCode::usage for a name that is no mode.
+// "tuned" starts from the standard scores (tuned_scores.h). Throws ErrorCode::usage for a name that is no mode.
 [[nodiscard]] ARKIT_INTERNAL ScoreMode parse_score_mode(std::string_view name);
 
 struct ScoreSettings {

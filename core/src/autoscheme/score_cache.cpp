@@ -1,7 +1,6 @@
 #include "autoscheme/score_cache.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <span>
 #include <utility>
 #include <vector>
@@ -10,7 +9,6 @@
 
 #include <arkit/error.h>
 #include <arkit/json.h>
-#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 #include "jobs/source_hashes.h"
@@ -23,7 +21,6 @@ namespace {
 
 // Raised whenever equal inputs give other scores.
 constexpr int64_t kScoreVersion = 1;
-constexpr std::string_view kFormat = "arkit autoscheme scores";
 
 json::Array quant_key(const TensorQuant& quant) {
   return {quant.data_type, quant.bits,        quant.group_size, quant.block_rows,       quant.sym,
@@ -68,13 +65,6 @@ std::string ids_key(const at::Tensor& ids) {
   return hash.hex();
 }
 
-fs::path default_folder() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && *cache == '/') return fs::path(cache) / "arkit" / "autoscheme";
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home == '/' ? fs::path(home) / ".cache" / "arkit" / "autoscheme" : fs::path();
-}
-
 std::vector<double> read_losses(const json::Object& layers, const std::string& name, size_t options) {
   const json::Value* value = json::find(layers, name);
   if (value == nullptr || !value->is_array() || value->get_array().size() != options)
@@ -89,13 +79,8 @@ std::vector<double> read_losses(const json::Object& layers, const std::string& n
   return losses;
 }
 
-ScoreTable read_table(const fs::path& file, const std::string& key, const ScoreInputs& inputs) {
-  const json::Value root = json::read_file(file);
-  if (!root.is_object()) throw_input("it is no object");
-  const json::Object& object = root.get_object();
-  const auto text = [&](const char* name) { return json::get_string(object, name, "scores").value_or(""); };
-  if (text("format") != kFormat || text("key") != key) throw_input("it holds something else");
-  const json::Value* layers = json::find(object, "layers");
+ScoreTable read_table(const json::Object& content, const ScoreInputs& inputs) {
+  const json::Value* layers = json::find(content, "layers");
   if (layers == nullptr || !layers->is_object()) throw_input("it has no layers");
   ScoreTable table;
   for (const SchemeOption& option : inputs.options) table.options.push_back(option.name);
@@ -124,39 +109,22 @@ std::string score_key(const ScoreInputs& inputs) {
   return sha256_hex(json::dump(key, 0, true));
 }
 
-ScoreCache::ScoreCache(const fs::path& folder, const ScoreInputs& inputs) : inputs_(inputs), key_(score_key(inputs)) {
-  constexpr size_t kDigits = 32;
-  const fs::path place = folder.empty() ? default_folder() : folder;
-  if (!place.empty()) file_ = place / str("scores-", key_.substr(0, kDigits), ".json");
-}
+ScoreCache::ScoreCache(const fs::path& folder, const ScoreInputs& inputs)
+    : inputs_(inputs), kept_(folder, "scores", score_key(inputs)) {}
 
 std::optional<ScoreTable> ScoreCache::load(Reporter& reporter) const {
-  std::error_code error;
-  if (file_.empty() || !fs::exists(file_, error)) return std::nullopt;
-  try {
-    return read_table(file_, key_, inputs_);
-  } catch (const Error& failure) {
-    reporter.warn(str("the scores kept in '", file_.string(), "' are not used: ", failure.what()));
-    return std::nullopt;
-  }
+  std::optional<ScoreTable> table;
+  const auto read = [&](const json::Object& content) { table = read_table(content, inputs_); };
+  return kept_.load(read, reporter) ? std::move(table) : std::nullopt;
 }
 
 void ScoreCache::store(const ScoreTable& table, Reporter& reporter) const {
-  if (file_.empty()) return;
   json::Array options;
   for (const std::string& option : table.options) options.emplace_back(option);
   json::Object layers;
   for (size_t i = 0; i < table.layers.size(); ++i)
     layers[table.layers[i]] = json::Array(table.loss[i].begin(), table.loss[i].end());
-  const json::Object root{
-      {"format", kFormat}, {"key", key_}, {"options", std::move(options)}, {"layers", std::move(layers)}};
-  try {
-    std::error_code error;
-    fs::create_directories(file_.parent_path(), error);
-    write_file(file_, json::dump(root, 1) + "\n");
-  } catch (const Error& failure) {
-    reporter.warn(str("scores are not kept for the next run: ", failure.what()));
-  }
+  kept_.store({{"options", std::move(options)}, {"layers", std::move(layers)}}, reporter);
 }
 
 }  // namespace arkit::auto_scheme

@@ -1,6 +1,5 @@
 #pragma once
-// Scores on disk, so that another budget costs no forward pass. A file is named by a hash of everything the scores
-// follow from; whatever is wrong with it, it is not used.
+// Scores on disk, so that another budget costs no forward pass.
 
 #include <filesystem>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <arkit/log.h>
 #include <arkit/model_source.h>
 
+#include "autoscheme/kept_file.h"
 #include "autoscheme/score.h"
 
 namespace arkit::auto_scheme {
@@ -36,24 +36,20 @@ struct ScoreInputs {
 // The file for one set of inputs.
 class ARKIT_INTERNAL ScoreCache {
  public:
-  // Empty folder = $XDG_CACHE_HOME/arkit/autoscheme, ~/.cache/arkit/autoscheme without that. Nothing is created yet.
-  // The key is taken now: scores are kept for the weights as they were before scoring. What `inputs` refers to outlives
-  // it.
+  // `folder` as of KeptFile. The key is taken now: scores are kept for the weights as they were before scoring. What
+  // `inputs` refers to outlives it.
   ScoreCache(const std::filesystem::path& folder, const ScoreInputs& inputs);
 
-  // Nothing when there is no file. A file that is damaged, of another key or of other layers and options is warned
-  // about and ignored.
+  // Nothing when there is no file, or none of these layers and options.
   [[nodiscard]] std::optional<ScoreTable> load(Reporter& reporter) const;
-
-  // A folder that cannot be written to is only a warning.
   void store(const ScoreTable& table, Reporter& reporter) const;
 
-  [[nodiscard]] const std::filesystem::path& file() const noexcept { return file_; }  // empty = no place for one
+  [[nodiscard]] const std::string& key() const noexcept { return kept_.key(); }
+  [[nodiscard]] const std::filesystem::path& file() const noexcept { return kept_.file(); }
 
  private:
   ScoreInputs inputs_;
-  std::string key_;
-  std::filesystem::path file_;
+  KeptFile kept_;
 };
 
 }  // namespace arkit::auto_scheme

@@ -2,11 +2,13 @@ list(APPEND ARKIT_CORE_SOURCES
   src/autoscheme/accounting.cpp
   src/autoscheme/allocation.cpp
   src/autoscheme/groups.cpp
+  src/autoscheme/kept_file.cpp
   src/autoscheme/layer_file.cpp
   src/autoscheme/mix_picture.cpp
   src/autoscheme/options.cpp
   src/autoscheme/pool.cpp
   src/autoscheme/program.cpp
+  src/autoscheme/ratio_cache.cpp
   src/autoscheme/refine.cpp
   src/autoscheme/refine_meter.cpp
   src/autoscheme/score.cpp
@@ -18,7 +20,9 @@ list(APPEND ARKIT_CORE_SOURCES
   src/autoscheme/score_linear.cpp
   src/autoscheme/score_pass.cpp
   src/autoscheme/score_sums.cpp
-  src/autoscheme/score_weights.cpp)
+  src/autoscheme/score_weights.cpp
+  src/autoscheme/tuned_ratio.cpp
+  src/autoscheme/tuned_scores.cpp)
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_autoscheme_kernels OBJECT src/autoscheme/score_kernels.cpp)

@@ -29,6 +29,7 @@ json::Object MixSearch::describe() const {
     described["scores_cached"] = scores_cached_;
     described["samples"] = calibration_;
   }
+  if (!tuned_error_.empty()) described["tuned_error"] = tuned_error_;
   return described;
 }
 
@@ -42,6 +43,7 @@ json::Object MixSearch::describe(const Mix& mix) const {
   if (mix.budget.target_size) described["target_size"] = *mix.budget.target_size;
   described["average_bits"] = mix.average_bits;
   described["predicted_loss"] = mix.predicted_loss;
+  if (mix.changed_by_tuning) described["layers_changed_by_tuning"] = *mix.changed_by_tuning;
   if (mix.measured_kl) described["measured_kl"] = *mix.measured_kl;
   if (mix.kl_before_refinement) {
     described["kl_before_refinement"] = *mix.kl_before_refinement;

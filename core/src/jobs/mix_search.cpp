@@ -65,6 +65,8 @@ MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, R
   budgets_ = wanted_budgets(options.auto_scheme);
   const Accounting accounting = accounting_of(options.auto_scheme);
   (void)parse_score_mode(options.auto_scheme.score);
+  if (options.auto_scheme.score == kTunedScore && resolve_tuning(options.recipe, options.tuning).iters == 0)
+    throw_usage("score tuned predicts losses after tuning, and with iters 0 nothing is tuned; use score default");
   schemes_ = resolve_options(options, registry, reporter);
   planning_ = options;
   planning_.overrides = {};
@@ -211,11 +213,12 @@ void MixSearch::score() {
     table_ = std::move(*known);
     scores_cached_ = true;
     reporter_.info(str("scores are taken from '", cache.file().string(), "'"));
-    return;
+  } else {
+    reporter_.step(str("scoring ", pool_.layers.size(), " layers, ", schemes_.size(), " options"));
+    table_ = score_options(*model_, samples_, pool_.layers, schemes_, scoring, scheme_for_, reporter_);
+    if (wanted.use_cache) cache.store(table_, reporter_);
   }
-  reporter_.step(str("scoring ", pool_.layers.size(), " layers, ", schemes_.size(), " options"));
-  table_ = score_options(*model_, samples_, pool_.layers, schemes_, scoring, scheme_for_, reporter_);
-  if (wanted.use_cache) cache.store(table_, reporter_);
+  if (wanted.score == kTunedScore) rescore(cache.key());
 }
 
 ResolvedScheme MixSearch::scheme_of(const Mix& mix) const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "autoscheme/refine_meter.h"
 #include "autoscheme/score.h"
 #include "autoscheme/score_table.h"
+#include "autoscheme/tuned_scores.h"
 #include "jobs/export_set.h"
 #include "jobs/export_size.h"
 #include "jobs/planned_model.h"
@@ -38,10 +40,14 @@ struct Mix {
   double average_bits = 0.0;   // of pool and pinned layers, under the accounting
   double predicted_loss = 0.0;
   std::optional<double> measured_kl, kl_before_refinement;
-  int64_t exchanges = 0;  // of refinement, accepted
-  int64_t bytes = 0;      // of the export, an upper bound
-  bool optimal = true;    // see ProgramResult
+  int64_t exchanges = 0;                     // of refinement, accepted
+  std::optional<int64_t> changed_by_tuning;  // layers that tuned errors gave another option
+  int64_t bytes = 0;                         // of the export, an upper bound
+  bool optimal = true;                       // see ProgramResult
 };
+
+// The score that tunes layers where the choice is close, on top of the default one.
+inline constexpr std::string_view kTunedScore = "tuned";
 
 struct LossPoint {
   double average_bits = 0.0, predicted_loss = 0.0;
@@ -53,7 +59,8 @@ class MixSearch {
   // out of reach, ErrorCode::unsupported for options that no layer or no chosen format takes.
   MixSearch(const QuantizeOptions& options, const Registry& registry, Reporter& reporter);
 
-  void score();  // or takes the cached scores
+  // Or takes the cached scores. Tunes layers where mixes of the budgets are close calls when that is the score.
+  void score();
   // Needs score(). Refines when options.auto_scheme.refine_seconds is set, which measures the divergence too.
   [[nodiscard]] Mix solve(const MixBudget& budget, bool with_divergence);
   // Predicted loss over the whole range of budgets.
@@ -87,9 +94,21 @@ class MixSearch {
   void check_budgets();
   // Bits the groups may take so that the export keeps to `target`, from the size of the mix at hand.
   [[nodiscard]] int64_t bytes_of(const std::vector<auto_scheme::ChoiceGroup>& groups);
-  void solve_target(int64_t target, std::vector<auto_scheme::ChoiceGroup>& groups, bool& optimal);
+  // The choices of least loss; is that certain? See ProgramResult::optimal.
+  [[nodiscard]] bool solve_groups(const MixBudget& budget, const auto_scheme::ScoreTable& table,
+                                  std::vector<auto_scheme::ChoiceGroup>& groups);
+  [[nodiscard]] bool solve_target(int64_t target, const auto_scheme::ScoreTable& table,
+                                  std::vector<auto_scheme::ChoiceGroup>& groups);
   void measure(const MixBudget& budget, std::vector<auto_scheme::ChoiceGroup>& groups, Mix& mix);
   [[nodiscard]] Mix mix_of(const MixBudget& budget, const std::vector<auto_scheme::ChoiceGroup>& groups, bool optimal);
+
+  // --score tuned, in mix_rescore.cpp.
+  void rescore(const std::string& score_key);
+  [[nodiscard]] std::set<auto_scheme::GroupOption> close_to_price();
+  [[nodiscard]] auto_scheme::TunedRatios measured_ratios(const std::set<auto_scheme::GroupOption>& wanted,
+                                                         const std::string& score_key);
+  [[nodiscard]] int64_t ratio_bytes() const;
+  [[nodiscard]] int64_t changed_by_tuning(const MixBudget& budget, const std::vector<auto_scheme::ChoiceGroup>& groups);
 
   const QuantizeOptions& options_;
   const Registry& registry_;
@@ -107,6 +126,8 @@ class MixSearch {
   auto_scheme::Reach range_;
   std::optional<ExportSizer> sizer_;
   auto_scheme::ScoreTable table_;
+  std::optional<auto_scheme::ScoreTable> rounded_;  // table_ before tuning changed it
+  json::Object tuned_error_;                        // empty = nothing was tuned
   bool scores_cached_ = false;
   std::optional<auto_scheme::KlMeter> meter_;  // made for the first measurement
   auto_scheme::SchemeFor scheme_for_;

@@ -22,19 +22,20 @@ int64_t MixSearch::bytes_of(const std::vector<ChoiceGroup>& groups) {
   // The command and the model's name stand in the card and in the record.
   const auto typed = static_cast<int64_t>(2 * options_.command_line.size() + 4 * options_.model.size() +
                                           2 * options_.layer_config.size() + 2 * options_.dataset.size());
-  return sizer_->bound(plan_of(mix), kRecordBytes + typed);
+  return sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
 }
 
 // What is not packed weights (tables, headers, texts) changes a little with the mix, so the program is asked again with
 // what the last mix left of the target, until that is what it took.
-void MixSearch::solve_target(int64_t target, std::vector<ChoiceGroup>& groups, bool& optimal) {
+bool MixSearch::solve_target(int64_t target, const ScoreTable& table, std::vector<ChoiceGroup>& groups) {
+  bool optimal = true;
   choose_cheapest(groups);
   std::vector<ChoiceGroup> best = groups;  // fits: check_budgets has looked
-  double best_loss = chosen_loss(best, table_);
+  double best_loss = chosen_loss(best, table);
   for (int round = 0; round < kSizeRounds; ++round) {
     const int64_t others = bytes_of(groups) - chosen_bits(groups) / 8;
     const std::vector<ChoiceGroup> before = groups;
-    const Solved solved = allocate(groups, table_, (target - others) * 8);
+    const Solved solved = allocate(groups, table, (target - others) * 8);
     if (!solved.feasible) break;
     const bool settled = std::equal(groups.begin(), groups.end(), before.begin(),
                                     [](const ChoiceGroup& a, const ChoiceGroup& b) { return a.choice == b.choice; });
@@ -46,6 +47,14 @@ void MixSearch::solve_target(int64_t target, std::vector<ChoiceGroup>& groups, b
     }
   }
   groups = std::move(best);
+  return optimal;
+}
+
+bool MixSearch::solve_groups(const MixBudget& budget, const ScoreTable& table, std::vector<ChoiceGroup>& groups) {
+  if (!budget.avg_bits) return solve_target(*budget.target_size, table, groups);
+  const Solved solved = allocate(groups, table, group_budget(*budget.avg_bits, groups_, costs_, range_));
+  ARKIT_CHECK(solved.feasible, "the budget was checked before scoring");
+  return solved.optimal;
 }
 
 Mix MixSearch::mix_of(const MixBudget& budget, const std::vector<ChoiceGroup>& groups, bool optimal) {
@@ -60,15 +69,9 @@ Mix MixSearch::mix_of(const MixBudget& budget, const std::vector<ChoiceGroup>& g
 
 Mix MixSearch::solve(const MixBudget& budget, bool with_divergence) {
   std::vector<ChoiceGroup> groups = groups_;
-  bool optimal = true;
-  if (budget.avg_bits) {
-    const Solved solved = allocate(groups, table_, group_budget(*budget.avg_bits, groups_, costs_, range_));
-    ARKIT_CHECK(solved.feasible, "the budget was checked before scoring");
-    optimal = solved.optimal;
-  } else {
-    solve_target(*budget.target_size, groups, optimal);
-  }
+  const bool optimal = solve_groups(budget, table_, groups);
   Mix mix = mix_of(budget, groups, optimal);
+  if (rounded_) mix.changed_by_tuning = changed_by_tuning(budget, groups);
   if (with_divergence || options_.auto_scheme.refine_seconds > 0) measure(budget, groups, mix);
   return mix;
 }
@@ -94,6 +97,7 @@ void MixSearch::measure(const MixBudget& budget, std::vector<ChoiceGroup>& group
   Mix better = mix_of(budget, groups, mix.optimal);
   better.measured_kl = refined.after;
   better.exchanges = refined.accepted;
+  better.changed_by_tuning = mix.changed_by_tuning;
   // Texts grow with what a file says of single layers: the size is looked at again.
   if (budget.target_size && better.bytes > *budget.target_size) {
     groups = solved;

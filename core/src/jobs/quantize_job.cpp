@@ -43,21 +43,9 @@ std::string method_name(const ResolvedTuning& tuning, bool forwards) {
 }
 
 ProcessOptions process_options(const ResolvedTuning& tuning) {
-  const TuningOptions& given = tuning.options;
   ProcessOptions options;
-  options.tune.iters = tuning.iters;
-  options.tune.batch_size = tuning.batch_size;
-  options.tune.gradient_accumulate_steps = given.gradient_accumulate_steps;
-  options.tune.dynamic_max_gap = given.dynamic_max_gap;
-  if (tuning.lr > 0.0) options.tune.lr = tuning.lr;
-  if (tuning.minmax_lr > 0.0) options.tune.minmax_lr = tuning.minmax_lr;
-  options.tune.momentum = given.momentum;
-  options.tune.enable_minmax_tuning = given.enable_minmax_tuning;
-  options.tune.enable_norm_bias_tuning = given.enable_norm_bias_tuning;
-  options.tune.enable_alg_ext = given.enable_alg_ext;
-  options.tune.enable_adam = given.enable_adam;
-  options.tune.not_use_best_mse = given.not_use_best_mse;
-  options.enable_quanted_input = tuning.iters > 0 && given.enable_quanted_input;
+  options.tune = tune_options(tuning);
+  options.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
   options.disable_opt_rtn = tuning.disable_opt_rtn;
   return options;
 }

@@ -16,6 +16,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/memory_estimate.cpp
   src/jobs/mix_decision.cpp
   src/jobs/mix_report.cpp
+  src/jobs/mix_rescore.cpp
   src/jobs/mix_search.cpp
   src/jobs/mix_solve.cpp
   src/jobs/planned_model.cpp

@@ -1,22 +1,23 @@
 #include "tuning/tune_options.h"
 
+#include "quant/recipes.h"
+
 namespace arkit {
 
-TuneOptions resolve_tune_options(const TuningOptions& options) {
-  constexpr int64_t kIters = 200, kBatchSize = 8;
-  const int64_t iters = options.iters.value_or(kIters);
-  return {.iters = iters < 0 ? kIters : iters,
-          .batch_size = options.batch_size.value_or(kBatchSize),
-          .gradient_accumulate_steps = options.gradient_accumulate_steps,
-          .dynamic_max_gap = options.dynamic_max_gap,
-          .lr = options.lr,
-          .minmax_lr = options.minmax_lr,
-          .momentum = options.momentum,
-          .enable_minmax_tuning = options.enable_minmax_tuning,
-          .enable_norm_bias_tuning = options.enable_norm_bias_tuning,
-          .enable_alg_ext = options.enable_alg_ext,
-          .enable_adam = options.enable_adam,
-          .not_use_best_mse = options.not_use_best_mse};
+TuneOptions tune_options(const ResolvedTuning& tuning) {
+  const TuningOptions& given = tuning.options;
+  return {.iters = tuning.iters,
+          .batch_size = tuning.batch_size,
+          .gradient_accumulate_steps = given.gradient_accumulate_steps,
+          .dynamic_max_gap = given.dynamic_max_gap,
+          .lr = tuning.lr > 0.0 ? std::optional(tuning.lr) : std::nullopt,
+          .minmax_lr = tuning.minmax_lr > 0.0 ? std::optional(tuning.minmax_lr) : std::nullopt,
+          .momentum = given.momentum,
+          .enable_minmax_tuning = given.enable_minmax_tuning,
+          .enable_norm_bias_tuning = given.enable_norm_bias_tuning,
+          .enable_alg_ext = given.enable_alg_ext,
+          .enable_adam = given.enable_adam,
+          .not_use_best_mse = given.not_use_best_mse};
 }
 
 LayerRates layer_rates(const TuneOptions& options, int bits) {

@@ -5,9 +5,10 @@
 #include <optional>
 
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 
 namespace arkit {
+
+struct ResolvedTuning;
 
 struct TuneOptions {
   int64_t iters = 200;
@@ -28,8 +29,8 @@ struct LayerRates {
   double value = 0.0, minmax = 0.0;
 };
 
-// AutoRound's defaults where the user said nothing; a recipe has filled in its values before.
-[[nodiscard]] ARKIT_EXPORT TuneOptions resolve_tune_options(const TuningOptions& options);
+// The options of a run, of which recipe and user have been asked.
+[[nodiscard]] ARKIT_INTERNAL TuneOptions tune_options(const ResolvedTuning& tuning);
 
 // 2 / iters for weights of at most 3 bits in runs of at least 1000 iterations, else 1 / iters; user values win.
 [[nodiscard]] ARKIT_EXPORT LayerRates layer_rates(const TuneOptions& options, int bits);
