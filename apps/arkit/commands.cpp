@@ -98,6 +98,8 @@ constexpr Option kQuantize[] = {
     {"not_use_best_mse", Type::flag, kTuning, "", "", "keep the last step's parameters, not the best ones"},
     {"enable_alg_ext", Type::flag, kTuning, "", "", "SignRoundV2: initial scale search and a wider clamp"},
     {"enable_adam", Type::flag, kTuning, "", "", "Adam instead of sign descent", "adam"},
+    {"enable_neuqi", Type::flag, kTuning, "", "",
+     "search scale and zero point of integer weights together (NeUQI); tuning then moves codes only"},
     {"disable_opt_rtn", Type::flag, kTuning, "", "", "plain rounding where nothing is tuned", "", "enable_opt_rtn"},
     {"enable_opt_rtn", Type::flag, kTuning, "", "", "search scales where nothing is tuned", "", "disable_opt_rtn"},
     {"amp_dtype", Type::text, kTuning, "T", "auto",

@@ -49,6 +49,7 @@ TuningOptions tuning_options(const Arguments& arguments) {
   tuning.not_use_best_mse = arguments.flag("not_use_best_mse");
   tuning.enable_alg_ext = arguments.flag("enable_alg_ext");
   tuning.enable_adam = arguments.flag("enable_adam");
+  tuning.enable_neuqi = arguments.flag("enable_neuqi");
   tuning.disable_opt_rtn = arguments.either("disable_opt_rtn", "enable_opt_rtn");
   tuning.enable_deterministic_algorithms = arguments.flag("enable_deterministic_algorithms");
   set_if(tuning.seed, arguments.integer("seed"));

@@ -26,6 +26,10 @@ at::ScalarType arithmetic_dtype(const TensorQuant& quant) {
   throw_unsupported(str("scale_dtype '", quant.scale_dtype, "' is unknown; choose float16, bfloat16 or float32"));
 }
 
+bool is_range_observer(const TensorQuant& quant) {
+  return quant.observer == "minmax" || quant.observer == kMse;
+}
+
 Verdict supports_observer(const TensorQuant& quant, std::initializer_list<std::string_view> known) {
   if (quant.observer.empty() || std::find(known.begin(), known.end(), quant.observer) != known.end())
     return Verdict::yes();

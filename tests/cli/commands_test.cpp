@@ -94,6 +94,13 @@ TEST(CliQuantize, AFileForRecipeNamesTheOptionsThatTakeOne) {
   EXPECT_TRUE(contains(outcome.err, "--config")) << outcome.err;
 }
 
+TEST(CliQuantize, NeuqiContradictsRoundingWithoutASearch) {
+  const Outcome outcome = run_arkit({"quantize", "/no/model", "--iters", "0", "--enable-neuqi", "--disable_opt_rtn"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_TRUE(contains(outcome.err, "--enable_neuqi is a search")) << outcome.err;
+  EXPECT_EQ(run_arkit({"quantize", "/no/model", "--iters", "0", "--enable_neuqi"}).exit_code, 3);
+}
+
 TEST(CliQuantize, ARecipeFileIsReadBeforeTheModel) {
   const TemporaryFolder folder;
   const std::string recipe = (folder.path / "recipe.yaml").string();

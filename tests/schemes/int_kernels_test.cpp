@@ -142,6 +142,74 @@ TEST_P(IntKernels, GiveTheBitsOfTheReference) {
             }
 }
 
+TEST_P(IntKernels, GiveTheBitsOfTheReferenceForEveryScaleRule) {
+  const Kernels& fast = *GetParam();
+  if (!cpu_runs(fast)) GTEST_SKIP() << "SKIPPED: needs a CPU with " << fast.name;
+  at::manual_seed(13);
+  for (const ScaleRule rule : {ScaleRule::gptq, ScaleRule::power_of_two})
+    for (const Dtype weight : kDtypes)
+      for (const Dtype scale : kDtypes)
+        for (const int bits : {2, 4, 8})
+          for (const int64_t group : {37, 200})
+            for (const Mode mode : {Mode::rtn, Mode::scaled}) {
+              const Problem p = make_problem({bits, true, weight, scale, rule}, group, mode);
+              const std::vector<at::Tensor> expected = run(kernels_ref, p), actual = run(fast, p);
+              for (size_t i = 0; i < expected.size(); ++i)
+                ASSERT_EQ(different_bytes(expected[i], actual[i]), 0)
+                    << "output " << i << ": rule " << static_cast<int>(rule) << " weight dtype "
+                    << static_cast<int>(weight) << " scale dtype " << static_cast<int>(scale) << ' ' << bits
+                    << " bits, group " << group << ", mode " << static_cast<int>(mode);
+            }
+}
+
+// Scales, then zero points of asymmetric weights.
+std::vector<at::Tensor> run_neuqi(const Kernels& k, const Problem& p, bool weighted) {
+  const int64_t n = p.total();
+  const at::Tensor coarse = at::logspace(-0.6, p.formula.sym ? 0.3 : 0.0, 9, 10.0, at::kFloat);
+  const at::Tensor fine = at::arange(1, 5, at::kFloat).div_(5);
+  std::vector<at::Tensor> results{at::full({n}, 3, at::kFloat)};
+  if (!p.formula.sym) results.push_back(at::full({n}, 3, at::kFloat));
+  std::vector<float> scratch(static_cast<size_t>(3 * ((p.groups.group + 15) / 16 * 16)));
+  NeuqiArgs a;
+  a.bits = p.formula.bits;
+  a.sym = p.formula.sym;
+  a.weight_dtype = p.formula.weight;
+  a.groups = p.groups;
+  a.weight = p.weight.const_data_ptr();
+  a.imatrix = weighted ? p.imatrix.const_data_ptr<float>() : nullptr;
+  a.repair = true;
+  a.scratch = scratch.data();
+  a.grid = {coarse.const_data_ptr<float>(), fine.const_data_ptr<float>(), 9, 4};
+  a.scale = results[0].mutable_data_ptr<float>();
+  if (!a.sym) a.zero_point = results[1].mutable_data_ptr<float>();
+  k.neuqi(a, 0, n);
+  return results;
+}
+
+// The reference tries every candidate, the fast kernels leave out what cannot win. Beside the rows of every problem: a
+// row that a grid holds exactly, with ties everywhere, and one with a single value.
+TEST_P(IntKernels, FindTheNeuqiGridsOfTheReference) {
+  const Kernels& fast = *GetParam();
+  if (!cpu_runs(fast)) GTEST_SKIP() << "SKIPPED: needs a CPU with " << fast.name;
+  at::manual_seed(17);
+  for (const Dtype weight : kDtypes)
+    for (const bool sym : {true, false})
+      for (const int bits : {2, 3, 4, 8})
+        for (const int64_t group : {1, 16, 37, 64, 200})
+          for (const bool weighted : {false, true}) {
+            Problem p = make_problem({bits, sym, weight, Dtype::f16}, group, Mode::rtn);
+            const at::Tensor exact = at::randint(-8, 8, {1, 160}).div(16), constant = at::full({1, 160}, 0.1);
+            p.weight = at::cat({p.weight, exact.to(p.weight.dtype()), constant.to(p.weight.dtype())});
+            p.out = 7;
+            const std::vector<at::Tensor> expected = run_neuqi(kernels_ref, p, weighted),
+                                          actual = run_neuqi(fast, p, weighted);
+            for (size_t i = 0; i < expected.size(); ++i)
+              ASSERT_EQ(different_bytes(expected[i], actual[i]), 0)
+                  << (i == 0 ? "scale" : "zero point") << ": weight dtype " << static_cast<int>(weight)
+                  << (sym ? " sym " : " asym ") << bits << " bits, group " << group << (weighted ? " weighted" : "");
+          }
+}
+
 TEST_P(IntKernels, WorkOnAnyRangeOfGroups) {
   const Kernels& fast = *GetParam();
   if (!cpu_runs(fast)) GTEST_SKIP() << "SKIPPED: needs a CPU with " << fast.name;

@@ -1,6 +1,8 @@
 // Behaviour of scheme `int` that the vectors do not show, and the conformance suite.
 #include "int_scheme.h"
 
+#include <limits>
+
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
@@ -8,6 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "fp8_int_scheme.h"
 #include "scheme_suite.h"
 #include "schemes/aten_int_scheme.h"
 
@@ -20,6 +23,11 @@ TensorQuant quant_of(int bits, int64_t group_size, bool sym, const char* scale_d
   quant.group_size = group_size;
   quant.sym = sym;
   quant.scale_dtype = scale_dtype;
+  return quant;
+}
+
+TensorQuant with_rule(TensorQuant quant, const char* observer) {
+  quant.observer = observer;
   return quant;
 }
 
@@ -36,6 +44,29 @@ INSTANTIATE_TEST_SUITE_P(
                       int_case("w5_g24_bf16", quant_of(5, 24, true, "bfloat16")),
                       int_case("w8_g32_asym_f32", quant_of(8, 32, false, "float32"))),
     scheme_case_name);
+
+// The extremes of what such a grid gives need not span it again.
+SchemeCase rule_case(std::string name, const TensorQuant& quant, const char* observer) {
+  return {std::move(name), std::make_shared<int_scheme::IntScheme>(), with_rule(quant, observer), false};
+}
+
+INSTANTIATE_TEST_SUITE_P(IntRules, SchemeSuite,
+                         ::testing::Values(rule_case("w4_g32_gptq", quant_of(4, 32, true), "gptq"),
+                                           rule_case("w4_g32_power_of_two", quant_of(4, 32, true), "power_of_two"),
+                                           rule_case("w4_g32_neuqi", quant_of(4, 32, true), "neuqi"),
+                                           rule_case("w2_g48_asym_neuqi", quant_of(2, 48, false), "neuqi")),
+                         scheme_case_name);
+
+TensorQuant fp8_int_quant() {
+  TensorQuant quant = quant_of(4, 32, true);
+  quant.data_type = "fp8_to_int_sym";
+  return quant;
+}
+
+INSTANTIATE_TEST_SUITE_P(Fp8Int, SchemeSuite,
+                         ::testing::Values(SchemeCase{"w4_g32", std::make_shared<int_scheme::Fp8IntScheme>(),
+                                                      fp8_int_quant(), false}),
+                         scheme_case_name);
 
 INSTANTIATE_TEST_SUITE_P(AtenInt, SchemeSuite,
                          ::testing::Values(SchemeCase{"w4_g32", std::make_shared<arkit::testing::AtenIntScheme>(),
@@ -193,6 +224,78 @@ TEST(IntScheme, InitialScaleIsTheSearchedOneAndOpensTheClamp) {
   EXPECT_FALSE(scheme.begin_tuning(weight, asym, setup).init_scale.defined());
 }
 
+// || importance^0.5 (y - w) ||^2 of every row.
+at::Tensor row_losses(const at::Tensor& y, const at::Tensor& w, const at::Tensor& importance) {
+  return (y.to(at::kDouble) - w.to(at::kDouble)).square().mul(importance).sum(-1);
+}
+
+TEST(IntScheme, NeuqiBeatsRangesAndWeighsErrors) {
+  const int_scheme::IntScheme scheme;
+  at::manual_seed(23);
+  for (const at::ScalarType dtype : weight_dtypes())
+    for (const bool sym : {true, false})
+      for (const int bits : {2, 4}) {
+        const at::Tensor w = at::randn({8, 80}).mul_(0.1).add_(0.02).to(dtype);  // 80 = 48 and a group of 32
+        at::Tensor importance = at::rand({80}) + 0.01;
+        importance[7] = 100;
+        const TensorQuant plain = quant_of(bits, 48, sym), quant = with_rule(plain, "neuqi");
+        EXPECT_TRUE(scheme.searches(quant));
+        const auto losses = [&](const TensorQuant& q, RtnMode mode) {
+          return row_losses(scheme.dequantize(scheme.quantize_rtn(w, q, mode, importance, 1, {}), q, at::kFloat), w,
+                            importance);
+        };
+        const std::string what = str(bits, sym ? " sym" : " asym");
+        // Rounding the scale that is found to float16 may cost a group its small advantage, but not all of them.
+        EXPECT_LT(losses(quant, RtnMode::searched).sum().item<double>(),
+                  0.9 * losses(plain, RtnMode::plain).sum().item<double>())
+            << what;
+        // Experts without --enable_opt_rtn: as if nobody had asked.
+        EXPECT_TRUE(at::equal(losses(quant, RtnMode::plain), losses(plain, RtnMode::plain))) << what;
+      }
+}
+
+TEST(IntScheme, NeuqiKnowsZerosConstantsAndNan) {
+  const int_scheme::IntScheme scheme;
+  for (const bool sym : {true, false}) {
+    const TensorQuant quant = with_rule(quant_of(4, 32, sym), "neuqi");
+    at::Tensor w = at::cat({at::zeros({1, 40}), at::full({1, 40}, -0.25), at::full({1, 40}, 3e-7)});
+    const QuantizedWeight got = scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {});
+    EXPECT_EQ(got.scale[0][0].item<float>(), at::tensor(1e-5F).to(at::kHalf).item<float>());
+    const at::Tensor y = scheme.dequantize(got, quant, at::kFloat);
+    EXPECT_TRUE(at::equal(y[0], w[0]));
+    EXPECT_LT((y[1] - w[1]).abs().max().item<float>(), 1e-4F);
+    w[2][39] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_THROW((void)scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {}), Error);
+    EXPECT_THROW((void)scheme.begin_tuning(w, quant, {}), Error);
+  }
+}
+
+// What is tuned on a frozen grid are codes: V = 0 gives what the search alone gives, and no clipping scale is there.
+TEST(IntScheme, NeuqiGridsAreFrozenWhileTuning) {
+  const int_scheme::IntScheme scheme;
+  at::manual_seed(29);
+  for (const at::ScalarType dtype : weight_dtypes())
+    for (const bool sym : {true, false})
+      for (const int bits : {2, 4, 8}) {
+        const TensorQuant quant = with_rule(quant_of(bits, 48, sym), "neuqi");
+        const at::Tensor w = at::randn({6, 80}).mul_(0.1).sub_(0.1).to(dtype);
+        WeightTuning tuning = scheme.begin_tuning(w, quant, {});
+        EXPECT_FALSE(tuning.min_scale.defined() || tuning.max_scale.defined());
+        const QuantizedWeight tuned = scheme.quantize_tuned(w, tuning, quant),
+                              rounded = scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {});
+        EXPECT_TRUE(at::equal(tuned.codes, rounded.codes)) << bits;
+        EXPECT_TRUE(at::equal(tuned.scale, rounded.scale)) << bits;
+        if (!sym) EXPECT_TRUE(at::equal(tuned.zero_point, rounded.zero_point)) << bits;
+        at::Tensor y = at::empty({6, 80});
+        scheme.fake_quant_weight(w, tuning, quant, y);
+        EXPECT_TRUE(at::equal(y, scheme.dequantize(rounded, quant, at::kFloat))) << bits;
+        WeightGradient gradient;
+        scheme.fake_quant_weight_backward(w, tuning, quant, at::ones({6, 80}), gradient);
+        EXPECT_TRUE(gradient.v.abs().max().item<float>() > 0);
+        EXPECT_FALSE(gradient.min_scale.defined() || gradient.max_scale.defined());
+      }
+}
+
 TEST(IntScheme, ActivationGradientIsStraightThrough) {
   const int_scheme::IntScheme scheme;
   for (const bool sym : {true, false}) {
@@ -248,6 +351,8 @@ TEST(IntScheme, ReasonsAreClear) {
   layer.in_features = 64;
   layer.quant.weight = quant_of(9, 32, true);
   EXPECT_EQ(scheme.supports(layer).why_not, "weight bits 9 is out of range; choose 2 to 8");
+  layer.quant.weight = with_rule(quant_of(4, 32, false), "gptq");
+  EXPECT_EQ(scheme.supports(layer).why_not, "the scale rule 'gptq' is for symmetric weights; leave sym true");
   layer.quant.weight = quant_of(4, 0, true);
   EXPECT_EQ(scheme.supports(layer).why_not,
             "weight group_size 0 is not possible; choose a positive number or -1 (one group a row)");

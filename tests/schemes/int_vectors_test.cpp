@@ -6,6 +6,8 @@
 
 #include <arkit/sdk/ste.h>
 
+#include "fp8_int_scheme.h"
+#include "int_neuqi.h"
 #include "int_scheme.h"
 #include "schemes/vectors.h"
 
@@ -22,8 +24,8 @@ struct Case {
   json::Object params, inputs, outputs;
 };
 
-std::vector<Case> cases(const std::string& prefix) {
-  const json::Value file = json::read_file(ARKIT_TEST_DATA "/schemes/int_vectors.json");
+std::vector<Case> cases(const std::string& prefix, const std::string& name_of_file = "int_vectors.json") {
+  const json::Value file = json::read_file(ARKIT_TEST_DATA "/schemes/" + name_of_file);
   std::vector<Case> all;
   for (const json::Value& value : file.as_object().at("cases").as_array()) {
     const json::Object& c = value.as_object();
@@ -37,7 +39,7 @@ std::vector<Case> cases(const std::string& prefix) {
 TensorQuant quant_of(const Case& c) {
   TensorQuant quant;
   quant.bits = static_cast<int>(*json::get_int(c.params, "bits", c.name));
-  quant.group_size = *json::get_int(c.params, "group_size", c.name);
+  quant.group_size = json::get_int(c.params, "group_size", c.name).value_or(32);
   quant.sym = json::get_bool(c.params, "sym", c.name).value_or(true);
   quant.scale_dtype = json::get_string(c.params, "scale_dtype", c.name).value_or("float16");
   return quant;
@@ -57,7 +59,7 @@ TEST(IntVectors, RoundToNearestIsBitEqual) {
   const int_scheme::IntScheme scheme;
   int seen = 0;
   for (const Case& c : cases("int")) {
-    if (c.name.starts_with("int8_act")) continue;
+    if (c.name.starts_with("int8_act") || c.name.starts_with("int4_sym_gptq")) continue;
     ++seen;
     const TensorQuant quant = quant_of(c);
     const at::Tensor w = tensor_at(c.inputs, "w"), expected_scale = tensor_at(c.outputs, "scale");
@@ -119,6 +121,75 @@ TEST(IntVectors, ActivationsPerTokenAreBitEqual) {
   const at::Tensor x = tensor_at(all[0].inputs, "x");
   expect_equal(int_scheme::IntScheme().fake_quant_act(x, quant_of(all[0]), {}), tensor_at(all[0].outputs, "dequant"),
                all[0].name);
+}
+
+TEST(IntVectors, NeuqiGridsAreBitEqual) {
+  const std::vector<Case> all = cases("neuqi_int4");
+  EXPECT_EQ(all.size(), 2U);
+  for (const Case& c : all) {
+    TensorQuant quant = quant_of(c);
+    quant.sym = c.name.ends_with("_sym");
+    const int_scheme::SearchedGrid found = int_scheme::search_neuqi(tensor_at(c.inputs, "w"), quant, {});
+    expect_equal(found.scale, tensor_at(c.outputs, "scale"), c.name + " scale");
+    EXPECT_EQ(found.zero_point.defined(), !quant.sym);
+    if (!quant.sym) expect_equal(found.zero_point, tensor_at(c.outputs, "zp"), c.name + " zp");
+  }
+}
+
+// Made with the reference's own functions: short groups, dtypes, importances with zeros to repair.
+TEST(IntVectors, NeuqiWeightsAreBitEqual) {
+  const int_scheme::IntScheme scheme;
+  const std::vector<Case> all = cases("w", "neuqi_vectors.json");
+  EXPECT_EQ(all.size(), 8U);
+  for (const Case& c : all) {
+    TensorQuant quant = quant_of(c);
+    quant.observer = "neuqi";
+    const at::Tensor w = tensor_at(c.inputs, "w");
+    const at::Tensor imatrix = c.inputs.contains("imatrix") ? tensor_at(c.inputs, "imatrix") : at::Tensor();
+    const QuantizedWeight got = scheme.quantize_rtn(w, quant, RtnMode::searched, imatrix, 0, {});
+    expect_equal(got.scale, tensor_at(c.outputs, "scale"), c.name + " scale");
+    if (!quant.sym) expect_equal(got.zero_point, tensor_at(c.outputs, "zp"), c.name + " zp");
+    expect_equal(scheme.dequantize(got, quant, w.scalar_type()), tensor_at(c.outputs, "dequant"), c.name + " dequant");
+  }
+}
+
+TEST(IntVectors, IntegersOfFloatsAreBitEqual) {
+  const int_scheme::Fp8IntScheme scheme;
+  const std::vector<Case> all = cases("w4fp8");
+  ASSERT_EQ(all.size(), 1U);
+  const Case& c = all.front();
+  TensorQuant quant = quant_of(c);
+  quant.data_type = "fp8_to_int_sym";
+  const at::Tensor w = tensor_at(c.inputs, "w");
+  const QuantizedWeight got = scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {});
+  expect_equal(got.global_scale, tensor_at(c.outputs, "bf16_to_fp8_scale"), c.name + " scale of the floats");
+  expect_equal((got.scale * got.global_scale.reshape({})).to(at::kBFloat16), tensor_at(c.outputs, "scale"),
+               c.name + " scale");
+  const at::Tensor expected = tensor_at(c.outputs, "dequant");
+  expect_equal(scheme.dequantize(got, quant, at::kFloat), expected, c.name + " dequant");
+  WeightTuning tuning = scheme.begin_tuning(w, quant, {.enable_minmax_tuning = false});
+  at::Tensor y = at::empty_like(w);
+  scheme.fake_quant_weight(w, tuning, quant, y);
+  expect_equal(y, expected, c.name + " fake quantization");
+}
+
+TEST(IntVectors, ScaleRulesAreBitEqual) {
+  const int_scheme::IntScheme scheme;
+  for (const char* rule : {"gptq", "power_of_two"}) {
+    const bool gptq = std::string(rule) == "gptq";
+    const std::vector<Case> all = cases(gptq ? "int4_sym_gptq" : "mx_uint4");
+    ASSERT_EQ(all.size(), 1U) << rule;
+    const Case& c = all.front();
+    TensorQuant quant = quant_of(c);
+    quant.observer = rule;
+    const at::Tensor w = tensor_at(c.inputs, "w");
+    const QuantizedWeight got = scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {});
+    // The reference's exponent is that of the whole range; codes are quarters of it.
+    const at::Tensor expected =
+        gptq ? tensor_at(c.outputs, "scale") : tensor_at(c.outputs, "shared_exp").exp2().div(4).to(at::kHalf);
+    expect_equal(got.scale, expected, c.name + " scale");
+    expect_equal(scheme.dequantize(got, quant, at::kFloat), tensor_at(c.outputs, "dequant"), c.name + " dequant");
+  }
 }
 
 }  // namespace

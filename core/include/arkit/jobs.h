@@ -31,6 +31,7 @@ struct TuningOptions {
   bool not_use_best_mse = false;
   bool enable_alg_ext = false;
   bool enable_adam = false;
+  bool enable_neuqi = false;            // searched grids of integer weights, frozen while tuning (algorithms.md 3.4)
   std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme (algorithms.md 3.1)
   bool enable_deterministic_algorithms = false;
   int64_t seed = 42;

@@ -94,7 +94,8 @@ void MixSearch::open() {
   through_family.model_free = false;  // losses need a forward pass, whatever rounds later
   through_family.attention = {};
   ResolvedTuning tuning = resolve_tuning(options_.recipe, options_.tuning);
-  Reporter quiet;  // the base plan is nobody's plan; warnings come with the mix
+  tuning.options.enable_neuqi = false;  // a matter of the mix's plan; losses are predicted without it
+  Reporter quiet;                       // the base plan is nobody's plan; warnings come with the mix
   planned_ = plan_model(through_family, tuning, {base.name, base.quant, std::nullopt}, nullptr, registry_, quiet);
   dtype_ = choose_dtype(options_.tuning, true);
   model_ = take_model(planned_, dtype_, registry_);

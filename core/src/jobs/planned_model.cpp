@@ -17,6 +17,7 @@
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
 #include "rotation/rotation_spec.h"
+#include "tuning/neuqi_plan.h"
 #include "tuning/sample_needs.h"
 
 namespace arkit {
@@ -72,6 +73,7 @@ struct Planner {
     if (!options.rotation.empty()) rotate(planned);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);
+    apply_neuqi(planned.plan, tuning, reporter);
     if (planned.rotated != nullptr) planned.rotated->rotate_inputs(planned.plan);
     planned.forwards = needs_samples(
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
@@ -112,6 +114,8 @@ struct Planner {
 PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
   if (planner.options.tuning.iters.value_or(0) > 0)
     throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  if (planner.tuning.options.enable_neuqi)
+    throw_usage("model_free rounds without a search; leave it or --enable_neuqi out");
   const AttentionOptions& attention = planner.options.attention;
   if (!attention.kv_dtype.empty() || !attention.attention_dtype.empty())
     throw_usage(

@@ -166,6 +166,7 @@ json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuni
   o["not_use_best_mse"] = t.not_use_best_mse;
   o["enable_alg_ext"] = t.enable_alg_ext;
   o["enable_adam"] = t.enable_adam;
+  o["enable_neuqi"] = t.enable_neuqi;
   put(o, "disable_opt_rtn", tuning.disable_opt_rtn);
   o["enable_deterministic_algorithms"] = t.enable_deterministic_algorithms;
   o["amp_dtype"] = t.amp_dtype;

@@ -370,6 +370,7 @@ QuantizeOptions apply_recipe(Recipe& recipe, const QuantizeOptions& given) {
   named(!given.ignore_layers.empty(), "ignore_layers");
   named(given.quant_lm_head, "quant_lm_head");
   named(given.recipe != QuantizeOptions().recipe, "recipe");
+  named(given.tuning.enable_neuqi, "enable_neuqi");
   named(!given.attention.kv_dtype.empty(), "static_kv_dtype");
   named(!given.attention.attention_dtype.empty(), "static_attention_dtype");
 

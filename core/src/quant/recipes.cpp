@@ -22,6 +22,17 @@ int64_t positive(int64_t value, std::string_view name) {
   return value;
 }
 
+// What scheme and layers must be like for it: tuning/neuqi_plan.h.
+void check_neuqi(const ResolvedTuning& tuning) {
+  if (!tuning.options.enable_neuqi) return;
+  if (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))
+    throw_usage(
+        "--enable_neuqi is a search, and --disable_opt_rtn (or --recipe rtn) asks for rounding without one; leave one "
+        "of them out");
+  if (tuning.options.enable_alg_ext && tuning.iters > 0)
+    throw_usage("--enable_neuqi freezes the scales that --enable_alg_ext searches and tunes; leave one of them out");
+}
+
 }  // namespace
 
 std::span<const Recipe> recipes() {
@@ -55,6 +66,7 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
   positive(options.gradient_accumulate_steps, "gradient_accumulate_steps");
   positive(options.nblocks, "nblocks");
   tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
+  check_neuqi(tuning);
   return tuning;
 }
 

@@ -10,6 +10,10 @@
 namespace arkit {
 namespace {
 
+// Data types of integers whose scale follows from the weight in another way: every integer format holds them.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kScaleRules{
+    {{"int_sym_gptq", "gptq"}, {"mx_uint", "power_of_two"}}};
+
 bool is_registered(std::string_view data_type, const Registry& registry) {
   for (const std::string& name : registry.names(Kind::scheme)) {
     const auto types = registry.scheme(name).info().data_types;
@@ -26,6 +30,17 @@ void reconcile(std::string& data_type, int& bits, const Registry& registry) {
   if (!is_registered(data_type.substr(0, digits), registry)) return;
   bits = std::stoi(data_type.substr(digits));
   data_type.resize(digits);
+}
+
+void set_data_type(TensorQuant& weight, const std::string& data_type, const Registry& registry) {
+  weight.data_type = data_type;
+  weight.observer.clear();
+  reconcile(weight.data_type, weight.bits, registry);
+  const auto* rule =
+      std::find_if(kScaleRules.begin(), kScaleRules.end(), [&](const auto& r) { return r.first == weight.data_type; });
+  if (rule == kScaleRules.end()) return;
+  weight.data_type = "int";
+  weight.observer = rule->second;
 }
 
 void check_ranges(const TensorQuant& quant, std::string_view what) {
@@ -76,10 +91,7 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
       throw_usage(str(what, ": scale_dtype '", *overrides.scale_dtype, "' is unknown; expected fp16, bf16 or fp32"));
     weight.scale_dtype = known->second;
   }
-  if (overrides.data_type) {
-    weight.data_type = *overrides.data_type;
-    reconcile(weight.data_type, weight.bits, registry);
-  }
+  if (overrides.data_type) set_data_type(weight, *overrides.data_type, registry);
   const bool act_was_following = !quant.act.quantized();
   if (overrides.act_bits) act.bits = *overrides.act_bits == 0 ? 16 : *overrides.act_bits;
   if (overrides.act_group_size)
@@ -115,7 +127,9 @@ std::string describe(const LayerQuant& quant) {
       text += str(" g", q.group_size);
     else
       text += q.group_size == -1 ? " per-channel" : " per-tensor";
-    return text + (q.sym ? " sym" : " asym");
+    text += q.sym ? " sym" : " asym";
+    if (q.observer == "neuqi" || q.observer == "gptq" || q.observer == "power_of_two") text += ' ' + q.observer;
+    return text;
   };
   if (!quant.quantized()) return "16-bit";
   std::string text = one(quant.weight);

@@ -23,6 +23,7 @@ void share_global_scales(std::span<GlobalScaleMember> members) {
     std::vector<at::Tensor> scales;
     for (const GlobalScaleMember* member : group) scales.push_back(member->scale);
     const at::Tensor common = group.front()->scheme->merge_global_scales(scales);
+    if (!common.defined()) continue;  // the scheme lets each keep its own
     for (GlobalScaleMember* member : group) member->scale = common;
   }
 }

@@ -5,6 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/tuning/global_scales.cpp
   src/tuning/index_sampler.cpp
   src/tuning/losses.cpp
+  src/tuning/neuqi_plan.cpp
   src/tuning/optimizer.cpp
   src/tuning/process_block.cpp
   src/tuning/sample_needs.cpp

@@ -33,7 +33,7 @@ constexpr std::initializer_list<at::ScalarType> kScaleTypes = {at::kHalf, at::kB
 
 // dtype of the scales of integers, in llm-compressor's dialect of 8-bit floats too.
 at::ScalarType scale_dtype(const LayerPlan& layer, const Dialect& dialect) {
-  if (dialect.llm_compressor && layer.quant.weight.observer.empty()) return dialect.dtype;
+  if (dialect.llm_compressor && !sdk::is_range_observer(layer.quant.weight)) return dialect.dtype;
   return sdk::arithmetic_dtype(layer.quant.weight);
 }
 

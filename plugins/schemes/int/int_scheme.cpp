@@ -11,13 +11,15 @@
 #include <arkit/str.h>
 
 #include "int_activation.h"
+#include "int_neuqi.h"
 #include "int_observer.h"
 #include "int_tensors.h"
 
 namespace arkit::int_scheme {
 namespace {
 
-constexpr std::array<std::string_view, 1> kDataTypes = {"int"};
+// The last two are "int" with an observer as soon as a plan is made (README.md, scales by other rules).
+constexpr std::array<std::string_view, 3> kDataTypes = {"int", "int_sym_gptq", "mx_uint"};
 constexpr SchemeInfo kInfo = {"int", "integers of 2 to 8 bits, symmetric or asymmetric, one scale per group",
                               kDataTypes};
 
@@ -85,10 +87,12 @@ Verdict supports_tensor(const TensorQuant& quant, const char* what, bool whole =
 Verdict supports_weight(const LayerPlan& layer) {
   const TensorQuant& quant = layer.quant.weight;
   if (Verdict tensor = supports_tensor(quant, "weight"); !tensor) return tensor;
-  if (!quant.observer.empty() && quant.group_size > 0 && layer.in_features % quant.group_size != 0)
+  if (rule_of(quant) != ScaleRule::full_range && !quant.sym)
+    return Verdict::no(str("the scale rule '", quant.observer, "' is for symmetric weights; leave sym true"));
+  if (sdk::is_range_observer(quant) && quant.group_size > 0 && layer.in_features % quant.group_size != 0)
     return Verdict::no(str("in_features ", layer.in_features, " is not divisible by group_size ", quant.group_size,
                            ", which the observer '", quant.observer, "' needs"));
-  return sdk::supports_observer(quant, {"minmax", "mse"});
+  return sdk::supports_observer(quant, {"minmax", sdk::kMse, sdk::kNeuqi, sdk::kGptq, sdk::kPowerOfTwo});
 }
 
 void clamp_scales(WeightTuning& tuning) {
@@ -113,7 +117,7 @@ Verdict IntScheme::supports(const LayerPlan& layer) const {
     if (Verdict weight = supports_weight(layer); !weight) return weight;
   // Every packed layout of weights alone fills whole words along both sides; AutoRound keeps other layers in 16 bits
   // whatever the format (algorithms.md 7.4).
-  if (layer.quant.weight.quantized() && !layer.quant.act.quantized() && layer.quant.weight.observer.empty() &&
+  if (layer.quant.weight.quantized() && !layer.quant.act.quantized() && !sdk::is_range_observer(layer.quant.weight) &&
       (layer.out_features % kWordCodes != 0 || layer.in_features % kWordCodes != 0))
     return Verdict::no(
         str("shape [", layer.out_features, ", ", layer.in_features, "] is not a multiple of ", kWordCodes));
@@ -135,10 +139,10 @@ double IntScheme::bits_per_weight(const LayerPlan& layer) const {
          static_cast<double>(per_group) * static_cast<double>(shape.per_row) / static_cast<double>(shape.in);
 }
 
-// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. Observers see
-// weights only.
+// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. NeUQI weighs
+// the errors of all; the other observers see weights only.
 bool IntScheme::searches(const TensorQuant& quant) const {
-  return quant.observer.empty() && quant.sym && quant.bits < 8;
+  return quant.observer == sdk::kNeuqi || (quant.observer.empty() && quant.sym && quant.bits < 8);
 }
 
 WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
@@ -148,9 +152,14 @@ WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant
   WeightTuning tuning;
   measure_range(w, tuning);
   tuning.v = at::zeros({n, w.shape.group}, at::kFloat);
-  const bool ext = setup.enable_alg_ext && quant.sym;  // algorithms.md 1.11: the others tune as without it
+  if (quant.observer == sdk::kNeuqi) {
+    freeze_neuqi(weight, quant, setup.imatrix, tuning);
+    return tuning;
+  }
+  // algorithms.md 1.11: the others tune as without it.
+  const bool ext = setup.enable_alg_ext && quant.sym && quant.observer.empty();
   if (ext) {
-    tuning.init_scale = search_scale(w, quant, setup.imatrix, false);
+    tuning.init_scale = search_scale(w, setup.imatrix, false);
     tuning.scale_limit = 2.0F;
   }
   if (setup.enable_minmax_tuning) {
@@ -190,11 +199,14 @@ QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning
 
 QuantizedWeight IntScheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                         const at::Tensor& imatrix, int64_t imatrix_count, const at::Tensor&) const {
-  if (!quant.observer.empty()) return quantize_observed(weight, quant);
+  if (sdk::is_range_observer(quant)) return quantize_observed(weight, quant);
   Weight w = weight_of(weight, quant);
-  if (mode == RtnMode::plain || !quant.sym) return quantize(w);
+  const bool neuqi = quant.observer == sdk::kNeuqi, rule = w.args.formula.rule != ScaleRule::full_range;
+  if (mode == RtnMode::plain || rule || (!neuqi && !quant.sym)) return quantize(w);
   const bool counted = imatrix.defined() && imatrix_count > 0;
-  const at::Tensor scale = search_scale(w, quant, counted ? imatrix / imatrix_count : imatrix, true);
+  const at::Tensor importance = counted ? imatrix / imatrix_count : imatrix;
+  if (neuqi) return quantize_neuqi(weight, quant, importance);
+  const at::Tensor scale = search_scale(w, importance, true);
   w.args.given_scale = scale.const_data_ptr<float>();
   w.args.formula.scale = w.args.formula.weight;  // the search keeps the weight's dtype, and so do codes and scale
   return quantize(w);

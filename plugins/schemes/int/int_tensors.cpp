@@ -10,6 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/float16.h>
 #include <arkit/sdk/group_index.h>
+#include <arkit/sdk/observer.h>
 #include <arkit/str.h>
 
 namespace arkit::int_scheme {
@@ -65,13 +66,19 @@ Dtype dtype_named(const std::string& name) {
   throw_unsupported(str("scale_dtype '", name, "' is unknown; choose float16, bfloat16 or float32"));
 }
 
+ScaleRule rule_of(const TensorQuant& quant) {
+  if (quant.observer == sdk::kGptq) return ScaleRule::gptq;
+  return quant.observer == sdk::kPowerOfTwo ? ScaleRule::power_of_two : ScaleRule::full_range;
+}
+
 Weight weight_of(const at::Tensor& weight, const TensorQuant& quant) {
   ARKIT_CHECK(weight.dim() == 2 && weight.is_contiguous() && weight.is_cpu(),
               "a weight must be a contiguous matrix on the CPU");
   Weight r;
   r.shape = sdk::group_shape(weight.size(0), weight.size(1), quant.group_size);
   r.dtype = weight.scalar_type();
-  r.args.formula = {quant.bits, quant.sym, dtype_of(weight, "a weight"), dtype_named(quant.scale_dtype)};
+  r.args.formula = {quant.bits, quant.sym, dtype_of(weight, "a weight"), dtype_named(quant.scale_dtype),
+                    rule_of(quant)};
   r.args.groups = {r.shape.in, r.shape.group, r.shape.per_row};
   r.args.weight = weight.const_data_ptr();
   return r;
@@ -82,7 +89,8 @@ Weight weight_of(const at::Tensor& weight, const WeightTuning& tuning, const Ten
   const int64_t n = r.shape.total();
   r.args.v = f32_data(tuning.v, n * r.shape.group, "v");
   r.args.max_scale = f32_data(tuning.max_scale, n, "max_scale");
-  r.args.init_scale = f32_data(tuning.init_scale, n, "init_scale");
+  const float* start = f32_data(tuning.init_scale, n, "init_scale");
+  (quant.observer == sdk::kNeuqi ? r.args.given_scale : r.args.init_scale) = start;
   if (r.args.init_scale == nullptr) {
     r.args.min_scale = f32_data(tuning.min_scale, n, "min_scale");
     ARKIT_CHECK((r.args.min_scale == nullptr) == (r.args.max_scale == nullptr),
@@ -106,16 +114,20 @@ void measure_range(const Weight& weight, WeightTuning& tuning) {
   if (!finite) refuse_not_finite();
 }
 
-at::Tensor search_scale(const Weight& weight, const TensorQuant& quant, const at::Tensor& imatrix, bool repair) {
-  const at::Tensor scale = at::empty({weight.shape.total()}, at::kFloat);
-  SearchArgs args;
-  args.bits = quant.bits;
+void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, SearchArgs& args) {
+  args.bits = weight.args.formula.bits;
   args.weight_dtype = weight.args.formula.weight;
   args.groups = weight.args.groups;
   args.weight = weight.args.weight;
   args.imatrix = f32_data(imatrix, weight.shape.in, "imatrix");
   // The reference repairs only when some entry is exactly 0 (algorithms.md 3.2).
   args.repair = repair && imatrix.defined() && imatrix.min().item<float>() == 0;
+}
+
+at::Tensor search_scale(const Weight& weight, const at::Tensor& imatrix, bool repair) {
+  const at::Tensor scale = at::empty({weight.shape.total()}, at::kFloat);
+  SearchArgs args;
+  set_search(weight, imatrix, repair, args);
   const float floor = weight.args.formula.scale == Dtype::f32 ? 1e-8F : 1e-5F;
   args.floor = at::scalar_tensor(floor, at::TensorOptions(weight.dtype)).item<float>();
   args.scale = scale.mutable_data_ptr<float>();

@@ -30,15 +30,21 @@ struct Weight {
 };
 [[nodiscard]] Weight weight_of(const at::Tensor& weight, const TensorQuant& quant);
 
+// The rule that quant.observer names; full_range for every other observer.
+[[nodiscard]] ScaleRule rule_of(const TensorQuant& quant);
+
 // The same with what is tuned; checks every shape in `tuning`.
 [[nodiscard]] Weight weight_of(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant);
 
 // Sets tuning.weight_min and weight_max. Throws ErrorCode::input when the weight holds a NaN or an infinity.
 void measure_range(const Weight& weight, WeightTuning& tuning);
 
+// What every search over `weight` needs to know: all of `args` but floor, scratch and what comes out. `imatrix` f32
+// [in], undefined = uniform; it must outlive `args`.
+void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, SearchArgs& args);
+
 // algorithms.md 3.3: the best scale of every group, f32 [n_groups], representable in the weight's dtype.
-[[nodiscard]] at::Tensor search_scale(const Weight& weight, const TensorQuant& quant, const at::Tensor& imatrix,
-                                      bool repair);
+[[nodiscard]] at::Tensor search_scale(const Weight& weight, const at::Tensor& imatrix, bool repair);
 
 // Codes, scale [out, per_row] and zero point. Throws ErrorCode::input when the weight holds a NaN or an infinity.
 [[nodiscard]] QuantizedWeight quantize(const Weight& weight);

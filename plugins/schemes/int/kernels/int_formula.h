@@ -57,6 +57,33 @@ ARKIT_ALWAYS_INLINE float floored(float s, float floor, bool sym) {
   return s < floor ? floor : s;
 }
 
+// 2^floor(log2 x) for finite x > 0; of a subnormal x the least normal number.
+ARKIT_ALWAYS_INLINE float power_below(float x) {
+  const uint32_t exponent = sdk::float_bits(x) & 0x7F800000U;
+  return sdk::float_from_bits(exponent == 0 ? 0x00800000U : exponent);
+}
+
+// A power of two that `scale` holds: 2^-24 .. 2^15 in float16.
+ARKIT_ALWAYS_INLINE float power_of_two_scale(Dtype scale, float peak, int bits) {
+  const float s = (peak > 0 ? power_below(peak) : 1.0F) / static_cast<float>(1 << (bits - 2));
+  if (scale != Dtype::f16) return s;
+  return s < 0x1p-24F ? 0x1p-24F : s > 0x1p15F ? 0x1p15F : s;
+}
+
+// The scale of a symmetric range by a rule other than full_range.
+ARKIT_ALWAYS_INLINE float scale_by_rule(const Formula& f, Dtype range, float neg, float pos) {
+  const float peak = pos < neg ? neg : pos;
+  if (f.rule == ScaleRule::power_of_two) return power_of_two_scale(f.scale, peak, f.bits);
+  const auto steps = static_cast<float>((1 << f.bits) - 1);
+  return round_to(f.scale, round_to(range, round_to(range, neg > 0 ? peak + peak : peak) / steps));
+}
+
+// The zero point behind a range that was made from it and rounded to 16 bits: the shorter end is less than half a step
+// off.
+ARKIT_ALWAYS_INLINE float zero_point_of(float s, float maxq, float group_min, float group_max) {
+  return -group_min <= group_max ? round_even(-group_min / s) : maxq - round_even(group_max / s);
+}
+
 // `range_dtype` is the weight's dtype when no vector of scales takes part, else f32.
 ARKIT_ALWAYS_INLINE GroupScale group_scale(const WeightArgs& a, int64_t i, float group_min, float group_max) {
   const Formula& f = a.formula;
@@ -74,6 +101,11 @@ ARKIT_ALWAYS_INLINE GroupScale group_scale(const WeightArgs& a, int64_t i, float
       g.s = g.unfloored = a.given_scale[i];
       return g;
     }
+    if (f.rule != ScaleRule::full_range) {
+      g.unfloored = scale_by_rule(f, range, -g.wmin, g.wmax);
+      g.s = f.rule == ScaleRule::gptq ? floored(g.unfloored, floor, false) : g.unfloored;
+      return g;
+    }
     if (a.init_scale != nullptr) {
       g.unfloored = round_to(f.scale, a.max_scale != nullptr ? a.init_scale[i] * a.max_scale[i] : a.init_scale[i]);
     } else {
@@ -86,6 +118,11 @@ ARKIT_ALWAYS_INLINE GroupScale group_scale(const WeightArgs& a, int64_t i, float
   const auto maxq = static_cast<float>((1 << f.bits) - 1);
   g.low = 0;
   g.high = maxq;
+  if (a.given_scale != nullptr) {
+    g.s = g.unfloored = a.given_scale[i];
+    g.zp = a.given_zero_point != nullptr ? a.given_zero_point[i] : zero_point_of(g.s, maxq, group_min, group_max);
+    return g;
+  }
   g.unfloored = round_to(f.scale, round_to(range, round_to(range, g.wmax - g.wmin) / maxq));
   g.s = floored(g.unfloored, floor, false);
   g.zp = round_even(round_to(range == f.scale ? range : Dtype::f32, -g.wmin / g.s));
@@ -99,6 +136,13 @@ ARKIT_ALWAYS_INLINE float gradient_term(Dtype scale, float x) {
   return round_to(scale, x);
 }
 
+// d s / d peak by a rule other than full_range; 0 where a floor holds the scale.
+ARKIT_ALWAYS_INLINE float scale_slope(const Formula& f, const GroupScale& g, float peak) {
+  if (f.rule == ScaleRule::power_of_two) return peak > 0 ? g.s / peak : 0.0F;
+  if (!(g.unfloored >= scale_floor(f.scale))) return 0;
+  return (g.wmin < 0 ? 2.0F : 1.0F) / static_cast<float>((1 << f.bits) - 1);
+}
+
 // d loss / d min_scale and max_scale of group i from the group's sums: ratio = sum of G u over elements in range, code
 // = sum of G (q - zp), outside = sum of G over elements out of range (asym: y depends on wmin there through zp).
 ARKIT_ALWAYS_INLINE void add_scale_gradient(const WeightArgs& a, const BackwardArgs& b, int64_t i, const GroupScale& g,
@@ -107,7 +151,12 @@ ARKIT_ALWAYS_INLINE void add_scale_gradient(const WeightArgs& a, const BackwardA
   const float floor = scale_floor(f.scale);
   float ds = gradient_term(f.scale, gradient_term(f.scale, code) + gradient_term(f.scale, -ratio));
   float d_min = 0, d_max = 0;
-  if (f.sym) {
+  if (f.sym && f.rule != ScaleRule::full_range) {
+    const float neg = -g.wmin, pos = g.wmax, share = pos == neg ? 0.5F : 1.0F;
+    const float d = ds * scale_slope(f, g, pos < neg ? neg : pos);
+    if (neg >= pos) d_min = -(d * share) * load_scalar(a.weight_min, f.weight, i);
+    if (pos >= neg) d_max = d * share * load_scalar(a.weight_max, f.weight, i);
+  } else if (f.sym) {
     const bool passes = g.unfloored < 0 ? g.unfloored <= -floor : g.unfloored >= floor;
     if (!passes) ds = 0;
     if (a.init_scale != nullptr) {

@@ -16,11 +16,16 @@ namespace arkit::int_scheme {
 using sdk::Dtype;
 using sdk::Groups;
 
+// How the scale of a symmetric weight follows from its range: algorithms.md 2.2 int_sym and int_sym_gptq, and 2.5
+// mx_uint, whose power of two is floored at the least that its dtype holds.
+enum class ScaleRule : uint8_t { full_range, gptq, power_of_two };
+
 struct Formula {
   int bits = 4;
   bool sym = true;
   Dtype weight = Dtype::f32;
   Dtype scale = Dtype::f16;  // the scale is rounded to this, then floored at 1e-5 (1e-8 for f32)
+  ScaleRule rule = ScaleRule::full_range;
 };
 
 // Inputs of a weight's quantization. Null pointers: v = 0; scales = 1 with the range kept in the weight's dtype (the
@@ -36,8 +41,11 @@ struct WeightArgs {
   const float* init_scale = nullptr;  // [n_groups]: s = init_scale * max_scale, range unused (sym only)
   const void* weight_min = nullptr;   // [n_groups] in the weight's dtype
   const void* weight_max = nullptr;
-  const float* given_scale =
-      nullptr;  // [n_groups]: final scale, already rounded; nothing above but v is used (sym only)
+  // [n_groups]: final scale, already rounded. Of the above only v is used then, and for asymmetric weights without a
+  // zero point beside it weight_min = -zp s and weight_max = (2^bits - 1 - zp) s, which give zp again though they are
+  // rounded. The gradient of such a scale is not asked for.
+  const float* given_scale = nullptr;
+  const float* given_zero_point = nullptr;
 };
 
 struct CodesOut {
@@ -68,6 +76,21 @@ struct SearchArgs {
   float* scale = nullptr;          // out [n_groups], values representable in the weight's dtype
 };
 
+// Where algorithms.md 3.4 looks: `coarse` parts of the scale without clipping, in ascending order, then `fine` points
+// between the neighbours of the best of them, lo * (1 - t) + hi * t.
+struct NeuqiGrid {
+  const float* coarse = nullptr;
+  const float* fine = nullptr;
+  int coarse_count = 0, fine_count = 0;
+};
+
+// SearchArgs with `floor` and `scale` in f32 whatever the weight's dtype, and scratch for three such arrays.
+struct NeuqiArgs : SearchArgs {
+  bool sym = true;
+  NeuqiGrid grid;
+  float* zero_point = nullptr;  // out [n_groups]; null for sym, whose scale is negative where the range is mirrored
+};
+
 struct DequantArgs {
   Groups groups;
   const uint8_t* codes = nullptr;
@@ -90,6 +113,7 @@ struct Kernels {
   bool (*quantize)(const WeightArgs& args, const CodesOut& out, int64_t begin, int64_t end);
   void (*backward)(const WeightArgs& args, const BackwardArgs& grad, int64_t begin, int64_t end);
   void (*search)(const SearchArgs& args, int64_t begin, int64_t end);
+  void (*neuqi)(const NeuqiArgs& args, int64_t begin, int64_t end);
   void (*dequantize)(const DequantArgs& args, int64_t begin, int64_t end);
 };
 

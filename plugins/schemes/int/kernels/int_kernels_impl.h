@@ -210,6 +210,8 @@ void dequantize(const DequantArgs& a, int64_t begin, int64_t end) {
 
 #include "int_search_impl.h"
 
+#include "int_neuqi_impl.h"
+
 #define ARKIT_KERNELS_NAME_(isa) kernels_##isa
 #define ARKIT_KERNELS_NAME(isa) ARKIT_KERNELS_NAME_(isa)
 #define ARKIT_TEXT_(x) #x
@@ -218,5 +220,5 @@ void dequantize(const DequantArgs& a, int64_t begin, int64_t end) {
 namespace arkit::int_scheme {
 const Kernels ARKIT_KERNELS_NAME(ARKIT_ISA) = {ARKIT_TEXT(ARKIT_ISA), ARKIT_ISA::group_range, ARKIT_ISA::fake_quant,
                                                ARKIT_ISA::quantize,   ARKIT_ISA::backward,    ARKIT_ISA::search,
-                                               ARKIT_ISA::dequantize};
+                                               ARKIT_ISA::neuqi,      ARKIT_ISA::dequantize};
 }

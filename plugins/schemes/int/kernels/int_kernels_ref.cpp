@@ -78,6 +78,19 @@ Scale sym_scale(const WeightArgs& a, int64_t i, float group_min, float group_max
   const Dtype dtype = a.min_scale != nullptr ? Dtype::f32 : a.formula.weight;
   r.wmin = a.min_scale != nullptr ? group_min * a.min_scale[i] : group_min;
   r.wmax = a.min_scale != nullptr ? group_max * a.max_scale[i] : group_max;
+  if (a.formula.rule == ScaleRule::gptq) {
+    const float high = std::max(std::abs(r.wmin), r.wmax), low = r.wmin < 0 ? -high : r.wmin;
+    r.before_floor = cast(a.formula.scale, cast(dtype, cast(dtype, high - low) / (2 * maxq - 1)));
+    r.s = std::max(r.before_floor, floor_of(a.formula.scale));
+    return r;
+  }
+  if (a.formula.rule == ScaleRule::power_of_two) {
+    const float peak = std::max(std::abs(r.wmin), r.wmax);
+    const int exponent = peak > 0 ? std::max(std::ilogb(peak), -126) : 0;
+    const float s = std::ldexp(1.0F, exponent + 2 - a.formula.bits);
+    r.s = r.before_floor = a.formula.scale == Dtype::f16 ? std::clamp(s, 0x1p-24F, 0x1p15F) : s;
+    return r;
+  }
   const float neg = -r.wmin, pos = r.wmax, sign = pos < neg ? 1.0F : -1.0F;
   float scale = cast(dtype, sign * std::max(pos, neg) / maxq);
   if (a.init_scale != nullptr) scale = a.init_scale[i] * (a.max_scale != nullptr ? a.max_scale[i] : 1.0F);
@@ -90,6 +103,12 @@ Scale asym_scale(const WeightArgs& a, int64_t i, float group_min, float group_ma
   const auto maxq = static_cast<float>((1 << a.formula.bits) - 1);
   const Dtype dtype = a.min_scale != nullptr ? Dtype::f32 : a.formula.weight;
   Scale r{};
+  if (a.given_scale != nullptr) {
+    r.s = r.before_floor = a.given_scale[i];
+    const float from_min = std::nearbyint(-group_min / r.s), from_max = maxq - std::nearbyint(group_max / r.s);
+    r.zp = a.given_zero_point != nullptr ? a.given_zero_point[i] : -group_min <= group_max ? from_min : from_max;
+    return r;
+  }
   r.wmin = a.min_scale != nullptr ? group_min * a.min_scale[i] : group_min;
   r.wmax = a.min_scale != nullptr ? group_max * a.max_scale[i] : group_max;
   r.before_floor = cast(a.formula.scale, cast(dtype, cast(dtype, r.wmax - r.wmin) / maxq));
@@ -186,8 +205,23 @@ struct ScaleGradient {
   float d_min, d_max;
 };
 
+// s of int_sym_gptq is 2 peak / (2^bits - 1), or half of it without negative values; of mx_uint proportional to peak.
+ScaleGradient rule_gradient(const WeightArgs& a, int64_t i, const Scale& scale, float ds) {
+  const float neg = -scale.wmin, pos = scale.wmax, peak = std::max(neg, pos);
+  float slope = peak > 0 ? scale.s / peak : 0.0F;
+  if (a.formula.rule == ScaleRule::gptq) {
+    const float range = scale.wmin < 0 ? 2.0F : 1.0F;
+    slope =
+        scale.before_floor < floor_of(a.formula.scale) ? 0.0F : range / static_cast<float>((1 << a.formula.bits) - 1);
+  }
+  const float d = ds * slope, share = pos == neg ? 0.5F : 1.0F;
+  return {neg >= pos ? -(d * share) * read(a.weight_min, a.formula.weight, i) : 0.0F,
+          pos >= neg ? d * share * read(a.weight_max, a.formula.weight, i) : 0.0F};
+}
+
 // y = s q, s = floor(cast(sign max(pos, neg) / maxq)).
 ScaleGradient sym_gradient(const WeightArgs& a, int64_t i, const Scale& scale, float ds) {
+  if (a.formula.rule != ScaleRule::full_range) return rule_gradient(a, i, scale, ds);
   const Dtype type = a.formula.scale;
   const float floor = floor_of(type);
   if (std::abs(scale.before_floor) < floor || (scale.before_floor == 0)) ds = 0;
@@ -279,16 +313,26 @@ float candidate_loss(const SearchArgs& a, const std::vector<float>& w, const std
   return loss.total();
 }
 
+struct Samples {
+  std::vector<float> w, importance;
+};
+
+Samples samples_of(const SearchArgs& a, int64_t i) {
+  const Part p = part_of(a.groups, i);
+  Samples x;
+  for (int64_t j = 0; j < p.length; ++j) {
+    x.w.push_back(read(a.weight, a.weight_dtype, p.offset + j));
+    x.importance.push_back(a.imatrix == nullptr ? 1.0F : a.imatrix[p.offset % a.groups.in + j]);
+  }
+  if (a.imatrix != nullptr && a.repair)
+    x.importance = repaired(a.weight_dtype, x.w, x.importance, a.groups.group, a.bits);
+  return x;
+}
+
 void search(const SearchArgs& a, int64_t begin, int64_t end) {
   const SearchGrid grid = search_grid(a.bits);
   for (int64_t i = begin; i < end; ++i) {
-    const Part p = part_of(a.groups, i);
-    std::vector<float> w, importance;
-    for (int64_t j = 0; j < p.length; ++j) {
-      w.push_back(read(a.weight, a.weight_dtype, p.offset + j));
-      importance.push_back(a.imatrix == nullptr ? 1.0F : a.imatrix[p.offset % a.groups.in + j]);
-    }
-    if (a.imatrix != nullptr && a.repair) importance = repaired(a.weight_dtype, w, importance, a.groups.group, a.bits);
+    const auto [w, importance] = samples_of(a, i);
     const float peak =
         *std::max_element(w.begin(), w.end(), [](float x, float y) { return std::abs(x) < std::abs(y); });
     float best = 0, best_loss = INFINITY;
@@ -305,6 +349,60 @@ void search(const SearchArgs& a, int64_t begin, int64_t end) {
   }
 }
 
+float clipped_loss(const Samples& x, float s, float low, float high) {
+  Sum16 loss;
+  for (size_t j = 0; j < x.w.size(); ++j) {
+    const float d = s * std::clamp(std::nearbyint(x.w[j] / s), low, high) - x.w[j];
+    loss.add(static_cast<int64_t>(j), d * d * x.importance[j]);
+  }
+  return loss.total();
+}
+
+struct Found {
+  float loss = INFINITY, part = 1, zero_point = 0, sign = 1;
+};
+
+// Every candidate that a scale leaves open, one after the other. True when one of them is the best so far.
+bool try_scale(const NeuqiArgs& a, const Samples& x, float s, float part, Found& best) {
+  const auto half = static_cast<float>(1 << (a.bits - 1));
+  bool won = false;
+  const auto offer = [&](float loss, float zero_point, float sign) {
+    if (!(loss < best.loss)) return;
+    best = {loss, part, zero_point, sign};
+    won = true;
+  };
+  if (a.sym) {
+    const float plain = clipped_loss(x, s, -half, half - 1), mirror = clipped_loss(x, s, 1 - half, half);
+    offer(std::min(plain, mirror), 0, mirror < plain ? -1.0F : 1.0F);
+    return won;
+  }
+  for (float zp = 0; zp < 2 * half; ++zp) offer(clipped_loss(x, s, -zp, 2 * half - 1 - zp), zp, 1);
+  return won;
+}
+
+void neuqi(const NeuqiArgs& a, int64_t begin, int64_t end) {
+  const auto half = static_cast<float>(1 << (a.bits - 1));
+  for (int64_t i = begin; i < end; ++i) {
+    const Samples x = samples_of(a, i);
+    const float min = *std::min_element(x.w.begin(), x.w.end()), max = *std::max_element(x.w.begin(), x.w.end());
+    const float range =
+        a.sym ? std::max(-min, max) / half : (std::max(max, 0.0F) - std::min(min, 0.0F)) / (2 * half - 1);
+    const float s0 = std::max(range, a.floor);
+    Found best;
+    int winner = a.grid.coarse_count - 1;
+    for (int k = 0; k < a.grid.coarse_count; ++k)
+      if (try_scale(a, x, s0 * a.grid.coarse[k], a.grid.coarse[k], best)) winner = k;
+    const float low = a.grid.coarse[std::max(winner - 1, 0)];
+    const float high = a.grid.coarse[std::min(winner + 1, a.grid.coarse_count - 1)];
+    for (int k = 0; k < a.grid.fine_count; ++k) {
+      const float part = low * (1 - a.grid.fine[k]) + high * a.grid.fine[k];
+      try_scale(a, x, s0 * part, part, best);
+    }
+    a.scale[i] = apply_floor(best.sign * (best.part * s0), a.floor);
+    if (a.zero_point != nullptr) a.zero_point[i] = best.zero_point;
+  }
+}
+
 void dequantize(const DequantArgs& a, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const Part p = part_of(a.groups, i);
@@ -316,6 +414,6 @@ void dequantize(const DequantArgs& a, int64_t begin, int64_t end) {
 
 }  // namespace
 
-const Kernels kernels_ref = {"ref", group_range, fake_quant, quantize, backward, search, dequantize};
+const Kernels kernels_ref = {"ref", group_range, fake_quant, quantize, backward, search, neuqi, dequantize};
 
 }  // namespace arkit::int_scheme

@@ -64,6 +64,20 @@ void repair_importance(const float* w, float* importance, int64_t n, int64_t siz
     if (importance[j] <= 1e-30F) importance[j] = mean;
 }
 
+// Copies group i to `w` and its importances beside it, repaired where they must be; returns how many there are.
+template <Dtype kDtype, typename W>
+ARKIT_ALWAYS_INLINE int64_t load_group(const SearchArgs& a, const W* weight, int64_t i, float* w, float* importance) {
+  const Span span = group_span(a.groups, i);
+  const int64_t n = span.length;
+  for (int64_t j = 0; j < n; j += kWidth) {
+    store(w + j, load_strip(weight + span.offset + j, n - j));
+    store(importance + j,
+          a.imatrix == nullptr ? splat(1.0F) : load_strip(a.imatrix + span.offset % a.groups.in + j, n - j));
+  }
+  if (a.imatrix != nullptr && a.repair) repair_importance<kDtype>(w, importance, n, a.groups.group, a.bits);
+  return n;
+}
+
 template <Dtype kDtype, typename W>
 void search_typed(const SearchArgs& a, const W* weight, int64_t begin, int64_t end) {
   const SearchGrid grid = search_grid(a.bits);
@@ -71,14 +85,7 @@ void search_typed(const SearchArgs& a, const W* weight, int64_t begin, int64_t e
   float *const w = a.scratch, *const importance = a.scratch + padded;
   const float nmax = -grid.start;
   for (int64_t i = begin; i < end; ++i) {
-    const Span span = group_span(a.groups, i);
-    const int64_t n = span.length;
-    for (int64_t j = 0; j < n; j += kWidth) {
-      store(w + j, load_strip(weight + span.offset + j, n - j));
-      store(importance + j,
-            a.imatrix == nullptr ? splat(1.0F) : load_strip(a.imatrix + span.offset % a.groups.in + j, n - j));
-    }
-    if (a.imatrix != nullptr && a.repair) repair_importance<kDtype>(w, importance, n, a.groups.group, a.bits);
+    const int64_t n = load_group<kDtype>(a, weight, i, w, importance);
     float peak = w[0];
     for (int64_t j = 1; j < n; ++j)
       if ((w[j] < 0 ? -w[j] : w[j]) > (peak < 0 ? -peak : peak)) peak = w[j];

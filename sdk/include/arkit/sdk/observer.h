@@ -22,6 +22,14 @@ inline constexpr std::string_view kMse = "mse";
 inline constexpr int kMseSteps = 20, kMseGrid = 100, kMsePatience = 5;
 inline constexpr double kMseNorm = 2.4;
 
+// TensorQuant.observer of integer weights whose scale another rule gives, with the data type's own arithmetic:
+// "neuqi" = scale and zero point of the least weighted error, found on a grid (algorithms.md 3.4), "gptq" = symmetric
+// scales of 2^bits - 1 steps (int_sym_gptq, 2.2), "power_of_two" = microscaling's (mx_uint, 2.5).
+inline constexpr std::string_view kNeuqi = "neuqi", kGptq = "gptq", kPowerOfTwo = "power_of_two";
+
+// Is the observer one of compressed-tensors', "minmax" or "mse", which compute in scale_dtype?
+[[nodiscard]] bool is_range_observer(const TensorQuant& quant);
+
 // quant.scale_dtype as a type; throws ErrorCode::unsupported for an unknown name.
 [[nodiscard]] at::ScalarType arithmetic_dtype(const TensorQuant& quant);
 
