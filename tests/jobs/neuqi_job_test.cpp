@@ -94,6 +94,15 @@ TEST_F(NeuqiJob, RefusesWhatItDoesNotApplyTo) {
   EXPECT_TRUE(contains(refused(), "--enable_alg_ext"));
 }
 
+TEST_F(NeuqiJob, DataTypesOfOtherRulesAreSymmetric) {
+  options_.tuning.enable_neuqi = false;
+  options_.overrides.sym = false;
+  for (const char* name : {"int_sym_gptq", "mx_uint"}) {
+    options_.overrides.data_type = name;
+    EXPECT_TRUE(contains(refused(), std::string("data_type '") + name + "' is symmetric"));
+  }
+}
+
 // Grids of other rules are plain integers to every format.
 TEST_F(NeuqiJob, DataTypesOfOtherRulesAreIntegersInFiles) {
   options_.tuning.enable_neuqi = false;

@@ -111,6 +111,9 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   }
   check_ranges(weight, what);
   check_ranges(act, what);
+  for (const auto& [data_type, rule] : kScaleRules)
+    if (weight.observer == rule && !weight.sym)
+      throw_usage(str(what, ": data_type '", data_type, "' is symmetric; leave --asym (sym false) out"));
   if (weight.quantized()) (void)registry.scheme_for(weight.data_type);
   if (act.quantized()) (void)registry.scheme_for(act.data_type);
   return quant;
