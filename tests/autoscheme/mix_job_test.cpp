@@ -100,6 +100,31 @@ TEST_F(MixJob, MicroscalingOptionsMixInOneFile) {
   }
 }
 
+TEST_F(MixJob, RotatesTheLayersThatItQuantizes) {
+  options_.overrides = {};
+  options_.rotation = "default";
+  options_.auto_scheme.refine_seconds = 0.5;
+  for (const char* options : {"MXFP4,MXFP8", "MXFP4,BF16"}) {
+    SCOPED_TRACE(options);
+    options_.auto_scheme.options = {options};
+    options_.auto_scheme.avg_bits = {contains(options, "BF16") ? 9.0 : 6.0};
+    options_.output_dir = folder_.path() / options;
+    (void)run();
+    std::map<bool, int> layers;
+    const json::Object written = record();
+    for (const json::Value& layer : written.at("plan").at("layers").as_array()) {
+      if (layer.at("name").as_string() == "lm_head") continue;
+      ++layers[layer.at("quantized").as_bool()];
+      EXPECT_EQ(layer.as_object().contains("rotation"), layer.at("quantized").as_bool()) << json::dump(layer);
+    }
+    EXPECT_GT(layers[true], 0);
+    EXPECT_EQ(layers[false] > 0, contains(options, "BF16"));
+    EXPECT_LE(written.at("autoscheme").at("measured_kl").to_number<double>(),
+              written.at("autoscheme").at("kl_before_refinement").to_number<double>());
+    expect_verified();
+  }
+}
+
 TEST_F(MixJob, TheExportKeepsToATargetSize) {
   options_.auto_scheme.avg_bits.clear();
   options_.auto_scheme.options = {"W2A16,W3A16,W4A16,W5A16,W6A16,W8A16"};

@@ -78,6 +78,7 @@ class MixSearch {
   // What build_plan makes of it.
   [[nodiscard]] ResolvedScheme scheme_of(const Mix& mix) const;
   [[nodiscard]] LayerChoices choices_of(const Mix& mix) const;
+  // Rotates the source as this plan wants it, if it is rotated at all.
   [[nodiscard]] QuantPlan plan_of(const Mix& mix) const;
   // The options to plan with: the base option has the overrides already.
   [[nodiscard]] const QuantizeOptions& planning_options() const { return planning_; }

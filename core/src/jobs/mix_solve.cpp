@@ -22,7 +22,10 @@ int64_t MixSearch::bytes_of(const std::vector<ChoiceGroup>& groups) {
   // The command and the model's name stand in the card and in the record.
   const auto typed = static_cast<int64_t>(2 * options_.command_line.size() + 4 * options_.model.size() +
                                           2 * options_.layer_config.size() + 2 * options_.dataset.size());
-  return sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
+  const int64_t bytes = sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
+  // plan_of() left layers that stay in 16 bits unrotated; scores and refinement look at them with every option.
+  if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(planned_.plan);
+  return bytes;
 }
 
 // What is not packed weights (tables, headers, texts) changes a little with the mix, so the program is asked again with
