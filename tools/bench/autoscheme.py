@@ -1,9 +1,9 @@
 """Mixes of schemes for a number of bits: arkit's against AutoRound's and against naive ones, rounded and measured alike.
 
-autoscheme.py --peer PYTHON --model DIR --shared DIR --work DIR [--pools int mx] [--windows 40] [--refine SECONDS]
+autoscheme.py --peer PYTHON --model DIR --shared DIR --work DIR [--pools int mx] [--budgets 4 5] [--windows 40] [--lambada N] [--refine SECONDS]
 
 Every allocation becomes a layer_config, is rounded by arkit without tuning and evaluated by arkit: perplexity, and KL divergence from the
-model. Bits are counted by AutoRound's formula for all; layers may differ freely (no fused groups), as AutoRound's do. "head" and "tail" give
+model; with --lambada also the accuracy of the last words of N texts of LAMBADA. Bits are counted by AutoRound's formula for all; layers may differ freely (no fused groups), as AutoRound's do. "head" and "tail" give
 the layers near the head or near the embedding the dearest option and the others the cheapest that is left. Prints a table.
 """
 import argparse
@@ -31,8 +31,15 @@ class Mixes:
              "--disable_model_free", "--format", "auto_round", "--output_dir", export, *self.calibration])
         found = Run(["arkit", "eval", "ppl", export, "--ids", self.data / "wikitext2_test.smollm2_ids.safetensors", "--seqlen", 512,
                      "--max_windows", self.a.windows, "--against", self.a.model, "--json"]).json()
+        words = self.lambada(export)
         shutil.rmtree(export, ignore_errors=True)
-        return found["perplexity"], found["against"]["mean_kl"]
+        return found["perplexity"], found["against"]["mean_kl"], words
+
+    def lambada(self, model):
+        if not self.a.lambada:
+            return None
+        return Run(["arkit", "eval", "lambada", model, "--file", self.data / "lambada_test.jsonl", "--limit", self.a.lambada,
+                    "--json"]).json()["accuracy"]
 
     def arkit(self, options, group, bits, score, seconds):
         config = self.work / f"{score}-{bits}.toml"
@@ -83,11 +90,16 @@ def main():
         p.add_argument(name, required=True)
     p.add_argument("--windows", type=int, default=40)
     p.add_argument("--refine", type=float, default=0)
+    p.add_argument("--lambada", type=int, default=0)
+    p.add_argument("--budgets", nargs="*", type=float, help="only these bits")
     p.add_argument("--pools", nargs="*", default=list(POOLS), choices=list(POOLS))
     a = p.parse_args()
     mixes, rows = Mixes(a), []
     for pool in a.pools:
         options, group, budgets = POOLS[pool]
+        budgets = [bits for bits in budgets if not a.budgets or bits in a.budgets]
+        if not budgets:
+            continue
         theirs, seconds = mixes.reference(options, group, budgets), None
         for bits in budgets:
             config, result = mixes.arkit(options, group, bits, "default", 0)
@@ -101,13 +113,15 @@ def main():
             for end in ("head", "tail"):
                 allocations[end] = mixes.write(end, mixes.naive(result, options, bits, end == "head"), group)
             for name, layer_config in allocations.items():
-                ppl, kl = mixes.measure(layer_config, options[0])
-                rows.append((pool, bits, name, ppl, kl))
-                print(f"==> {pool} {bits} bits, {name}: perplexity {ppl:.2f}, KL {kl:.4f}", flush=True)
+                ppl, kl, words = mixes.measure(layer_config, options[0])
+                rows.append((pool, bits, name, f"{ppl:.2f}", f"{kl:.4f}", "-" if words is None else f"{words:.3f}"))
+                print("==> {} {} bits, {}: perplexity {}, KL {}, LAMBADA {}".format(*rows[-1]), flush=True)
         print(f"==> {pool}: scoring took arkit {seconds:.1f} s, AutoRound {theirs[f'seconds {float(budgets[0])}']:.1f} s")
-    print("\n| options | bits | mix | perplexity | KL |\n| --- | --- | --- | --- | --- |")
-    for pool, bits, name, ppl, kl in rows:
-        print(f"| {pool} | {bits} | {name} | {ppl:.2f} | {kl:.4f} |")
+    if a.lambada:
+        print(f"LAMBADA of the model itself: {mixes.lambada(a.model):.3f}")
+    print("\n| options | bits | mix | perplexity | KL | LAMBADA |\n| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |")
 
 
 if __name__ == "__main__":
