@@ -3,8 +3,8 @@
 quality.py --peer PYTHON --model DIR --shared DIR --work DIR [--recipes rtn opt_rtn signround] [--schemes W4A16 ...] [--windows 40]
 
 Prints one line per cell as it is known, and a table at the end. Both programs get the same calibration; SignRound runs 50 iterations on a
-small set (32 x 256 tokens, batches of 4), so that the table takes two hours on two cores and not a day. A cell that either program refuses
-says so.
+small set (--calibration 32 256 4: samples, tokens of each, samples in a batch), so that the table takes hours on two cores and not a day. A
+cell that either program refuses says so.
 """
 import argparse
 import pathlib
@@ -17,7 +17,6 @@ from bench import HERE, Run
 SCHEMES = {"W8A16": 64, "W4A16": 64, "W3A16": 64, "W2A16": 64, "MXFP4": 0, "MXFP8": 0, "MXINT4": 0, "NVFP4": 0, "FP8_STATIC": 0,
            "FPW8A16": 0, "FP8_BLOCK": 0}
 RECIPES = ("rtn", "opt_rtn", "signround")
-SMALL = ["--nsamples", 32, "--seqlen", 256, "--batch_size", 4]
 
 
 class Quality:
@@ -25,7 +24,8 @@ class Quality:
         self.a = args
         self.work = pathlib.Path(args.work).resolve()
         self.data = pathlib.Path(args.shared).resolve() / "data"
-        self.calibration = ["--dataset", self.data / "wikitext2_valid.json", *SMALL]
+        samples, tokens, batch = args.calibration
+        self.calibration = ["--dataset", self.data / "wikitext2_valid.json", "--nsamples", samples, "--seqlen", tokens, "--batch_size", batch]
 
     def perplexity(self, folder):
         folder = next(folder.rglob("config.json")).parent  # AutoRound adds a folder of its own to the one it is given
@@ -66,6 +66,7 @@ def main():
     for name in ("--peer", "--model", "--shared", "--work"):
         p.add_argument(name, required=True)
     p.add_argument("--windows", type=int, default=40)
+    p.add_argument("--calibration", nargs=3, type=int, default=[32, 256, 4], metavar=("SAMPLES", "TOKENS", "BATCH"))
     p.add_argument("--recipes", nargs="*", default=RECIPES, choices=RECIPES)
     p.add_argument("--schemes", nargs="*", default=list(SCHEMES), choices=list(SCHEMES))
     a = p.parse_args()
