@@ -30,15 +30,11 @@ struct Points {
   }
 };
 
-float floor_of(Dtype scale) {
-  return scale == Dtype::f32 ? 1e-8F : 1e-5F;
-}
-
 // The scales as they are stored: in the scale's dtype and not below its floor, as f32.
 at::Tensor stored(const at::Tensor& scale, Dtype dtype) {
   const at::ScalarType type = scalar_type(dtype);
   const at::Tensor rounded = scale.to(type);
-  const double floor = floor_of(dtype);
+  const double floor = search_floor(dtype);
   return at::where(rounded < 0, rounded.clamp_max(-floor), rounded.clamp_min(floor)).to(at::kFloat);
 }
 
@@ -55,7 +51,7 @@ SearchedGrid search_neuqi(const at::Tensor& weight, const TensorQuant& quant, co
   set_search(w, imatrix, true, args);
   args.sym = quant.sym;
   args.grid = points.grid();
-  args.floor = floor_of(w.args.formula.scale);
+  args.floor = search_floor(w.args.formula.scale);
   args.scale = found.scale.mutable_data_ptr<float>();
   if (!quant.sym) args.zero_point = found.zero_point.mutable_data_ptr<float>();
   const auto scratch = static_cast<size_t>(3 * ((args.groups.group + 15) / 16) * 16);

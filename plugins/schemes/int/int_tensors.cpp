@@ -114,6 +114,10 @@ void measure_range(const Weight& weight, WeightTuning& tuning) {
   if (!finite) refuse_not_finite();
 }
 
+float search_floor(Dtype scale) {
+  return scale == Dtype::f32 ? 1e-8F : 1e-5F;
+}
+
 void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, SearchArgs& args) {
   args.bits = weight.args.formula.bits;
   args.weight_dtype = weight.args.formula.weight;
@@ -128,7 +132,7 @@ at::Tensor search_scale(const Weight& weight, const at::Tensor& imatrix, bool re
   const at::Tensor scale = at::empty({weight.shape.total()}, at::kFloat);
   SearchArgs args;
   set_search(weight, imatrix, repair, args);
-  const float floor = weight.args.formula.scale == Dtype::f32 ? 1e-8F : 1e-5F;
+  const float floor = search_floor(weight.args.formula.scale);
   args.floor = at::scalar_tensor(floor, at::TensorOptions(weight.dtype)).item<float>();
   args.scale = scale.mutable_data_ptr<float>();
   const auto scratch = static_cast<size_t>(2 * ((args.groups.group + 15) / 16) * 16);

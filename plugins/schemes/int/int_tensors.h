@@ -39,6 +39,9 @@ struct Weight {
 // Sets tuning.weight_min and weight_max. Throws ErrorCode::input when the weight holds a NaN or an infinity.
 void measure_range(const Weight& weight, WeightTuning& tuning);
 
+// The least scale a search may give, not yet in a dtype of its own.
+float search_floor(Dtype scale);
+
 // What every search over `weight` needs to know: all of `args` but floor, scratch and what comes out. `imatrix` f32
 // [in], undefined = uniform; it must outlive `args`.
 void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, SearchArgs& args);
