@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <arkit/error.h>
-#include <arkit/jobs.h>
+#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -50,7 +50,7 @@ Result cmd_diff(const Arguments& arguments, Plugins& plugins, Reporter& reporter
   options.b = arguments.positional(1);
   read_window_options(options, arguments);
   Result result;
-  result.json = diff(options, plugins.registry(), reporter);
+  result.json = diff(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(for_people(result.json, arguments.flag("verbose")));
   if (arguments.flag("exit_code") && !result.json.at("equal").as_bool())
     result.exit_code = static_cast<int>(ErrorCode::verification);

@@ -1,5 +1,5 @@
 #include <arkit/error.h>
-#include <arkit/jobs.h>
+#include <arkit/resident_jobs.h>
 
 #include "command.h"
 #include "compute_options.h"
@@ -16,7 +16,7 @@ Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& repo
     throw_usage("'arkit eval ppl' needs --text FILE or --ids FILE: what to measure the perplexity on");
   set_if(options.against, arguments.text("against"));
   Result result;
-  result.json = evaluate_perplexity(options, plugins.registry(), reporter);
+  result.json = evaluate_perplexity(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
   return result;
 }
@@ -30,7 +30,7 @@ Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& 
   set_if(options.batch_size, arguments.integer("batch_size"));
   read_compute_options(options, arguments);
   Result result;
-  result.json = evaluate_last_words(options, plugins.registry(), reporter);
+  result.json = evaluate_last_words(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
   return result;
 }

@@ -1,5 +1,5 @@
 #include <arkit/error.h>
-#include <arkit/jobs.h>
+#include <arkit/resident_jobs.h>
 
 #include "command.h"
 #include "compute_options.h"
@@ -16,7 +16,7 @@ Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& repor
     throw_usage("'arkit forward' needs --input_ids FILE and --output FILE, both safetensors");
   read_compute_options(options, arguments);
   Result result;
-  result.json = forward(options, plugins.registry(), reporter);
+  result.json = forward(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
   return result;
 }

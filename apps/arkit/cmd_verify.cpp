@@ -1,7 +1,8 @@
 #include <arkit/error.h>
-#include <arkit/jobs.h>
+#include <arkit/resident_jobs.h>
 
 #include "command.h"
+#include "compute_options.h"
 #include "render.h"
 
 namespace arkit::cli {
@@ -11,7 +12,7 @@ Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& report
   options.directory = arguments.positional(0);
   set_if(options.against, arguments.text("against"));
   Result result;
-  result.json = verify(options, plugins.registry(), reporter);
+  result.json = verify(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
   if (!json::get_bool(result.json, "passed", "verify").value_or(false))
     result.exit_code = static_cast<int>(ErrorCode::verification);

@@ -227,6 +227,8 @@ constexpr Option kEvalPpl[] = {
     {"batch_size", Type::integer, kRun, "N", "4", "windows computed together", "bs"},
     {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
     {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+    {"resident", Type::text, kRun, "R", "auto",
+     "blocks in memory at once; auto keeps all where they are needed again and fit", "", "", "auto all one"},
 };
 
 constexpr Option kEvalLambada[] = {
@@ -235,6 +237,8 @@ constexpr Option kEvalLambada[] = {
     {"batch_size", Type::integer, kRun, "N", "8", "texts computed together", "bs"},
     {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
     {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+    {"resident", Type::text, kRun, "R", "auto",
+     "blocks in memory at once; auto keeps all where they are needed again and fit", "", "", "auto all one"},
 };
 
 constexpr Option kGenerate[] = {
@@ -254,6 +258,8 @@ constexpr Option kForward[] = {
     {"output", Type::path, kRun, "FILE", "", "safetensors file to write the logits to", "o"},
     {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
     {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
+    {"resident", Type::text, kRun, "R", "auto",
+     "blocks in memory at once; auto keeps all where they are needed again and fit", "", "", "auto all one"},
 };
 
 constexpr Option kTokenize[] = {
@@ -262,6 +268,8 @@ constexpr Option kTokenize[] = {
 
 constexpr Option kVerify[] = {
     {"against", Type::text, kRun, "SRC", "(from arkit-run.json)", "source model to compare with"},
+    {"resident", Type::text, kRun, "R", "auto",
+     "blocks in memory at once; auto keeps all where they are needed again and fit", "", "", "auto all one"},
 };
 
 constexpr Option kConvert[] = {
@@ -287,6 +295,8 @@ constexpr Option kDiff[] = {
     {"dtype", Type::text, kRun, "T", "float32", "compute type", "", "", "auto float32 bfloat16"},
     {"backend", Type::text, kRun, "B", "", "backend for packed layers; unset = the best available"},
     {"exit_code", Type::flag, kRun, "", "", "exit with 6 when weights, tensors or configuration differ"},
+    {"resident", Type::text, kRun, "R", "auto",
+     "blocks in memory at once; auto keeps all where they are needed again and fit", "", "", "auto all one"},
 };
 
 constexpr Option kPluginInspect[] = {

@@ -12,4 +12,9 @@ void read_compute_options(Options& options, const Arguments& arguments) {
   set_if(options.backend, arguments.text("backend"));
 }
 
+// How much of the model stays in memory (arkit/resident_jobs.h).
+inline std::string read_resident(const Arguments& arguments) {
+  return arguments.text("resident").value_or("auto");
+}
+
 }  // namespace arkit::cli

@@ -148,4 +148,9 @@ at::Tensor LlamaLikeModel::logits(const at::Tensor& hidden, BlockHook& hook) con
   return hook.linear(head, x(head));
 }
 
+at::Tensor LlamaLikeModel::strip_logits(const at::Tensor& hidden, const Linear& strip, BlockHook& hook) const {
+  LayerInput x(rms_norm(hidden, final_norm_.weight, config_.rms_norm_eps));
+  return hook.linear(strip, x(strip));
+}
+
 }  // namespace arkit::sdk

@@ -239,14 +239,20 @@ std::vector<Linear*> LlamaLikeModel::block_linears(int64_t block) {
 void LlamaLikeModel::load_rest() {
   if (embeddings_.defined()) return;
   final_norm_.weight = load(final_norm_.name);
+  embeddings_ = source_.weights().load(table_name());
+}
+
+// A tied model may store its one matrix as the head.
+std::string LlamaLikeModel::table_name() const {
   const std::string name = prefix_ + "embed_tokens.weight";
-  embeddings_ = source_.weights().load(source_.weights().find(name) != nullptr ? name : "lm_head.weight");
+  return source_.weights().find(name) != nullptr ? name : "lm_head.weight";
 }
 
 void LlamaLikeModel::release_rest() noexcept {
   embeddings_.reset();
   final_norm_.weight.reset();
   head_ = Linear();
+  stored_head_.reset();
   for (const std::string& name : {prefix_ + "embed_tokens.weight", std::string("lm_head.weight"), final_norm_.name})
     if (source_.weights().find(name) != nullptr) source_.weights().release(name);
 }
@@ -268,6 +274,27 @@ Linear& LlamaLikeModel::materialised_head() const {
 
 Linear& LlamaLikeModel::head() {
   return materialised_head();
+}
+
+Linear LlamaLikeModel::head_strip(int64_t first, int64_t count) const {
+  ARKIT_CHECK(embeddings_.defined(), "the head is not loaded: call load_rest first");
+  ARKIT_CHECK(has_head_strips(), "a packed head has no strips");
+  const LayerPlan plan = head_plan();
+  Linear strip;
+  strip.name = plan.name;
+  strip.out_features = count;
+  strip.in_features = plan.in_features;
+  if (!tied_) strip.rotation = source_.input_rotation(plan.name);
+  if (!head_.name.empty()) {
+    strip.weight = head_.weight.narrow(0, first, count);
+    return strip;
+  }
+  const std::string tensor = tied_ ? table_name() : plan.name + ".weight";
+  if (!tied_ && !stored_head_.defined()) stored_head_ = source_.weights().load(tensor);
+  const at::Tensor rows = (tied_ ? embeddings_ : stored_head_).narrow(0, first, count);
+  strip.weight = rows.to(dtype_);
+  if (rows.scalar_type() != dtype_) source_.weights().release(tensor);
+  return strip;
 }
 
 }  // namespace arkit::sdk

@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
+#include "inference/head_walk.h"
 #include "model_free/checkpoint_source.h"
 #include "rotation/rotated_source.h"
 
@@ -22,6 +23,7 @@ struct Engine::PackedLayer {
   Scheme* act_scheme = nullptr;  // null = activations stay in floating point
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
   std::unique_ptr<QuantLinear> linear;
+  std::vector<std::string> parts;  // names of its tensors
 };
 
 // Sends packed layers to their backend.
@@ -101,7 +103,10 @@ void Engine::make_ready(const std::string& name) {
   const auto dequantized = [&](at::ScalarType dtype) {
     return registry_.scheme_for(spec.quant.weight.data_type).dequantize(weight, spec.quant.weight, dtype);
   };
-  layer.linear = layer.backend->make_linear(spec, source_.packed_tensors(name), dequantized, dtype_);
+  const TensorMap tensors = source_.packed_tensors(name);
+  layer.parts.clear();
+  for (const auto& [suffix, tensor] : tensors) layer.parts.push_back(str(name, ".", suffix));
+  layer.linear = layer.backend->make_linear(spec, tensors, dequantized, dtype_);
 }
 
 void Engine::load_block(int64_t block) {
@@ -113,9 +118,12 @@ void Engine::load_block(int64_t block) {
 }
 
 void Engine::release_block(int64_t block) noexcept {
+  if (keeps_) return;
   const std::string prefix = model_->block_name(block) + ".";
-  for (auto& [name, layer] : packed_)
-    if (name.starts_with(prefix)) layer.linear.reset();
+  for (auto at = packed_.lower_bound(prefix); at != packed_.end() && at->first.starts_with(prefix); ++at) {
+    at->second.linear.reset();
+    for (const std::string& part : at->second.parts) source_.weights().release(part);
+  }
   model_->release_block(block);
 }
 
@@ -133,6 +141,25 @@ at::Tensor Engine::logits(const at::Tensor& hidden) {
   const c10::NoGradGuard no_grad;
   make_ready(model_->head().name);
   return model_->logits(hidden, *hook_);
+}
+
+void Engine::load_rest() {
+  model_->load_rest();
+  if (keeps_ && has_head_strips()) (void)model_->head();
+}
+
+bool Engine::has_head_strips() const {
+  return strips_of(*model_) != nullptr;
+}
+
+Linear Engine::head_strip(int64_t first, int64_t count) const {
+  const c10::NoGradGuard no_grad;
+  return strips_of(*model_)->head_strip(first, count);
+}
+
+at::Tensor Engine::strip_logits(const at::Tensor& hidden, const Linear& strip) const {
+  const c10::NoGradGuard no_grad;
+  return strips_of(*model_)->strip_logits(hidden, strip, *hook_);
 }
 
 at::Tensor Engine::forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,

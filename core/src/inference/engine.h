@@ -34,11 +34,19 @@ class Engine {
   void load_block(int64_t block);
   void release_block(int64_t block) noexcept;
   void load_all();  // every block and the rest
+  // From now on release_block does nothing and the head is converted as a whole. The numbers are the same.
+  void keep_resident() noexcept { keeps_ = true; }
+  void load_rest();  // embeddings, final norm and head
 
   // These run without gradients. `forward` needs load_all; attention_mask, position_ids and cache as in Model::context.
   // With `last_only` the logits are those of the last position, [batch, 1, vocab].
   [[nodiscard]] at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const;
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden);
+  // logits() for a part of the vocabulary, from rows of the head; see HeadStrips. Where has_head_strips is false only
+  // the whole head is.
+  [[nodiscard]] bool has_head_strips() const;
+  [[nodiscard]] Linear head_strip(int64_t first, int64_t count) const;
+  [[nodiscard]] at::Tensor strip_logits(const at::Tensor& hidden, const Linear& strip) const;
   [[nodiscard]] at::Tensor forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,
                                    const at::Tensor& position_ids, KvCache* cache, bool last_only);
 
@@ -66,6 +74,7 @@ class Engine {
   std::unique_ptr<Hook> hook_;
   std::map<std::string, int64_t> layers_by_backend_;
   std::vector<std::string> refusals_;
+  bool keeps_ = false;
 };
 
 }  // namespace arkit

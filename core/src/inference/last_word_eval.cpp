@@ -9,6 +9,9 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "inference/row_scores.h"
+#include "util/tensor_cache.h"
+
 namespace arkit {
 namespace {
 
@@ -30,17 +33,42 @@ at::Tensor padded_ids(const std::vector<Continuation>& items, const std::vector<
   return ids;
 }
 
-ContinuationScore score(Engine& engine, const at::Tensor& hidden, const Continuation& item) {
+// Hidden states before the targets of one item, [target, hidden].
+at::Tensor before_target(const at::Tensor& hidden, const Continuation& item) {
   const auto length = static_cast<int64_t>(item.ids.size());
-  const at::Tensor at_target = hidden.narrow(0, length - item.target - 1, item.target);
-  const at::Tensor log_probs = engine.logits(at_target).to(at::kFloat).log_softmax(-1);
-  const at::Tensor wanted =
-      at::tensor(at::ArrayRef<int64_t>(item.ids).slice(static_cast<size_t>(length - item.target)));
-  return {.log_likelihood = log_probs.gather(1, wanted.unsqueeze(1)).sum(at::kDouble).item<double>(),
-          .greedy = log_probs.argmax(1).equal(wanted)};
+  return hidden.narrow(0, length - item.target - 1, item.target);
+}
+
+void score_pass(Engine& engine, const std::vector<Batch>& pass, const std::vector<Continuation>& items,
+                std::vector<ContinuationScore>& scores) {
+  std::vector<at::Tensor> rows;
+  std::vector<int64_t> targets;
+  for (const Batch& batch : pass)
+    for (size_t row = 0; row < batch.items.size(); ++row) {
+      const Continuation& item = items[batch.items[row]];
+      rows.push_back(before_target(batch.hidden[static_cast<int64_t>(row)], item));
+      targets.insert(targets.end(), item.ids.end() - item.target, item.ids.end());
+    }
+  const at::Tensor wanted = at::tensor(targets);
+  const RowScores scored = score_rows(engine, at::cat(rows), nullptr, {}, wanted).model;
+  const at::Tensor greedy = scored.likeliest.eq(wanted);
+  int64_t first = 0;
+  for (const Batch& batch : pass)
+    for (const size_t index : batch.items) {
+      const int64_t count = items[index].target;
+      scores[index] = {.log_likelihood = scored.log_likelihood.narrow(0, first, count).sum().item<double>(),
+                       .greedy = greedy.narrow(0, first, count).all().item<bool>()};
+      first += count;
+    }
 }
 
 }  // namespace
+
+int64_t continuation_passes(const std::vector<Continuation>& items) {
+  int64_t tokens = 0;
+  for (const Continuation& item : items) tokens += static_cast<int64_t>(item.ids.size());
+  return 1 + tokens / kPassTokens;
+}
 
 std::vector<ContinuationScore> score_continuations(Engine& engine, const std::vector<Continuation>& items,
                                                    int64_t batch_size, Reporter& reporter) {
@@ -53,8 +81,9 @@ std::vector<ContinuationScore> score_continuations(Engine& engine, const std::ve
   if (!order.empty() && static_cast<int64_t>(items[order.front()].ids.size()) > model.max_positions())
     throw_input(str("a text has ", items[order.front()].ids.size(), " tokens; the model has ", model.max_positions(),
                     " positions"));
+  const TensorCacheScope reuse;
   std::vector<ContinuationScore> scores(items.size());
-  model.load_rest();
+  engine.load_rest();
   for (size_t next = 0; next < order.size();) {
     std::vector<Batch> pass;
     for (int64_t tokens = 0; next < order.size() && tokens < kPassTokens;) {
@@ -76,9 +105,7 @@ std::vector<ContinuationScore> score_continuations(Engine& engine, const std::ve
       }
       engine.release_block(block);
     }
-    for (const Batch& batch : pass)
-      for (size_t row = 0; row < batch.items.size(); ++row)
-        scores[batch.items[row]] = score(engine, batch.hidden[static_cast<int64_t>(row)], items[batch.items[row]]);
+    score_pass(engine, pass, items, scores);
     reporter.activity("texts", static_cast<int64_t>(next), static_cast<int64_t>(order.size()));
   }
   return scores;

@@ -25,4 +25,7 @@ struct ContinuationScore {
 [[nodiscard]] std::vector<ContinuationScore> score_continuations(Engine& engine, const std::vector<Continuation>& items,
                                                                  int64_t batch_size, Reporter& reporter);
 
+// How often score_continuations computes with every block: 1, or more.
+[[nodiscard]] int64_t continuation_passes(const std::vector<Continuation>& items);
+
 }  // namespace arkit

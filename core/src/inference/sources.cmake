@@ -4,6 +4,8 @@ list(APPEND ARKIT_CORE_SOURCES
   src/inference/engine.cpp
   src/inference/generator.cpp
   src/inference/last_word_eval.cpp
+  src/inference/residency.cpp
+  src/inference/row_scores.cpp
   src/inference/sampler.cpp
   src/inference/source_notes.cpp
   src/inference/window_eval.cpp)

@@ -11,18 +11,24 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "inference/row_scores.h"
+#include "util/tensor_cache.h"
+
 namespace arkit {
 namespace {
 
 constexpr int64_t kPassTokens = 65536;  // hidden states kept at once: 150 MB for a hidden size of 576 in f32
-constexpr int64_t kRowElements = int64_t{1} << 23;  // logits kept at once: 32 MB in f32
+
+int64_t windows_of_a_pass(int64_t seqlen) {
+  return std::max<int64_t>(1, kPassTokens / seqlen);
+}
 
 // Last hidden states of `windows`, [count * (seqlen - 1), hidden]: the last position predicts nothing that is scored.
 at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_size, const char* label,
                       Reporter& reporter) {
   Model& model = engine.model();
   const int64_t count = windows.size(0), seqlen = windows.size(1), blocks = model.num_blocks();
-  model.load_rest();
+  engine.load_rest();
   at::Tensor hidden = model.embed(windows);
   for (int64_t block = 0; block < blocks; ++block) {
     throw_if_interrupted();
@@ -41,43 +47,48 @@ at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_s
 
 class Accumulator {
  public:
-  // Log-probabilities [rows, vocab] of a slice and the tokens that came.
-  static double nll(const at::Tensor& log_probs, const at::Tensor& targets) {
-    return -log_probs.gather(1, targets.unsqueeze(1)).sum(at::kDouble).item<double>();
+  void add(const ComparedScores& scores) {
+    model_.nll -= scores.model.log_likelihood.sum().item<double>();
+    model_.tokens += scores.model.log_likelihood.numel();
+    if (!scores.kl.defined()) return;
+    reference_.nll -= scores.reference.log_likelihood.sum().item<double>();
+    reference_.tokens += scores.reference.log_likelihood.numel();
+    const at::Tensor kl = scores.kl.contiguous();
+    kl_.insert(kl_.end(), kl.const_data_ptr<double>(), kl.const_data_ptr<double>() + kl.numel());
+    agree_ += scores.reference.likeliest.eq(scores.model.likeliest).sum().item<int64_t>();
   }
-  void compare(const at::Tensor& reference, const at::Tensor& model) {
-    const at::Tensor kl = (reference.exp() * (reference - model)).sum(1).contiguous();
-    const float* values = kl.const_data_ptr<float>();
-    kl_.insert(kl_.end(), values, values + kl.numel());
-    agree_ += reference.argmax(1).eq(model.argmax(1)).sum().item<int64_t>();
-  }
+  [[nodiscard]] WindowScore model() const { return finished(model_); }
+  [[nodiscard]] WindowScore reference() const { return finished(reference_); }
   Divergence divergence() {
     Divergence out;
     const double count = static_cast<double>(kl_.size());
-    for (const float kl : kl_) out.mean_kl += static_cast<double>(kl) / count;
+    for (const double kl : kl_) out.mean_kl += kl / count;
     const size_t at = static_cast<size_t>(0.99 * (count - 1));
     std::nth_element(kl_.begin(), kl_.begin() + static_cast<std::ptrdiff_t>(at), kl_.end());
-    out.p99_kl = static_cast<double>(kl_[at]);
+    out.p99_kl = kl_[at];
     out.top1_agreement = static_cast<double>(agree_) / count;
     return out;
   }
 
  private:
-  std::vector<float> kl_;  // one a scored token
+  static WindowScore finished(WindowScore score) {
+    score.nll /= static_cast<double>(score.tokens);
+    if (!std::isfinite(score.nll))
+      throw Error(ErrorCode::verification, "the model's logits are not finite; its weights or scales are damaged");
+    return score;
+  }
+
+  WindowScore model_, reference_;
+  std::vector<double> kl_;  // one a scored token
   int64_t agree_ = 0;
 };
 
-at::Tensor log_probs(Engine& engine, const at::Tensor& hidden) {
-  return engine.logits(hidden).to(at::kFloat).log_softmax(-1);
-}
-
-void finish(WindowScore& score) {
-  score.nll /= static_cast<double>(score.tokens);
-  if (!std::isfinite(score.nll))
-    throw Error(ErrorCode::verification, "the model's logits are not finite; its weights or scales are damaged");
-}
-
 }  // namespace
+
+int64_t window_passes(const at::Tensor& windows) {
+  const int64_t pass = windows_of_a_pass(windows.size(1));
+  return (windows.size(0) + pass - 1) / pass;
+}
 
 EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& windows, int64_t batch_size,
                             Reporter& reporter) {
@@ -87,33 +98,21 @@ EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& 
     throw_usage(str("seqlen ", seqlen, " exceeds the model's ", model.model().max_positions(), " positions"));
   if (reference != nullptr && reference->model().vocab_size() != vocab)
     throw_input(str("the reference model has ", reference->model().vocab_size(), " tokens, the model ", vocab));
+  const TensorCacheScope reuse;
   EvalResult result;
   Accumulator accumulator;
-  if (reference != nullptr) result.reference.emplace();
-  const int64_t pass = std::max<int64_t>(1, kPassTokens / seqlen), slice = std::max<int64_t>(1, kRowElements / vocab);
+  const int64_t pass = windows_of_a_pass(seqlen);
   for (int64_t first = 0; first < windows.size(0); first += pass) {
     const at::Tensor chunk = windows.narrow(0, first, std::min(pass, windows.size(0) - first));
     const at::Tensor targets = chunk.narrow(1, 1, seqlen - 1).reshape({-1});
     const at::Tensor hidden = run_blocks(model, chunk, batch_size, "model", reporter);
     const at::Tensor reference_hidden =
         reference == nullptr ? at::Tensor() : run_blocks(*reference, chunk, batch_size, "reference", reporter);
-    for (int64_t row = 0; row < targets.size(0); row += slice) {
-      throw_if_interrupted();
-      const int64_t rows = std::min(slice, targets.size(0) - row);
-      const at::Tensor wanted = targets.narrow(0, row, rows);
-      const at::Tensor mine = log_probs(model, hidden.narrow(0, row, rows));
-      result.model.nll += Accumulator::nll(mine, wanted);
-      result.model.tokens += rows;
-      if (reference == nullptr) continue;
-      const at::Tensor theirs = log_probs(*reference, reference_hidden.narrow(0, row, rows));
-      result.reference->nll += Accumulator::nll(theirs, wanted);
-      result.reference->tokens += rows;
-      accumulator.compare(theirs, mine);
-    }
+    accumulator.add(score_rows(model, hidden, reference, reference_hidden, targets));
   }
-  finish(result.model);
-  if (result.reference) {
-    finish(*result.reference);
+  result.model = accumulator.model();
+  if (reference != nullptr) {
+    result.reference = accumulator.reference();
     result.divergence = accumulator.divergence();
   }
   return result;

@@ -1,6 +1,7 @@
 #pragma once
 // Negative log-likelihood of consecutive windows of tokens, and how far a model's distribution is from a reference's.
-// Runs block by block over all windows of a pass: one block is resident, logits exist for a slice of rows at a time.
+// Runs block by block over all windows of a pass: one block is resident, logits exist for a strip of the vocabulary and
+// a slice of rows at a time.
 
 #include <cstdint>
 #include <optional>
@@ -34,5 +35,8 @@ struct EvalResult {
 // null; its vocabulary must be the model's.
 [[nodiscard]] EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& windows,
                                           int64_t batch_size, Reporter& reporter);
+
+// How often evaluate_windows computes with every block.
+[[nodiscard]] int64_t window_passes(const at::Tensor& windows);
 
 }  // namespace arkit

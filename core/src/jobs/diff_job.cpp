@@ -14,11 +14,13 @@
 #include <arkit/error.h>
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
+#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "convert/config_difference.h"
 #include "convert/weight_difference.h"
 #include "inference/engine.h"
+#include "inference/residency.h"
 #include "inference/source_notes.h"
 #include "inference/window_eval.h"
 #include "io/stored_bytes.h"
@@ -180,8 +182,8 @@ json::Object describe_side(const Side& side) {
           {"bytes", stored_bytes(side.source->weights())}};
 }
 
-json::Object compare_logits(const DiffOptions& options, const Side& a, const Side& b, const Registry& registry,
-                            Reporter& reporter) {
+json::Object compare_logits(const DiffOptions& options, const std::string& resident, const Side& a, const Side& b,
+                            const Registry& registry, Reporter& reporter) {
   const bool text = !options.text_file.empty();
   const at::Tensor ids =
       text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
@@ -192,6 +194,10 @@ json::Object compare_logits(const DiffOptions& options, const Side& a, const Sid
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");
   reference.check_ids(windows, what);
   model.check_ids(windows, what);
+  const std::vector<const ModelSource*> models = {a.source.get(), b.source.get()};
+  const Residency residency = choose_residency(resident, models, dtype, window_passes(windows));
+  if (residency.all)
+    for (Engine* each : {&reference, &model}) each->keep_resident();
   reporter.step(str("comparing logits on ", windows.size(0), " windows of ", options.seqlen, " tokens"));
   const EvalResult score = evaluate_windows(model, &reference, windows, options.batch_size, reporter);
   return {{"windows", windows.size(0)},
@@ -200,7 +206,8 @@ json::Object compare_logits(const DiffOptions& options, const Side& a, const Sid
           {"p99_kl", score.divergence->p99_kl},
           {"top1_agreement", score.divergence->top1_agreement},
           {"perplexity_a", std::exp(score.reference->nll)},
-          {"perplexity_b", std::exp(score.model.nll)}};
+          {"perplexity_b", std::exp(score.model.nll)},
+          {"resident", residency.describe()}};
 }
 
 void check_options(const DiffOptions& options) {
@@ -211,6 +218,11 @@ void check_options(const DiffOptions& options) {
 }  // namespace
 
 json::Object diff(const DiffOptions& options, const Registry& registry, Reporter& reporter) {
+  return diff(options, "auto", registry, reporter);
+}
+
+json::Object diff(const DiffOptions& options, const std::string& resident, const Registry& registry,
+                  Reporter& reporter) {
   check_options(options);
   return_large_blocks();
   reporter.step("comparing tensors");
@@ -222,7 +234,7 @@ json::Object diff(const DiffOptions& options, const Registry& registry, Reporter
   report["equal"] = report.at("layers_differing").to_number<int64_t>() == 0 &&
                     report.at("tensors").as_array().empty() && report.at("config").as_array().empty();
   if (!options.text_file.empty() || !options.ids_file.empty())
-    report["logits"] = compare_logits(options, a, b, registry, reporter);
+    report["logits"] = compare_logits(options, resident, a, b, registry, reporter);
   return report;
 }
 

@@ -2,18 +2,22 @@
 // --against also the distance from a reference model.
 #include <chrono>
 #include <cmath>
+#include <vector>
 
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
+#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "inference/engine.h"
+#include "inference/residency.h"
 #include "inference/source_notes.h"
 #include "inference/window_eval.h"
 #include "jobs/token_source.h"
+#include "util/heap.h"
 #include "util/seconds.h"
 
 namespace arkit {
@@ -33,7 +37,13 @@ json::Object describe(const Engine& engine) {
 }  // namespace
 
 json::Object evaluate_perplexity(const EvalOptions& options, const Registry& registry, Reporter& reporter) {
+  return evaluate_perplexity(options, "auto", registry, reporter);
+}
+
+json::Object evaluate_perplexity(const EvalOptions& options, const std::string& resident, const Registry& registry,
+                                 Reporter& reporter) {
   check_options(options);
+  return_large_blocks();
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   std::unique_ptr<ModelSource> reference_source;
@@ -51,6 +61,13 @@ json::Object evaluate_perplexity(const EvalOptions& options, const Registry& reg
   const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
   engine.check_ids(windows, str("'", (text ? options.text_file : options.ids_file).string(), "'"));
 
+  std::vector<const ModelSource*> models = {source.get()};
+  if (reference_source) models.push_back(reference_source.get());
+  const Residency residency = choose_residency(resident, models, dtype, window_passes(windows));
+  if (residency.all)
+    for (Engine* each : {&engine, reference.get()})
+      if (each != nullptr) each->keep_resident();
+
   reporter.step(str("evaluate ", windows.size(0), " windows of ", options.seqlen, " tokens"));
   const auto start = std::chrono::steady_clock::now();
   const EvalResult score = evaluate_windows(engine, reference.get(), windows, options.batch_size, reporter);
@@ -67,6 +84,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const Registry& reg
   result["seconds"] = seconds;
   result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
   result["backends"] = describe(engine);
+  result["resident"] = residency.describe();
   if (score.divergence) {
     result["against"] = json::Object{{"model", options.against},
                                      {"perplexity", std::exp(score.reference->nll)},

@@ -7,12 +7,15 @@
 #include <arkit/error.h>
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
+#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "calibration/documents.h"
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
+#include "inference/residency.h"
 #include "jobs/token_source.h"
+#include "util/heap.h"
 #include "util/seconds.h"
 
 namespace arkit {
@@ -44,14 +47,24 @@ std::vector<Continuation> read_items(const LastWordOptions& options, const Token
 }  // namespace
 
 json::Object evaluate_last_words(const LastWordOptions& options, const Registry& registry, Reporter& reporter) {
+  return evaluate_last_words(options, "auto", registry, reporter);
+}
+
+json::Object evaluate_last_words(const LastWordOptions& options, const std::string& resident, const Registry& registry,
+                                 Reporter& reporter) {
   if (options.limit && *options.limit < 1) throw_usage(str("limit ", *options.limit, " must be 1 or more"));
   if (options.batch_size < 1) throw_usage(str("batch_size ", options.batch_size, " must be 1 or more"));
+  return_large_blocks();
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
   const std::vector<Continuation> items = read_items(options, tokenizer_of(*source));
   for (const Continuation& item : items)
     engine.check_ids(at::tensor(item.ids).unsqueeze(0), str("'", options.file.string(), "'"));
+
+  const ModelSource* const models[] = {source.get()};
+  const Residency residency = choose_residency(resident, models, engine.dtype(), continuation_passes(items));
+  if (residency.all) engine.keep_resident();
 
   reporter.step(str("guess the last words of ", items.size(), " texts"));
   const auto start = std::chrono::steady_clock::now();
@@ -74,7 +87,8 @@ json::Object evaluate_last_words(const LastWordOptions& options, const Registry&
           {"log_likelihood", log_likelihood / count},
           {"dtype", options.dtype},
           {"tokens", tokens},
-          {"seconds", seconds}};
+          {"seconds", seconds},
+          {"resident", residency.describe()}};
 }
 
 }  // namespace arkit

@@ -1,5 +1,5 @@
-// arkit verify: reopens an export with the readers, which share no code with the packers, and holds it beside its
-// source.
+// arkit verify: reopens an export with the readers and holds it beside its source. What it shares with the writers
+// stands in docs/ARCHITECTURE.md.
 
 #include <filesystem>
 #include <map>
@@ -9,15 +9,20 @@
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
 #include <arkit/part_file.h>
+#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
+#include "inference/residency.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/text_config.h"
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"
-#include "verify/block_check.h"
+#include "util/heap.h"
+#include "verify/config_check.h"
 #include "verify/layer_check.h"
+#include "verify/list_check.h"
+#include "verify/model_check.h"
 #include "verify/tensor_check.h"
 #include "verify/verify_report.h"
 
@@ -32,7 +37,7 @@ constexpr const char* kRecord = "arkit-run.json";
 struct RunFacts {
   std::string source;  // where the source was
   std::optional<int64_t> blocks;
-  std::map<std::string, double> layer_errors;
+  RecordedRounding rounding;
   std::vector<std::string> files;
   bool tuned_norms = false;
   std::string rotation;  // as --rotation was given
@@ -52,6 +57,9 @@ RunFacts read_facts(const fs::path& directory) {
   if (const json::Value* options = json::find(record, "options")) {
     const json::Object& fields = json::as_object(*options, what);
     facts.blocks = json::get_int(fields, "num_hidden_layers", what);
+    facts.rounding.plain = json::get_string(fields, "recipe", what) == "rtn" &&
+                           json::get_int(fields, "iters", what) == 0 &&
+                           !json::get_bool(fields, "enable_neuqi", what).value_or(false);
     facts.rotation = json::get_string(fields, "rotation", what).value_or("");
     facts.tuned_norms = json::get_bool(fields, "enable_norm_bias_tuning", what).value_or(false);
   }
@@ -61,7 +69,7 @@ RunFacts read_facts(const fs::path& directory) {
   for (const json::Value& entry : json::as_array(*layers, what)) {
     const json::Object& layer = json::as_object(entry, what);
     const auto error = json::get_double(layer, "relative_error", what);
-    if (error) facts.layer_errors[json::get_string(layer, "name", what).value_or("")] = *error;
+    if (error) facts.rounding.errors[json::get_string(layer, "name", what).value_or("")] = *error;
   }
   return facts;
 }
@@ -96,26 +104,34 @@ std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const Ru
 }
 
 void compare_with_source(const ModelSource& exported, const ModelSource& source, const RunFacts& run,
-                         const Registry& registry, Reporter& reporter, VerifyReport& report) {
-  ExportFacts facts{.tuned_norms = run.tuned_norms};
+                         const Registry& registry, bool keep_blocks, Reporter& reporter, VerifyReport& report) {
+  ExportFacts facts{.quantized = {}, .tuned_norms = run.tuned_norms};
   for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
-  for (const auto& [name, error] : run.layer_errors) facts.quantized.insert(name);
+  for (const auto& [name, error] : run.rounding.errors) facts.quantized.insert(name);
   constexpr const char* tie = "tie_word_embeddings";
   facts.tied = json::get_bool(config_with(exported.config(), tie), tie, "config.json").value_or(false);
-  reporter.step("comparing tensors with the source");
+  reporter.step("comparing configuration and tensors with the source");
+  report.add(check_config(exported, source));
+  if (!run.files.empty()) report.add(check_companions(exported, source));
   report.add(check_accounting(exported, source, facts, report));
   report.add(check_copies(exported, source, facts));
   reporter.step("comparing layers with the source");
-  report.add(check_layers_against_source(exported, source, registry, run.layer_errors, report));
-  reporter.step("comparing the first block with the source");
-  report.add(check_first_block(exported, source, registry));
+  report.add(check_layers_against_source(exported, source, registry, run.rounding, report));
+  reporter.step("comparing what both compute");
+  check_model(exported, source, registry, facts, keep_blocks, report);
 }
 
 }  // namespace
 
 json::Object verify(const VerifyOptions& options, const Registry& registry, Reporter& reporter) {
+  return verify(options, "auto", registry, reporter);
+}
+
+json::Object verify(const VerifyOptions& options, const std::string& resident, const Registry& registry,
+                    Reporter& reporter) {
   if (!fs::is_directory(options.directory))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
+  return_large_blocks();
   VerifyReport report;
   const RunFacts facts = read_facts(options.directory);
   report.add(check_files(options.directory, facts));
@@ -135,11 +151,16 @@ json::Object verify(const VerifyOptions& options, const Registry& registry, Repo
     report.counts["tensors"] = exported->weights().tensors().size();
     reporter.step("checking values");
     report.add(check_finite_values(*exported));
-    report.add(check_packed_values(*exported));
+    report.add(check_packed_values(*exported, registry));
+    report.add(check_layer_lists(*exported, registry));
+    report.add(check_tie(*exported));
     if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
     if (const auto source = open_against(options, facts, *exported, registry)) {
       against = source->path().string();
-      compare_with_source(*exported, *source, facts, registry, reporter, report);
+      const ModelSource* const models[] = {source.get(), exported.get()};
+      const Residency residency = choose_residency(resident, models, at::kFloat, 1);
+      report.counts["resident"] = residency.all ? "all" : "one";
+      compare_with_source(*exported, *source, facts, registry, residency.all, reporter, report);
     } else {
       report.add_skipped("comparison with the source", "no source given or found; pass --against MODEL");
     }

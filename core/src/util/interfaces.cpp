@@ -4,6 +4,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/head_strips.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
@@ -101,6 +102,7 @@ at::Tensor BlockHook::attention_state(std::string_view, AttentionState, const at
 }
 
 Model::~Model() = default;
+HeadStrips::~HeadStrips() = default;
 std::vector<AttentionPlan> Model::attentions() const {
   return {};
 }

@@ -1,7 +1,9 @@
 #include "verify/layer_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
+#include <vector>
 
 #include <ATen/ATen.h>
 
@@ -9,6 +11,8 @@
 #include <arkit/log.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
+
+#include "verify/code_check.h"
 
 namespace arkit {
 namespace {
@@ -21,9 +25,15 @@ constexpr double kMoreThanRounding = 0.6;    // mean error in steps
 constexpr int64_t kSmallestGroup = 16;       // in smaller groups one sign happens by chance
 constexpr double kShiftedShare = 0.01;       // of the groups of a layer: tuning may bias a few
 constexpr double kRecordedTolerance = 0.02;  // of the recorded error
+constexpr double kStraysOfOthers = 0.3;      // of the codes of a layer whose rounding made up for errors
+constexpr const char* kWeightSuffix = ".weight";
 // The recorded error is that of weights in the model's dtype; its rounding to bf16 adds up to this, which counts at 8
 // bits.
 constexpr double kBf16Rounding = 1.0 / 512.0;
+
+std::string percent(double share) {
+  return str(share * 100.0, " %");
+}
 
 at::Tensor whole_numbers_in(const at::Tensor& values, double low, double high) {
   return values.ge(low).logical_and(values.le(high)).logical_and(values.eq(values.round())).all();
@@ -54,9 +64,35 @@ at::Tensor inputs_by_group(const QuantizedWeight& weight) {
   return std::get<1>(index->second.to(at::kLong).sort(true, 0));
 }
 
+void release_packed(const ModelSource& exported, const std::string& layer) {
+  for (const auto& [suffix, tensor] : exported.packed_tensors(layer))
+    exported.weights().release(str(layer, ".", suffix));
+}
+
+// A scale of 0 is right for a group of zeros, whose codes say so by themselves: with a scale that is not 0 they decode
+// to 0 as well. (Bytes hold floats of 8 bits: 127 is none of their zeros.)
+void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, const Registry& registry, Check& check) {
+  const at::Tensor zero = weight.scale.to(at::kFloat).eq(0);
+  if (!zero.any().item<bool>()) return;
+  const TensorQuant& quant = spec.quant.weight;
+  const Scheme& scheme = registry.scheme_for(quant.data_type);
+  const at::Tensor decoded = scheme.dequantize(weight, quant, at::kFloat);
+  QuantizedWeight scaled = weight;
+  const double one = weight.scale.scalar_type() == at::kByte ? 127.0 : 1.0;
+  scaled.scale = at::where(zero, at::full_like(weight.scale, one, at::kFloat), weight.scale.to(at::kFloat))
+                     .to(weight.scale.scalar_type());
+  constexpr double kNothing = 1e-30;  // the smallest scale of MX types is 2^-127
+  const at::Tensor lost = decoded.abs().lt(kNothing).logical_and(
+      scheme.dequantize(scaled, quant, at::kFloat).ne(0).logical_and(decoded.isfinite()));
+  if (!decoded.isfinite().all().item<bool>())
+    check.fail(str("'", spec.name, "': a scale of 0 makes its weights no numbers"));
+  else if (lost.any().item<bool>())
+    check.fail(str("'", spec.name, "': a scale is 0 where codes are not"));
+}
+
 }  // namespace
 
-CheckResult check_packed_values(const ModelSource& exported) {
+CheckResult check_packed_values(const ModelSource& exported, const Registry& registry) {
   Check check("packed values");
   for (const LinearSpec& spec : exported.packed_layers()) {
     throw_if_interrupted();
@@ -64,16 +100,18 @@ CheckResult check_packed_values(const ModelSource& exported) {
       const QuantizedWeight weight = exported.unpack(spec.name);
       if (weight.codes.sizes() != at::IntArrayRef({spec.out_features, spec.in_features}))
         check.fail(str("'", spec.name, "': its codes do not have the shape of the layer"));
-      const at::Tensor scale = weight.scale.to(at::kFloat);
-      if (!scale.isfinite().all().item<bool>()) check.fail(str("'", spec.name, "': a scale is not finite"));
-      if (scale.eq(0).any().item<bool>()) check.fail(str("'", spec.name, "': a scale is 0"));
+      if (!weight.scale.to(at::kFloat).isfinite().all().item<bool>())
+        check.fail(str("'", spec.name, "': a scale is not finite"));
+      if (weight.global_scale.defined() &&
+          !weight.global_scale.isfinite().logical_and(weight.global_scale.ne(0)).all().item<bool>())
+        check.fail(str("'", spec.name, "': its global scale is 0 or not finite"));
+      check_zero_scales(spec, weight, registry, check);
       if (spec.quant.weight.data_type == "int") check_integer_codes(spec, weight, check);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::interrupted) throw;
       check.fail(error.what());
     }
-    for (const auto& [suffix, tensor] : exported.packed_tensors(spec.name))
-      exported.weights().release(str(spec.name, ".", suffix));
+    release_packed(exported, spec.name);
   }
   return check.result(str(exported.packed_layers().size(), " packed layers: scales, zero points and codes in range"));
 }
@@ -104,59 +142,132 @@ LayerFigures layer_figures(const std::string& name, const at::Tensor& weight, co
   return figures;
 }
 
+namespace {
+
+// What rounding may do to one layer and what not.
+class LayerJudge {
+ public:
+  LayerJudge(const ModelSource& source, const RecordedRounding& recorded, VerifyReport& report, Check& check)
+      : source_(source), recorded_(recorded), report_(report), check_(check) {}
+
+  void packed(const ModelSource& exported, const LinearSpec& spec, const Registry& registry) {
+    const QuantizedWeight weight = exported.unpack(spec.name);
+    const TensorQuant& quant = spec.quant.weight;
+    const Scheme& scheme = registry.scheme_for(quant.data_type);
+    const at::Tensor decoded = scheme.dequantize(weight, quant, at::kFloat);
+    const at::Tensor original = original_of(spec.name, decoded.sizes());
+    if (!original.defined()) return;
+    const at::Tensor order = inputs_by_group(weight);
+    LayerFigures figures = order.defined() ? layer_figures(spec.name, original.index_select(1, order),
+                                                           decoded.index_select(1, order), weight.scale)
+                                           : layer_figures(spec.name, original, decoded, weight.scale);
+    const Rounding rounding = recorded_.plain ? Rounding::nearest : Rounding::next;
+    if (const auto codes = code_figures(original, weight, quant, scheme, rounding)) {
+      figures.strays = codes->strays;
+      figures.worse_groups = codes->worse_groups;
+    }
+    judge(figures, 0.0);
+  }
+
+  // `rounding`: what the dtype it is stored in adds, relative.
+  void full_size(const std::string& name, const at::Tensor& stored) {
+    const at::Tensor original = original_of(name, stored.sizes());
+    if (!original.defined()) return;
+    LayerFigures figures = layer_figures(name, original, stored, {});
+    figures.worse_groups = worse_than_zeros(original.to(at::kFloat), stored.to(at::kFloat), 0);
+    judge(figures, c10::elementSize(stored.scalar_type()) > 2 ? 0.0 : kBf16Rounding);
+  }
+
+  // Tools that make up for errors as they round (GPTQ) move codes further: an export of theirs has some in most layers.
+  void judge_codes() {
+    std::vector<double> strays;
+    for (const LayerFigures& figures : report_.layers()) strays.push_back(figures.strays);
+    if (strays.empty()) return;
+    const auto middle = strays.begin() + static_cast<std::ptrdiff_t>(strays.size() / 2);
+    std::nth_element(strays.begin(), middle, strays.end());
+    for (const LayerFigures& figures : report_.layers()) {
+      const bool rounded = *middle == 0.0 || recorded_.errors.contains(figures.name);
+      if (figures.strays > (rounded ? 0.0 : kStraysOfOthers))
+        check_.fail(str("'", figures.name, "': ", percent(figures.strays), " of its codes are not ",
+                        recorded_.plain ? "the nearest to the source's weight"
+                                        : "the nearest to the source's weight or next to it"));
+      if (figures.worse_groups > (rounded ? 0.0 : kShiftedShare))
+        check_.fail(str("'", figures.name, "': ", percent(figures.worse_groups),
+                        " of its groups are further from the source's weights than zeros would be"));
+    }
+  }
+
+  [[nodiscard]] int64_t compared() const { return compared_; }
+
+ private:
+  at::Tensor original_of(const std::string& name, at::IntArrayRef shape) {
+    const std::string tensor = name + kWeightSuffix;
+    const TensorInfo* info = source_.weights().find(tensor);
+    if (info == nullptr && name == "lm_head") info = source_.weights().find("model.embed_tokens.weight");  // tied
+    if (info == nullptr || at::IntArrayRef(info->shape) != shape) {
+      check_.fail(str("'", name, "': the source has no weight of this shape"));
+      return {};
+    }
+    const at::Tensor weight = source_.weights().load(info->name).to(at::kFloat, false, true);
+    source_.weights().release(info->name);
+    return weight;
+  }
+
+  void judge(const LayerFigures& figures, double rounding) {
+    report_.add_layer(figures);
+    ++compared_;
+    const std::string& name = figures.name;
+    if (!std::isfinite(figures.relative_error) || figures.relative_error >= 1.0)
+      check_.fail(str("'", name, "': differs from the source by ", figures.relative_error, " of its norm"));
+    if (figures.shifted_groups > kShiftedShare)
+      check_.fail(str("'", name, "': ", percent(figures.shifted_groups),
+                      " of its groups are shifted to one side, as by a wrong zero point"));
+    const auto found = recorded_.errors.find(name);
+    if (found == recorded_.errors.end()) return;
+    const double expected = found->second, slack = kRecordedTolerance * expected + 1e-6;
+    if (figures.relative_error > std::hypot(expected, rounding) + slack ||
+        expected > std::hypot(figures.relative_error, kBf16Rounding) + slack)
+      check_.fail(str("'", name, "': relative error ", figures.relative_error, ", the run recorded ", expected));
+  }
+
+  const ModelSource& source_;
+  const RecordedRounding& recorded_;
+  VerifyReport& report_;
+  Check& check_;
+  int64_t compared_ = 0;
+};
+
+}  // namespace
+
 CheckResult check_layers_against_source(const ModelSource& exported, const ModelSource& source,
-                                        const Registry& registry, const std::map<std::string, double>& recorded,
+                                        const Registry& registry, const RecordedRounding& recorded,
                                         VerifyReport& report) {
   Check check("layers against the source");
-  int64_t compared = 0;
-  const auto judge = [&](const std::string& name, const at::Tensor& dequantized, const at::Tensor& scale,
-                         const at::Tensor& order) {
-    const std::string weight_name = name + ".weight";
-    const TensorInfo* info = source.weights().find(weight_name);
-    if (info == nullptr || info->shape != dequantized.sizes().vec()) {
-      check.fail(str("'", name, "': the source has no weight of this shape"));
-      return;
-    }
-    const at::Tensor weight = source.weights().load(weight_name);
-    const LayerFigures figures =
-        order.defined() ? layer_figures(name, weight.index_select(1, order), dequantized.index_select(1, order), scale)
-                        : layer_figures(name, weight, dequantized, scale);
-    source.weights().release(weight_name);
-    report.add_layer(figures);
-    ++compared;
-    if (!std::isfinite(figures.relative_error) || figures.relative_error >= 1.0)
-      check.fail(str("'", name, "': differs from the source by ", figures.relative_error, " of its norm"));
-    if (figures.shifted_groups > kShiftedShare)
-      check.fail(str("'", name, "': ", figures.shifted_groups * 100.0,
-                     " % of its groups are shifted to one side, as by a wrong zero point"));
-    const auto expected = recorded.find(name);
-    if (expected == recorded.end()) return;
-    const double slack = kRecordedTolerance * expected->second + 1e-6;
-    if (expected->second < figures.relative_error - slack ||
-        expected->second > std::hypot(figures.relative_error, kBf16Rounding) + slack)
-      check.fail(str("'", name, "': relative error ", figures.relative_error, ", the run recorded ", expected->second));
-  };
+  LayerJudge judge(source, recorded, report, check);
   for (const LinearSpec& spec : exported.packed_layers()) {
     throw_if_interrupted();
     try {
-      const QuantizedWeight weight = exported.unpack(spec.name);
-      const Scheme& scheme = registry.scheme_for(spec.quant.weight.data_type);
-      judge(spec.name, scheme.dequantize(weight, spec.quant.weight, at::kFloat), weight.scale, inputs_by_group(weight));
+      judge.packed(exported, spec, registry);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::interrupted) throw;
       check.fail(error.what());
     }
+    release_packed(exported, spec.name);
   }
   // Layers the run quantized that no reader reports: a format of full-size weights.
   if (exported.packed_layers().empty()) {
-    for (const auto& [name, error] : recorded) {
-      if (exported.weights().find(name + ".weight") == nullptr)
+    for (const auto& [name, error] : recorded.errors) {
+      const std::string tensor = name + kWeightSuffix;
+      if (exported.weights().find(tensor) == nullptr) {
         check.fail(str("'", name, "': was quantized but is not in the export"));
-      else
-        judge(name, exported.weights().load(name + ".weight"), {}, {});
+        continue;
+      }
+      judge.full_size(name, exported.weights().load(tensor));
+      exported.weights().release(tensor);
     }
   }
-  return check.result(str(compared, " layers decode to the source's weights"));
+  judge.judge_codes();
+  return check.result(str(judge.compared(), " layers decode to the source's weights"));
 }
 
 }  // namespace arkit

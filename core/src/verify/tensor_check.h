@@ -13,8 +13,8 @@ namespace arkit {
 // What the run said about itself, as far as these checks need it.
 struct ExportFacts {
   std::set<std::string, std::less<>> quantized;  // layers
-  bool tuned_norms = false;
-  bool tied = false;  // the head is the embedding
+  bool tuned_norms = false;                      // and biases of quantized layers
+  bool tied = false;                             // the head is the embedding
 };
 
 // Plain tensors of the export hold finite numbers.
@@ -28,7 +28,8 @@ struct ExportFacts {
 [[nodiscard]] CheckResult check_accounting(const ModelSource& exported, const ModelSource& source,
                                            const ExportFacts& facts, VerifyReport& report);
 
-// Copied tensors equal the source's bit for bit, or after the cast to their dtype.
+// Copied tensors equal the source's bit for bit, or after the cast to their dtype; norms and biases that were tuned lie
+// near the source's.
 [[nodiscard]] CheckResult check_copies(const ModelSource& exported, const ModelSource& source,
                                        const ExportFacts& facts);
 

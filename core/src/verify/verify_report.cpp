@@ -48,7 +48,9 @@ json::Object VerifyReport::to_json() const {
                                   {"relative_error", layer.relative_error},
                                   {"mean_error", layer.mean_error},
                                   {"max_error", layer.max_error},
-                                  {"shifted_groups", layer.shifted_groups}});
+                                  {"shifted_groups", layer.shifted_groups},
+                                  {"stray_codes", layer.strays},
+                                  {"worse_groups", layer.worse_groups}});
   report["worst_layers"] = std::move(layers);
   return report;
 }

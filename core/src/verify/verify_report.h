@@ -23,6 +23,8 @@ struct LayerFigures {
   double mean_error = 0.0;      // mean of W - Wq, in units of the mean scale
   double max_error = 0.0;       // largest |W - Wq|, in units of the scale of its group where groups run along rows
   double shifted_groups = 0.0;  // share of groups whose errors have one sign: a zero point off by one
+  double strays = 0.0;          // share of codes that no rounding of the source gives
+  double worse_groups = 0.0;    // share of groups that are no nearer to the source than zeros
 };
 
 // One check: collects complaints and turns them into a CheckResult; the first few are kept in words.
@@ -46,6 +48,7 @@ class VerifyReport {
   void add(CheckResult result) { checks_.push_back(std::move(result)); }
   void add_skipped(std::string name, std::string why);
   void add_layer(LayerFigures figures) { layers_.push_back(std::move(figures)); }
+  [[nodiscard]] const std::vector<LayerFigures>& layers() const { return layers_; }
 
   // {"passed", "checks", "counts", "worst_layers"}
   [[nodiscard]] json::Object to_json() const;

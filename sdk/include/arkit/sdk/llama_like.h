@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/sdk/config_reader.h>
@@ -55,7 +56,7 @@ struct LlamaLikeDefaults {
                                                  std::optional<int64_t> window,
                                                  bool (*rule)(int64_t block, int64_t arg), int64_t arg);
 
-class LlamaLikeModel final : public Model {
+class LlamaLikeModel final : public Model, public HeadStrips {
  public:
   // `source` outlives the model. Checks every tensor of the checkpoint against the configuration.
   LlamaLikeModel(LlamaLikeConfig config, const ModelSource& source, at::ScalarType dtype);
@@ -87,6 +88,10 @@ class LlamaLikeModel final : public Model {
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override;
   [[nodiscard]] Linear& head() override;
 
+  [[nodiscard]] bool has_head_strips() const override { return !packed("lm_head"); }
+  [[nodiscard]] Linear head_strip(int64_t first, int64_t count) const override;
+  [[nodiscard]] at::Tensor strip_logits(const at::Tensor& hidden, const Linear& strip, BlockHook& hook) const override;
+
  private:
   enum Slot : size_t { q, k, v, o, gate, up, down, num_slots };
   struct Norm {
@@ -103,6 +108,7 @@ class LlamaLikeModel final : public Model {
   [[nodiscard]] bool find_tied() const;
   [[nodiscard]] std::vector<LayerPlan> block_plans(int64_t block) const;
   [[nodiscard]] LayerPlan head_plan() const;
+  [[nodiscard]] std::string table_name() const;
   [[nodiscard]] bool packed(const std::string& layer) const { return packed_.contains(layer); }
   [[nodiscard]] at::Tensor load(const std::string& tensor) const;
   [[nodiscard]] Linear load_linear(const LayerPlan& plan) const;
@@ -123,7 +129,8 @@ class LlamaLikeModel final : public Model {
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up
   Norm final_norm_;
-  mutable Linear head_;  // cast to the model's dtype on first use: tuning needs embeddings only
+  mutable at::Tensor stored_head_;  // of its own, as stored; strips are cast
+  mutable Linear head_;             // cast to the model's dtype on first use: tuning needs embeddings only
 };
 
 }  // namespace arkit::sdk

@@ -1,0 +1,90 @@
+#include "verify/block_hooks.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "verify/expected_error.h"
+
+namespace arkit {
+namespace {
+
+// Families leave the bias of a packed layer to whoever computes it.
+at::Tensor bias_of(const Linear& layer, const ModelSource& source, bool packed) {
+  if (layer.bias.defined()) return layer.bias;
+  if (!packed) return {};
+  const TensorMap tensors = source.packed_tensors(layer.name);
+  const auto found = tensors.find("bias");
+  return found == tensors.end() ? at::Tensor() : found->second.to(at::kFloat);
+}
+
+}  // namespace
+
+void SourceWeightsHook::lend(const std::vector<const Linear*>& layers) {
+  lent_.clear();
+  for (const Linear* layer : layers) lent_.emplace(layer->name, layer);
+}
+
+at::Tensor SourceWeightsHook::linear(const Linear& layer, const at::Tensor& x) {
+  const bool packed = !layer.weight.defined();
+  if (!packed && !facts_.quantized.contains(layer.name)) return BlockHook::linear(layer, x);
+  const auto found = lent_.find(layer.name);
+  if (found == lent_.end()) throw_input(str("layer '", layer.name, "': the source has none of this name"));
+  const Linear& original = *found->second;
+  if (original.weight.size(1) != x.size(-1) || original.out_features != layer.out_features)
+    throw_input(str("layer '", layer.name, "': has another shape than in the source"));
+  return at::linear(x, original.weight, facts_.tuned_norms ? original.bias : bias_of(layer, exported_, packed));
+}
+
+at::Tensor SourceWeightsHook::norm_weight(std::string_view name, const at::Tensor& weight) {
+  if (!facts_.tuned_norms || source_.weights().find(name) == nullptr) return weight;
+  return source_.weights().load(name).to(weight.scalar_type());
+}
+
+DecodedHook::DecodedHook(const ModelSource& exported, const Registry& registry)
+    : exported_(exported), registry_(registry), attention_(exported, registry) {
+  for (const LinearSpec& spec : exported.packed_layers()) specs_.emplace(spec.name, &spec);
+}
+
+at::Tensor DecodedHook::linear(const Linear& layer, const at::Tensor& x) {
+  if (layer.weight.defined()) return BlockHook::linear(layer, x);
+  const auto found = specs_.find(layer.name);
+  if (found == specs_.end()) throw_input(str("layer '", layer.name, "': has neither a weight nor a packed one"));
+  const auto& [quant, act, rotation] = found->second->quant;
+  const QuantizedWeight packed = exported_.unpack(layer.name);
+  at::Tensor input = x;
+  if (act.quantized()) {
+    const auto most = packed.extra.find("act_max");
+    if (!act.dynamic && most == packed.extra.end())
+      throw_input(str("layer '", layer.name, "': its activations are static but the export has no scale for them"));
+    input = registry_.scheme_for(act.data_type)
+                .fake_quant_act(x, act, most == packed.extra.end() ? at::Tensor() : most->second);
+  }
+  const at::Tensor weight = registry_.scheme_for(quant.data_type).dequantize(packed, quant, at::kFloat);
+  return at::linear(input, weight, bias_of(layer, exported_, true));
+}
+
+at::Tensor DecodedHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
+  return attention_(module, state, x);
+}
+
+double DecodedHook::attention_error() const {
+  double worst = 0.0;
+  for (const AttentionSpec& spec : exported_.attention_specs()) {
+    const double kv = expected_error(spec.quant.kv, 1), query = expected_error(spec.quant.query, 1);
+    worst = std::max(worst, 2.0 * kv * kv + query * query);
+  }
+  return worst;
+}
+
+void DecodedHook::release(const std::string& layer) const noexcept {
+  if (!specs_.contains(layer)) return;
+  for (const auto& [suffix, tensor] : exported_.packed_tensors(layer))
+    exported_.weights().release(str(layer, ".", suffix));
+}
+
+}  // namespace arkit

@@ -1,0 +1,29 @@
+#pragma once
+// Are the codes of a layer those that rounding its source gives, tuned or not? Independent of how large errors are.
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+
+#include <arkit/descriptors.h>
+#include <arkit/scheme.h>
+
+namespace arkit {
+
+// nearest: plain rounding; next: tuning moves a number by at most half a step before it is rounded.
+enum class Rounding { nearest, next };
+
+struct CodeFigures {
+  double strays = 0.0;        // share of codes that rounding of this kind does not give
+  double worse_groups = 0.0;  // share of groups that would be nearer to the source if they were all zero
+};
+
+// `weight` [out, in] of the source, in any float type. nullopt for codes of a kind that is not known here.
+[[nodiscard]] std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
+                                                      const TensorQuant& quant, const Scheme& scheme,
+                                                      Rounding rounding);
+
+// The share of groups of `group` numbers along a row (0 = the whole row) that are no nearer to the source than zeros.
+[[nodiscard]] double worse_than_zeros(const at::Tensor& weight, const at::Tensor& dequantized, int64_t group);
+
+}  // namespace arkit

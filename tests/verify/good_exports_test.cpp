@@ -1,0 +1,138 @@
+// Correct exports of odd kinds: `verify` calls none of them wrong.
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/str.h>
+
+#include "verify/verify_testing.h"
+
+namespace arkit::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kUp = "model.layers.0.mlp.up_proj.weight";
+
+// Exports `source` after `edit` and gives back what fails.
+std::string failures_of(const char* source, const Edit& edit, const Tweak& tweak) {
+  const TemporaryFolder folder;
+  Folder model(tiny_model(source));
+  edit(model);
+  model.write(folder.path() / "source");
+  export_model(folder.path() / "source", folder.path() / "out", tweak);
+  return failures(verified(folder.path() / "out"));
+}
+
+void calibrated(QuantizeOptions& options) {
+  options.dataset = "self";
+  options.tuning.nsamples = 2;
+  options.tuning.seqlen = 16;
+}
+
+TEST(GoodExport, OfZeroGroupsInEveryScheme) {
+  const Edit zero_row = [](Folder& f) { f.tensors.at(kUp)[5].zero_(); };
+  for (const char* scheme : {"W4A16", "W2A16", "MXFP4", "MXFP8", "FP8_BLOCK", "INT8_W8A8"})
+    EXPECT_EQ(failures_of("source-llama-bf16", zero_row,
+                          [&](QuantizeOptions& o) {
+                            o.scheme = scheme;
+                            o.formats = {"llm_compressor"};
+                            if (std::string_view(scheme)[0] != 'W') o.overrides.group_size.reset();
+                          }),
+              "")
+        << scheme;
+  EXPECT_EQ(failures_of("source-llama-bf16", zero_row,
+                        [](QuantizeOptions& o) {
+                          o.scheme = "NVFP4";
+                          o.formats = {"llm_compressor"};
+                          o.overrides.group_size.reset();
+                          calibrated(o);
+                        }),
+            "");
+}
+
+TEST(GoodExport, OfAClassifier) {
+  EXPECT_EQ(failures_of("source-llama-bf16",
+                        [](Folder& f) {
+                          f.tensors.erase("lm_head.weight");
+                          f.tensors["score.weight"] = at::ones({2, 128}, at::kBFloat16);
+                          f.config["architectures"] = json::Array{"LlamaForSequenceClassification"};
+                        },
+                        {}),
+            "");
+}
+
+TEST(GoodExport, WithoutTheScalesOfKeysAndValuesOfItsSource) {
+  EXPECT_EQ(failures_of(
+                "source-llama-bf16",
+                [](Folder& f) {
+                  for (const char* state : {"k_scale", "v_scale"})
+                    f.tensors[str("model.layers.0.self_attn.", state)] = at::ones({1}, at::kFloat);
+                },
+                [](QuantizeOptions& o) { o.model_free = true; }),
+            "");
+}
+
+TEST(GoodExport, WithTunedNormsAndBiases) {
+  EXPECT_EQ(failures_of(
+                "source-llama-fp32", [](Folder&) {},
+                [](QuantizeOptions& o) {
+                  o.recipe = "default";
+                  o.tuning.iters = 3;
+                  o.tuning.enable_norm_bias_tuning = true;
+                  calibrated(o);
+                }),
+            "");
+}
+
+TEST(GoodExport, OfFullSizeInEightBitsOfAFloat32Model) {
+  EXPECT_EQ(failures_of(
+                "source-llama-fp32", [](Folder&) {},
+                [](QuantizeOptions& o) {
+                  o.scheme = "W8A16";
+                  o.formats = {"fake"};
+                }),
+            "");
+}
+
+// AutoRound leaves sizes of its rotations beside layers.
+TEST(GoodExport, WithWhatARotationLeaves) {
+  const TemporaryFolder folder;
+  export_model(tiny_model("source-llama-bf16"), folder.path() / "out", {});
+  Folder exported(folder.path() / "out");
+  exported.tensors["model.layers.0.mlp.down_proj.spinquant_r4_size"] = at::ones({1}, at::kLong);
+  exported.tensors["model.norm.spinquant_r1_size"] = at::ones({1}, at::kLong);
+  exported.write(folder.path() / "left");
+  EXPECT_EQ(failures(verified(folder.path() / "left", tiny_model("source-llama-bf16"))), "");
+}
+
+// Right values of what is computed: a bias that is left out differs by 0.8 here.
+TEST(GoodExport, OfEightBitsComputesNearlyTheSame) {
+  const TemporaryFolder folder;
+  export_model(tiny_model("source-llama-fp32"), folder.path() / "out", [](QuantizeOptions& o) { o.scheme = "W8A16"; });
+  const json::Object report = verified(folder.path() / "out");
+  for (const json::Value& check : report.at("checks").as_array()) {
+    if (check.at("name") != "first block against the source") continue;
+    const std::string detail = check.at("detail").as_string().c_str();
+    const double differs = std::stod(detail.substr(detail.find("0.")));
+    EXPECT_GT(differs, 0.0);
+    EXPECT_LT(differs, 0.02) << detail;
+    return;
+  }
+  FAIL() << json::dump(report, 2);
+}
+
+TEST(GoodExport, IsTheSameForOneBlockAndAllInMemory) {
+  const TemporaryFolder folder;
+  export_model(tiny_model("source-llama-bf16"), folder.path() / "out", {});
+  Reporter silent;
+  const VerifyOptions options{.directory = folder.path() / "out", .against = {}};
+  json::Object one = verify(options, "one", registry(), silent), all = verify(options, "all", registry(), silent);
+  EXPECT_EQ(one.at("counts").at("resident"), "one");
+  EXPECT_EQ(all.at("counts").at("resident"), "all");
+  EXPECT_EQ(json::dump(one.at("checks")), json::dump(all.at("checks")));
+  EXPECT_THROW((void)verify(options, "some", registry(), silent), Error);
+}
+
+}  // namespace
+}  // namespace arkit::testing
