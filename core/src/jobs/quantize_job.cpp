@@ -19,6 +19,7 @@
 #include "jobs/quantize_run.h"
 #include "jobs/runtime_check.h"
 #include "jobs/source_hashes.h"
+#include "jobs/source_labels.h"
 #include "oneshot/modifier.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
@@ -235,6 +236,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
                                     registry, reporter, mix ? &mix->choices : nullptr);
   const std::unique_ptr<ModelSource>& source = planned.source;
+  judge_source_texts(*source, reporter);
   const QuantPlan& plan = planned.plan;
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();

@@ -13,6 +13,7 @@
 #include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
+#include "jobs/source_labels.h"
 #include "quant/attention_plan.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
@@ -26,8 +27,7 @@ constexpr std::array<std::string_view, 4> kLicenseNames{"LICENSE", "LICENSE.txt"
 
 std::string source_license(const ModelSource& source) {
   if (std::string license = front_matter(source, "license"); !license.empty()) return license;
-  if (const auto name = json::get_string(source.config(), "license", "config.json")) return printable(*name, 64);
-  return {};
+  return printable(text_label(source.config(), "license"), 64);
 }
 
 std::string fixed(double value, int digits) {
@@ -95,7 +95,9 @@ json::Object describe(const AutoSchemeOptions& options) {
 }  // namespace
 
 std::string front_matter(const ModelSource& source, std::string_view key) {
-  std::ifstream in(source.path() / "README.md");
+  const fs::path card = source.path() / "README.md";
+  if (!is_regular(card)) return {};  // opening a pipe would wait for a writer
+  std::ifstream in(card);
   std::string line;
   for (int i = 0; i < 100 && std::getline(in, line); ++i) {
     if (i > 0 && line == "---") break;
@@ -107,8 +109,7 @@ std::string front_matter(const ModelSource& source, std::string_view key) {
 }
 
 std::string base_model_name(const ModelSource& source, const std::string& given) {
-  if (const auto name = json::get_string(source.config(), "_name_or_path", "config.json"); name && !name->empty())
-    return printable(*name);
+  if (const std::string name = text_label(source.config(), "_name_or_path"); !name.empty()) return printable(name);
   return fs::path(given).filename().empty() ? given : fs::path(given).filename().string();
 }
 
@@ -125,7 +126,7 @@ std::string card_size(const ExportReport& report) {
 std::string card_licence(const ModelSource& source) {
   std::string text;
   for (const std::string_view name : kLicenseNames)
-    if (fs::exists(source.path() / name)) text += str("\nThe licence of the base model is in `", name, "`.\n");
+    if (is_regular(source.path() / name)) text += str("\nThe licence of the base model is in `", name, "`.\n");
   return text;
 }
 
