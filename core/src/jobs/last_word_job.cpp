@@ -12,6 +12,7 @@
 #include "calibration/documents.h"
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
+#include "inference/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/seconds.h"
 
@@ -48,6 +49,8 @@ json::Object evaluate_last_words(const LastWordOptions& options, const Registry&
   if (options.batch_size < 1) throw_usage(str("batch_size ", options.batch_size, " must be 1 or more"));
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
   const std::vector<Continuation> items = read_items(options, tokenizer_of(*source));
   for (const Continuation& item : items)

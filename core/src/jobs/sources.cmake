@@ -19,8 +19,10 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/mix_rescore.cpp
   src/jobs/mix_search.cpp
   src/jobs/mix_solve.cpp
-  src/jobs/planned_model.cpp
   src/jobs/open_source.cpp
+  src/jobs/option_effects.cpp
+  src/jobs/option_record.cpp
+  src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp
   src/jobs/run_record.cpp
