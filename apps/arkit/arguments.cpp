@@ -12,13 +12,18 @@ std::string Arguments::positional(size_t index) const {
   return index < parsed_.positionals.size() ? parsed_.positionals[index] : std::string();
 }
 
-bool Arguments::flag(std::string_view name) const {
+bool Arguments::given(std::string_view name) const {
   return parsed_.values.contains(name);
 }
 
+bool Arguments::flag(std::string_view name) const {
+  const auto it = parsed_.values.find(name);
+  return it != parsed_.values.end() && it->second.front() == "true";
+}
+
 std::optional<bool> Arguments::either(std::string_view yes, std::string_view no) const {
-  if (flag(yes)) return true;
-  if (flag(no)) return false;
+  if (given(yes)) return flag(yes);
+  if (given(no)) return !flag(no);
   return std::nullopt;
 }
 

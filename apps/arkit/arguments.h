@@ -18,7 +18,8 @@ class Arguments {
   [[nodiscard]] const ParsedCommand& parsed() const noexcept { return parsed_; }
   [[nodiscard]] std::string positional(size_t index) const;  // empty when left out
 
-  [[nodiscard]] bool flag(std::string_view name) const;
+  [[nodiscard]] bool given(std::string_view name) const;
+  [[nodiscard]] bool flag(std::string_view name) const;  // given, and not as "=false"
   // true / false when one of a pair was given, else unset: either("sym", "asym").
   [[nodiscard]] std::optional<bool> either(std::string_view yes, std::string_view no) const;
 

@@ -7,6 +7,7 @@
 #include "command.h"
 #include "quantize_options.h"
 #include "render.h"
+#include "save_config.h"
 
 namespace arkit::cli {
 namespace {
@@ -77,15 +78,9 @@ std::string render(const json::Object& result) {
 }  // namespace
 
 Result cmd_autoscheme(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
-  QuantizeOptions options = quantize_options(arguments);
-  AutoSchemeOptions& mix = options.auto_scheme;
-  // Nothing is tuned here: the plain names mean scoring.
-  if (!mix.nsamples) mix.nsamples = options.tuning.nsamples;
-  if (!mix.seqlen) mix.seqlen = options.tuning.seqlen;
-  if (!mix.batch_size) mix.batch_size = options.tuning.batch_size;
-  options.tuning.nsamples.reset();
-  options.tuning.seqlen.reset();
-  options.tuning.batch_size.reset();
+  const QuantizeOptions options = autoscheme_options(arguments);
+  if (const auto file = arguments.text("save_config"))
+    save_config(*file, *find_command("autoscheme"), resolved_autoscheme(options, plugins.registry()));
   Result result;
   result.json = autoscheme(options, plugins.registry(), reporter);
   result.human = render(result.json);

@@ -9,7 +9,17 @@
 
 namespace arkit::cli {
 
+namespace {
+
+void refuse_plugins(const Arguments& arguments) {
+  if (arguments.given("plugin"))
+    throw_usage(str("'arkit ", arguments.parsed().command, "' loads no plugins; leave --plugin out"));
+}
+
+}  // namespace
+
 Result cmd_plugin_inspect(const Arguments& arguments, Plugins&, Reporter&) {
+  refuse_plugins(arguments);
   const PluginInspection inspection = inspect_plugin(arguments.positional(0));
   const PluginEntry& entry = inspection.entry;
   const bool usable = entry.state == PluginState::loaded;
@@ -38,6 +48,7 @@ Result cmd_plugin_inspect(const Arguments& arguments, Plugins&, Reporter&) {
 }
 
 Result cmd_plugin_new(const Arguments& arguments, Plugins&, Reporter&) {
+  refuse_plugins(arguments);
   const std::string kind = arguments.positional(0), name = arguments.positional(1);
   const std::filesystem::path folder = arguments.positional(2).empty() ? name : arguments.positional(2);
   const std::filesystem::path templates =

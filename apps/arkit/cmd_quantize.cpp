@@ -1,14 +1,19 @@
 #include <arkit/jobs.h>
+#include <arkit/resolved_options.h>
 
 #include "command.h"
 #include "quantize_options.h"
 #include "render.h"
+#include "save_config.h"
 
 namespace arkit::cli {
 
 Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
+  const QuantizeOptions options = quantize_options(arguments);
+  if (const auto file = arguments.text("save_config"))
+    save_config(*file, *find_command("quantize"), resolved_options(options, plugins.registry()));
   Result result;
-  result.json = quantize(quantize_options(arguments), plugins.registry(), reporter);
+  result.json = quantize(options, plugins.registry(), reporter);
   result.human = describe_object(result.json, {"options", "dry_run"});
   return result;
 }

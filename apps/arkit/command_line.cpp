@@ -84,6 +84,32 @@ int wanted_positionals(const Command& command, bool most) {
   return count;
 }
 
+bool is_on(const Values& values, std::string_view name) {
+  const auto it = values.find(name);
+  return it != values.end() && it->second.front() != "false";
+}
+
+// A flag and its negation are one setting, whichever of the two is typed: "--sym=false" is "--asym". It is kept under
+// the name that is true.
+void settle_pair(const Option& option, Values& values, const std::string& where) {
+  const std::string yes(option.name), no(option.excludes);
+  if (!values.contains(yes) && !values.contains(no)) return;
+  const bool wanted = values.contains(yes) ? is_on(values, yes) : !is_on(values, no);
+  if (values.contains(yes) && values.contains(no) && is_on(values, no) == wanted) {
+    const std::string_view how = wanted ? "" : "=false";
+    throw_usage(str(where, "--", yes, how, " and --", no, how, " contradict each other; give one"));
+  }
+  values.erase(yes);
+  values.erase(no);
+  values[wanted ? yes : no] = {"true"};
+}
+
+bool is_pair(const Command& command, const Option& option) {
+  if (option.type != Type::flag || option.excludes.empty()) return false;
+  const Option* other = find_option(command, option.excludes);
+  return other != nullptr && other->type == Type::flag;
+}
+
 // Puts each option boost found under its canonical name and checks it.
 Values collect(const Command& command, const po::parsed_options& parsed, std::vector<std::string>& positionals) {
   Values values;
@@ -207,17 +233,59 @@ Request help_request(const std::vector<std::string>& words) {
   unknown_command(name);
 }
 
-// The recipe file first, flags override it; a flag also ends what it contradicts.
+// What a typed option ends of a file that has `beside`: saved files hold the values a name stands for, too.
+struct Ends {
+  std::string_view typed, beside, what;
+};
+constexpr std::string_view kSchemeFields =
+    "bits group_size sym asym data_type scale_dtype act_bits act_group_size act_data_type act_sym act_asym act_dynamic "
+    "disable_act_dynamic";
+constexpr std::string_view kRecipeFields =
+    "iters lr minmax_lr batch_size nsamples seqlen disable_opt_rtn enable_opt_rtn";
+constexpr Ends kEnds[] = {
+    {"scheme", "scheme", kSchemeFields},
+    {"options", "scheme", kSchemeFields},
+    {"options", "scheme", "scheme"},
+    {"recipe", "recipe", kRecipeFields},
+    {"recipe_file", "scheme", kSchemeFields},
+    {"recipe_file", "recipe", kRecipeFields},
+    {"recipe_file", "scheme", "scheme"},
+    {"recipe_file", "recipe", "recipe format"},
+    {"model_free", "iters", "iters lr minmax_lr enable_opt_rtn"},
+    {"disable_minmax_tuning", "minmax_lr", "minmax_lr"},
+    {"enable_neuqi", "minmax_lr", "minmax_lr"},
+};
+
+void end_replaced(const Values& flags, Values& file) {
+  for (const Ends& ends : kEnds) {
+    const auto typed = flags.find(ends.typed);
+    const auto beside = file.find(ends.beside);
+    if (typed == flags.end() || beside == file.end() || !is_on(flags, ends.typed)) continue;
+    if (ends.typed == ends.beside && typed->second == beside->second) continue;  // the same name again
+    for (const std::string& name : split(ends.what, ' ')) file.erase(name);
+  }
+}
+
+// The recipe file first, flags override it; a flag also ends what it contradicts or replaces.
 void merge_recipe(const Command& command, Values& values) {
   const auto config = values.find("config");
   if (config == values.end()) return;
   const Values flags = values;
   values = read_recipe_file(config->second.front(), command);
+  end_replaced(flags, values);
   for (const auto& [name, given] : flags) {
     values[name] = given;
     const Option* option = find_option(command, name);
-    if (!option->excludes.empty()) values.erase(std::string(option->excludes));
+    if (!option->excludes.empty() && is_on(flags, name)) values.erase(std::string(option->excludes));
   }
+}
+
+// The model is named once; only a file may be overruled.
+void check_model_named_once(const ParsedCommand& parsed) {
+  const auto model = parsed.values.find("model");
+  if (model == parsed.values.end() || parsed.positionals.empty() || parsed.positionals == model->second) return;
+  throw_usage(str("the model is given twice, as '", printable(parsed.positionals.front()), "' and as --model '",
+                  printable(model->second.front()), "'; give one"));
 }
 
 void check_positionals(const Command& command, ParsedCommand& parsed) {
@@ -250,8 +318,10 @@ void check_value(const Option& option, const std::string& value, const std::stri
   if (option.type == Type::flag && value != "true" && value != "false") bad("true or false");
   if (option.type == Type::integer) {
     int64_t number = 0;
-    if (const auto [rest, error] = std::from_chars(value.data(), end, number); error != std::errc() || rest != end)
-      bad("a whole number");
+    const auto [rest, error] = std::from_chars(value.data(), end, number);
+    if (error == std::errc::result_out_of_range)
+      throw_usage(str(where, ": ", printable(value, 60), " is out of range; no count is that large"));
+    if (error != std::errc() || rest != end) bad("a whole number");
   }
   if (option.type == Type::number) {
     double number = 0;
@@ -280,21 +350,20 @@ void check_value(const Option& option, const std::string& value, const std::stri
 void tidy_values(const Command& command, Values& values, const std::string& where) {
   for (const Option& option : command.options) {
     const auto it = values.find(option.name);
-    if (it == values.end()) continue;
-    if (option.type == Type::flag && it->second.front() == "false") {
-      values.erase(it);  // "--asym=false": as if it had not been given
-      continue;
-    }
-    if (option.type != Type::list) continue;
+    if (it == values.end() || option.type != Type::list) continue;
     std::vector<std::string> parts;
     for (const std::string& value : it->second)
       for (const std::string& part : split(value, ','))
         if (!part.empty()) parts.push_back(part);
     it->second = std::move(parts);
+    if (it->second.empty()) throw_usage(str(where, "--", option.name, " lists nothing; leave it out"));
   }
-  for (const Option& option : command.options)
-    if (!option.excludes.empty() && values.contains(option.name) && values.contains(option.excludes))
+  for (const Option& option : command.options) {
+    if (is_pair(command, option))
+      settle_pair(option, values, where);
+    else if (!option.excludes.empty() && is_on(values, option.name) && is_on(values, option.excludes))
       throw_usage(str(where, "--", option.name, " and --", option.excludes, " contradict each other; give one"));
+  }
 }
 
 Request parse_command_line(const std::vector<std::string>& arguments) {
@@ -325,10 +394,9 @@ Request parse_command_line(const std::vector<std::string>& arguments) {
     return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}};
   parsed.values = parse_options(*verb.command, verb.rest, parsed.positionals);
   if (verb.command->name == "help") return help_request(parsed.positionals);
+  check_model_named_once(parsed);
   merge_recipe(*verb.command, parsed.values);
   check_positionals(*verb.command, parsed);
-  if (const auto save = parsed.values.find("save_config"); save != parsed.values.end())
-    write_recipe_file(save->second.front(), *verb.command, parsed);
   return request;
 }
 

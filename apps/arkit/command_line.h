@@ -24,7 +24,8 @@ struct Request {
 // Checks one value against its option's type and choices; throws ErrorCode::usage, `where` first.
 void check_value(const Option& option, const std::string& value, const std::string& where);
 
-// Splits the values of list options, refuses contradictions (--sym --asym).
+// Splits the values of list options, settles flags and their negations (--sym=false is --asym) and refuses
+// contradictions (--sym --asym).
 void tidy_values(const Command& command, Values& values, const std::string& where);
 
 }  // namespace arkit::cli

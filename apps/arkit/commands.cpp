@@ -65,7 +65,8 @@ constexpr Option kQuantize[] = {
     {"score_nsamples", Type::integer, kMix, "N", "(16)", "samples of scoring"},
     {"score_seqlen", Type::integer, kMix, "N", "(256)", "tokens of each"},
     {"score_batch_size", Type::integer, kMix, "N", "(1)", "samples of one backward pass"},
-    {"score_cache", Type::path, kMix, "DIR", "", "where scores are kept; unset = the user's cache folder"},
+    {"score_cache", Type::path, kMix, "DIR", "",
+     "where scores are kept, under a hash of weights, samples and options; unset = the user's cache folder"},
     {"no_score_cache", Type::flag, kMix, "", "", "score anew and keep nothing"},
     {"refine_seconds", Type::number, kMix, "S", "0",
      "time for exchanges on the measured divergence after the program; 0 = none"},
@@ -151,7 +152,8 @@ constexpr Option kQuantize[] = {
 
     {"config", Type::path, kRun, "FILE", "",
      "read options of this command from a TOML file first (an llm-compressor recipe: --recipe_file)"},
-    {"save_config", Type::path, kRun, "FILE", "", "write the resolved options as a TOML file for --config"},
+    {"save_config", Type::path, kRun, "FILE", "",
+     "write every option as this run uses it into a TOML file for --config, before the run"},
     {"dry_run", Type::flag, kRun, "", "", "print the plan, its size and memory; write nothing"},
     {"device_map", Type::text, kRun, "D", "cpu", "device to tune on", "device devices"},
 };

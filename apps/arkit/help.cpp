@@ -60,7 +60,9 @@ std::string overview() {
   out +=
       "\n'arkit COMMAND --help' shows a command's options; '-' and '_' are the same in their names. 'arkit PATH ...' "
       "means\n"
-      "'arkit quantize PATH ...'.\n\nCommon\n";
+      "'arkit quantize PATH ...'. '--flag=false' is the opposite of '--flag', as 'flag = false' is in an options "
+      "file.\n\n"
+      "Common\n";
   for (const Option& option : common_options()) out += option_row(option);
   out += row("--version", "version of arkit");
   out +=

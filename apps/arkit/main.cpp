@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <arkit/error.h>
+#include <arkit/str.h>
 
 #include "command_line.h"
 #include "error_report.h"
@@ -35,11 +37,17 @@ int answer(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  const bool json = std::any_of(arguments.begin(), arguments.end(),
+                                [](const std::string& word) { return word == "--json" || word == "--json=true"; });
   try {
     return answer(arguments);
   } catch (const arkit::Error& error) {
     return arkit::cli::report_error(error.exit_code(), error.what(), json);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::input),
+                                    arkit::str("'", arkit::printable(error.path1().string(), 400),
+                                               "': ", error.code().message(), "; give a path that exists"),
+                                    json);
   } catch (const std::exception& error) {
     return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::internal), error.what(), json);
   }

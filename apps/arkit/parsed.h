@@ -13,7 +13,7 @@ using Values = std::map<std::string, std::vector<std::string>, std::less<>>;
 struct ParsedCommand {
   std::string command;                   // "quantize", "eval ppl"
   std::vector<std::string> positionals;  // as many as the command wants
-  Values values;                         // canonical option name -> values; a flag has the value "true"
+  Values values;                         // canonical option name -> values; a flag has "true" or "false"
   std::string command_line;              // as typed, quoted for a shell
   std::string program_dir;               // folder of the `arkit` executable, resolved
 };

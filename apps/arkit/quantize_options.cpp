@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <arkit/error.h>
+#include <arkit/resolved_options.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {
@@ -11,7 +12,7 @@ namespace {
 
 SchemeOverrides scheme_overrides(const Arguments& arguments) {
   SchemeOverrides scheme;
-  if (const auto bits = arguments.number("bits"); bits && !arguments.flag("options")) {
+  if (const auto bits = arguments.number("bits"); bits && !arguments.given("options")) {
     if (*bits != std::floor(*bits) || std::fabs(*bits) > 1000)
       throw_usage(str("--bits: '", *arguments.text("bits"), "' is not a whole number; budgets go with --options"));
     scheme.bits = static_cast<int>(*bits);
@@ -79,6 +80,8 @@ AutoSchemeOptions auto_scheme_options(const Arguments& arguments) {
   }
   set_if(mix.bits_accounting, arguments.text("bits_accounting"));
   mix.ignore_scale_zp_bits = arguments.flag("ignore_scale_zp_bits");
+  if (mix.ignore_scale_zp_bits && arguments.text("bits_accounting") == "exact")
+    throw_usage("--ignore_scale_zp_bits is AutoRound's accounting, and --bits_accounting is exact; leave one out");
   if (mix.ignore_scale_zp_bits) mix.bits_accounting = "autoround";
   set_if(mix.score, arguments.text("score"));
   for (const std::string& group : arguments.texts("shared_layers")) mix.shared_layers.push_back(split(group, ','));
@@ -104,7 +107,7 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   set_if(options.scheme, arguments.text("scheme"));
   options.overrides = scheme_overrides(arguments);
   set_if(options.recipe_file, arguments.text("recipe_file"));
-  if (arguments.flag("format"))
+  if (arguments.given("format"))
     options.formats = arguments.texts("format");
   else if (!options.recipe_file.empty())
     options.formats.clear();  // those that record a recipe
@@ -133,6 +136,28 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   options.allow_unmatched = arguments.flag("allow_unmatched");
   options.command_line = arguments.parsed().command_line;
   return options;
+}
+
+QuantizeOptions autoscheme_options(const Arguments& arguments) {
+  QuantizeOptions options = quantize_options(arguments);
+  AutoSchemeOptions& mix = options.auto_scheme;
+  const auto move = [](const char* name, std::optional<int64_t>& tuning, std::optional<int64_t>& scoring) {
+    if (tuning && scoring && tuning != scoring)
+      throw_usage(str("--", name, " ", *tuning, " and --score_", name, " ", *scoring,
+                      " are the same option of autoscheme, which tunes nothing; give one"));
+    if (tuning) scoring = tuning;
+    tuning.reset();
+  };
+  move("nsamples", options.tuning.nsamples, mix.nsamples);
+  move("seqlen", options.tuning.seqlen, mix.seqlen);
+  move("batch_size", options.tuning.batch_size, mix.batch_size);
+  return options;
+}
+
+json::Object resolved_autoscheme(const QuantizeOptions& options, const Registry& registry) {
+  json::Object resolved = resolved_options(options, registry);
+  for (const char* tuning : {"nsamples", "seqlen", "batch_size"}) resolved.erase(tuning);
+  return resolved;
 }
 
 }  // namespace arkit::cli

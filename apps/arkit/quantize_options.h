@@ -2,11 +2,18 @@
 // The options of a quantization, as several commands take them.
 
 #include <arkit/jobs.h>
+#include <arkit/json.h>
+#include <arkit/registry.h>
 
 #include "arguments.h"
 
 namespace arkit::cli {
 
 [[nodiscard]] QuantizeOptions quantize_options(const Arguments& arguments);
+
+// Those of `arkit autoscheme`: nothing is tuned there, and the plain names of samples mean scoring.
+[[nodiscard]] QuantizeOptions autoscheme_options(const Arguments& arguments);
+// As resolved_options(), without what only tuning has.
+[[nodiscard]] json::Object resolved_autoscheme(const QuantizeOptions& options, const Registry& registry);
 
 }  // namespace arkit::cli

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <sstream>
 
 #include <toml++/toml.h>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/str.h>
 
 #include "command_line.h"
@@ -16,6 +16,7 @@ namespace arkit::cli {
 namespace {
 
 constexpr std::string_view kNotInRecipes[] = {"plugin", "config", "save_config", "help"};
+constexpr int64_t kMaxBytes = int64_t{1} << 20;
 
 // A TOML value as the text a user would type.
 std::string as_text(const toml::node& node, const std::string& where) {
@@ -55,24 +56,6 @@ toml::table parse(std::string_view text, const std::string& where) {
   }
 }
 
-std::string quoted_toml(const std::string& text) {
-  std::ostringstream out;
-  out << toml::value<std::string>(text);
-  return out.str();
-}
-
-// Numbers and flags bare, everything else quoted.
-std::string as_toml(const Option& option, const std::vector<std::string>& values) {
-  if (option.type == Type::flag) return "true";
-  if (option.type == Type::integer) return values.front();
-  if (option.type == Type::number)
-    return values.front().find_first_of(".e") == std::string::npos ? values.front() + ".0" : values.front();
-  if (option.type != Type::list && values.size() == 1) return quoted_toml(values.front());
-  std::string list;
-  for (const std::string& value : values) list += (list.empty() ? "" : ", ") + quoted_toml(value);
-  return "[" + list + "]";
-}
-
 }  // namespace
 
 Values read_recipe(std::string_view text, const std::string& where, const Command& command) {
@@ -85,8 +68,7 @@ Values read_recipe(std::string_view text, const std::string& where, const Comman
     if (name == "plugin")
       throw_usage(str(place, " can only be given on the command line; a recipe must not choose code to run"));
     const Option* option = find_option(command, name);
-    if (option == nullptr ||
-        std::find(std::begin(kNotInRecipes), std::end(kNotInRecipes), option->name) != std::end(kNotInRecipes))
+    if (option == nullptr || is_kept_out_of_recipes(*option))
       throw_usage(str(
           "'", printable(where),
           "': ", unknown_name("key", name, option_names(command), str("'arkit ", command.name, " --help' shows all"))));
@@ -102,33 +84,11 @@ Values read_recipe(std::string_view text, const std::string& where, const Comman
 }
 
 Values read_recipe_file(const std::filesystem::path& path, const Command& command) {
-  constexpr size_t kMaxBytes = size_t{1} << 20;
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  if (file) {
-    text.resize(kMaxBytes + 1);
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<size_t>(file.gcount()));
-  }
-  if (!file && text.empty() && !file.eof())
-    throw_input(str("--config: '", printable(path.string()), "' cannot be read; give an existing TOML file"));
-  if (text.size() > kMaxBytes) throw_input(str("--config: '", printable(path.string()), "' is larger than 1 MiB"));
-  return read_recipe(text, path.string(), command);
+  return read_recipe(read_input_file(path, kMaxBytes, "--config: "), path.string(), command);
 }
 
-void write_recipe_file(const std::filesystem::path& path, const Command& command, const ParsedCommand& parsed) {
-  std::ofstream file(path);
-  file << "# Options of `arkit " << command.name << "`; use with --config. Flags override what is written here.\n";
-  if (!parsed.positionals.empty()) file << "model = " << quoted_toml(parsed.positionals.front()) << "\n";
-  for (const Option& option : command.options) {
-    if (std::find(std::begin(kNotInRecipes), std::end(kNotInRecipes), option.name) != std::end(kNotInRecipes)) continue;
-    if (const auto it = parsed.values.find(option.name); it != parsed.values.end() && !it->second.empty())
-      file << option.name << " = " << as_toml(option, it->second) << "\n";
-    else if (has_fixed_default(option))
-      file << option.name << " = " << as_toml(option, {std::string(option.default_value)}) << "\n";
-  }
-  file.flush();
-  if (!file) throw Error(ErrorCode::resource, str("--save_config: '", printable(path.string()), "' cannot be written"));
+bool is_kept_out_of_recipes(const Option& option) {
+  return std::find(std::begin(kNotInRecipes), std::end(kNotInRecipes), option.name) != std::end(kNotInRecipes);
 }
 
 }  // namespace arkit::cli

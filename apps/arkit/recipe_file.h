@@ -16,7 +16,7 @@ namespace arkit::cli {
 [[nodiscard]] Values read_recipe(std::string_view text, const std::string& where, const Command& command);
 [[nodiscard]] Values read_recipe_file(const std::filesystem::path& path, const Command& command);
 
-// Every option that is set or has a fixed default, so that the file gives the same run again.
-void write_recipe_file(const std::filesystem::path& path, const Command& command, const ParsedCommand& parsed);
+// Is it an option of one call, which a recipe does not hold?
+[[nodiscard]] bool is_kept_out_of_recipes(const Option& option);
 
 }  // namespace arkit::cli

@@ -2,6 +2,7 @@
 // message and an exit code.
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <system_error>
 
@@ -11,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "command.h"
+#include "commands.h"
 #include "error_report.h"
 #include "terminal_reporter.h"
 
@@ -76,6 +78,24 @@ void print_result(const Arguments& arguments, Result& result) {
     throw_resource("standard output cannot be written; is the disk full?");
 }
 
+// What to lower helps where something can be lowered; a file may also claim more than it holds.
+std::string out_of_memory(const ParsedCommand& parsed) {
+  const Command* command = find_command(parsed.command);
+  std::string lower;
+  for (const char* name : {"batch_size", "seqlen", "nsamples"})
+    if (command != nullptr && find_option(*command, name) != nullptr)
+      lower += str(lower.empty() ? "" : " or ", "--", name);
+  return str("out of memory; close other programs", lower.empty() ? "" : ", lower " + lower,
+             ", and if the model is small, look at its files with 'arkit inspect': one may claim more than it holds");
+}
+
+// A path that the file system refuses where nobody expected it.
+std::string file_trouble(const std::filesystem::filesystem_error& error) {
+  const std::string path = error.path1().string();
+  return str(path.empty() ? "a file or folder" : str("'", printable(path, 400), "'"), ": ",
+             lower(error.code().message()), "; give a path that exists and may be read or written");
+}
+
 int run_guarded(const ParsedCommand& parsed) {
   const Arguments arguments(parsed);
   const bool json = arguments.flag("json");
@@ -95,12 +115,14 @@ int run_guarded(const ParsedCommand& parsed) {
   } catch (const c10::Error& error) {
     const std::string message = verbose ? error.what() : error.what_without_backtrace();
     const bool memory = message.find("can't allocate memory") != std::string::npos;
-    return fail(memory ? ErrorCode::resource : ErrorCode::internal, message);
+    return memory && !verbose ? fail(ErrorCode::resource, out_of_memory(parsed))
+                              : fail(memory ? ErrorCode::resource : ErrorCode::internal, message);
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::resource,
-                "out of memory; close other programs, or lower --batch_size, --seqlen or --nsamples");
+    return fail(ErrorCode::resource, out_of_memory(parsed));
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(ErrorCode::input, file_trouble(error));
   } catch (const std::system_error& error) {
-    return fail(ErrorCode::resource, error.what());
+    return fail(ErrorCode::resource, str("the system refused something: ", error.code().message()));
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, str(error.what(), " (this is a bug in arkit or in a plugin)"));
   }

@@ -1,5 +1,7 @@
 #include "autoscheme/score_cache.h"
 
+#include <chrono>
+#include <filesystem>
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -14,6 +16,7 @@ namespace {
 
 using arkit::testing::Recorder;
 using arkit::testing::TemporaryFolder;
+using arkit::testing::tiny_model;
 using testing::option;
 using testing::ScoredModel;
 
@@ -74,6 +77,36 @@ TEST(ScoreCache, WhateverScoresFollowFromChangesTheKey) {
   EXPECT_NE(score_key(c.inputs()), key);
   c.model.ids[3][4] -= 1;
   EXPECT_EQ(score_key(c.inputs()), key);
+}
+
+// Neither names nor times of files: what weights are.
+TEST(ScoreCache, ItIsTheContentOfWeightsThatCounts) {
+  namespace fs = std::filesystem;
+  Cached c;
+  const auto key_of = [&](const fs::path& folder) {
+    const std::unique_ptr<ModelSource> source = open_hf_folder(folder);
+    const ScoreInputs given = c.inputs();
+    return score_key({.source = *source,
+                      .input_ids = given.input_ids,
+                      .pool = given.pool,
+                      .options = given.options,
+                      .settings = given.settings});
+  };
+  const fs::path model = tiny_model("source-llama-bf16"), copy = c.folder.path() / "copy";
+  fs::copy(model, copy, fs::copy_options::recursive);
+  const fs::path weights = copy / "model.safetensors";
+  fs::last_write_time(weights, fs::last_write_time(model / "model.safetensors") + std::chrono::hours(5));
+  EXPECT_EQ(key_of(copy), key_of(model));
+
+  const auto time = fs::last_write_time(weights);
+  std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(-1, std::ios::end);
+  const char last = static_cast<char>(file.get());
+  file.seekp(-1, std::ios::end);
+  file.put(static_cast<char>(last ^ 1));
+  file.close();
+  fs::last_write_time(weights, time);
+  EXPECT_NE(key_of(copy), key_of(model));
 }
 
 TEST(ScoreCache, DamagedAndForeignFilesAreIgnoredWithAWarning) {

@@ -67,7 +67,6 @@ TEST_F(Quantize, RecordsTheDataItWasMadeWith) {
 }
 
 TEST_F(Quantize, LeavesAnExportARecordAndACard) {
-  options_.model_free = false;  // which would count layers, not blocks
   const json::Object summary = run();
   EXPECT_EQ(summary.at("quantized_layers").as_int64(), 14);
   const std::set<std::string> names = names_in(options_.output_dir);

@@ -63,6 +63,7 @@ SchemeOption resolve(const LayerRule& rule, const QuantizeOptions& options, cons
   }
   if (rule.key != rule.scheme) {  // an object: its own fields win
     option.quant = apply_overrides(option.quant, rule.overrides, registry, where);
+    refuse_idle_activations(rule.overrides, option.quant.act.quantized(), where);
     option.name = describe(option.quant);
   }
   return option;

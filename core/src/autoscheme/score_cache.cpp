@@ -9,6 +9,7 @@
 
 #include <arkit/error.h>
 #include <arkit/json.h>
+#include <arkit/log.h>
 #include <arkit/str.h>
 
 #include "jobs/source_hashes.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Raised whenever equal inputs give other scores.
-constexpr int64_t kScoreVersion = 1;
+constexpr int64_t kScoreVersion = 2;
 
 json::Array quant_key(const TensorQuant& quant) {
   return {quant.data_type, quant.bits,        quant.group_size, quant.block_rows,       quant.sym,
@@ -47,10 +48,8 @@ json::Object model_key(const ModelSource& source) {
     tensors.push_back(json::Array{info.name, info.stored_type, std::move(shape)});
   }
   for (const fs::path& file : weight_files(source, std::nullopt)) {
-    std::error_code error;
-    const auto bytes = static_cast<int64_t>(fs::file_size(file, error));
-    const auto changed = fs::last_write_time(file, error).time_since_epoch().count();
-    files.push_back(json::Array{file.filename().string(), bytes, static_cast<int64_t>(changed)});
+    throw_if_interrupted();
+    files.push_back(json::Array{file.filename().string(), sha256_file(file)});
   }
   return {{"config", source.config()},
           {"rotation", source.rotation_config()},

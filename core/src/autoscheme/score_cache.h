@@ -18,8 +18,8 @@
 namespace arkit::auto_scheme {
 
 // What scores follow from. `variant`: whatever else makes the model differ from its files (a rotation, a cut to the
-// first blocks). Input ids are hashed; weight files enter with name, size and time of change, the model with its
-// configuration and the names, types and shapes of all tensors: reading all weights would cost more than a score.
+// first blocks). Input ids and weight files are hashed, so that a copied model finds its scores and a changed one does
+// not; the model enters with its configuration and the names, types and shapes of all tensors, too.
 struct ScoreInputs {
   const ModelSource& source;
   const at::Tensor& input_ids;

@@ -2,11 +2,12 @@
 
 #include <fstream>
 #include <functional>
-#include <iterator>
+#include <limits>
 #include <optional>
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/str.h>
 
 namespace arkit::calibration {
@@ -31,8 +32,8 @@ bool is_conversation(const json::Value& value) {
 }
 
 std::optional<Document> text_or_conversation(const json::Value& value) {
-  if (value.is_string()) return Document{right_trimmed(std::string(value.get_string())), {}};
-  if (is_conversation(value)) return Document{{}, value.get_array()};
+  if (value.is_string()) return Document{.text = right_trimmed(std::string(value.get_string())), .messages = {}};
+  if (is_conversation(value)) return Document{.text = {}, .messages = value.get_array()};
   return std::nullopt;
 }
 
@@ -78,6 +79,7 @@ std::vector<Document> read_items(const fs::path& file, const Reader& reader, std
   const auto take = [&](const json::Value& item) {
     auto document = reader(item);
     if (!document) bad_item(file, documents.size() + 1, item, expected);
+    document->item = documents.size() + 1;
     documents.push_back(*std::move(document));
   };
   if (lower(file.extension().string()) == ".json") {
@@ -88,6 +90,7 @@ std::vector<Document> read_items(const fs::path& file, const Reader& reader, std
       for (const json::Value& item : json::as_array(value, str("'", file.string(), "'"))) take(item);
     return documents;
   }
+  check_input_file(file, std::numeric_limits<int64_t>::max());
   std::ifstream in(file, std::ios::binary);
   if (!in) throw_input(str("'", file.string(), "': cannot be opened"));
   std::string line;
@@ -115,16 +118,7 @@ std::vector<Document> read_known_documents(const fs::path& file, const KnownData
 }
 
 std::string read_running_text(const fs::path& file) {
-  std::error_code error;
-  const auto size = fs::file_size(file, error);
-  if (error) throw_input(str("'", file.string(), "': cannot be read (", error.message(), ")"));
-  if (static_cast<int64_t>(size) > kMaxTextBytes)
-    throw_input(str("'", file.string(), "': has ", size, " bytes, at most ", kMaxTextBytes,
-                    " are accepted; give a part of it"));
-  std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in || text.size() != size) throw_input(str("'", file.string(), "': read error"));
-  return text;
+  return read_input_file(file, kMaxTextBytes);
 }
 
 }  // namespace arkit::calibration

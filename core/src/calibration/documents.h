@@ -1,6 +1,7 @@
 #pragma once
 // Documents of local files, before tokenization (algorithms.md 6.4).
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@ namespace arkit::calibration {
 struct Document {
   std::string text;
   json::Array messages;
+  size_t item = 0;  // its number in the file, from 1
 };
 
 // Items of a .json list (or the values of a .json object) or the lines of a .jsonl, in file order. An item is a string,

@@ -17,6 +17,16 @@ Row narrowed(std::span<const int64_t> ids) {
   return Row(ids.begin(), ids.end());
 }
 
+std::string render_turns(const json::Array& turns, const Document& document, const DatasetSpec& spec,
+                         const Tokenizer& tokenizer) {
+  try {
+    return tokenizer.apply_chat_template(turns, true);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
+    throw Error(error.code(), str("dataset '", printable(spec.name), "': item ", document.item, ": ", error.what()));
+  }
+}
+
 // What the tokenizer sees of a document: its text, or the conversation it stands for under the chat template.
 std::string rendered(const Document& document, const DatasetSpec& spec, const Tokenizer& tokenizer) {
   if (!spec.apply_chat_template) {
@@ -27,14 +37,14 @@ std::string rendered(const Document& document, const DatasetSpec& spec, const To
   }
   json::Array turns = document.messages;
   if (turns.empty()) turns.push_back(json::Object{{"role", "user"}, {"content", document.text}});
-  if (spec.system_prompt.empty()) return tokenizer.apply_chat_template(turns, true);
+  if (spec.system_prompt.empty()) return render_turns(turns, document, spec, tokenizer);
   json::Array with_system{json::Object{{"role", "system"}, {"content", spec.system_prompt}}};
   with_system.insert(with_system.end(), turns.begin(), turns.end());
   try {
     return tokenizer.apply_chat_template(with_system, true);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::input) throw;  // only what the template itself raises, such as "no system role"
-    return tokenizer.apply_chat_template(turns, true);
+    return render_turns(turns, document, spec, tokenizer);
   }
 }
 

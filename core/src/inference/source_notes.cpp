@@ -23,4 +23,9 @@ void warn_about_source(const ModelSource& source, Reporter& reporter) {
                     "format (--format llm_compressor, auto_round) is run with them"));
 }
 
+void warn_about_backend(const std::string& backend, const ModelSource& source, Reporter& reporter) {
+  if (!backend.empty() && source.packed_layers().empty())
+    reporter.warn(str("'", source.path().string(), "' has no packed layers: --backend has no effect on it"));
+}
+
 }  // namespace arkit

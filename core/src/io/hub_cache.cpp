@@ -51,6 +51,7 @@ std::string environment(const char* name) {
 std::string commit_of(const fs::path& repo, const std::string& revision) {
   std::error_code error;
   if (fs::is_directory(repo / "snapshots" / revision, error)) return revision;
+  if (!fs::is_regular_file(repo / "refs" / revision, error)) return {};
   std::ifstream in(repo / "refs" / revision);
   std::string commit;
   in >> commit;

@@ -9,6 +9,7 @@
 #include "util/seconds.h"
 
 #include "jobs/mix_decision.h"
+#include "jobs/option_effects.h"
 
 namespace arkit {
 namespace {
@@ -45,6 +46,7 @@ json::Object autoscheme(const QuantizeOptions& options, const Registry& registry
   if (wanted.options.empty()) throw_usage("options: list the schemes to choose from, for example W2A16,W4A16,W8A16");
   if (!wanted.save_layer_config.empty() && wanted.avg_bits.size() > 1)
     throw_usage("save_layer_config writes one mix; give one budget with it");
+  check_options(options);
   reporter.step("reading the model");
   MixSearch search(options, registry, reporter);
   const auto scoring = Clock::now();

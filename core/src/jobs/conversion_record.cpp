@@ -45,7 +45,6 @@ void take_settings(RunRecord& run, const json::Object& fields) {
   take(run.enable_minmax_tuning, json::get_bool(fields, "enable_minmax_tuning", kWhat));
   take(run.enable_quanted_input, json::get_bool(fields, "enable_quanted_input", kWhat));
   take(run.enable_norm_bias_tuning, json::get_bool(fields, "enable_norm_bias_tuning", kWhat));
-  take(run.model_free, json::get_bool(fields, "model_free", kWhat));
   take(run.reference_version, json::get_string(fields, "autoround_version", kWhat));
 }
 
@@ -63,6 +62,7 @@ RunRecord recorded_run(const ModelSource& source) {
   const json::Object record = read_record(source.path());
   if (const json::Object* config = object_in(source.config(), "quantization_config")) {
     take_settings(run, *config);
+    take(run.model_free, json::get_bool(*config, "model_free", kWhat));  // where the format says it, so does the copy
     run.iters = recorded_iters(*config, run);
   }
   if (const json::Object* options = object_in(record, "options")) {

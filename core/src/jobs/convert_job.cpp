@@ -20,6 +20,7 @@
 #include "jobs/export_set.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
+#include "jobs/source_labels.h"
 #include "model_free/checkpoint_source.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
@@ -205,6 +206,8 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
                           "other format from the model itself"));
   const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
       *source, registry, {.cut_experts = false, .dtype = at::kBFloat16, .attention_scales = false});
+  judge_source_texts(*shown, reporter);
+  (void)recorded_run(*source);  // what its record says of the run is read before any work, too
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
   const std::vector<FormatChoice> formats =
       find_formats(options.formats, false, choose_output_dir(options, *source), registry);

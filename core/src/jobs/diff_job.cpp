@@ -189,6 +189,7 @@ json::Object compare_logits(const DiffOptions& options, const std::string& resid
       text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
   const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
   for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
+  if (a.source->packed_layers().empty()) warn_about_backend(options.backend, *b.source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine reference(*a.source, registry, dtype, options.backend), model(*b.source, registry, dtype, options.backend);
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");
@@ -213,6 +214,19 @@ json::Object compare_logits(const DiffOptions& options, const std::string& resid
 void check_options(const DiffOptions& options) {
   if (!options.text_file.empty() && !options.ids_file.empty()) throw_usage("give one of --text FILE and --ids FILE");
   check_window_options(options.seqlen, options.batch_size, options.max_windows);
+  if (!options.text_file.empty() || !options.ids_file.empty()) return;
+  const DiffOptions defaults;
+  std::string idle;
+  const auto note = [&](bool given, const char* name) {
+    if (given) idle += str(idle.empty() ? "--" : ", --", name);
+  };
+  note(options.seqlen != defaults.seqlen, "seqlen");
+  note(options.max_windows.has_value(), "max_windows");
+  note(options.batch_size != defaults.batch_size, "batch_size");
+  note(options.dtype != defaults.dtype, "dtype");
+  note(!options.backend.empty(), "backend");
+  if (!idle.empty())
+    throw_usage(str("without a text nothing is computed; add --text FILE or --ids FILE, or leave ", idle, " out"));
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   std::unique_ptr<ModelSource> reference_source;
   if (!options.against.empty()) reference_source = open_source(options.against, registry);
   warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
   if (reference_source) warn_about_source(*reference_source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine engine(*source, registry, dtype, options.backend);

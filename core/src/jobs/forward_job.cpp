@@ -59,6 +59,7 @@ json::Object forward(const ForwardOptions& options, const std::string& resident,
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
 
   at::Tensor ids = read_input_ids(options.input_ids);

@@ -27,12 +27,26 @@ std::vector<int64_t> stop_ids(const ModelSource& source, const Tokenizer& tokeni
   return ids;
 }
 
+// Temperature 0 takes the likeliest token, and there is nothing to choose among.
+void check_options(const GenerateOptions& options, Reporter& reporter) {
+  const GenerateOptions defaults;
+  if (options.temperature != 0.0) return;
+  if (options.top_p != defaults.top_p || options.top_k != defaults.top_k)
+    throw_usage(
+        str(options.top_p != defaults.top_p ? "top_p" : "top_k",
+            " chooses among sampled tokens, and temperature 0 takes the likeliest; add --temperature 1, or leave "
+            "it out"));
+  if (options.seed != defaults.seed) reporter.warn("temperature 0 takes the likeliest token: --seed has no effect");
+}
+
 }  // namespace
 
 json::Object generate(const GenerateOptions& options, const Registry& registry, Reporter& reporter) {
+  check_options(options, reporter);
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
   const Tokenizer tokenizer = tokenizer_of(*source);
   if (options.chat && !tokenizer.has_chat_template())
     throw_unsupported(str("'", options.model, "': the model has no chat template; generate without it"));

@@ -146,7 +146,8 @@ json::Object inspect_tensors(const fs::path& file) {
 }  // namespace
 
 json::Object inspect_model(const std::string& model_or_file, const Registry& registry) {
-  if (fs::is_regular_file(model_or_file) && fs::path(model_or_file).extension() == ".safetensors")
+  std::error_code error;
+  if (fs::is_regular_file(model_or_file, error) && fs::path(model_or_file).extension() == ".safetensors")
     return inspect_tensors(model_or_file);
   const std::unique_ptr<ModelSource> source = open_source(model_or_file, registry);
   json::Object report{{"path", source->path().string()}, {"kind", source->kind()}};

@@ -14,6 +14,7 @@
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
 #include "inference/residency.h"
+#include "inference/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/heap.h"
 #include "util/seconds.h"
@@ -57,6 +58,8 @@ json::Object evaluate_last_words(const LastWordOptions& options, const std::stri
   return_large_blocks();
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
   const std::vector<Continuation> items = read_items(options, tokenizer_of(*source));
   for (const Continuation& item : items)

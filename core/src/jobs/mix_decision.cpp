@@ -91,11 +91,7 @@ void write_mix_files(MixSearch& search, const std::vector<Mix>& mixes, const Qua
 
 std::optional<MixDecision> decide_mix(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const AutoSchemeOptions& wanted = options.auto_scheme;
-  if (wanted.options.empty()) {
-    if (!wanted.avg_bits.empty() || wanted.target_size)
-      throw_usage("a budget needs schemes to choose from: add --options W2A16,W4A16,W8A16 or others");
-    return std::nullopt;
-  }
+  if (wanted.options.empty()) return std::nullopt;
   if (wanted.avg_bits.size() > 1) throw_usage("quantize takes one budget; 'arkit autoscheme' compares several");
   reporter.step("AutoScheme: reading the model");
   MixSearch search(options, registry, reporter);

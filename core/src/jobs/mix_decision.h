@@ -20,7 +20,7 @@ struct MixDecision {
 };
 
 // Nothing when options.auto_scheme has no options. Writes the files AutoSchemeOptions names. Throws ErrorCode::usage
-// for several budgets and for a budget without options.
+// for several budgets.
 [[nodiscard]] std::optional<MixDecision> decide_mix(const QuantizeOptions& options, const Registry& registry,
                                                     Reporter& reporter);
 

@@ -70,6 +70,10 @@ MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, R
   schemes_ = resolve_options(options, registry, reporter);
   planning_ = options;
   planning_.overrides = {};
+  refuse_idle_activations(
+      options.overrides,
+      std::any_of(schemes_.begin(), schemes_.end(), [](const SchemeOption& o) { return o.quant.act.quantized(); }),
+      "every option");
   formats_ = find_formats(options.formats, false, options.output_dir, registry);
   open();
   const SchemeOption& base = base_option(schemes_);
@@ -125,7 +129,9 @@ Verdict MixSearch::may_quantize(const LayerPlan& layer) const {
 void MixSearch::report_refused() {
   std::map<std::string, std::vector<std::string>> by_reason;
   for (const Pool::Refused& layer : pool_.refused) by_reason[layer.reason].push_back(layer.name);
-  if (pool_.layers.empty() && !pool_.refused.empty())
+  if (pool_.layers.empty() && pool_.refused.empty())
+    throw_usage("no layer is left to choose a scheme for; all are ignored, or set by layer_config");
+  if (pool_.layers.empty())
     throw_unsupported(str("no option fits any layer, for example '", pool_.refused.front().name,
                           "': ", pool_.refused.front().reason));
   for (const auto& [reason, names] : by_reason)
@@ -209,17 +215,18 @@ void MixSearch::score() {
                            .settings = scoring,
                            .compute_dtype = dtype_,
                            .variant = str(options_.rotation, " ", options_.num_hidden_layers.value_or(-1))};
-  const ScoreCache cache(wanted.cache_dir, inputs);
-  if (std::optional<ScoreTable> known = wanted.use_cache ? cache.load(reporter_) : std::nullopt) {
+  std::optional<ScoreCache> cache;  // its key takes a reading of all weights
+  if (wanted.use_cache) cache.emplace(wanted.cache_dir, inputs);
+  if (std::optional<ScoreTable> known = cache ? cache->load(reporter_) : std::nullopt) {
     table_ = std::move(*known);
     scores_cached_ = true;
-    reporter_.info(str("scores are taken from '", cache.file().string(), "'"));
+    reporter_.info(str("scores are taken from '", cache->file().string(), "'"));
   } else {
     reporter_.step(str("scoring ", pool_.layers.size(), " layers, ", schemes_.size(), " options"));
     table_ = score_options(*model_, samples_, pool_.layers, schemes_, scoring, scheme_for_, reporter_);
-    if (wanted.use_cache) cache.store(table_, reporter_);
+    if (cache) cache->store(table_, reporter_);
   }
-  if (wanted.score == kTunedScore) rescore(cache.key());
+  if (wanted.score == kTunedScore) rescore(cache ? cache->key() : std::string());
 }
 
 ResolvedScheme MixSearch::scheme_of(const Mix& mix) const {

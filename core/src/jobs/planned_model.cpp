@@ -81,6 +81,15 @@ struct Planner {
     return planned;
   }
 
+  [[nodiscard]] bool has_family() const {
+    try {
+      (void)adapter_for(*arkit::open_source(options.model, registry), registry);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
   void rotate(PlannedModel& planned) const {
     auto rotated = std::make_unique<rotation::RotatedSource>(std::move(planned.source),
                                                              rotation::parse_rotation(options.rotation), registry);
@@ -140,7 +149,8 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
         return planned;
       }
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::interrupted) throw;  // else the family's plugin may know better, or what is wrong
+      // The family's plugin may know better, or what is wrong; without one this is the answer.
+      if (error.code() == ErrorCode::interrupted || !planner.has_family()) throw;
     }
   }
   return planner.plan(false, reporter);

@@ -15,10 +15,13 @@
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
+#include "jobs/option_effects.h"
+#include "jobs/option_record.h"
 #include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
 #include "jobs/runtime_check.h"
 #include "jobs/source_hashes.h"
+#include "jobs/source_labels.h"
 #include "oneshot/modifier.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
@@ -48,12 +51,6 @@ ProcessOptions process_options(const ResolvedTuning& tuning) {
   options.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
   options.disable_opt_rtn = tuning.disable_opt_rtn;
   return options;
-}
-
-void check_device(const std::string& device_map) {
-  if (device_map != "cpu" && device_map != "auto")
-    throw_unsupported(str("device_map '", device_map,
-                          "' is not available: quantization runs on the CPU in this version; use --device_map cpu"));
 }
 
 fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
@@ -95,11 +92,12 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
                             const std::vector<FormatChoice>& formats, const ModelSource& source, const Model& model,
-                            bool forwards, at::ScalarType dtype, const json::Object& auto_scheme) {
+                            bool forwards, at::ScalarType dtype, const json::Object& auto_scheme,
+                            const Registry& registry) {
   json::Object report = describe_plan(plan);
   if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
   report["method"] = method_name(tuning, forwards);
-  report["options"] = resolved_options(options, tuning);
+  report["options"] = recorded_options(options, tuning, registry);
   json::Array outputs;
   for (const FormatChoice& format : formats)
     outputs.push_back(json::Object{{"format", format.name},
@@ -224,9 +222,9 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 
 json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
-  check_device(given.device_map);
+  check_options(given);
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
-  const QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
+  QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
   const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
@@ -235,6 +233,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
                                     registry, reporter, mix ? &mix->choices : nullptr);
   const std::unique_ptr<ModelSource>& source = planned.source;
+  check_effects(given, wanted, planned, mix.has_value(), registry, reporter);
+  options.model_free = planned.model_free;  // for the record: decided now
+  judge_source_texts(*source, reporter);
   const QuantPlan& plan = planned.plan;
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();
@@ -249,7 +250,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
   if (options.dry_run)
-    return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme);
+    return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme, registry);
   SourceHashes hashes(planned.files);
   prepare_output(formats, plan, *source, options.force, reporter);
 

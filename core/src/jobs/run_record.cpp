@@ -13,6 +13,8 @@
 #include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
+#include "jobs/option_record.h"
+#include "jobs/source_labels.h"
 #include "quant/attention_plan.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
@@ -26,8 +28,7 @@ constexpr std::array<std::string_view, 4> kLicenseNames{"LICENSE", "LICENSE.txt"
 
 std::string source_license(const ModelSource& source) {
   if (std::string license = front_matter(source, "license"); !license.empty()) return license;
-  if (const auto name = json::get_string(source.config(), "license", "config.json")) return printable(*name, 64);
-  return {};
+  return printable(text_label(source.config(), "license"), 64);
 }
 
 std::string fixed(double value, int digits) {
@@ -42,19 +43,6 @@ double mean_error(const RunOutcome& outcome) {
   return outcome.layers.empty() ? 0.0 : sum / static_cast<double>(outcome.layers.size());
 }
 
-void put(json::Object& object, std::string_view key, const std::optional<int>& value) {
-  if (value) object[key] = *value;
-}
-void put(json::Object& object, std::string_view key, const std::optional<int64_t>& value) {
-  if (value) object[key] = *value;
-}
-void put(json::Object& object, std::string_view key, const std::optional<bool>& value) {
-  if (value) object[key] = *value;
-}
-void put(json::Object& object, std::string_view key, const std::optional<std::string>& value) {
-  if (value) object[key] = *value;
-}
-
 // "W4A16 120, W8A16 90"
 std::string mix_line(const json::Object& layers_by_option) {
   std::string line;
@@ -63,39 +51,12 @@ std::string mix_line(const json::Object& layers_by_option) {
   return line;
 }
 
-json::Array texts(const std::vector<std::string>& values) {
-  json::Array array;
-  for (const std::string& value : values) array.emplace_back(value);
-  return array;
-}
-
-json::Object describe(const AutoSchemeOptions& options) {
-  json::Object o{{"options", texts(options.options)}};
-  if (options.target_size) {
-    o["target_size"] = *options.target_size;
-  } else {
-    json::Array budgets;
-    for (const double bits : options.avg_bits) budgets.emplace_back(bits);
-    o["avg_bits"] = std::move(budgets);
-  }
-  o["bits_accounting"] = options.bits_accounting;
-  o["ignore_scale_zp_bits"] = options.ignore_scale_zp_bits;
-  o["score"] = options.score;
-  json::Array shared;
-  for (const std::vector<std::string>& group : options.shared_layers) shared.emplace_back(texts(group));
-  o["shared_layers"] = std::move(shared);
-  o["share_fused_layers"] = options.share_fused_layers;
-  put(o, "score_nsamples", options.nsamples);
-  put(o, "score_seqlen", options.seqlen);
-  put(o, "score_batch_size", options.batch_size);
-  o["refine_seconds"] = options.refine_seconds;
-  return o;
-}
-
 }  // namespace
 
 std::string front_matter(const ModelSource& source, std::string_view key) {
-  std::ifstream in(source.path() / "README.md");
+  const fs::path card = source.path() / "README.md";
+  if (!is_regular(card)) return {};  // opening a pipe would wait for a writer
+  std::ifstream in(card);
   std::string line;
   for (int i = 0; i < 100 && std::getline(in, line); ++i) {
     if (i > 0 && line == "---") break;
@@ -107,8 +68,7 @@ std::string front_matter(const ModelSource& source, std::string_view key) {
 }
 
 std::string base_model_name(const ModelSource& source, const std::string& given) {
-  if (const auto name = json::get_string(source.config(), "_name_or_path", "config.json"); name && !name->empty())
-    return printable(*name);
+  if (const std::string name = text_label(source.config(), "_name_or_path"); !name.empty()) return printable(name);
   return fs::path(given).filename().empty() ? given : fs::path(given).filename().string();
 }
 
@@ -125,72 +85,8 @@ std::string card_size(const ExportReport& report) {
 std::string card_licence(const ModelSource& source) {
   std::string text;
   for (const std::string_view name : kLicenseNames)
-    if (fs::exists(source.path() / name)) text += str("\nThe licence of the base model is in `", name, "`.\n");
+    if (is_regular(source.path() / name)) text += str("\nThe licence of the base model is in `", name, "`.\n");
   return text;
-}
-
-json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning) {
-  json::Object o;
-  o["model"] = options.model;
-  if (options.recipe_file.empty())
-    o["scheme"] = options.scheme;
-  else
-    o["recipe_file"] = options.recipe_file.string();
-  put(o, "bits", options.overrides.bits);
-  put(o, "group_size", options.overrides.group_size);
-  put(o, "sym", options.overrides.sym);
-  put(o, "data_type", options.overrides.data_type);
-  put(o, "act_bits", options.overrides.act_bits);
-  put(o, "act_group_size", options.overrides.act_group_size);
-  put(o, "act_sym", options.overrides.act_sym);
-  put(o, "act_dynamic", options.overrides.act_dynamic);
-  put(o, "act_data_type", options.overrides.act_data_type);
-  put(o, "scale_dtype", options.overrides.scale_dtype);
-  o["format"] = texts(options.formats);
-  o["recipe"] = options.recipe;
-  o["dataset"] = options.dataset;
-  o["iters"] = tuning.iters;
-  o["nsamples"] = tuning.nsamples;
-  o["seqlen"] = tuning.seqlen;
-  o["batch_size"] = tuning.batch_size;
-  o["lr"] = tuning.lr;
-  o["minmax_lr"] = tuning.minmax_lr;
-  const TuningOptions& t = tuning.options;
-  o["momentum"] = t.momentum;
-  o["gradient_accumulate_steps"] = t.gradient_accumulate_steps;
-  o["nblocks"] = t.nblocks;
-  o["dynamic_max_gap"] = t.dynamic_max_gap;
-  o["enable_minmax_tuning"] = t.enable_minmax_tuning;
-  o["enable_quanted_input"] = t.enable_quanted_input;
-  o["enable_norm_bias_tuning"] = t.enable_norm_bias_tuning;
-  o["not_use_best_mse"] = t.not_use_best_mse;
-  o["enable_alg_ext"] = t.enable_alg_ext;
-  o["enable_adam"] = t.enable_adam;
-  o["enable_neuqi"] = t.enable_neuqi;
-  put(o, "disable_opt_rtn", tuning.disable_opt_rtn);
-  o["enable_deterministic_algorithms"] = t.enable_deterministic_algorithms;
-  o["amp_dtype"] = t.amp_dtype;
-  o["seed"] = t.seed;
-  if (!options.auto_scheme.options.empty()) o["autoscheme"] = describe(options.auto_scheme);
-  o["layer_config"] = options.layer_config;
-  if (!options.to_quant_block_names.empty()) o["to_quant_block_names"] = texts(options.to_quant_block_names);
-  o["ignore_layers"] = texts(options.ignore_layers);
-  o["quant_lm_head"] = options.quant_lm_head;
-  if (!options.rotation.empty()) o["rotation"] = options.rotation;
-  if (!options.attention.kv_dtype.empty()) {
-    o["static_kv_dtype"] = options.attention.kv_dtype;
-    o["static_kv_granularity"] = options.attention.kv_granularity;
-  }
-  if (!options.attention.attention_dtype.empty()) {
-    o["static_attention_dtype"] = options.attention.attention_dtype;
-    o["static_attention_granularity"] = options.attention.attention_granularity;
-  }
-  if (!options.runtime.empty()) o["runtime"] = options.runtime;
-  put(o, "num_hidden_layers", options.num_hidden_layers);
-  o["on_indivisible"] = options.on_indivisible;
-  o["max_shard_size"] = options.max_shard_bytes;
-  o["device_map"] = options.device_map;
-  return o;
 }
 
 json::Object describe_plan(const QuantPlan& plan) {
@@ -255,7 +151,7 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["command"] = options.command_line;
   record["format"] = format;
   record["method"] = outcome.method;
-  record["options"] = resolved_options(options, tuning);
+  record["options"] = recorded_options(options, tuning, registry);
   record["source"] = describe_source(source, outcome.source_files);
   record_plugins(record, registry);
   record["host"] = json::Object{{"cpu", host_info().cpu_name}, {"threads", host_info().threads}};

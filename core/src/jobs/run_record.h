@@ -42,7 +42,6 @@ struct RunOutcome {
   std::string method;  // "SignRound", "OPT-RTN", "RTN"
 };
 
-[[nodiscard]] json::Object resolved_options(const QuantizeOptions& options, const ResolvedTuning& tuning);
 // The plan as --dry-run and arkit-run.json show it.
 [[nodiscard]] json::Object describe_plan(const QuantPlan& plan);
 

@@ -19,13 +19,16 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/mix_rescore.cpp
   src/jobs/mix_search.cpp
   src/jobs/mix_solve.cpp
-  src/jobs/planned_model.cpp
   src/jobs/open_source.cpp
+  src/jobs/option_effects.cpp
+  src/jobs/option_record.cpp
+  src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp
   src/jobs/run_record.cpp
   src/jobs/runtime_check.cpp
   src/jobs/source_hashes.cpp
+  src/jobs/source_labels.cpp
   src/jobs/token_source.cpp
   src/jobs/tokenize_job.cpp
   src/jobs/truncated_source.cpp

@@ -1,16 +1,26 @@
 #include "jobs/token_source.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
+#include <system_error>
 
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
+#include <arkit/jobs.h>
+#include <arkit/json.h>
 #include <arkit/str.h>
+
+#include "io/safe_path.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t kMaxTextBytes = int64_t{1} << 30, kMaxTokenizerBytes = int64_t{256} << 20;
+
+}  // namespace
 
 at::Tensor read_input_ids(const fs::path& file) {
   const std::unique_ptr<WeightSource> source = open_safetensors(file);
@@ -22,6 +32,24 @@ at::Tensor read_input_ids(const fs::path& file) {
   return ids.to(at::kLong).clone();  // independent of the mapped file
 }
 
+std::string read_text_file(const fs::path& file) {
+  return read_input_file(file, kMaxTextBytes);
+}
+
+Tokenizer tokenizer_in(const std::string& model, const Registry& registry) {
+  std::error_code error;
+  const fs::path folder = fs::absolute(model, error);
+  if (error || !fs::is_directory(folder, error) || !io::has_file(folder, "tokenizer.json"))
+    return tokenizer_of(*open_source(model, registry));
+  const std::string text = read_input_file(io::resolve_inside(folder, "tokenizer.json"), kMaxTokenizerBytes);
+  json::Object config;
+  if (io::has_file(folder, "tokenizer_config.json")) {
+    const fs::path file = io::resolve_inside(folder, "tokenizer_config.json");
+    config = json::as_object(json::read_file(file), str("'", file.string(), "'"));
+  }
+  return Tokenizer(text, config);
+}
+
 Tokenizer tokenizer_of(const ModelSource& source) {
   const std::string text = source.tokenizer_json();
   if (text.empty())
@@ -30,12 +58,9 @@ Tokenizer tokenizer_of(const ModelSource& source) {
 }
 
 at::Tensor tokenize_file(const fs::path& file, const Tokenizer& tokenizer) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw_input(str("'", file.string(), "': cannot be opened"));
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) throw_input(str("'", file.string(), "': cannot be read, or is empty"));
-  return at::tensor(tokenizer.encode(std::move(text).str()), at::kLong);
+  const std::string text = read_text_file(file);
+  if (text.empty()) throw_input(str("'", file.string(), "': is empty; give a file with text"));
+  return at::tensor(tokenizer.encode(text), at::kLong);
 }
 
 void check_window_options(int64_t seqlen, int64_t batch_size, const std::optional<int64_t>& max_windows) {

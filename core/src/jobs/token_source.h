@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
 #include <arkit/model_source.h>
+#include <arkit/registry.h>
 #include <arkit/tokenizer.h>
 
 namespace arkit {
@@ -17,6 +19,13 @@ namespace arkit {
 
 // The model's tokenizer. Throws ErrorCode::input when the model brings none.
 [[nodiscard]] Tokenizer tokenizer_of(const ModelSource& source);
+
+// The tokenizer of a model folder, which needs neither configuration nor weights, or of whatever else a user names as a
+// model. Throws ErrorCode::input when there is none.
+[[nodiscard]] Tokenizer tokenizer_in(const std::string& model, const Registry& registry);
+
+// A text file of at most 1 GiB.
+[[nodiscard]] std::string read_text_file(const std::filesystem::path& file);
 
 // The whole file as ids [n].
 [[nodiscard]] at::Tensor tokenize_file(const std::filesystem::path& file, const Tokenizer& tokenizer);

@@ -90,7 +90,8 @@ CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
 std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
                                           const ModelSource& exported, const Registry& registry) {
   std::string path = options.against;
-  if (path.empty() && !facts.source.empty() && fs::exists(facts.source)) path = facts.source;
+  std::error_code error;
+  if (path.empty() && !facts.source.empty() && fs::exists(facts.source, error)) path = facts.source;
   if (path.empty()) return nullptr;
   // Fused experts were cut apart, packed layers dequantized, on the way into the export.
   std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry), registry);
@@ -129,7 +130,8 @@ json::Object verify(const VerifyOptions& options, const Registry& registry, Repo
 
 json::Object verify(const VerifyOptions& options, const std::string& resident, const Registry& registry,
                     Reporter& reporter) {
-  if (!fs::is_directory(options.directory))
+  std::error_code failed;
+  if (!fs::is_directory(options.directory, failed))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
   return_large_blocks();
   VerifyReport report;

@@ -380,6 +380,8 @@ QuantizeOptions apply_recipe(Recipe& recipe, const QuantizeOptions& given) {
   if (!m.tunes) {
     if (tuning.iters.value_or(0) > 0)
       throw_usage("--iters and a QuantizationModifier contradict each other; name AutoRoundModifier in the recipe");
+    if (tuning.disable_opt_rtn == false)
+      throw_usage("--enable_opt_rtn and a QuantizationModifier, which rounds plainly, contradict each other");
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;
     // Moving averages go from batch to batch, and oneshot() has batches of one sample.

@@ -9,6 +9,7 @@
 #include <toml++/toml.h>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
 
@@ -20,6 +21,8 @@ namespace {
 constexpr std::array<std::string_view, 12> kFields{"scheme",        "bits",        "group_size",     "sym",
                                                    "data_type",     "act_bits",    "act_group_size", "act_sym",
                                                    "act_data_type", "act_dynamic", "scale_dtype",    "super_bits"};
+
+constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
 
 // AutoRound's relaxed form without quotes -> JSON: bare words become strings, True/False/None their JSON words.
 std::string quote_bare_words(std::string_view text) {
@@ -86,6 +89,10 @@ LayerRule parse_rule(const std::string& key, const json::Value& value, std::stri
     if (number && (*number < -1 || *number > 64)) throw_usage(str(where, ": ", name, " ", *number, " is out of range"));
     return number ? std::optional<int>(static_cast<int>(*number)) : std::nullopt;
   };
+  if (as_int("super_bits").value_or(0) != 0)
+    throw_usage(str(where,
+                    ": super_bits asks for double quantization (K types of GGUF), which no scheme of this "
+                    "version writes; leave it out"));
   rule.scheme = json::get_string(fields, "scheme", where).value_or("");
   SchemeOverrides& o = rule.overrides;
   o.bits = as_int("bits");
@@ -183,9 +190,11 @@ std::vector<LayerRule> parse_layer_config(const std::string& text) {
     }
   }
   const fs::path path(text);
-  if (!fs::exists(path))
+  std::error_code error;
+  if (!fs::exists(path, error))
     throw_usage(
         str("layer_config '", printable(text), "': neither an object ({...}) nor an existing .json or .toml file"));
+  check_input_file(path, kMaxFileBytes, "layer_config ");
   if (path.extension() == ".toml") return parse_toml(path);
   return parse_object(json::read_file(path), str("'", text, "'"));
 }

@@ -60,6 +60,7 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
       const std::string where = str("layer_config '", printable(rule.key), "'");
       const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
       const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
+      refuse_idle_activations(rule.overrides, quant.act.quantized(), where);
       const auto set = [&](LayerPlan& layer) {
         layer.quant = quant;
         layer.reason = str("layer_config '", rule.key, "'", rule.origin.empty() ? "" : str(" (", rule.origin, ")"));
@@ -223,8 +224,8 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
                      const LayerChoices* choices) {
   QuantPlan plan;
   plan.model_type = model_type;
-  plan.scheme_name = scheme.name;
   plan.global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
+  plan.scheme_name = scheme_title(scheme, plan.global, registry);
   plan.layers = model.linears();
   plan.block_lists = model.block_lists();
   plan.num_blocks = model.num_blocks();

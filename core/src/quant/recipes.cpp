@@ -22,6 +22,35 @@ int64_t positive(int64_t value, std::string_view name) {
   return value;
 }
 
+void check_ranges(const TuningOptions& options) {
+  const auto rate = [](const std::optional<double>& given, std::string_view name) {
+    if (given && !(*given > 0.0))
+      throw_usage(str(name, " ", *given, " is out of range; expected a positive number, or leave it out for the rule"));
+  };
+  rate(options.lr, "lr");
+  rate(options.minmax_lr, "minmax_lr");
+  if (!(options.momentum >= 0.0 && options.momentum < 1.0))
+    throw_usage(str("momentum ", options.momentum, " is out of range; expected 0 (none) or more, below 1"));
+  positive(options.gradient_accumulate_steps, "gradient_accumulate_steps");
+  positive(options.nblocks, "nblocks");
+  if (options.dynamic_max_gap != -1 && options.dynamic_max_gap < 1)
+    throw_usage(str("dynamic_max_gap ", options.dynamic_max_gap,
+                    " is out of range; expected -1 (never stop early) or at least 1"));
+  if (options.seed < 0) throw_usage(str("seed ", options.seed, " is out of range; expected 0 or more"));
+}
+
+// One of two options would do nothing.
+void check_contradictions(const TuningOptions& options) {
+  if (options.momentum > 0.0 && options.enable_adam)
+    throw_usage("--momentum belongs to sign descent, and --enable_adam takes its place; leave one of them out");
+  if (options.minmax_lr && !options.enable_minmax_tuning)
+    throw_usage("--minmax_lr is the rate of scales that --disable_minmax_tuning keeps; leave one of them out");
+  if (options.minmax_lr && options.enable_neuqi)
+    throw_usage("--minmax_lr is the rate of scales that --enable_neuqi freezes; leave one of them out");
+  if (options.dynamic_max_gap > 0 && options.not_use_best_mse)
+    throw_usage("--dynamic_max_gap looks for a better loss, and --not_use_best_mse for none; leave one of them out");
+}
+
 // What scheme and layers must be like for it: tuning/neuqi_plan.h.
 void check_neuqi(const ResolvedTuning& tuning) {
   if (!tuning.options.enable_neuqi) return;
@@ -62,10 +91,9 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
       std::min(positive(options.batch_size.value_or(recipe->batch_size), "batch_size"), tuning.nsamples);
   tuning.lr = options.lr.value_or(recipe->lr);
   tuning.minmax_lr = options.minmax_lr.value_or(0.0);
-  if (!(tuning.lr >= 0.0) || !(tuning.minmax_lr >= 0.0)) throw_usage("lr and minmax_lr must be positive");
-  positive(options.gradient_accumulate_steps, "gradient_accumulate_steps");
-  positive(options.nblocks, "nblocks");
   tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
+  check_ranges(options);
+  check_contradictions(options);
   check_neuqi(tuning);
   return tuning;
 }

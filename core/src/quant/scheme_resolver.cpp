@@ -44,7 +44,8 @@ void set_data_type(TensorQuant& weight, const std::string& data_type, const Regi
 }
 
 void check_ranges(const TensorQuant& quant, std::string_view what) {
-  if (quant.bits < 1 || quant.bits > 32)
+  constexpr int kNone = 16, kNoneToo = 32;  // float32 is as unquantized as bfloat16
+  if (quant.bits < 1 || (quant.bits > kNone && quant.bits != kNoneToo))
     throw_usage(str(what, ": bits ", quant.bits, " is out of range; expected 2..8, or 16 for none"));
   if (quant.group_size < -1)
     throw_usage(str(what, ": group_size ", quant.group_size,
@@ -117,6 +118,40 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   if (weight.quantized()) (void)registry.scheme_for(weight.data_type);
   if (act.quantized()) (void)registry.scheme_for(act.data_type);
   return quant;
+}
+
+void refuse_idle_activations(const SchemeOverrides& overrides, bool quantized, std::string_view what) {
+  if (quantized) return;
+  std::string idle;
+  const auto note = [&](bool given, const char* name) {
+    if (given) idle += str(idle.empty() ? "" : ", ", name);
+  };
+  note(overrides.act_group_size.has_value(), "act_group_size");
+  note(overrides.act_data_type.has_value(), "act_data_type");
+  note(overrides.act_sym.has_value(), overrides.act_sym.value_or(true) ? "act_sym" : "act_asym");
+  note(overrides.act_dynamic.has_value(), overrides.act_dynamic.value_or(true) ? "act_dynamic" : "disable_act_dynamic");
+  if (!idle.empty()) throw_usage(str(what, ": activations stay in 16 bits; add act_bits 8, or leave ", idle, " out"));
+}
+
+std::string scheme_title(const ResolvedScheme& scheme, const LayerQuant& global, const Registry& registry) {
+  const auto same_type = [](const TensorQuant& a, const TensorQuant& b) {
+    return a.quantized() == b.quantized() && (!a.quantized() || (a.bits == b.bits && a.data_type == b.data_type));
+  };
+  const auto fits = [&](const LayerQuant& quant) {
+    return same_type(quant.weight, global.weight) && same_type(quant.act, global.act);
+  };
+  const auto same_groups = [&](const LayerQuant& quant) { return quant.weight.group_size == global.weight.group_size; };
+  const bool names_groups = scheme.name.find_first_of("0123456789", scheme.name.rfind('G')) != std::string::npos &&
+                            scheme.name.rfind('G') != std::string::npos;
+  if (scheme.dense || (fits(scheme.quant) && (same_groups(scheme.quant) || !names_groups))) return scheme.name;
+  for (const Preset& preset : all_presets(registry))
+    if (!preset.dense && fits(preset.quant) && same_groups(preset.quant)) return preset.name;
+  const auto bits = [](const TensorQuant& quant) { return quant.quantized() ? quant.bits : 16; };
+  const std::string type =
+      global.weight.data_type == "int" || !global.weight.quantized() ? "" : global.weight.data_type + "-";
+  const bool usual = global.weight.group_size == scheme.quant.weight.group_size && !names_groups;
+  return str(type, "W", bits(global.weight), "A", bits(global.act),
+             usual || global.weight.group_size <= 0 ? "" : str("G", global.weight.group_size));
 }
 
 std::string describe(const LayerQuant& quant) {

@@ -30,6 +30,14 @@ struct ResolvedScheme {
 [[nodiscard]] ARKIT_INTERNAL LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides,
                                                         const Registry& registry, std::string_view what);
 
+// Overrides of activations mean nothing where these stay in 16 bits. Throws ErrorCode::usage, `what` first.
+ARKIT_INTERNAL void refuse_idle_activations(const SchemeOverrides& overrides, bool quantized, std::string_view what);
+
+// What a plan that starts from `scheme` and gives layers `global` is called: the preset's name while it is true of
+// them, else the name of the preset that is, else one made in the manner of presets ("W3A16G64").
+[[nodiscard]] ARKIT_INTERNAL std::string scheme_title(const ResolvedScheme& scheme, const LayerQuant& global,
+                                                      const Registry& registry);
+
 // For people: "int4 g128 sym", "16-bit".
 [[nodiscard]] ARKIT_INTERNAL std::string describe(const LayerQuant& quant);
 

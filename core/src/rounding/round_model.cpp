@@ -21,6 +21,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "model_free/layer_rules.h"
 #include "rounding/round_units.h"
 #include "rounding/strip_rounding.h"
 #include "tuning/global_scales.h"
@@ -68,8 +69,10 @@ class ModelRounding {
     for (const RoundUnit& unit : plan_.units)
       if (unit.layer != nullptr) {
         ++layers_of_block_[unit.layer->block];
+        if (unit.layer->block >= 0) ++layers_of_decoder_block_[decoder_block(*unit.layer)];
         layers_.emplace(unit.layer->name, unit.layer);
       }
+    left_of_decoder_block_ = layers_of_decoder_block_;
   }
 
   void work() {
@@ -245,22 +248,38 @@ class ModelRounding {
     record.dequantized = open.rounding->dequantized();
     write_record(run_, std::move(record), open.rounding->relative_error());
     open.rounding.reset();
-    close_layer(layer.block);
+    close_layer(layer);
   }
 
-  void close_layer(int64_t index) {
+  void close_layer(const LayerPlan& layer) {
     const std::lock_guard lock(model_mutex_);
-    OpenBlock& block = blocks_.at(index);
+    OpenBlock& block = blocks_.at(layer.block);
+    if (layer.block >= 0) count_layer(layer, block.start);
     if (--block.left > 0) return;
-    const double seconds = seconds_since(block.start);
-    blocks_.erase(index);
-    if (index < 0) {
+    blocks_.erase(layer.block);
+    if (layer.block < 0)
       run_.model.release_rest();
-      return;
-    }
-    run_.model.release_block(index);
-    run_.outcome.blocks.push_back({.block = index, .seconds = seconds});
-    run_.reporter.block_done({.block = index, .num_blocks = run_.plan.num_blocks, .seconds = seconds});
+    else
+      run_.model.release_block(layer.block);
+  }
+
+  // People count decoder blocks, wherever a model without a family cuts them. Needs model_mutex_.
+  void count_layer(const LayerPlan& layer, Clock::time_point start) {
+    const std::string name = decoder_block(layer);
+    const auto begun = begin_of_decoder_block_.emplace(name, start).first->second;
+    if (--left_of_decoder_block_.at(name) > 0) return;
+    const double seconds = seconds_since(begun);
+    const auto done = static_cast<int64_t>(run_.outcome.blocks.size());
+    const std::optional<model_free::BlockPlace> place = model_free::block_place(layer.name);
+    run_.outcome.blocks.push_back({.block = run_.model_free && place ? place->index : layer.block, .seconds = seconds});
+    run_.reporter.block_done(
+        {.block = done, .num_blocks = static_cast<int64_t>(layers_of_decoder_block_.size()), .seconds = seconds});
+  }
+
+  // "model.layers.3" of "model.layers.3.mlp.experts.7.up_proj".
+  [[nodiscard]] std::string decoder_block(const LayerPlan& layer) const {
+    const auto place = run_.model_free ? model_free::block_place(layer.name) : std::nullopt;
+    return place ? str(place->list, ".", place->index) : run_.model.block_name(layer.block);
   }
 
   QuantizeRun& run_;
@@ -269,6 +288,7 @@ class ModelRounding {
   const int64_t budget_;
   const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
   std::map<int64_t, int64_t> layers_of_block_;
+  std::map<std::string, int64_t> layers_of_decoder_block_;
   std::map<std::string_view, const LayerPlan*> layers_;  // to quantize
 
   std::mutex mutex_;  // guards what follows
@@ -281,7 +301,9 @@ class ModelRounding {
   bool starting_ = false, writing_ = false;
   std::exception_ptr failure_;
 
-  std::mutex model_mutex_;  // guards the model and blocks_
+  std::mutex model_mutex_;  // guards the model and what follows
+  std::map<std::string, int64_t> left_of_decoder_block_;
+  std::map<std::string, Clock::time_point> begin_of_decoder_block_;
   std::map<int64_t, OpenBlock> blocks_;
 };
 

@@ -195,10 +195,35 @@ std::string_view type_name(const Value& value) {
   throw_input(str(what, ": '", key, "' is ", type_name(value), ", expected ", expected));
 }
 
+// Bytes of the UTF-8 character that begins at text[i]; 0 = there is none (an overlong form, a surrogate, a lone byte).
+size_t utf8_length(std::string_view text, size_t i) {
+  const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U; };
+  const unsigned first = byte(i);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  for (size_t k = 1; k < length; ++k)
+    if ((byte(i + k) & 0xC0) != 0x80) return 0;
+  const unsigned second = byte(i + 1);
+  const bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+                     (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
+  return wrong ? 0 : length;
+}
+
+// Paths may hold bytes that are no UTF-8, and JSON may not: those appear as the text "\xff".
 void write_string(std::string& out, std::string_view text) {
   static constexpr std::array<char, 17> kHex{"0123456789abcdef"};
   out += '"';
-  for (const char c : text) {
+  size_t left = 0;  // bytes of a character that is being copied
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (left == 0 && (left = utf8_length(text, i)) == 0) {
+      out += "\\\\x";
+      out += kHex[static_cast<unsigned char>(c) >> 4];
+      out += kHex[static_cast<unsigned char>(c) & 15];
+      continue;
+    }
+    --left;
     switch (c) {
       case '"':
         out += "\\\"";

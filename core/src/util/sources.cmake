@@ -2,6 +2,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/error.cpp
   src/util/heap.cpp
   src/util/host_info.cpp
+  src/util/input_file.cpp
   src/util/interfaces.cpp
   src/util/json.cpp
   src/util/log.cpp

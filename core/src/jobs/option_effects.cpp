@@ -1,0 +1,243 @@
+#include "jobs/option_effects.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "quant/plan.h"
+#include "quant/scheme_resolver.h"
+
+namespace arkit {
+namespace {
+
+// Options by name, of which some would do nothing.
+class Idle {
+ public:
+  void add(bool idle, std::string_view name) {
+    if (idle) names_ += str(names_.empty() ? "--" : ", --", name);
+  }
+  void warn(std::string_view why, Reporter& reporter) const {
+    if (!names_.empty())
+      reporter.warn(str(why, ": ", names_, names_.find(',') == std::string::npos ? " has" : " have", " no effect"));
+  }
+  [[nodiscard]] const std::string& names() const { return names_; }
+
+ private:
+  std::string names_;
+};
+
+void check_device(const std::string& device_map) {
+  if (device_map != "cpu" && device_map != "auto")
+    throw_unsupported(str("device_map '", printable(device_map),
+                          "' is not available: quantization runs on the CPU in this version; use --device_map cpu"));
+}
+
+void check_mix(const AutoSchemeOptions& mix) {
+  if (!std::isfinite(mix.refine_seconds) || mix.refine_seconds < 0.0)
+    throw_usage(str("refine_seconds ", mix.refine_seconds, " is out of range; expected 0 (none) or more"));
+  for (const double bits : mix.avg_bits)
+    if (!(bits > 0.0)) throw_usage(str("avg_bits ", bits, " is out of range; expected a number of bits such as 4.5"));
+  const AutoSchemeOptions defaults;
+  if (!mix.options.empty()) {
+    if (mix.target_size && mix.bits_accounting != defaults.bits_accounting)
+      throw_usage(
+          "target_size counts the bytes of the export exactly; leave --ignore_scale_zp_bits and --bits_accounting "
+          "autoround out, or give --avg_bits");
+    if (!mix.use_cache && !mix.cache_dir.empty())
+      throw_usage("--score_cache names a folder for scores, and --no_score_cache keeps none; leave one of them out");
+    return;
+  }
+  Idle idle;
+  idle.add(!mix.avg_bits.empty(), "avg_bits");
+  idle.add(mix.target_size.has_value(), "target_size");
+  idle.add(mix.ignore_scale_zp_bits, "ignore_scale_zp_bits");
+  idle.add(!mix.ignore_scale_zp_bits && mix.bits_accounting != defaults.bits_accounting, "bits_accounting");
+  idle.add(!mix.shared_layers.empty(), "shared_layers");
+  idle.add(!mix.share_fused_layers, "no_share_fused");
+  idle.add(mix.score != defaults.score, "score");
+  idle.add(mix.nsamples.has_value(), "score_nsamples");
+  idle.add(mix.seqlen.has_value(), "score_seqlen");
+  idle.add(mix.batch_size.has_value(), "score_batch_size");
+  idle.add(!mix.cache_dir.empty(), "score_cache");
+  idle.add(!mix.use_cache, "no_score_cache");
+  idle.add(mix.refine_seconds > 0.0, "refine_seconds");
+  idle.add(!mix.svg.empty(), "svg");
+  idle.add(!mix.save_layer_config.empty(), "save_layer_config");
+  if (!idle.names().empty())
+    throw_usage(str("AutoScheme needs schemes to choose from: add --options W2A16,W4A16,W8A16 or others, or leave ",
+                    idle.names(), " out"));
+}
+
+void check_attention(const AttentionOptions& attention) {
+  const AttentionOptions defaults;
+  // Queries in few bits bring keys and values along, which may have a granularity of their own.
+  if (attention.kv_dtype.empty() && attention.attention_dtype.empty() &&
+      attention.kv_granularity != defaults.kv_granularity)
+    throw_usage(
+        "static_kv_granularity says how scales of keys and values are cut, and there are none; add "
+        "--static_kv_dtype fp8, or leave it out");
+  if (attention.attention_dtype.empty() && attention.attention_granularity != defaults.attention_granularity)
+    throw_usage(
+        "static_attention_granularity says how scales of queries are cut, and there are none; add "
+        "--static_attention_dtype fp8, or leave it out");
+}
+
+void check_model_free(const QuantizeOptions& options) {
+  if (!options.model_free.value_or(false)) return;
+  const std::string recipe = lower(options.recipe);
+  if (recipe != "default" && recipe != "rtn")
+    throw_usage(str("model_free rounds without tuning or a search, and recipe '", printable(options.recipe),
+                    "' asks for one; use --recipe rtn, or leave model_free out"));
+  if (options.tuning.disable_opt_rtn == false)
+    throw_usage("model_free rounds without a search; leave it or --enable_opt_rtn out");
+}
+
+// What a recipe file decides alone.
+void check_recipe_file(const QuantizeOptions& options) {
+  if (options.recipe_file.empty()) return;
+  Idle idle;
+  idle.add(!options.to_quant_block_names.empty(), "to_quant_block_names");
+  idle.add(!options.on_indivisible.empty(), "on_indivisible");
+  idle.add(options.allow_unmatched, "allow_unmatched");
+  if (!idle.names().empty())
+    throw_usage(str("the recipe file states which layers are quantized and how; leave ", idle.names(), " out"));
+}
+
+bool any_layer(const QuantPlan& plan, const auto& is) {
+  return std::any_of(plan.layers.begin(), plan.layers.end(), is);
+}
+
+// What leaves nothing to do is a mistake, unless 16 bits were asked for.
+void refuse_empty_plan(const QuantPlan& plan) {
+  if (!plan.global.quantized() || quantized_count(plan) > 0 || plan.attention.quantized()) return;
+  std::map<std::string, int64_t> reasons;
+  bool by_user = false;
+  for (const LayerPlan& layer : plan.layers) {
+    ++reasons[layer.reason];
+    by_user = by_user || layer.user_fixed || layer.reason.find("to_quant_block_names") != std::string::npos;
+  }
+  std::string why;
+  for (const auto& [reason, count] : reasons)
+    why += str(why.empty() ? "" : "; ", count, count == 1 ? " layer: " : " layers: ", printable(reason));
+  throw Error(by_user ? ErrorCode::usage : ErrorCode::unsupported,
+              str("no layer would be quantized (", why.empty() ? "the model has none" : why,
+                  "); change the options, or pass --scheme BF16 to copy the model as it is"));
+}
+
+void check_head(const QuantizeOptions& given, const QuantPlan& plan, Reporter& reporter) {
+  if (!given.quant_lm_head || plan.tied_embeddings) {
+    if (given.quant_lm_head && !any_layer(plan, [](const LayerPlan& layer) { return layer.block < 0; }))
+      reporter.warn("lm_head shares its weight with the embedding and stays 16-bit; quant_lm_head is ignored");
+    return;
+  }
+  const auto is_head = [](const LayerPlan& layer) { return layer.block < 0 && layer.kind != LayerKind::embedding; };
+  const auto head = std::find_if(plan.layers.begin(), plan.layers.end(), is_head);
+  if (head == plan.layers.end())
+    reporter.warn("the model has no lm_head; quant_lm_head is ignored");
+  else if (!any_layer(plan, [&](const LayerPlan& layer) { return is_head(layer) && layer.quantized(); }) &&
+           plan.global.quantized())
+    reporter.warn(str("'", head->name, "' stays 16-bit (", head->reason, "); quant_lm_head is ignored"));
+}
+
+// A scheme that stores scales in a type of the user's choice counts their bits.
+bool stores_scale_dtype(const LayerPlan& layer, const Registry& registry) {
+  if (!layer.quant.weight.quantized()) return false;
+  const Scheme& scheme = registry.scheme_for(layer.quant.weight.data_type);
+  LayerPlan narrow = layer, wide = layer;
+  narrow.quant.weight.scale_dtype = "float16";
+  wide.quant.weight.scale_dtype = "float32";
+  return scheme.bits_per_weight(narrow) != scheme.bits_per_weight(wide);
+}
+
+void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Registry& registry, Reporter& reporter) {
+  Idle nothing, fixed;
+  if (!any_layer(plan, [](const LayerPlan& layer) { return layer.quant.weight.quantized(); })) {
+    nothing.add(own.group_size.has_value(), "group_size");
+    nothing.add(own.sym.has_value(), own.sym.value_or(true) ? "sym" : "asym");
+    nothing.add(own.scale_dtype.has_value(), "scale_dtype");
+    nothing.warn("weights stay in 16 bits", reporter);
+    return;
+  }
+  fixed.add(own.scale_dtype && !any_layer(plan, [&](const LayerPlan& l) { return stores_scale_dtype(l, registry); }),
+            "scale_dtype");
+  fixed.warn(str("the scales of '", plan.global.weight.data_type, "' have a type of their own"), reporter);
+}
+
+void check_untuned(const TuningOptions& t, Reporter& reporter) {
+  const TuningOptions defaults;
+  Idle idle;
+  idle.add(t.lr.has_value(), "lr");
+  idle.add(t.minmax_lr.has_value(), "minmax_lr");
+  idle.add(t.momentum != defaults.momentum, "momentum");
+  idle.add(t.gradient_accumulate_steps != defaults.gradient_accumulate_steps, "gradient_accumulate_steps");
+  idle.add(t.nblocks != defaults.nblocks, "nblocks");
+  idle.add(t.dynamic_max_gap != defaults.dynamic_max_gap, "dynamic_max_gap");
+  idle.add(!t.enable_minmax_tuning, "disable_minmax_tuning");
+  idle.add(!t.enable_quanted_input, "disable_quanted_input");
+  idle.add(t.enable_norm_bias_tuning, "enable_norm_bias_tuning");
+  idle.add(t.not_use_best_mse, "not_use_best_mse");
+  idle.add(t.enable_alg_ext, "enable_alg_ext");
+  idle.add(t.enable_adam, "enable_adam");
+  idle.warn("nothing is tuned (iters 0)", reporter);
+}
+
+// Options of samples, where none goes through the model.
+void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporter) {
+  const TuningOptions& t = given.tuning;
+  TuningOptions bare = t;
+  bare.nsamples.reset();
+  bare.seqlen.reset();
+  bare.batch_size.reset();
+  const ResolvedTuning usual = resolve_tuning(given.recipe, bare);
+  Idle idle;
+  idle.add(!mixed && !given.dataset.empty(), "dataset");
+  idle.add(t.nsamples && *t.nsamples != usual.nsamples, "nsamples");
+  idle.add(t.seqlen && *t.seqlen != usual.seqlen, "seqlen");
+  idle.add(t.batch_size && *t.batch_size != usual.batch_size, "batch_size");
+  idle.add(!mixed && given.rotation.empty() && t.seed != TuningOptions().seed, "seed");
+  idle.warn("plain rounding needs no samples", reporter);
+}
+
+}  // namespace
+
+void check_options(const QuantizeOptions& options) {
+  check_device(options.device_map);
+  check_mix(options.auto_scheme);
+  check_attention(options.attention);
+  check_model_free(options);
+  check_recipe_file(options);
+}
+
+void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, const PlannedModel& planned, bool mixed,
+                   const Registry& registry, Reporter& reporter) {
+  const QuantPlan& plan = planned.plan;
+  if (!mixed && given.recipe_file.empty()) {
+    refuse_empty_plan(plan);
+    refuse_idle_activations(given.overrides,
+                            any_layer(plan, [](const LayerPlan& layer) { return layer.quant.act.quantized(); }),
+                            str("scheme '", plan.scheme_name, "'"));
+    check_weights(given.overrides, plan, registry, reporter);
+  }
+  check_head(given, plan, reporter);
+  if (tuning.iters == 0) check_untuned(given.tuning, reporter);
+  if (!planned.forwards) check_unsampled(given, mixed, reporter);
+  Idle idle;
+  if (tuning.iters == 0) {
+    idle.add(!planned.forwards && tuning.disable_opt_rtn == false,
+             given.tuning.disable_opt_rtn ? "enable_opt_rtn" : "recipe opt-rtn");
+    idle.warn("this scheme has nothing to search, weights are rounded plainly", reporter);
+  } else if (given.tuning.disable_opt_rtn) {
+    idle.add(!any_layer(plan, [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); }),
+             *given.tuning.disable_opt_rtn ? "disable_opt_rtn" : "enable_opt_rtn");
+    idle.warn("every layer is tuned", reporter);
+  }
+}
+
+}  // namespace arkit
