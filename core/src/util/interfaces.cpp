@@ -8,6 +8,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/source_check.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -105,5 +106,7 @@ std::vector<AttentionPlan> Model::attentions() const {
   return {};
 }
 ModelAdapter::~ModelAdapter() = default;
+
+SourceCheck::~SourceCheck() = default;
 
 }  // namespace arkit
