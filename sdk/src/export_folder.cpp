@@ -71,6 +71,7 @@ struct ExportFolder::Impl {
     PartFile* file = nullptr;
     int64_t offset = 0, bytes = 0;
     bool written = false;
+    std::vector<bool> slices;  // written ones, of a tensor that comes in parts
   };
 
   fs::path directory;
@@ -214,6 +215,31 @@ void ExportFolder::write(std::string_view name, const at::Tensor& tensor, const 
     if (after_piece) after_piece();
   }
   place.written = true;
+}
+
+void ExportFolder::write_slice(std::string_view name, int64_t index, const at::Tensor& tensor) {
+  const auto found = impl_->places.find(name);
+  ARKIT_CHECK(found != impl_->places.end(), str("tensor '", name, "' is not part of this export"));
+  Impl::Place& place = found->second;
+  const at::IntArrayRef whole = place.planned.shape;
+  ARKIT_CHECK(!whole.empty() && index >= 0 && index < whole[0], str("tensor '", name, "' has no part ", index));
+  ARKIT_CHECK(tensor.scalar_type() == place.planned.dtype && tensor.sizes() == whole.slice(1),
+              arkit::str("part ", index, " of tensor '", name, "' is ", tensor.scalar_type(), " ", tensor.sizes(),
+                         " but ", place.planned.dtype, " ", whole.slice(1), " was planned"));
+  ARKIT_CHECK(!slice_written(name, index), str("part ", index, " of tensor '", name, "' is written twice"));
+  const int64_t bytes = place.bytes / whole[0];
+  const at::Tensor contiguous = tensor.contiguous();
+  place.file->write_at(place.offset + index * bytes, static_cast<const char*>(contiguous.const_data_ptr()), bytes);
+  place.slices.resize(static_cast<size_t>(whole[0]), false);
+  place.slices[static_cast<size_t>(index)] = true;
+  place.written = std::find(place.slices.begin(), place.slices.end(), false) == place.slices.end();
+}
+
+bool ExportFolder::slice_written(std::string_view name, int64_t index) const {
+  const auto found = impl_->places.find(name);
+  if (found == impl_->places.end()) return false;
+  const std::vector<bool>& slices = found->second.slices;
+  return static_cast<size_t>(index) < slices.size() && slices[static_cast<size_t>(index)];
 }
 
 void ExportFolder::add_text(const std::string& name, std::string content) {

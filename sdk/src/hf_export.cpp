@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -42,7 +43,7 @@ class HfExportJob final : public ExportJob {
   void add_layer(const LayerRecord& layer) override {
     const std::string& name = layer.plan.name;
     for (const auto& [suffix, tensor] : format_.pack(layer)) {
-      folder_->write(name + "." + suffix, tensor);
+      write_placed(name + "." + suffix, tensor);
       packed_bits_ += static_cast<double>(tensor.nbytes()) * 8.0;
     }
     packed_weights_ += static_cast<double>(layer.plan.out_features) * static_cast<double>(layer.plan.in_features);
@@ -51,12 +52,12 @@ class HfExportJob final : public ExportJob {
   }
 
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
-    const PlannedTensor* planned = folder_->planned(name);
+    const PlannedTensor* planned = folder_->planned(place_of(name).name);
     if (planned == nullptr) {
       ARKIT_CHECK(sorter_.fate(name) != TensorFate::plain, str("tensor '", name, "' is not part of the source"));
       return;  // left out by rule: tied or rebuilt
     }
-    if (folder_->written(name)) return;  // a bias that came with its layer
+    if (written(name)) return;  // a bias that came with its layer
     // A tensor that was cast on the way here is taken from the source again: export keeps the source's values.
     if (!changed && tensor.scalar_type() != planned->dtype && request_.source.weights().find(name) != nullptr)
       copy_from_source(std::string(name));
@@ -71,10 +72,14 @@ class HfExportJob final : public ExportJob {
 
   ExportReport finish() override {
     if (format_.finish_config) format_.finish_config(format_.quantization_config);
-    for (const std::string& name : folder_->unwritten()) {
-      ARKIT_CHECK(request_.source.weights().find(name) != nullptr,
-                  str("layer of tensor '", name, "' was never added to the export"));
-      copy_from_source(name);
+    for (const std::string& planned : folder_->unwritten()) {
+      const auto parts = parts_.find(planned);
+      for (const std::string& name : parts == parts_.end() ? std::vector{planned} : parts->second) {
+        if (written(name)) continue;
+        ARKIT_CHECK(request_.source.weights().find(name) != nullptr,
+                    str("layer of tensor '", name, "' was never added to the export"));
+        copy_from_source(name);
+      }
     }
     add_texts();
     ExportReport report;
@@ -105,15 +110,15 @@ class HfExportJob final : public ExportJob {
       for (PlannedTensor& tensor : attention_scale_tensors(module, request_.plan.attention, attention_layout()))
         ordered.push_back({{module.block, 1}, std::move(tensor)});
     for (const TensorInfo& info : request_.source.weights().tensors()) {
-      const TensorFate fate = sorter_.fate(info.name);
+      const TensorFate fate = fate_of(info);
       if (fate != TensorFate::plain && fate != TensorFate::extra) continue;
       PlannedTensor tensor{info.name, planned_dtype(info), info.shape, fate == TensorFate::extra};
-      ordered.push_back({{place_of(info.name, behind), 0}, std::move(tensor)});
+      ordered.push_back({{order_of(info.name, behind), 0}, std::move(tensor)});
     }
     std::stable_sort(ordered.begin(), ordered.end(), [](const Ordered& a, const Ordered& b) { return a.key < b.key; });
     std::vector<PlannedTensor> tensors;
     tensors.reserve(ordered.size());
-    for (Ordered& entry : ordered) tensors.push_back(std::move(entry.tensor));
+    for (Ordered& entry : ordered) add_planned(tensors, std::move(entry.tensor));
     return tensors;
   }
 
@@ -121,19 +126,54 @@ class HfExportJob final : public ExportJob {
   std::vector<PlannedTensor> plan_as_source() {
     std::vector<PlannedTensor> tensors;
     for (const TensorInfo& info : request_.source.weights().tensors()) {
-      const TensorFate fate = sorter_.fate(info.name);
+      const TensorFate fate = fate_of(info);
       if (fate == TensorFate::plain || fate == TensorFate::extra)
-        tensors.push_back({info.name, planned_dtype(info), info.shape, fate == TensorFate::extra});
+        add_planned(tensors, {info.name, planned_dtype(info), info.shape, fate == TensorFate::extra});
       if (fate != TensorFate::packed) continue;
       const LayerPlan* layer = sorter_.layer(std::string_view(info.name).substr(0, info.name.rfind('.')));
       ARKIT_CHECK(layer != nullptr, str("tensor '", info.name, "' is packed but belongs to no layer"));
       for (PackedTensorShape& shape : format_.shapes(*layer))
-        tensors.push_back({layer->name + "." + shape.suffix, shape.dtype, std::move(shape.shape)});
+        add_planned(tensors, {layer->name + "." + shape.suffix, shape.dtype, std::move(shape.shape)});
     }
     return tensors;
   }
 
-  int64_t place_of(std::string_view name, int64_t behind) const {
+  TensorFate fate_of(const TensorInfo& info) const {
+    const TensorFate fate = sorter_.fate(info.name);
+    return fate == TensorFate::plain && format_.is_extra && format_.is_extra(info) ? TensorFate::extra : fate;
+  }
+
+  TensorPlace place_of(std::string_view name) const {
+    return format_.place ? format_.place(name) : TensorPlace{.name = std::string(name)};
+  }
+
+  // Parts of one tensor lie where the first of them does.
+  void add_planned(std::vector<PlannedTensor>& tensors, PlannedTensor tensor) {
+    TensorPlace place = place_of(tensor.name);
+    if (place.name != tensor.name) {
+      std::vector<std::string>& parts = parts_[place.name];
+      parts.push_back(tensor.name);
+      if (parts.size() > 1) return;
+    }
+    if (place.slice >= 0) tensor.shape.insert(tensor.shape.begin(), place.slices);
+    tensor.name = std::move(place.name);
+    tensors.push_back(std::move(tensor));
+  }
+
+  bool written(std::string_view name) const {
+    const TensorPlace place = place_of(name);
+    return place.slice < 0 ? folder_->written(place.name) : folder_->slice_written(place.name, place.slice);
+  }
+
+  void write_placed(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece = {}) {
+    const TensorPlace place = place_of(name);
+    if (place.slice < 0)
+      folder_->write(place.name, tensor, after_piece);
+    else
+      folder_->write_slice(place.name, place.slice, tensor);
+  }
+
+  int64_t order_of(std::string_view name, int64_t behind) const {
     if (const int64_t block = sorter_.block(name); block >= 0) return block;
     const LayerPlan* head = sorter_.layer(name.substr(0, name.rfind('.')));
     return head != nullptr ? behind + 1 : behind;
@@ -154,11 +194,13 @@ class HfExportJob final : public ExportJob {
   [[nodiscard]] bool as_they_are() const { return request_.run.model_free || request_.run.converted; }
 
   void write_as_planned(std::string_view name, const at::Tensor& tensor) {
-    const PlannedTensor* planned = folder_->planned(name);
+    const TensorPlace place = place_of(name);
+    const PlannedTensor* planned = folder_->planned(place.name);
     ARKIT_CHECK(planned != nullptr, str("tensor '", name, "' is not part of the source"));
     const WeightSource& weights = request_.source.weights();
     // Scales of attention, one a head, come in another format's shape.
-    folder_->write(name, tensor.to(planned->dtype).reshape(planned->shape), [&] { weights.release(name); });
+    const at::IntArrayRef shape = at::IntArrayRef(planned->shape).slice(place.slice < 0 ? 0 : 1);
+    write_placed(name, tensor.to(planned->dtype).reshape(shape), [&] { weights.release(name); });
   }
 
   void copy_from_source(const std::string& name) {
@@ -201,6 +243,8 @@ class HfExportJob final : public ExportJob {
   const ExportRequest request_;
   HfFormat format_;
   TensorSorter sorter_;
+  std::map<std::string, std::vector<std::string>, std::less<>> parts_;  // planned -> what is written there, where named
+                                                                        // otherwise
   std::unique_ptr<ExportFolder> folder_;
   double packed_bits_ = 0, packed_weights_ = 0;
 };

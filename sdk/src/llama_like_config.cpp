@@ -41,7 +41,6 @@ LlamaLikeConfig read_llama_like(const ConfigReader& config, const LlamaLikeDefau
       config.positive("head_dim", defaults.head_dim.value_or(std::max<int64_t>(1, c.hidden_size / c.heads)), kMaxHeads);
   c.max_positions = config.positive("max_position_embeddings", defaults.max_positions, kMaxPositions);
   c.rms_norm_eps = config.number("rms_norm_eps", defaults.rms_norm_eps, 0.0, 1.0);
-  c.tied = config.flag("tie_word_embeddings", false);
   if (c.heads % c.kv_heads != 0)
     throw_input(str(config.what(), ": 'num_attention_heads' ", c.heads, " is not a multiple of 'num_key_value_heads' ",
                     c.kv_heads));

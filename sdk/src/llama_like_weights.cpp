@@ -7,6 +7,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/llama_like.h>
 #include <arkit/str.h>
+#include <arkit/tied_embeddings.h>
 
 namespace arkit::sdk {
 namespace {
@@ -32,8 +33,8 @@ LlamaLikeModel::LlamaLikeModel(LlamaLikeConfig config, const ModelSource& source
   blocks_.resize(static_cast<size_t>(config_.num_blocks));
   final_norm_.name = prefix_ + "norm.weight";
   for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
+  tied_ = find_tied_embeddings(source).tied;
   check_tensors();
-  tied_ = find_tied();
   frequencies_ = rope_frequencies(config_.rope, 1);
 }
 
@@ -144,24 +145,12 @@ void LlamaLikeModel::check_tensors() const {
   const std::vector<int64_t> table = {config_.vocab_size, config_.hidden_size};
   const std::string embeddings = prefix_ + "embed_tokens.weight";
   // A checkpoint may hold only one of the two tied tensors (models.md C4).
-  const bool head_alone = config_.tied && source_.weights().find(embeddings) == nullptr;
+  const bool head_alone = tied_ && source_.weights().find(embeddings) == nullptr;
   if (!head_alone) check_tensor(embeddings, table);
   // A packed head may keep its codes under the name of the weight (fp8, mlx).
   if (packed("lm_head")) return;
-  if (head_alone || !config_.tied || source_.weights().find("lm_head.weight") != nullptr)
+  if (head_alone || !tied_ || source_.weights().find("lm_head.weight") != nullptr)
     check_tensor("lm_head.weight", table);
-}
-
-// Tied means one tensor serves both. With both on disk the configuration's word counts only if they are equal.
-bool LlamaLikeModel::find_tied() const {
-  if (!config_.tied || packed("lm_head")) return false;
-  const WeightSource& weights = source_.weights();
-  const std::string embeddings = prefix_ + "embed_tokens.weight";
-  if (weights.find("lm_head.weight") == nullptr || weights.find(embeddings) == nullptr) return true;
-  const bool equal = weights.load(embeddings).equal(weights.load("lm_head.weight"));
-  weights.release(embeddings);
-  weights.release("lm_head.weight");
-  return equal;
 }
 
 // The mapped tensor itself when it has the model's dtype, else a converted copy, whose source pages are given back.

@@ -120,13 +120,26 @@ void set_default(json::Object& object, std::string_view key, const json::Value* 
   if (json::find(object, key) == nullptr && value != nullptr) object[key] = *value;
 }
 
+// transformers 5 may keep a set for each kind of layer; here all layers turn alike.
+json::Object one_for_all(const json::Object& given, std::string_view what) {
+  const json::Object* first = nullptr;
+  for (const auto& entry : given) {
+    if (!entry.value().is_object()) continue;
+    if (first != nullptr && *first != entry.value().get_object())
+      throw_unsupported(str(what, ": rope parameters differ between kinds of layers ('", printable(entry.key()),
+                            "' has its own); this family is known with one set for all"));
+    first = &entry.value().get_object();
+  }
+  return first == nullptr ? given : *first;
+}
+
 }  // namespace
 
 json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what) {
   json::Object rope;
   const json::Value* given = json::find(config, "rope_scaling");
   if (given == nullptr) given = json::find(config, "rope_parameters");
-  if (given != nullptr) rope = json::as_object(*given, str(what, ": rope parameters"));
+  if (given != nullptr) rope = one_for_all(json::as_object(*given, str(what, ": rope parameters")), what);
   set_default(rope, "rope_theta", json::find(config, "rope_theta"));
   const json::Value fallback(default_theta), plain("default");
   set_default(rope, "rope_theta", &fallback);

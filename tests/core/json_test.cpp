@@ -29,6 +29,53 @@ TEST(Json, RefusesWhatAHostileFileMayHold) {
   EXPECT_NE(refusal("{\"a\": NaN}").find("not valid JSON"), std::string::npos);
 }
 
+TEST(Json, KeysThatSpellTheSameAreTheSame) {
+  EXPECT_NE(refusal(R"({"a": 1, "\u0061": 2})").find("key 'a' appears twice"), std::string::npos);
+  EXPECT_EQ(refusal(R"({"a\\": 1, "a": 2})"), "");
+}
+
+// What Python writes and reads: a file that is rewritten keeps its values, whatever they are.
+TEST(Json, NumbersSurviveBeingReadAndWritten) {
+  const std::string text =
+      R"({"inf": [0.0, Infinity, -Infinity], "nan": NaN, "word": "NaN", "i64": -9223372036854775808, )"
+      R"("u64": 18446744073709551615, "big": 123456789012345678901234567890, "low": -9223372036854775809, )"
+      R"("small": 1e-300, "least": 5e-324, "digits": 0.30000000000000004, "theta": 1.7976931348623157e+308, )"
+      R"("over": 1e400, "under": -1e-400, "zero": -0.0, "one": 1.0})";
+  const json::Value value = json::parse(text, "x", true);
+  EXPECT_EQ(json::dump(value), text);
+  const json::Object& object = value.get_object();
+  EXPECT_TRUE(object.at("nan").is_double());  // a reader of numbers sees a number
+  EXPECT_EQ(json::get_double(object, "small", "x"), 1e-300);
+  EXPECT_EQ(json::get_double(object, "big", "x"), 123456789012345678901234567890.0);
+  EXPECT_EQ(json::get_double(object, "over", "x"), HUGE_VAL);
+  EXPECT_EQ(json::get_double(object, "under", "x"), 0.0);
+}
+
+// Boost.JSON alone is off by one in the last place here.
+TEST(Json, DecimalsBecomeTheNearestDouble) {
+  for (const double number : {6.0221407599999999e+23, 1.0 / 3, 9.9999999999999995e-07, 2.2250738585072014e-308}) {
+    const json::Value value = json::parse(json::dump(json::Value(number)), "x");
+    EXPECT_EQ(value.get_double(), number);
+  }
+}
+
+TEST(Json, NumbersOutOfRangeAreNoIntegersAndNoTexts) {
+  const json::Value value = json::parse(R"({"n": 123456789012345678901, "u": 9223372036854775808})", "x");
+  for (const char* key : {"n", "u"}) try {
+      (void)json::get_int(value.get_object(), key, "x");
+      FAIL() << key;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::input);
+      EXPECT_NE(std::string(error.what()).find("expected an integer of 64 bits"), std::string::npos) << error.what();
+    }
+  EXPECT_THROW((void)json::get_string(value.get_object(), "n", "x"), Error);
+}
+
+TEST(Json, PiecesOfNonFiniteWordsAreNoNumbers) {
+  for (const char* text : {"[-NaN]", "[1Infinity]", "[NaN0]", "[--Infinity]", "[1eNaN, Infinity]"})
+    EXPECT_THROW((void)json::parse(text, "x", true), Error) << text;
+}
+
 TEST(Json, EqualKeysInDifferentObjectsAreFine) {
   EXPECT_EQ(refusal("{\"a\":{\"a\":1},\"b\":[{\"a\":1},{\"a\":\"a\"}]}"), "");
 }

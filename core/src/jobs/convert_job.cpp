@@ -133,6 +133,7 @@ void for_each_layer(const ConvertRun& run, std::string_view what, const Use& use
 // Every layer through every format's packer and back, in memory.
 void check_layers(const ConvertRun& run) {
   for (const FormatChoice& format : run.formats) check_plan(run, format);
+  check_source(run.formats, run.plan, run.shown);
   for_each_layer(run, "trying layers", [&](const LayerRecord& record) {
     for (const FormatChoice& format : run.formats) {
       const std::string reason = why_not(format, record, run.plan, run.options.allow_rounding);

@@ -5,6 +5,7 @@
 
 #include <arkit/error.h>
 #include <arkit/part_file.h>
+#include <arkit/source_check.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -100,6 +101,16 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
           str(no_attention_scales(format.name), ", or leave static_kv_dtype and static_attention_dtype out"));
   }
   return formats;
+}
+
+void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source) {
+  for (const FormatChoice& format : formats) {
+    const auto* check = dynamic_cast<const SourceCheck*>(format.exporter);
+    if (check == nullptr) continue;
+    if (const Verdict verdict = check->supports_source(source, plan, format.name); !verdict)
+      throw_unsupported(
+          str("format '", format.name, "' cannot store '", source.path().string(), "': ", verdict.why_not));
+  }
 }
 
 bool is_dropped(const QuantPlan& plan, std::string_view tensor) {

@@ -32,6 +32,10 @@ struct FormatChoice {
                                                        bool from_recipe, const std::filesystem::path& output_dir,
                                                        const Registry& registry);
 
+// Asks formats that want to see the model itself (SourceCheck). Throws ErrorCode::unsupported with the exporter's
+// reason.
+void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source);
+
 // Why a format cannot have them, and which can: the beginning of a sentence.
 [[nodiscard]] std::string no_attention_scales(const std::string& format);
 

@@ -7,6 +7,7 @@
 #include <arkit/str.h>
 
 #include "io/hub_cache.h"
+#include "jobs/canonical_source.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -37,7 +38,7 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
   for (const std::string& name : registry.names(Kind::reader)) {
     ModelReader& reader = registry.reader(name);
     const Verdict mine = reader.matches(path, config_object);
-    if (mine) return reader.open(path);
+    if (mine) return canonical_source(reader.open(path));
     refusals += str("; ", name, ": ", mine.why_not);
   }
   if (fs::is_regular_file(path))
@@ -49,7 +50,7 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
     throw_unsupported(str("'", path.string(), "': already quantized with quant_method '", printable(method),
                           "', which no loaded plugin reads ('arkit list plugins' shows them)"));
   }
-  return open_hf_folder(path);
+  return canonical_source(open_hf_folder(path));
 }
 
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {

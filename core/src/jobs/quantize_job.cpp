@@ -247,6 +247,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats =
       choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
+  check_source(formats, plan, *source);
   check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
   if (options.dry_run)

@@ -1,6 +1,7 @@
 list(APPEND ARKIT_CORE_SOURCES
   src/jobs/autoscheme_job.cpp
   src/jobs/calibrate.cpp
+  src/jobs/canonical_source.cpp
   src/jobs/conversion_record.cpp
   src/jobs/convert_job.cpp
   src/jobs/diff_job.cpp

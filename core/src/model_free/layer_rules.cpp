@@ -68,7 +68,8 @@ bool is_linear_weight(const TensorInfo& tensor) {
 }
 
 bool is_embedding_table(std::string_view layer) {
-  static constexpr std::array<std::string_view, 4> kTables = {"embed_tokens", "wte", "embed_in", "word_embeddings"};
+  static constexpr std::array<std::string_view, 6> kTables = {
+      "embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings", "embeddings"};
   return std::find(kTables.begin(), kTables.end(), last_component(layer)) != kTables.end();
 }
 

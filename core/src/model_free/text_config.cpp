@@ -10,17 +10,29 @@ constexpr std::array<std::string_view, 3> kTextConfigs = {"text_config", "llm_co
 }  // namespace
 
 const json::Object& config_with(const json::Object& config, std::string_view key) {
-  if (json::find(config, key) != nullptr) return config;
-  for (const std::string_view name : kTextConfigs) {
-    const json::Value* nested = json::find(config, name);
-    if (nested != nullptr && nested->is_object() && json::find(nested->get_object(), key) != nullptr)
-      return nested->get_object();
-  }
+  for (const json::Object* part : text_configs(config))
+    if (json::find(*part, key) != nullptr) return *part;
   return config;
 }
 
 json::Object& config_with(json::Object& config, std::string_view key) {
   return const_cast<json::Object&>(config_with(static_cast<const json::Object&>(config), key));
+}
+
+std::vector<const json::Object*> text_configs(const json::Object& config) {
+  std::vector<const json::Object*> parts = {&config};
+  for (const std::string_view name : kTextConfigs) {
+    const json::Value* nested = json::find(config, name);
+    if (nested != nullptr && nested->is_object()) parts.push_back(&nested->get_object());
+  }
+  return parts;
+}
+
+std::vector<json::Object*> text_configs(json::Object& config) {
+  std::vector<json::Object*> parts;
+  for (const json::Object* part : text_configs(static_cast<const json::Object&>(config)))
+    parts.push_back(const_cast<json::Object*>(part));
+  return parts;
 }
 
 }  // namespace arkit

@@ -2,6 +2,7 @@
 // Models that read more than text keep what is said about their language model in an object of its own.
 
 #include <string_view>
+#include <vector>
 
 #include <arkit/export.h>
 #include <arkit/json.h>
@@ -12,5 +13,9 @@ namespace arkit {
 // the file where none has it.
 [[nodiscard]] ARKIT_INTERNAL const json::Object& config_with(const json::Object& config, std::string_view key);
 [[nodiscard]] ARKIT_INTERNAL json::Object& config_with(json::Object& config, std::string_view key);
+
+// All objects that speak of the language model: the file itself, then those in it.
+[[nodiscard]] ARKIT_INTERNAL std::vector<const json::Object*> text_configs(const json::Object& config);
+[[nodiscard]] ARKIT_INTERNAL std::vector<json::Object*> text_configs(json::Object& config);
 
 }  // namespace arkit

@@ -10,6 +10,7 @@
 
 #include <arkit/error.h>
 #include <arkit/str.h>
+#include <arkit/tied_embeddings.h>
 
 #include "model_free/layer_rules.h"
 #include "model_free/text_config.h"
@@ -30,8 +31,11 @@ class WeightsModel final : public Model {
  public:
   WeightsModel(const ModelSource& source, at::ScalarType dtype) : source_(source), dtype_(dtype) {
     const json::Object& config = source.config();
-    constexpr const char* tie = "tie_word_embeddings";
-    tied_ = json::get_bool(config_with(config, tie), tie, "config.json").value_or(false);
+    const TiedEmbeddings embeddings = find_tied_embeddings(source);
+    if (!embeddings.missing.empty())
+      throw_input(str("'", source.path().string(), "': tensor '", embeddings.missing,
+                      ".weight' is missing; config.json says that embeddings are not tied"));
+    tied_ = embeddings.tied;
     const auto number = [&](const char* key) { return json::get_int(config_with(config, key), key, "config.json"); };
     hidden_size_ = number("hidden_size").value_or(0);
     vocab_size_ = number("vocab_size").value_or(0);

@@ -234,11 +234,12 @@ RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
   }
   const json::Value parsed = json::parse(as_json.str(), what);
   const json::Object& object = json::as_object(parsed, what);
-  check_keys(object, {"name", "title", "checked", "fused", "refuses", "loads"}, what);
+  check_keys(object, {"name", "title", "checked", "model_types", "fused", "refuses", "loads"}, what);
   RuntimeRules rules;
   rules.name = required_text(object, "name", what);
   rules.title = json::get_string(object, "title", what).value_or(rules.name);
   rules.checked = json::get_string(object, "checked", what).value_or("");
+  rules.model_types = texts(object, "model_types", what);
   each_table(object, "fused", what, [&](const json::Object& table, const std::string& where) {
     rules.fused.push_back(read_fused(table, where));
   });
@@ -303,6 +304,8 @@ std::vector<std::string> format_violations(const QuantPlan& plan, const std::str
       std::any_of(plan.layers.begin(), plan.layers.end(), [](const LayerPlan& layer) { return layer.quantized(); });
   if (!quantizes) return {};
   if (!reads_format) return {str(engine, " does not read format '", format, "'; it reads ", formats_it_reads(runtime))};
+  if (!plan.model_type.empty() && !fits(runtime.model_types, plan.model_type))
+    return {str(engine, " has no class for model_type '", printable(plan.model_type), "'")};
   std::map<std::string, std::vector<const LayerPlan*>> causes;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;

@@ -26,6 +26,7 @@ struct RuntimeRules {
     std::string text;  // what is loaded, or why it is not
   };
   std::string name, title, checked;
+  std::vector<std::string> model_types;  // it has classes for; empty = all
   std::vector<Fused> fused;
   std::vector<Entry> loads, refuses;
 };

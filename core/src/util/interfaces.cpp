@@ -9,6 +9,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/source_check.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -107,5 +108,7 @@ std::vector<AttentionPlan> Model::attentions() const {
   return {};
 }
 ModelAdapter::~ModelAdapter() = default;
+
+SourceCheck::~SourceCheck() = default;
 
 }  // namespace arkit

@@ -4,11 +4,16 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <iterator>
+#include <limits>
+#include <utility>
 
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/error.hpp>
+#include <boost/json/parse.hpp>
 #include <boost/json/parse_options.hpp>
 #include <boost/json/value_stack.hpp>
 
@@ -20,9 +25,28 @@ namespace {
 
 constexpr size_t kMaxDepth = 64;
 
-// Bare NaN / Infinity / -Infinity outside strings become strings "NaN" ... that get_double understands. Old configs
-// have them.
-std::string quote_non_finite(std::string_view text) {
+// A number that no 64-bit integer and no double holds (12345678901234567890123, 1e400) lives on as a string: this byte,
+// which no valid text contains, and its own digits. write() gives the digits back.
+constexpr char kOwnDigits = '\xFF';
+
+bool has_own_digits(const Value& value) {
+  return value.is_string() && value.get_string().starts_with(kOwnDigits);
+}
+
+std::string_view own_digits(const Value& value) {
+  return std::string_view(value.get_string()).substr(1);
+}
+
+struct NonFinite {
+  std::string_view word;
+  double value;
+};
+constexpr std::array kNonFinite = {NonFinite{"-Infinity", -HUGE_VAL}, NonFinite{"Infinity", HUGE_VAL},
+                                   NonFinite{"NaN", std::numeric_limits<double>::quiet_NaN()}};
+
+// Bare NaN, Infinity and -Infinity outside strings, which Python writes, become "0.0"; `places` says where in the new
+// text, in order, and what each stood for.
+std::string replace_non_finite(std::string_view text, std::vector<std::pair<size_t, double>>& places) {
   std::string out;
   out.reserve(text.size());
   bool in_string = false;
@@ -34,28 +58,41 @@ std::string quote_non_finite(std::string_view text) {
       if (c == '"') in_string = false;
       continue;
     }
-    bool replaced = false;
-    for (const std::string_view word :
-         {std::string_view("-Infinity"), std::string_view("Infinity"), std::string_view("NaN")}) {
-      if (text.substr(i, word.size()) == word) {
-        out += '"';
-        out += word;
-        out += '"';
-        i += word.size() - 1;
-        replaced = true;
-        break;
-      }
+    const auto* found = std::find_if(kNonFinite.begin(), kNonFinite.end(), [&](const NonFinite& entry) {
+      return text.substr(i, entry.word.size()) == entry.word;
+    });
+    if (found != kNonFinite.end()) {
+      places.emplace_back(out.size(), found->value);
+      out += "0.0";
+      i += found->word.size() - 1;
+      continue;
     }
-    if (replaced) continue;
     if (c == '"') in_string = true;
     out += c;
   }
   return out;
 }
 
-// Builds values like boost::json::parser and, unlike it, refuses an object that has the same key twice.
+// The nearest double; nullopt where that is infinite, or zero for digits that are not.
+std::optional<double> nearest_double(std::string_view digits) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  const std::string_view mantissa = digits.substr(0, digits.find_first_of("eE"));
+  const bool lost = value == 0 && mantissa.find_first_of("123456789") != std::string_view::npos;
+  if (error != std::errc() || lost) return std::nullopt;
+  return value;
+}
+
+// Builds values like boost::json::parser, which rounds numbers carelessly and those out of range altogether.
 class StrictHandler {
  public:
+  struct NonFinitePlaces {
+    const char* text = nullptr;
+    std::vector<std::pair<size_t, double>> values;
+    size_t next = 0;
+  };
+  NonFinitePlaces non_finite;
+
   static constexpr size_t max_object_size = size_t(-1);
   static constexpr size_t max_array_size = size_t(-1);
   static constexpr size_t max_key_size = size_t(1) << 20;
@@ -103,8 +140,18 @@ class StrictHandler {
     stack_.push_uint64(u);
     return true;
   }
-  bool on_double(double d, boost::json::string_view, error_code&) {
-    stack_.push_double(d);
+  bool on_double(double, boost::json::string_view digits, error_code&) {
+    if (non_finite.next < non_finite.values.size() &&
+        digits.data() == non_finite.text + non_finite.values[non_finite.next].first) {
+      stack_.push_double(non_finite.values[non_finite.next++].second);
+      return true;
+    }
+    const bool whole = digits.find_first_of(".eE") == boost::json::string_view::npos;
+    const std::optional<double> value = whole ? std::nullopt : nearest_double(digits);
+    if (value)
+      stack_.push_double(*value);
+    else
+      stack_.push_string(kOwnDigits + std::string(digits));
     return true;
   }
   bool on_bool(bool b, error_code&) {
@@ -131,6 +178,7 @@ void refuse_duplicate_keys(std::string_view text, std::string_view what) {
     bool object;
     std::vector<std::string_view> keys;
   };
+  std::deque<std::string> unescaped;  // what keys with escapes spell
   std::vector<Level> levels;
   const auto close = [&] {
     Level& level = levels.back();
@@ -159,8 +207,14 @@ void refuse_duplicate_keys(std::string_view text, std::string_view what) {
         while (next < text.size() &&
                (text[next] == ' ' || text[next] == '\n' || text[next] == '\t' || text[next] == '\r'))
           ++next;
-        if (next < text.size() && text[next] == ':' && !levels.empty() && levels.back().object)
-          levels.back().keys.push_back(text.substr(begin, i - begin));
+        if (next < text.size() && text[next] == ':' && !levels.empty() && levels.back().object) {
+          std::string_view key = text.substr(begin, i - begin);
+          if (key.find('\\') != std::string_view::npos) {
+            const Value spelled = boost::json::parse(str('"', key, '"'));
+            key = unescaped.emplace_back(spelled.get_string());
+          }
+          levels.back().keys.push_back(key);
+        }
         break;
       }
       default:
@@ -170,6 +224,7 @@ void refuse_duplicate_keys(std::string_view text, std::string_view what) {
 }
 
 std::string_view type_name(const Value& value) {
+  if (has_own_digits(value)) return "a number out of range";
   switch (value.kind()) {
     case boost::json::kind::null:
       return "null";
@@ -303,7 +358,10 @@ void write(std::string& out, const Value& value, int indent, bool sort_keys, int
       write_double(out, value.get_double());
       return;
     case boost::json::kind::string:
-      write_string(out, value.get_string());
+      if (has_own_digits(value))
+        out += own_digits(value);
+      else
+        write_string(out, value.get_string());
       return;
     case boost::json::kind::array: {
       const Array& array = value.get_array();
@@ -349,19 +407,24 @@ void write(std::string& out, const Value& value, int indent, bool sort_keys, int
 }  // namespace
 
 Value parse(std::string_view text, std::string_view what, bool allow_non_finite) {
-  std::string repaired;
-  if (allow_non_finite &&
-      (text.find("Infinity") != std::string_view::npos || text.find("NaN") != std::string_view::npos)) {
-    repaired = quote_non_finite(text);
-    text = repaired;
-  }
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
   boost::json::basic_parser<StrictHandler> parser(options);
+  std::string repaired;
+  if (allow_non_finite &&
+      (text.find("Infinity") != std::string_view::npos || text.find("NaN") != std::string_view::npos)) {
+    StrictHandler::NonFinitePlaces& places = parser.handler().non_finite;
+    repaired = replace_non_finite(text, places.values);
+    text = repaired;
+    places.text = text.data();
+  }
   boost::json::error_code error;
   const size_t consumed = parser.write_some(false, text.data(), text.size(), error);
   if (!error && consumed < text.size()) error = boost::json::error::extra_data;
   if (error) throw_input(str(what, ": not valid JSON at byte ", consumed, " (", error.message(), ")"));
+  const StrictHandler::NonFinitePlaces& places = parser.handler().non_finite;
+  if (places.next < places.values.size())  // "-NaN", "1Infinity"
+    throw_input(str(what, ": not valid JSON (NaN or Infinity as a part of something else)"));
   refuse_duplicate_keys(text, what);
   return parser.handler().release();
 }
@@ -396,6 +459,8 @@ std::optional<int64_t> get_int(const Object& object, std::string_view key, std::
   if (value->is_double() && value->get_double() == std::floor(value->get_double()) &&
       std::fabs(value->get_double()) < 9e15)
     return static_cast<int64_t>(value->get_double());
+  if (value->is_uint64() || has_own_digits(*value))
+    throw_input(str(what, ": '", key, "' is ", dump(*value), ", expected an integer of 64 bits"));
   wrong_type(what, key, "an integer", *value);
 }
 
@@ -403,6 +468,7 @@ std::optional<double> get_double(const Object& object, std::string_view key, std
   const Value* value = find(object, key);
   if (value == nullptr) return std::nullopt;
   if (value->is_number()) return value->to_number<double>();
+  if (has_own_digits(*value)) return std::strtod(std::string(own_digits(*value)).c_str(), nullptr);
   const Value* text = value;
   if (value->is_object()) text = find(value->get_object(), "__float__");  // transformers 5 spelling
   if (text != nullptr && text->is_string()) {
@@ -423,7 +489,7 @@ std::optional<bool> get_bool(const Object& object, std::string_view key, std::st
 std::optional<std::string> get_string(const Object& object, std::string_view key, std::string_view what) {
   const Value* value = find(object, key);
   if (value == nullptr) return std::nullopt;
-  if (!value->is_string()) wrong_type(what, key, "a string", *value);
+  if (!value->is_string() || has_own_digits(*value)) wrong_type(what, key, "a string", *value);
   return std::string(value->get_string());
 }
 

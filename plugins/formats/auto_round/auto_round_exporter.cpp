@@ -132,7 +132,7 @@ class AutoRoundExporter final : public Exporter {
   }
 
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
-    const Packing packing = choose_packing(request.plan, variant, request.run.model_free);
+    const Packing packing = choose_packing(request.plan, variant);
     sdk::HfFormat format;
     format.shapes = [packing, &source = request.source](const LayerPlan& layer) {
       std::vector<sdk::PackedTensorShape> shapes = shapes_of(layer, packing);

@@ -91,13 +91,13 @@ const LayerQuant& leading_scheme(const QuantPlan& plan) {
   return found == plan.layers.end() ? plan.global : found->quant;
 }
 
-Packing choose_packing(const QuantPlan& plan, std::string_view variant, bool model_free) {
+Packing choose_packing(const QuantPlan& plan, std::string_view variant) {
   if (const auto asked = packing_of_variant(variant)) return *asked;
   const LayerQuant& leading = leading_scheme(plan);
   if (!leading.quantized()) return Packing::none;
   if (leading.weight.data_type != "int") return float_packing(leading).value_or(Packing::none);
   if (leading.weight.sym) return Packing::gptq;
-  const bool four_bits = leading.weight.bits == 4 && !model_free;
+  const bool four_bits = leading.weight.bits == 4;
   return four_bits && std::all_of(plan.layers.begin(), plan.layers.end(), fits_awq) ? Packing::awq : Packing::plain;
 }
 

@@ -40,8 +40,8 @@ enum class Packing {
 // one that does not.
 [[nodiscard]] const LayerQuant& leading_scheme(const QuantPlan& plan);
 
-// Symmetric integers -> gptq; asymmetric with 4 bits everywhere -> awq, where shapes allow it, but in a model-free run
-// (formats.md 13.3); else plain. Floats have one packing each.
-[[nodiscard]] Packing choose_packing(const QuantPlan& plan, std::string_view variant, bool model_free = false);
+// Symmetric integers -> gptq; asymmetric with 4 bits everywhere -> awq, where shapes allow it, however the run came to
+// its codes (ADR 0022); else plain. Floats have one packing each.
+[[nodiscard]] Packing choose_packing(const QuantPlan& plan, std::string_view variant);
 
 }  // namespace arkit::auto_round

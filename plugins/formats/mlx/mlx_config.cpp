@@ -29,7 +29,7 @@ int64_t in_range(const json::Object& fields, std::string_view key, int64_t low, 
 
 }  // namespace
 
-json::Object quantization_of(const ExportRequest& request) {
+json::Object quantization_of(const ExportRequest& request, const ExpertStacks& stacks) {
   const TensorQuant& global = request.plan.global.weight;
   json::Object quantization = fields_of(global);
   // mlx-lm would quantize what has the right shape and is not named; every such module is named.
@@ -38,9 +38,9 @@ json::Object quantization_of(const ExportRequest& request) {
   for (const LayerPlan& layer : request.plan.layers) {
     planned.insert(layer.name);
     if (layer.quantized())
-      quantization[layer.name] = fields_of(layer.quant.weight);
+      quantization[stacks.place(layer.name).name] = fields_of(layer.quant.weight);
     else if (mentions(layer.out_features, layer.in_features))
-      quantization[layer.name] = false;
+      quantization[stacks.place(layer.name).name] = false;
   }
   for (const TensorInfo& info : request.source.weights().tensors()) {
     if (!info.name.ends_with(kWeight) || info.shape.size() != 2 || !mentions(info.shape[0], info.shape[1])) continue;
@@ -48,23 +48,6 @@ json::Object quantization_of(const ExportRequest& request) {
     if (!planned.contains(module)) quantization[module] = false;
   }
   return quantization;
-}
-
-void lift_rope_parameters(json::Object& config) {
-  for (auto& member : config)
-    if (member.key() != "rope_parameters" && !member.key().starts_with("quantization") && member.value().is_object())
-      lift_rope_parameters(member.value().get_object());
-  const json::Value* found = json::find(config, "rope_parameters");
-  if (found == nullptr || !found->is_object()) return;
-  json::Object rope = found->get_object();
-  if (const json::Value* mode = json::find(rope, "default"); mode != nullptr && mode->is_object()) {
-    const json::Object inner = mode->get_object();
-    rope = inner;
-  }
-  for (const auto& entry : rope)
-    if (entry.value().is_object()) return;  // one set a layer type: mlx-lm reads those where they are
-  config.erase("rope_parameters");
-  for (const auto& entry : rope) config[entry.key()] = entry.value();
 }
 
 const json::Object* find_quantization(const json::Object* config) {

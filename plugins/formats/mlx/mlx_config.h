@@ -1,5 +1,5 @@
 #pragma once
-// What mlx-lm reads in config.json: "quantization", and rope settings at the top level (formats.md 9, 16.3).
+// What mlx-lm reads in config.json's "quantization" (formats.md 9, 16.3).
 
 #include <string>
 
@@ -7,13 +7,13 @@
 #include <arkit/exporter.h>
 #include <arkit/json.h>
 
+#include "mlx_experts.h"
+
 namespace arkit::mlx {
 
-// {"group_size", "bits", "<packed layer>": {...}, "<other linear or embedding>": false}.
-[[nodiscard]] json::Object quantization_of(const ExportRequest& request);
-
-// rope_parameters, the layout of transformers 5, becomes the older one, here and in sub-configurations.
-void lift_rope_parameters(json::Object& config);
+// {"group_size", "bits", "<packed layer>": {...}, "<other linear or embedding>": false}, by the names of mlx-lm's
+// modules.
+[[nodiscard]] json::Object quantization_of(const ExportRequest& request, const ExpertStacks& stacks);
 
 // The reading side: "quantization", or null when the folder is not mlx's.
 [[nodiscard]] const json::Object* find_quantization(const json::Object* config);

@@ -8,10 +8,14 @@
 #include <arkit/plugin.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
+#include <arkit/source_check.h>
 
 #include "mlx_config.h"
+#include "mlx_experts.h"
 #include "mlx_layout.h"
+#include "mlx_names.h"
 #include "mlx_reader.h"
+#include "mlx_rope.h"
 
 namespace arkit::mlx {
 namespace {
@@ -23,7 +27,7 @@ json::Object auto_round_config(const TensorQuant& weight) {
           {"group_size", weight.group_size}, {"sym", weight.sym},       {"data_type", weight.data_type}};
 }
 
-class MlxExporter final : public Exporter {
+class MlxExporter final : public Exporter, public SourceCheck {
  public:
   [[nodiscard]] const ExporterInfo& info() const noexcept override {
     static constexpr ExporterInfo kInfo{"mlx", "MLX affine quantization, as mlx-lm reads it", ""};
@@ -38,9 +42,15 @@ class MlxExporter final : public Exporter {
   }
 
   [[nodiscard]] Verdict supports_plan(const QuantPlan& plan, std::string_view) const override {
-    if (plan.global.weight.quantized()) return Verdict::yes();
-    return Verdict::no(
-        "mlx files record one scheme for the model and exceptions from it; choose a scheme of 2 to 8 bits");
+    if (!plan.global.weight.quantized())
+      return Verdict::no(
+          "mlx files record one scheme for the model and exceptions from it; choose a scheme of 2 to 8 bits");
+    return supports_experts(plan);
+  }
+
+  [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan&, std::string_view) const override {
+    if (Verdict verdict = supports_architecture(source); !verdict) return verdict;
+    return supports_rope(source.config());
   }
 
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {
@@ -57,7 +67,8 @@ class MlxExporter final : public Exporter {
   }
 
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
-    const json::Object quantization = quantization_of(request);
+    const ExpertStacks stacks(request.plan);
+    const json::Object quantization = quantization_of(request, stacks);
     sdk::HfFormat format;
     format.shapes = shapes_of;
     format.pack = [](const LayerRecord& layer) { return pack_layer(layer.quantized, layer.plan.quant.weight); };
@@ -66,8 +77,13 @@ class MlxExporter final : public Exporter {
     format.bias_dtype = at::ScalarType::Half;
     // mlx-lm reads every model*.safetensors and refuses tensors its model has no place for.
     format.extra_file = "extra_tensors.safetensors";
+    format.place = [stacks](std::string_view name) { return stacks.place(name); };
+    format.is_extra = [&source = request.source](const TensorInfo& info) {
+      return has_no_place(info, source.config());
+    };
     format.edit_config = [quantization](json::Object& config) {
-      lift_rope_parameters(config);
+      write_defaults(config);
+      write_rope(config);
       config["quantization"] = quantization;
     };
     return sdk::open_hf_export(request, std::move(format));

@@ -8,6 +8,7 @@
 #include <arkit/str.h>
 
 #include "mlx_config.h"
+#include "mlx_experts.h"
 #include "mlx_layout.h"
 
 namespace arkit::mlx {
@@ -29,7 +30,7 @@ Verdict MlxReader::matches(const std::filesystem::path&, const json::Object* con
 }
 
 std::unique_ptr<ModelSource> MlxReader::open(const std::filesystem::path& path) const {
-  std::unique_ptr<ModelSource> folder = open_hf_folder(path);
+  std::unique_ptr<ModelSource> folder = unstack_experts(open_hf_folder(path));
   const json::Object* quantization = find_quantization(&folder->config());
   if (quantization == nullptr) throw_input(str("'", path.string(), "': config.json has no 'quantization'"));
   sdk::PackedFolder packed{.kind = "mlx", .layers = {}, .suffixes = {"weight", "scales", "biases"}, .decode = {}};
@@ -39,7 +40,7 @@ std::unique_ptr<ModelSource> MlxReader::open(const std::filesystem::path& path) 
     if (tensors.layer().ends_with("embed_tokens"))
       throw_unsupported(str("'", path.string(), "': its embedding '", printable(tensors.layer()),
                             "' is quantized, which is not read; convert the model with embeddings left in 16 bits"));
-    packed.layers.push_back(checked_spec(tensors, scheme_of(*quantization, tensors.layer())));
+    packed.layers.push_back(checked_spec(tensors, scheme_of(*quantization, stacked_name(tensors.layer()))));
   }
   packed.decode = [](const LinearSpec& spec, const TensorMap& tensors) {
     return decode_layer(tensors, spec.quant.weight, spec.in_features);

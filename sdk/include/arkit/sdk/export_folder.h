@@ -46,6 +46,9 @@ class ExportFolder {
   // Each planned tensor once. Dtype and shape must be the planned ones. `after_piece` is called whenever some MiB of it
   // are written: whoever lends mapped memory can give its pages back, so that a tensor of any size takes little.
   void write(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece = {});
+  // Part `index` of a planned tensor, cut along its first dimension; each part once, and all of them.
+  void write_slice(std::string_view name, int64_t index, const at::Tensor& tensor);
+  [[nodiscard]] bool slice_written(std::string_view name, int64_t index) const;
   // A small file under a plain name, each once. Texts appear in the order given.
   void add_text(const std::string& name, std::string content);
   // A copy of `from`, made at once.

@@ -21,6 +21,12 @@ struct PackedTensorShape {
   std::vector<int64_t> shape;
 };
 
+// Where a tensor of the source or of a packed layer is written: under `name`, or as part `slice` of `slices` of it.
+struct TensorPlace {
+  std::string name;
+  int64_t slice = -1, slices = 0;  // -1 = all of it
+};
+
 struct HfFormat {
   // Tensors of one packed layer, bias excluded; `pack` gives exactly these. Both may be called until the job is done.
   std::function<std::vector<PackedTensorShape>(const LayerPlan&)> shapes;
@@ -37,6 +43,10 @@ struct HfFormat {
   bool attention_scale_broadcast = false;
   // Where tensors go that no model class loads (formats.md 2.6).
   std::string extra_file = "model_extra_tensors.safetensors";
+  // Names and shapes of the target's classes, where they are not the source's; unset = they are.
+  std::function<TensorPlace(std::string_view)> place;
+  // Has the target's class no place for this plain tensor? It goes into `extra_file`; unset = it takes all.
+  std::function<bool(const TensorInfo&)> is_extra;
   // Last touch on config.json, for formats that keep more there than quantization_config; unset = none.
   std::function<void(json::Object&)> edit_config;
   // Further small files: name and content.

@@ -33,7 +33,6 @@ struct LlamaLikeConfig {
   Activation activation = Activation::silu;
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
   bool qk_norm = false;          // RMSNorm over head_dim of every query and key head, before RoPE
-  bool tied = false;             // tie_word_embeddings; whether the head is really tied also depends on the checkpoint
   std::vector<int64_t> windows;  // keys a query of block i sees; 0 = all
   RopeConfig rope;
 };
@@ -105,7 +104,6 @@ class LlamaLikeModel final : public Model, public HeadStrips {
 
   void check_tensors() const;
   void check_tensor(const std::string& name, std::vector<int64_t> shape) const;
-  [[nodiscard]] bool find_tied() const;
   [[nodiscard]] std::vector<LayerPlan> block_plans(int64_t block) const;
   [[nodiscard]] LayerPlan head_plan() const;
   [[nodiscard]] std::string table_name() const;

@@ -1,0 +1,19 @@
+#pragma once
+// One way to say what checkpoints say in several: every command sees a model through this.
+
+#include <memory>
+
+#include <arkit/model_source.h>
+
+namespace arkit {
+
+// - A matrix that embeddings and head share, stored as the head alone, is shown under the embeddings' name: what every
+//   loader looks for.
+// - config() says whether embeddings are tied (tied_embeddings.h) wherever loaders look for it.
+// - A plain checkpoint of a bare decoder ("layers.0. ...") is shown with the names of the whole model
+//   ("model.layers.0. ..."), which is what Transformers writes when it saves one.
+// The source itself where nothing of that changes it. Throws ErrorCode::unsupported for a shared matrix stored as a
+// head of which nobody knows how the embeddings are called.
+[[nodiscard]] std::unique_ptr<ModelSource> canonical_source(std::unique_ptr<ModelSource> source);
+
+}  // namespace arkit
