@@ -14,8 +14,9 @@
 namespace arkit::cli {
 
 struct Result {
-  json::Object json;  // what --json prints, schema_version added
-  std::string human;  // what people see on stdout
+  json::Object json;      // what --json prints, schema_version added
+  std::string human;      // what people see on stdout; control characters are escaped there
+  bool verbatim = false;  // not when stdout is a file or a pipe: the text of a model is the result
   int exit_code = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "error_report.h"
 
+#include <arkit/escape.h>
+
 namespace arkit::cli {
 
 std::string_view error_kind(int code) noexcept {
@@ -24,6 +26,20 @@ std::string_view error_kind(int code) noexcept {
   return "internal";
 }
 
+namespace {
+
+// A message that quotes a file may be as long as the file.
+constexpr size_t kMaxMessage = 16 << 10;
+
+std::string shortened(std::string_view message) {
+  if (message.size() <= kMaxMessage) return std::string(message);
+  size_t end = kMaxMessage;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;  // not inside a character
+  return std::string(message.substr(0, end)) + "...";
+}
+
+}  // namespace
+
 std::string error_json(int code, std::string_view message) {
   std::string quoted;
   for (const char c : message) {
@@ -37,13 +53,22 @@ std::string error_json(int code, std::string_view message) {
     }
   }
   return "{\"schema_version\": 1, \"error\": {\"code\": " + std::to_string(code) + ", \"kind\": \"" +
-         std::string(error_kind(code)) + "\", \"message\": \"" + quoted + "\"}}\n";
+         std::string(error_kind(code)) + "\", \"message\": \"" + escape_json(quoted) + "\"}}\n";
+}
+
+std::string error_text(std::string_view message) {
+  std::string text = "arkit: ";
+  for (const char c : escape_terminal(shortened(message))) {
+    text += c;
+    if (c == '\n') text += "  ";
+  }
+  return text + "\n";
 }
 
 int report_error(int code, const std::string& message, bool json) {
-  if (json) std::fputs(error_json(code, message).c_str(), stdout);
+  if (json) std::fputs(error_json(code, shortened(message)).c_str(), stdout);
   std::fflush(stdout);
-  std::fprintf(stderr, "arkit: %s\n", message.c_str());
+  std::fputs(error_text(message).c_str(), stderr);
   return code;
 }
 

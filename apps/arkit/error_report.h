@@ -15,7 +15,11 @@ namespace arkit::cli {
 
 [[nodiscard]] std::string error_json(int code, std::string_view message);
 
-// Reports and returns `code`.
+// "arkit: <message>" for a terminal: nothing in it moves the cursor, and its further lines are indented, so that none
+// of them passes for a message of its own.
+[[nodiscard]] std::string error_text(std::string_view message);
+
+// Reports and returns `code`. A message of many kilobytes is cut.
 int report_error(int code, const std::string& message, bool json);
 
 }  // namespace arkit::cli

@@ -120,7 +120,7 @@ std::string objects_table(const json::Array& rows) {
     for (const std::string& column : columns) {
       const json::Value* value = row.get_object().if_contains(column);
       std::string text = value == nullptr ? "" : with_unit(column, *value);
-      if (text.size() > kMaxCell) text = text.substr(0, kMaxCell) + "...";
+      if (text.size() > kMaxCell) text = printable(text, kMaxCell);
       line.push_back(std::move(text));
     }
   }

@@ -6,9 +6,12 @@
 #include <new>
 #include <system_error>
 
+#include <unistd.h>
+
 #include <c10/util/Exception.h>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -68,11 +71,12 @@ void watch_signals() {
 }
 
 void print_result(const Arguments& arguments, Result& result) {
-  std::string text = result.human;
+  // The one place where results leave: whatever came from files, models and plugins is made harmless here.
+  std::string text = result.verbatim && ::isatty(STDOUT_FILENO) == 0 ? result.human : escape_terminal(result.human);
   if (arguments.flag("json")) {
     json::Object object{{"schema_version", 1}};
     for (auto& [key, value] : result.json) object[key] = std::move(value);
-    text = json::dump(object, 2) + "\n";
+    text = escape_json(json::dump(object, 2)) + "\n";
   }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     throw_resource("standard output cannot be written; is the disk full?");

@@ -67,9 +67,7 @@ void TerminalReporter::line(const std::string& text) {
 }
 
 void TerminalReporter::progress(const std::string& text) {
-  std::string shown = printable(text, 400);
-  const size_t columns = terminal_columns() - 1;
-  if (shown.size() > columns) shown.resize(columns);
+  const std::string shown = printable(text, terminal_columns() - 4);
   std::fprintf(stderr, "\r\033[K%s", shown.c_str());
   std::fflush(stderr);
   progress_shown_ = true;

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/str.h>
 
 #include "jobs/run_record.h"
@@ -111,7 +112,7 @@ std::string conversion_card(const Conversion& conversion) {
   if (base.empty()) base = base_model_name(source, source.path().filename().string());
   std::ostringstream card;
   card << card_front_matter(source, base, conversion.plan.scheme_name);
-  card << "# " << base << ", " << conversion.plan.scheme_name << "\n\n";
+  card << "# " << markdown_text(base) << ", " << markdown_text(conversion.plan.scheme_name) << "\n\n";
   card << "Converted by arkit " << ARKIT_VERSION << " from `" << printable(source.kind()) << "` to the `"
        << conversion.format << "` format: the quantized weights are those of the export it was made from, not rounded "
        << "again.\n\n";
@@ -120,7 +121,7 @@ std::string conversion_card(const Conversion& conversion) {
        << " |\n";
   card << card_size(conversion.report);
   card << "| proof | " << std::string(conversion.proof.at("verdict").as_string()) << " |\n";
-  card << "\nMade with:\n\n```\n" << conversion.options.command_line << "\n```\n" << card_licence(source);
+  card << "\nMade with:\n\n" << markdown_block(conversion.options.command_line) << card_licence(source);
   return card.str();
 }
 

@@ -10,6 +10,7 @@
 #include <torch/headeronly/version.h>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
@@ -53,6 +54,17 @@ std::string mix_line(const json::Object& layers_by_option) {
 
 }  // namespace
 
+namespace {
+
+// A YAML scalar of one line without its quotes and the blanks after it.
+std::string_view unquoted(std::string_view text) {
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+  const bool quoted = text.size() >= 2 && text.front() == text.back() && (text.front() == '"' || text.front() == '\'');
+  return quoted ? text.substr(1, text.size() - 2) : text;
+}
+
+}  // namespace
+
 std::string front_matter(const ModelSource& source, std::string_view key) {
   const fs::path card = source.path() / "README.md";
   if (!is_regular(card)) return {};  // opening a pipe would wait for a writer
@@ -62,7 +74,7 @@ std::string front_matter(const ModelSource& source, std::string_view key) {
     if (i > 0 && line == "---") break;
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
     const size_t begin = line.find_first_not_of(" \t", key.size() + 1);
-    if (begin != std::string::npos) return printable(line.substr(begin), 64);
+    if (begin != std::string::npos) return printable(unquoted(std::string_view(line).substr(begin)), 64);
   }
   return {};
 }
@@ -74,8 +86,9 @@ std::string base_model_name(const ModelSource& source, const std::string& given)
 
 std::string card_front_matter(const ModelSource& source, const std::string& base, const std::string& scheme) {
   const std::string license = source_license(source);
-  return str("---\nbase_model: ", base, "\nbase_model_relation: quantized\n",
-             license.empty() ? "" : str("license: ", license, "\n"), "tags:\n- arkit\n- ", scheme, "\n---\n\n");
+  return str("---\nbase_model: ", yaml_scalar(base), "\nbase_model_relation: quantized\n",
+             license.empty() ? "" : str("license: ", yaml_scalar(license), "\n"), "tags:\n- arkit\n- ",
+             yaml_scalar(scheme), "\n---\n\n");
 }
 
 std::string card_size(const ExportReport& report) {
@@ -184,14 +197,14 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
   const std::string base = base_model_name(source, options.model);
   std::ostringstream card;
   card << card_front_matter(source, base, plan.scheme_name);
-  card << "# " << base << ", " << plan.scheme_name << "\n\n";
+  card << "# " << markdown_text(base) << ", " << markdown_text(plan.scheme_name) << "\n\n";
   card << "Quantized with arkit " << ARKIT_VERSION << " (" << outcome.method << ", " << describe(plan.global)
        << "), written in the `" << format << "` format.\n\n";
   card << "| figure | value |\n|---|---|\n";
   card << "| quantized layers | " << quantized_count(plan) << " of " << plan.layers.size() << " |\n";
   if (!plan.rotation.empty()) card << "| rotation | `" << plan.rotation << "` |\n";
   if (const json::Value* mix = json::find(outcome.auto_scheme, "layers_by_option"); mix != nullptr)
-    card << "| schemes of layers (AutoScheme) | " << mix_line(mix->as_object()) << " |\n";
+    card << "| schemes of layers (AutoScheme) | " << markdown_text(mix_line(mix->as_object())) << " |\n";
   if (plan.attention.quantized()) card << "| attention | " << describe(plan.attention) << " |\n";
   card << "| bits per quantized weight | " << fixed(report.bits_per_weight, 2) << " |\n";
   card << card_size(report);
@@ -209,12 +222,12 @@ std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, co
   bool any = false;
   for (const LayerPlan& layer : plan.layers) {
     if (layer.quantized()) continue;
-    card << (any ? ", " : "") << '`' << layer.name << '`';
+    card << (any ? ", " : "") << markdown_code(layer.name);
     any = true;
   }
   card << (any ? ".\n" : "none.\n");
-  card << "\nMade with:\n\n```\n"
-       << options.command_line << "\n```\n\nEvery option, hash and per-layer error is in `arkit-run.json`.\n";
+  card << "\nMade with:\n\n"
+       << markdown_block(options.command_line) << "\nEvery option, hash and per-layer error is in `arkit-run.json`.\n";
   card << card_licence(source);
   return card.str();
 }

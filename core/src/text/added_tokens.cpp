@@ -10,7 +10,8 @@
 namespace arkit::text {
 namespace {
 
-constexpr size_t kMaxTrieNodes = size_t{1} << 24;
+constexpr size_t kMaxBytes = size_t{1} << 20;  // of all tokens; a hundred thousand in real files
+constexpr size_t kNodeCost = 32;  // a look-up in the trie misses the cache: so many bytes of text gone through
 
 bool word_before(std::string_view text, size_t at) {
   return at > 0 && (class_table()[code_point_at(text, previous_code_point(text, at)).code] & kWord) != 0;
@@ -39,6 +40,9 @@ size_t skip_spaces_right(std::string_view text, size_t at) {
 
 void AddedTokenFinder::add(std::string_view content, const AddedToken& token) {
   if (content.empty()) return;
+  bytes_ += content.size();
+  if (bytes_ > kMaxBytes)
+    throw_input(str("tokenizer.json: added_tokens have more than ", kMaxBytes, " bytes in all, the limit"));
   int32_t node = 0;
   for (const char c : content) {
     const auto [edge, is_new] =
@@ -47,8 +51,6 @@ void AddedTokenFinder::add(std::string_view content, const AddedToken& token) {
     if (is_new) pattern_of_node_.push_back(-1);
     node = edge->second;
   }
-  if (pattern_of_node_.size() > kMaxTrieNodes)
-    throw_input(str("tokenizer.json: added_tokens have more than ", kMaxTrieNodes, " characters in all"));
   starts_[static_cast<unsigned char>(content.front())] = true;
   int32_t& pattern = pattern_of_node_[static_cast<size_t>(node)];
   if (pattern >= 0) return;  // two tokens with one normalized form: the first counts
@@ -63,20 +65,22 @@ void AddedTokenFinder::finish() {
   edges_.clear();
 }
 
-AddedTokenFinder::Match AddedTokenFinder::longest_at(std::string_view text, size_t begin) const {
+AddedTokenFinder::Match AddedTokenFinder::longest_at(std::string_view text, size_t begin, Effort& effort) const {
   Match match;
   int32_t node = 0;
-  for (size_t at = begin; at < text.size(); ++at) {
+  size_t at = begin;
+  for (; at < text.size(); ++at) {
     const auto* child = children_.find(node, static_cast<unsigned char>(text[at]));
     if (child == nullptr) break;
     node = child->id;
     const int32_t pattern = pattern_of_node_[static_cast<size_t>(node)];
     if (pattern >= 0) match = {&patterns_[static_cast<size_t>(pattern)], at + 1};
   }
+  effort.spend((at - begin) * kNodeCost);
   return match;
 }
 
-void AddedTokenFinder::cut(std::string_view text, const std::function<void(size_t, size_t)>& text_sink,
+void AddedTokenFinder::cut(std::string_view text, Effort& effort, const std::function<void(size_t, size_t)>& text_sink,
                            const std::function<void(int32_t)>& token_sink) const {
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
@@ -84,7 +88,7 @@ void AddedTokenFinder::cut(std::string_view text, const std::function<void(size_
       ++at;
       continue;
     }
-    const Match match = longest_at(text, at);
+    const Match match = longest_at(text, at, effort);
     if (match.pattern == nullptr) {
       ++at;
       continue;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/effort.h"
 #include "text/vocabulary.h"
 
 namespace arkit::text {
@@ -30,7 +31,7 @@ class AddedTokenFinder {
   void finish();  // after the last add
 
   // Calls text_sink(begin, end) for what lies between tokens and token_sink(id) for each token, in order.
-  void cut(std::string_view text, const std::function<void(size_t begin, size_t end)>& text_sink,
+  void cut(std::string_view text, Effort& effort, const std::function<void(size_t begin, size_t end)>& text_sink,
            const std::function<void(int32_t id)>& token_sink) const;
 
  private:
@@ -42,7 +43,7 @@ class AddedTokenFinder {
     const Pattern* pattern = nullptr;
     size_t end = 0;
   };
-  [[nodiscard]] Match longest_at(std::string_view text, size_t begin) const;
+  [[nodiscard]] Match longest_at(std::string_view text, size_t begin, Effort& effort) const;
 
   // A trie over bytes. Node 0 is the root; edges go into `edges_` while adding and into the flat `children_` at the
   // end.
@@ -50,6 +51,7 @@ class AddedTokenFinder {
   std::unordered_map<uint64_t, int32_t> edges_;
   PairTable children_;
   std::vector<Pattern> patterns_;
+  size_t bytes_ = 0;
   bool starts_[256] = {};
 };
 

@@ -19,6 +19,7 @@ constexpr std::string_view kWhat = "tokenizer.json: model";
 constexpr uint32_t kShortSymbols = 0x200;
 constexpr size_t kMaxCachedWords = 1 << 16;
 constexpr size_t kMaxCachedLength = 64;
+constexpr size_t kMaxAffix = 256;  // it stands at every character
 
 struct StringHash {
   using is_transparent = void;
@@ -96,6 +97,8 @@ BpeModel::BpeModel(const json::Object& model, Vocabulary& vocabulary, bool bytes
   fuse_unk_ = json::get_bool(model, "fuse_unk", kWhat).value_or(false);
   byte_fallback_ = json::get_bool(model, "byte_fallback", kWhat).value_or(false);
   ignore_merges_ = json::get_bool(model, "ignore_merges", kWhat).value_or(false);
+  if (std::max(prefix_.size(), suffix_.size()) > kMaxAffix)
+    throw_input(str(kWhat, ": continuing_subword_prefix or end_of_word_suffix has more than ", kMaxAffix, " bytes"));
   load_vocab(model);
   load_merges(model);
   if (const auto unk = json::get_string(model, "unk_token", kWhat)) {

@@ -9,7 +9,7 @@
 namespace arkit::text {
 namespace {
 
-constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
+constexpr size_t kMaxTemplateBytes = size_t{1} << 19;
 
 }  // namespace
 
@@ -26,10 +26,7 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 std::string ChatTemplate::render(const json::Object& context) const {
-  jinja::Dict variables;
-  for (const auto& member : context)
-    variables.items.emplace_back(std::string(member.key()), jinja::from_json(member.value()));
-  return jinja::render(impl_->body, variables);
+  return jinja::render(impl_->body, context);
 }
 
 }  // namespace arkit::text

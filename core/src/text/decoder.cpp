@@ -30,10 +30,17 @@ std::string joined(const TokenStrings& tokens, std::string_view separator = "") 
   return out;
 }
 
+// The bytes of tokens, and some for each that has none.
+size_t cost(const TokenStrings& tokens) {
+  size_t bytes = 0;
+  for (const std::string& token : tokens) bytes += 8 + token.size();
+  return bytes;
+}
+
 // Characters of the byte alphabet to bytes; a token with any other character is text already.
 class ByteLevel final : public DecoderStep {
  public:
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override {
     std::string bytes;
     for (const std::string& token : tokens)
       if (!append_alphabet_bytes(bytes, token)) bytes += token;
@@ -44,7 +51,7 @@ class ByteLevel final : public DecoderStep {
 // Runs of <0xXX> tokens to text; a run that is not valid UTF-8 gives one U+FFFD a byte.
 class ByteFallback final : public DecoderStep {
  public:
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override {
     TokenStrings out;
     std::string run;
     const auto flush = [&] {
@@ -79,19 +86,20 @@ class ByteFallback final : public DecoderStep {
 
 class Fuse final : public DecoderStep {
  public:
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override { return {joined(tokens)}; }
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override { return {joined(tokens)}; }
 };
 
 class Replace final : public DecoderStep {
  public:
   Replace(std::unique_ptr<Pattern> pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort& effort) const override {
     for (std::string& token : tokens) {
       std::string out;
       size_t done = 0;
       pattern_->for_each_match(token, [&](size_t begin, size_t end) {
         out.append(token, done, begin - done);
+        effort.spend(content_.size());
         out += content_;
         done = end;
       });
@@ -111,7 +119,7 @@ class Replace final : public DecoderStep {
 class Strip final : public DecoderStep {
  public:
   Strip(std::string content, int64_t start, int64_t stop) : content_(std::move(content)), start_(start), stop_(stop) {}
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override {
     for (std::string& token : tokens) {
       size_t begin = 0, end = token.size();
       for (int64_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0; ++i)
@@ -134,7 +142,7 @@ class Strip final : public DecoderStep {
 class Metaspace final : public DecoderStep {
  public:
   Metaspace(std::string replacement, bool prepends) : replacement_(std::move(replacement)), prepends_(prepends) {}
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override {
     for (size_t i = 0; i < tokens.size(); ++i) {
       std::string out;
       const std::string& token = tokens[i];
@@ -160,12 +168,17 @@ class Metaspace final : public DecoderStep {
 class BpeSuffix final : public DecoderStep {
  public:
   explicit BpeSuffix(std::string suffix) : suffix_(std::move(suffix)) {}
-  [[nodiscard]] TokenStrings apply(TokenStrings tokens) const override {
+  [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override {
     for (size_t i = 0; i < tokens.size(); ++i) {
       const std::string_view blank = i + 1 < tokens.size() ? " " : "";
-      std::string& token = tokens[i];
-      for (size_t at = token.find(suffix_); at != std::string::npos; at = token.find(suffix_, at + blank.size()))
-        token.replace(at, suffix_.size(), blank);
+      const std::string& token = tokens[i];
+      std::string out;
+      size_t done = 0;
+      for (size_t at = token.find(suffix_); at != std::string::npos; at = token.find(suffix_, done)) {
+        (out.append(token, done, at - done)) += blank;
+        done = at + suffix_.size();
+      }
+      if (done > 0) tokens[i] = out.append(token, done);
     }
     return tokens;
   }
@@ -206,11 +219,16 @@ Decoder::Decoder(const json::Value* spec) {
   for_each_component(spec, kWhat, "decoders", [&](const std::string& type, const json::Object& component) {
     steps_.push_back(make_step(type, component));
   });
+  check_steps(steps_.size(), std::string(kWhat));
 }
 
 std::string Decoder::decode(TokenStrings tokens) const {
   if (steps_.empty()) return joined(tokens, " ");
-  for (const auto& step : steps_) tokens = step->apply(std::move(tokens));
+  Effort effort(cost(tokens));
+  for (const auto& step : steps_) {
+    effort.spend(cost(tokens));
+    tokens = step->apply(std::move(tokens), effort);
+  }
   return joined(tokens);
 }
 

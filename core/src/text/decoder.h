@@ -7,6 +7,8 @@
 
 #include <arkit/json.h>
 
+#include "text/effort.h"
+
 namespace arkit::text {
 
 using TokenStrings = std::vector<std::string>;
@@ -14,7 +16,8 @@ using TokenStrings = std::vector<std::string>;
 class DecoderStep {
  public:
   virtual ~DecoderStep();
-  [[nodiscard]] virtual TokenStrings apply(TokenStrings tokens) const = 0;
+  // What it adds is charged to `effort`.
+  [[nodiscard]] virtual TokenStrings apply(TokenStrings tokens, Effort& effort) const = 0;
 };
 
 class Decoder {

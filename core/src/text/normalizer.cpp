@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include <arkit/error.h>
-#include <arkit/str.h>
-
 #include "text/component.h"
 #include "text/unicode.h"
 
@@ -15,14 +12,13 @@ Normalizer::~Normalizer() = default;
 namespace {
 
 constexpr std::string_view kWhat = "tokenizer.json: normalizer";
-// A Replace that grows its input past this is an attack or a mistake.
-constexpr size_t kMaxNormalized = size_t{1} << 30;
+constexpr size_t kStepBytes = 64;  // what a step costs beside the bytes of the text
 
 class Mapping final : public Normalizer {
  public:
   using Function = std::string (*)(std::string_view);
   explicit Mapping(Function function) : function_(function) {}
-  void apply(std::string& piece) const override { piece = function_(piece); }
+  void apply(std::string& piece, Effort&) const override { piece = function_(piece); }
 
  private:
   Function function_;
@@ -31,7 +27,10 @@ class Mapping final : public Normalizer {
 class Prepend final : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
-  void apply(std::string& piece) const override { piece.insert(0, prefix_); }
+  void apply(std::string& piece, Effort& effort) const override {
+    effort.spend(prefix_.size());
+    piece.insert(0, prefix_);
+  }
 
  private:
   std::string prefix_;
@@ -41,14 +40,13 @@ class Replace final : public Normalizer {
  public:
   Replace(std::unique_ptr<Pattern> pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void apply(std::string& piece) const override {
+  void apply(std::string& piece, Effort& effort) const override {
     std::string out;
     size_t done = 0;
     pattern_->for_each_match(piece, [&](size_t begin, size_t end) {
       out.append(piece, done, begin - done);
+      effort.spend(content_.size());
       out += content_;
-      if (out.size() > kMaxNormalized)
-        throw_resource(str(kWhat, ": Replace makes a text of ", piece.size(), " bytes longer than ", kMaxNormalized));
       done = end;
     });
     if (done == 0) return;
@@ -64,7 +62,7 @@ class Replace final : public Normalizer {
 class Strip final : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
-  void apply(std::string& piece) const override {
+  void apply(std::string& piece, Effort&) const override {
     const ClassTable& classes = class_table();
     size_t begin = 0, end = piece.size();
     while (left_ && begin < end) {
@@ -104,12 +102,15 @@ Normalizers make_normalizers(const json::Value* spec) {
   for_each_component(spec, kWhat, "normalizers", [&](const std::string& type, const json::Object& component) {
     steps.push_back(make_normalizer(type, component));
   });
+  check_steps(steps.size(), std::string(kWhat));
   return steps;
 }
 
-void normalize(const Normalizers& steps, std::string& piece) {
-  for (const auto& step : steps)
-    if (!piece.empty()) step->apply(piece);
+void normalize(const Normalizers& steps, std::string& piece, Effort& effort) {
+  for (const auto& step : steps) {
+    effort.spend(kStepBytes + piece.size());
+    if (!piece.empty()) step->apply(piece, effort);
+  }
 }
 
 }  // namespace arkit::text

@@ -7,12 +7,15 @@
 
 #include <arkit/json.h>
 
+#include "text/effort.h"
+
 namespace arkit::text {
 
 class Normalizer {
  public:
   virtual ~Normalizer();
-  virtual void apply(std::string& piece) const = 0;  // valid UTF-8, not empty; stays valid
+  // Valid UTF-8, not empty; stays valid. What it adds is charged to `effort`.
+  virtual void apply(std::string& piece, Effort& effort) const = 0;
 };
 
 using Normalizers = std::vector<std::unique_ptr<Normalizer>>;
@@ -21,6 +24,6 @@ using Normalizers = std::vector<std::unique_ptr<Normalizer>>;
 // unknown type.
 [[nodiscard]] Normalizers make_normalizers(const json::Value* spec);
 
-void normalize(const Normalizers& steps, std::string& piece);
+void normalize(const Normalizers& steps, std::string& piece, Effort& effort);
 
 }  // namespace arkit::text

@@ -12,6 +12,12 @@ namespace arkit::text {
 namespace {
 
 constexpr std::string_view kWhat = "tokenizer.json: post_processor";
+constexpr size_t kMaxSpecial = 1024;  // ids around a sequence; real files have one or two
+
+void check_count(size_t count) {
+  if (count > kMaxSpecial)
+    throw_input(str(kWhat, ": adds more than ", kMaxSpecial, " special tokens to a text, the limit"));
+}
 
 int64_t checked_id(const json::Value& id, const Vocabulary& vocabulary) {
   if (!id.is_int64() || !vocabulary.has_id(id.get_int64()))
@@ -27,7 +33,9 @@ void append_special(const json::Object& component, const std::string& name, cons
   const json::Value* ids = entry == nullptr ? nullptr : json::find(json::as_object(*entry, kWhat), "ids");
   if (ids == nullptr)
     throw_input(str(kWhat, ": the template uses '", printable(name, 60), "', which 'special_tokens' does not define"));
-  for (const json::Value& id : json::as_array(*ids, kWhat)) out.push_back(checked_id(id, vocabulary));
+  const json::Array& list = json::as_array(*ids, kWhat);
+  check_count(out.size() + list.size());
+  for (const json::Value& id : list) out.push_back(checked_id(id, vocabulary));
 }
 
 SpecialFrame read_template(const json::Object& component, const Vocabulary& vocabulary) {
@@ -76,6 +84,7 @@ SpecialFrame make_special_frame(const json::Value* spec, const Vocabulary& vocab
       unknown_component(kWhat, type);
     frame.before.insert(frame.before.begin(), outer.before.begin(), outer.before.end());
     frame.after.insert(frame.after.end(), outer.after.begin(), outer.after.end());
+    check_count(frame.before.size() + frame.after.size());
   });
   return frame;
 }

@@ -20,6 +20,7 @@ PreTokenizerStep::~PreTokenizerStep() = default;
 namespace {
 
 constexpr std::string_view kWhat = "tokenizer.json: pre_tokenizer";
+constexpr size_t kPieceBytes = 8;  // what a piece costs beside its bytes
 
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
@@ -278,16 +279,17 @@ PreTokenizer::PreTokenizer(const json::Value* spec) {
       steps_.push_back(isolated(regex_pattern(std::string(pretokenizer_patterns::kGpt2), kWhat)));
     bytes_out_ = true;
   });
-  if (steps_.size() > 64) throw_input(str(kWhat, ": has ", steps_.size(), " steps; at most 64 are accepted"));
+  check_steps(steps_.size(), std::string(kWhat));
 }
 
-void PreTokenizer::run(size_t step, Piece piece, const PieceSink& sink) const {
+void PreTokenizer::run(size_t step, Piece piece, Effort& effort, const PieceSink& sink) const {
   if (piece.text.empty()) return;
   if (step == steps_.size()) {
     sink(piece);
     return;
   }
-  steps_[step]->split(piece, [&](Piece part) { run(step + 1, part, sink); });
+  effort.spend(kPieceBytes + piece.text.size());
+  steps_[step]->split(piece, [&](Piece part) { run(step + 1, part, effort, sink); });
 }
 
 }  // namespace arkit::text

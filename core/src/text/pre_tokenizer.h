@@ -9,6 +9,8 @@
 
 #include <arkit/json.h>
 
+#include "text/effort.h"
+
 namespace arkit::text {
 
 struct Piece {
@@ -30,14 +32,14 @@ class PreTokenizer {
   // `spec` is the "pre_tokenizer" member, null = none. Throws ErrorCode::unsupported naming an unknown type.
   explicit PreTokenizer(const json::Value* spec);
 
-  void split(Piece piece, const PieceSink& sink) const { run(0, piece, sink); }
+  void split(Piece piece, Effort& effort, const PieceSink& sink) const { run(0, piece, effort, sink); }
 
   // The last step turns bytes into the byte alphabet. That is left to the model (BpeModel's bytes_in), which does it
   // once a word; pieces come out as raw bytes then.
   [[nodiscard]] bool bytes_out() const { return bytes_out_; }
 
  private:
-  void run(size_t step, Piece piece, const PieceSink& sink) const;
+  void run(size_t step, Piece piece, Effort& effort, const PieceSink& sink) const;
 
   std::vector<std::unique_ptr<PreTokenizerStep>> steps_;
   bool bytes_out_ = false;

@@ -5,6 +5,8 @@ list(APPEND ARKIT_CORE_SOURCES
   src/text/chat_template.cpp
   src/text/component.cpp
   src/text/decoder.cpp
+  src/text/effort.cpp
+  src/text/jinja/budget.cpp
   src/text/jinja/builtins.cpp
   src/text/jinja/filters.cpp
   src/text/jinja/interpreter.cpp

@@ -11,6 +11,7 @@
 #include "text/bpe.h"
 #include "text/chat_template.h"
 #include "text/decoder.h"
+#include "text/effort.h"
 #include "text/normalizer.h"
 #include "text/post_processor.h"
 #include "text/pre_tokenizer.h"
@@ -86,7 +87,7 @@ struct Tokenizer::Impl {
   void build_finders();
   void read_config(const json::Object& config);
   void read_chat_template(const json::Object& config);
-  void encode_piece(std::string_view piece, bool at_start, text::BpeModel::Workspace& workspace,
+  void encode_piece(std::string_view piece, bool at_start, text::Effort& effort, text::BpeModel::Workspace& workspace,
                     std::vector<int64_t>& ids) const;
 };
 
@@ -151,6 +152,12 @@ void Tokenizer::Impl::add_config_tokens(const json::Object& config) {
 
 void Tokenizer::Impl::build_finders() {
   special.assign(static_cast<size_t>(vocabulary.end_id()), false);
+  size_t bytes = 0;
+  for (const AddedToken& token : added) bytes += token.content.size();
+  constexpr size_t kMaxBytes = size_t{4} << 20;
+  if (bytes > kMaxBytes)
+    throw_input(str(kFile, ": added_tokens have ", bytes, " bytes in all; at most ", kMaxBytes, " are accepted"));
+  text::Effort effort(bytes);
   for (const AddedToken& token : added) {
     special[static_cast<size_t>(token.id)] = token.special;
     if (!token.normalized) {
@@ -158,7 +165,7 @@ void Tokenizer::Impl::build_finders() {
       continue;
     }
     std::string content = token.content;
-    text::normalize(normalizers, content);
+    text::normalize(normalizers, content, effort);
     normalized_tokens.add(content, token);
   }
   raw_tokens.finish();
@@ -208,18 +215,18 @@ void Tokenizer::Impl::read_chat_template(const json::Object& config) {
   }
 }
 
-void Tokenizer::Impl::encode_piece(std::string_view piece, bool at_start, text::BpeModel::Workspace& workspace,
-                                   std::vector<int64_t>& ids) const {
+void Tokenizer::Impl::encode_piece(std::string_view piece, bool at_start, text::Effort& effort,
+                                   text::BpeModel::Workspace& workspace, std::vector<int64_t>& ids) const {
   std::string normalized;
   if (!normalizers.empty()) {
     normalized = piece;
-    text::normalize(normalizers, normalized);
+    text::normalize(normalizers, normalized, effort);
     piece = normalized;
   }
   normalized_tokens.cut(
-      piece,
+      piece, effort,
       [&](size_t begin, size_t end) {
-        pre_tokenizer.split({piece.substr(begin, end - begin), at_start && begin == 0},
+        pre_tokenizer.split({piece.substr(begin, end - begin), at_start && begin == 0}, effort,
                             [&](text::Piece word) { model.encode(word.text, workspace, ids); });
       },
       [&](int32_t id) { ids.push_back(id); });
@@ -241,10 +248,11 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_t
   std::vector<int64_t> ids;
   if (add_special_tokens) ids = impl_->frame.before;
   const auto workspace = impl_->model.borrow();
+  text::Effort effort(text.size());
   impl_->raw_tokens.cut(
-      text,
+      text, effort,
       [&](size_t begin, size_t end) {
-        impl_->encode_piece(text.substr(begin, end - begin), begin == 0, *workspace, ids);
+        impl_->encode_piece(text.substr(begin, end - begin), begin == 0, effort, *workspace, ids);
       },
       [&](int32_t id) { ids.push_back(id); });
   if (add_special_tokens) ids.insert(ids.end(), impl_->frame.after.begin(), impl_->frame.after.end());

@@ -1,5 +1,6 @@
 list(APPEND ARKIT_CORE_SOURCES
   src/util/error.cpp
+  src/util/escape.cpp
   src/util/heap.cpp
   src/util/host_info.cpp
   src/util/input_file.cpp

@@ -1,8 +1,8 @@
 #include <arkit/str.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
+
+#include "util/code_points.h"
 
 namespace arkit {
 namespace {
@@ -73,18 +73,15 @@ std::vector<std::string> split(std::string_view text, char separator) {
 }
 
 std::string printable(std::string_view text, size_t max_length) {
-  static constexpr std::array<char, 17> kHex{"0123456789abcdef"};
   std::string out;
-  for (const char c : text) {
-    if (out.size() >= max_length) return out + "...";
-    const auto byte = static_cast<uint8_t>(c);
-    if (byte < 0x20 || byte == 0x7F) {
-      out += "\\x";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    } else {
-      out += c;
-    }
+  char buffer[16];
+  for (size_t at = 0; at < text.size();) {
+    const util::Decoded c = util::decode_utf8(text, at);
+    const bool shown = c.valid && !util::is_control(c.code);
+    const std::string_view piece = shown ? text.substr(at, c.length) : util::escape_sequence(c, buffer);
+    if (out.size() >= max_length || piece.size() > max_length - out.size()) return out + "...";
+    out += piece;
+    at += c.length;
   }
   return out;
 }

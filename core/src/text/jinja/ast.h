@@ -14,7 +14,7 @@ struct Expr;
 using ExprPtr = std::unique_ptr<Expr>;
 
 // Which members are used, by kind:
-//   constant   value                          name       text
+//   constant   value; text of a string         name       text
 //   list, tuple   children                    dict       children: key, value, key, value ...
 //   negate, positive, logical_not   children[0]
 //   binary     ops[0], children[0], children[1]          logical_and, logical_or   children[0], children[1]

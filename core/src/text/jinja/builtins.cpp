@@ -1,9 +1,9 @@
 #include "text/jinja/builtins.h"
 
 #include <algorithm>
+#include <array>
 #include <ctime>
-#include <iterator>
-#include <unordered_map>
+#include <utility>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -36,9 +36,9 @@ int64_t Arguments::integer(std::string_view name, int64_t otherwise) {
   const Value* value = next(name);
   return value == nullptr || value->is_none() ? otherwise : value->integer();
 }
-std::string Arguments::text(std::string_view name, std::string_view otherwise) {
+std::string_view Arguments::text(std::string_view name, std::string_view otherwise) {
   const Value* value = next(name);
-  return value == nullptr ? std::string(otherwise) : to_text(*value);
+  return value == nullptr ? otherwise : to_text(*value);
 }
 void Arguments::finish() const {
   if (positional_.size() > next_)
@@ -47,66 +47,90 @@ void Arguments::finish() const {
     throw_unsupported(str("chat template: ", function_, "() has a keyword argument that is not supported"));
 }
 
-std::string upper_text(std::string_view text) {
-  // The inverse of lower case; the few letters whose capital is several characters stay.
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const CodePoint c = code_point_at(text, at);
-    at += c.length;
-    append_utf8(out, to_upper(c.code));
+namespace {
+
+// Letters in another case, in pieces: a long text needs no second one of its length outside the budget.
+template <typename Change>
+Value changed_case(std::string_view text, Change change) {
+  constexpr size_t kPiece = 4096;
+  Text out;
+  while (!text.empty()) {
+    size_t size = std::min(kPiece, text.size());
+    if (size < text.size()) size = previous_code_point(text, size + 1);
+    change(out, text.substr(0, size));
+    text.remove_prefix(size);
   }
-  return out;
+  return Value::text(out.finish());
 }
 
-std::string capitalized(std::string_view text) {
-  if (text.empty()) return {};
-  const size_t first = code_point_at(text, 0).length;
-  return upper_text(text.substr(0, first)) + to_lower(text.substr(first));
+bool is_blank(uint32_t code) {
+  return (class_table()[code] & kSpace) != 0 || (code >= 0x1C && code <= 0x1F);
 }
 
-std::string stripped(const std::string& text, const Value* characters_given, bool left, bool right) {
-  std::vector<std::string> wanted;
-  const bool blanks = characters_given == nullptr || characters_given->is_none();
-  if (!blanks) wanted = characters(to_text(*characters_given));
-  const auto strips = [&](std::string_view character) {
-    if (blanks) {
-      const uint32_t code = code_point_at(character, 0).code;
-      return (class_table()[code] & kSpace) != 0 || (code >= 0x1C && code <= 0x1F);
+}  // namespace
+
+Value upper_text(std::string_view text) {
+  // The inverse of lower case; the few letters whose capital is several characters stay.
+  return changed_case(text, [](Text& out, std::string_view piece) {
+    std::string capitals;
+    for (size_t at = 0; at < piece.size();) {
+      const CodePoint c = code_point_at(piece, at);
+      at += c.length;
+      append_utf8(capitals, to_upper(c.code));
     }
-    return std::find(wanted.begin(), wanted.end(), character) != wanted.end();
+    out += capitals;
+  });
+}
+
+Value lower_text(std::string_view text) {
+  return changed_case(text, [](Text& out, std::string_view piece) { out += to_lower(piece); });
+}
+
+Value capitalized(std::string_view text) {
+  if (text.empty()) return Value::text(text);
+  const size_t first = code_point_at(text, 0).length;
+  return Value::text(joined_text(upper_text(text.substr(0, first)).string(), lower_text(text.substr(first)).string()));
+}
+
+std::string_view stripped(std::string_view text, const Value* characters_given, bool left, bool right) {
+  const bool blanks = characters_given == nullptr || characters_given->is_none();
+  const std::string_view wanted = blanks ? std::string_view() : to_text(*characters_given);
+  const auto strips = [&](std::string_view character) {
+    if (blanks) return is_blank(code_point_at(character, 0).code);
+    return find_text(wanted, character) != std::string_view::npos;
   };
   size_t begin = 0, end = text.size();
   while (left && begin < end) {
     const size_t size = code_point_at(text, begin).length;
-    if (!strips(std::string_view(text).substr(begin, size))) break;
+    if (!strips(text.substr(begin, size))) break;
     begin += size;
   }
   while (right && end > begin) {
     const size_t last = previous_code_point(text, end);
-    if (!strips(std::string_view(text).substr(last, end - last))) break;
+    if (!strips(text.substr(last, end - last))) break;
     end = last;
   }
+  Budget::current().scan(text.size() - (end - begin));
   return text.substr(begin, end - begin);
 }
 
-std::string replaced(const std::string& text, const std::string& from, const std::string& to, int64_t count) {
+Value replaced(std::string_view text, std::string_view from, std::string_view to, int64_t count) {
   if (from.empty()) throw_unsupported("chat template: replace of the empty string is not supported");
-  std::string out;
+  size_t found = find_text(text, from);
+  if (found == std::string_view::npos || count == 0) return Value::text(text);
+  Text out;
   size_t at = 0;
-  for (size_t found = text.find(from); found != std::string::npos && count != 0; found = text.find(from, at), --count) {
-    out.append(text, at, found - at);
+  for (; found != std::string_view::npos && count != 0; found = find_text(text, from, at), --count) {
+    out += text.substr(at, found - at);
     out += to;
     at = found + from.size();
-    if (static_cast<int64_t>(out.size()) > kMaxSize) fail("replace() makes a text larger than 32 MiB");
   }
-  return out.append(text, at);
+  return Value::text((out += text.substr(at)).finish());
 }
 
 namespace {
 
-using Positional = const Values&;
-
-Value make_range(Positional positional, const Named& named) {
+Value make_range(const Callable&, Items positional, const Named& named) {
   Arguments arguments("range", positional, named);
   int64_t start = arguments.required("start").integer();
   const Value* stop_given = arguments.next("stop");
@@ -114,17 +138,18 @@ Value make_range(Positional positional, const Named& named) {
   const int64_t step = arguments.integer("step", 1);
   arguments.finish();
   if (step == 0) fail("range() step must not be zero");
-  constexpr int64_t kMaxRange = 100000;  // the sandbox's limit
+  constexpr size_t kMaxRange = 100000;  // the sandbox's limit
   Values items;
   for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-    if (static_cast<int64_t>(items.size()) >= kMaxRange) fail(str("range() has more than ", kMaxRange, " items"));
+    if (items.size() >= kMaxRange) fail(str("range() has more than ", kMaxRange, " items"));
     items.emplace_back(i);
     if (__builtin_add_overflow(i, step, &i)) break;
   }
-  return Value::list(std::move(items));
+  Budget::current().scan(items.size());
+  return Value::list(items);
 }
 
-Value make_dict(Positional positional, const Named& named) {
+Dict dict_of(Items positional, const Named& named) {
   Dict dict;
   if (positional.size() > 1) fail("dict() takes at most one argument");
   if (!positional.empty()) {
@@ -132,84 +157,122 @@ Value make_dict(Positional positional, const Named& named) {
       dict = *positional[0].dict();
     } else {
       for (const Value& item : iterate(positional[0])) {
-        const Values pair = iterate(item);
+        const Items pair = iterate(item);
         if (pair.size() != 2) fail("dict() needs pairs");
         dict.set(pair[0], pair[1]);
       }
     }
   }
-  for (const auto& [name, value] : named) dict.set(name, value);
-  return Value::dict(std::move(dict));
+  for (const auto& [name, value] : named) dict.set(Value::text(name), value);
+  return dict;
 }
 
-Value make_namespace(Positional positional, const Named& named) {
-  auto object = std::make_shared<Object>();
+Value make_dict(const Callable&, Items positional, const Named& named) {
+  return Value::dict(dict_of(positional, named));
+}
+
+Value make_namespace(const Callable&, Items positional, const Named& named) {
+  Object* object = make_lasting(Object{});
   object->is_namespace = true;
-  const Value members = make_dict(positional, named);
-  for (const auto& [name, value] : members.dict()->items) object->attributes[to_text(name)] = value;
-  return Value(std::move(object));
+  for (const auto& [name, value] : dict_of(positional, named).items) object->attributes[to_text(name)] = value;
+  return object;
 }
 
-Value raise_exception(Positional positional, const Named& named) {
+Value raise_exception(const Callable&, Items positional, const Named& named) {
   Arguments arguments("raise_exception", positional, named);
-  fail(to_text(arguments.required("message")));
+  fail(std::string(to_text(arguments.required("message"))));
 }
 
-Value strftime_now(Positional positional, const Named& named) {
+Value strftime_now(const Callable&, Items positional, const Named& named) {
   Arguments arguments("strftime_now", positional, named);
-  const std::string format = arguments.text("format", "");
+  const std::string format(arguments.text("format", ""));
   arguments.finish();
-  if (format.empty()) return std::string();
+  constexpr size_t kMaxFormat = 256;
+  if (format.size() > kMaxFormat) fail(str("strftime_now: the format has more than ", kMaxFormat, " characters"));
   const std::time_t now = std::time(nullptr);
   std::tm local{};
   localtime_r(&now, &local);
-  std::string out(4096, '\0');
-  out.resize(std::strftime(out.data(), out.size(), format.c_str(), &local));
-  return out;
+  std::array<char, kMaxFormat * 64> out{};
+  return Value::copied({out.data(), std::strftime(out.data(), out.size(), format.c_str(), &local)});
 }
 
 }  // namespace
 
-Value global_function(const std::string& name) {
-  if (name == "range") return Value::callable(name, make_range);
-  if (name == "dict") return Value::callable(name, make_dict);
-  if (name == "namespace") return Value::callable(name, make_namespace);
-  if (name == "raise_exception") return Value::callable(name, raise_exception);
-  if (name == "strftime_now") return Value::callable(name, strftime_now);
+Value global_function(std::string_view name) {
+  static const std::array<Callable, 5> kFunctions{{{"range", make_range},
+                                                   {"dict", make_dict},
+                                                   {"namespace", make_namespace},
+                                                   {"raise_exception", raise_exception},
+                                                   {"strftime_now", strftime_now}}};
+  for (const Callable& function : kFunctions)
+    if (function.name == name) return &function;
   if (name == "cycler" || name == "joiner" || name == "lipsum")
     throw_unsupported(str("chat template: the function '", name, "' is not supported"));
-  return Value::undefined(str("'", name, "' is undefined"));
+  return Value::undefined(joined_text("'", name, "' is undefined"));
 }
 
-Value get_attribute(const Value& object, const std::string& name) {
-  if (const auto* missing = object.get<Undefined>()) fail(missing->hint);
-  if (const Object* attributes = object.object()) {
+namespace {
+
+Value no_attribute(const Value& object, std::string_view name) {
+  return Value::undefined(joined_text("'", object.type_name(), " object' has no attribute '", name, "'"));
+}
+
+Value cycle(const Callable& self, Items positional, const Named&) {
+  if (positional.empty()) fail("no items for cycling given");
+  return positional[self.bound.object()->index % positional.size()];
+}
+
+// What a template asks of `loop`.
+Value loop_attribute(Object& loop, std::string_view name) {
+  const auto index = static_cast<int64_t>(loop.index), size = static_cast<int64_t>(loop.items.size());
+  if (name == "index") return index + 1;
+  if (name == "index0") return index;
+  if (name == "revindex") return size - index;
+  if (name == "revindex0") return size - index - 1;
+  if (name == "length") return size;
+  if (name == "first") return index == 0;
+  if (name == "last") return index + 1 == size;
+  if (name == "depth") return 1;
+  if (name == "depth0") return 0;
+  if (name == "previtem") return index > 0 ? loop.items[loop.index - 1] : Value::undefined("there is no previous item");
+  if (name == "nextitem")
+    return index + 1 < size ? loop.items[loop.index + 1] : Value::undefined("there is no next item");
+  if (name == "cycle") return make_lasting(Callable{.name = "cycle", .function = cycle, .bound = &loop});
+  return no_attribute(&loop, name);
+}
+
+}  // namespace
+
+Value get_attribute(const Value& object, std::string_view name) {
+  if (object.is_undefined()) fail(std::string(object.hint()));
+  if (Object* attributes = object.object()) {
+    if (!attributes->is_namespace) return loop_attribute(*attributes, name);
     const auto found = attributes->attributes.find(name);
-    if (found != attributes->attributes.end()) return found->second;
-    return Value::undefined(str("'", object.type_name(), " object' has no attribute '", name, "'"));
+    return found != attributes->attributes.end() ? found->second : no_attribute(object, name);
   }
-  Value method = bind_method(object, name);
+  const Value method = bind_method(object, name);
   if (!method.is_undefined()) return method;
   if (const Dict* dict = object.dict())
-    if (const Value* item = dict->find(name)) return *item;
-  return Value::undefined(str("'", object.type_name(), " object' has no attribute '", name, "'"));
+    if (const Value* item = dict->find(Value::text(name))) return *item;
+  return no_attribute(object, name);
 }
 
 Value get_item(const Value& object, const Value& key) {
-  if (const auto* missing = object.get<Undefined>()) fail(missing->hint);
-  if (const auto* missing = key.get<Undefined>()) fail(missing->hint);
+  if (object.is_undefined()) fail(std::string(object.hint()));
+  if (key.is_undefined()) fail(std::string(key.hint()));
   if (const Dict* dict = object.dict()) {
     if (const Value* item = dict->find(key)) return *item;
-  } else if (key.is_integer() && (object.list() != nullptr || object.string() != nullptr)) {
+  } else if (key.is_integer() && (object.list() != nullptr || object.is_string())) {
     const int64_t size = length(object);
     const int64_t index = key.integer() < 0 ? key.integer() + size : key.integer();
     if (index >= 0 && index < size) {
       if (object.list() != nullptr) return object.list()->items[static_cast<size_t>(index)];
-      return characters(*object.string())[static_cast<size_t>(index)];
+      const size_t at = character_offset(object.string(), index);
+      return Value::text(object.string().substr(at, code_point_at(object.string(), at).length));
     }
   }
-  if (key.string() != nullptr) return get_attribute(object, *key.string());
-  return Value::undefined(str("'", object.type_name(), " object' has no element ", repr(key)));
+  if (key.is_string()) return get_attribute(object, key.string());
+  return Value::undefined(joined_text("'", object.type_name(), " object' has no element ", repr(key)));
 }
 
 }  // namespace arkit::text::jinja

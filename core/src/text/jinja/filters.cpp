@@ -5,7 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <optional>
+#include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -20,11 +24,17 @@ using Filter = Value (*)(const Value& input, Arguments& arguments);
 
 // "a.b.0" of an item, as map(attribute=...) and sort(attribute=...) read it.
 Value attribute_path(const Value& item, const Value& path) {
+  Budget::current().work();
   if (path.is_integer()) return get_item(item, path);
   Value value = item;
-  for (const std::string& part : split(to_text(path), '.')) {
-    const bool index = !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string::npos;
-    value = index ? get_item(value, int64_t{std::stoll(part)}) : get_item(value, part);
+  std::string_view rest = to_text(path);
+  for (bool more = !rest.empty(); more;) {
+    const size_t dot = rest.find('.');
+    const std::string_view part = rest.substr(0, dot);
+    more = dot != std::string_view::npos;
+    if (more) rest.remove_prefix(dot + 1);
+    const bool index = !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == part.npos;
+    value = get_item(value, index ? Value(int64_t{std::stoll(std::string(part))}) : Value::text(part));
   }
   return value;
 }
@@ -34,20 +44,24 @@ struct SortKey {
   const Value* attribute = nullptr;
   bool case_sensitive = false;
   [[nodiscard]] Value operator()(const Value& item) const {
-    Value key = attribute == nullptr || attribute->is_none() ? item : attribute_path(item, *attribute);
-    if (!case_sensitive && key.string() != nullptr) return to_lower(*key.string());
+    Budget::current().work();
+    const Value key = attribute == nullptr || attribute->is_none() ? item : attribute_path(item, *attribute);
+    if (!case_sensitive && key.is_string()) return lower_text(key.string());
     return key;
   }
 };
 
-Values sorted(Values items, const SortKey& key, bool reverse) {
-  std::vector<std::pair<Value, Value>> keyed;
-  for (Value& item : items) keyed.emplace_back(key(item), std::move(item));
+Values sorted(Items items, const SortKey& key, bool reverse) {
+  using Keyed = std::pair<Value, Value>;
+  std::vector<Keyed, Allocator<Keyed>> keyed;
+  keyed.reserve(items.size());
+  for (const Value& item : items) keyed.emplace_back(key(item), item);
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     return reverse ? compare(a.first, b.first) > 0 : compare(a.first, b.first) < 0;
   });
   Values out;
-  for (auto& item : keyed) out.push_back(std::move(item.second));
+  out.reserve(keyed.size());
+  for (const Keyed& item : keyed) out.push_back(item.second);
   return out;
 }
 
@@ -55,7 +69,7 @@ Value extreme(const Value& input, Arguments& a, int sign) {
   SortKey key;
   key.case_sensitive = a.flag("case_sensitive", false);
   key.attribute = a.next("attribute");
-  const Values items = iterate(input);
+  const Items items = iterate(input);
   if (items.empty()) return Value::undefined("No aggregated item, sequence was empty.");
   const Value* best = &items.front();
   for (const Value& item : items)
@@ -78,9 +92,7 @@ Value dictsort_filter(const Value& input, Arguments& a) {
   const Value position(a.text("by", "key") == "value" ? 1 : 0);
   key.attribute = &position;
   const bool reverse = a.flag("reverse", false);
-  Values pairs;
-  for (const auto& [name, value] : input.dict()->items) pairs.push_back(Value::list({name, value}, true));
-  return Value::list(sorted(std::move(pairs), key, reverse));
+  return Value::list(sorted(iterate(pairs_of(*input.dict())), key, reverse));
 }
 
 Value unique_filter(const Value& input, Arguments& a) {
@@ -94,7 +106,7 @@ Value unique_filter(const Value& input, Arguments& a) {
     seen.push_back(own);
     out.push_back(item);
   }
-  return Value::list(std::move(out));
+  return Value::list(out);
 }
 
 Value groupby_filter(const Value& input, Arguments& a) {
@@ -106,8 +118,9 @@ Value groupby_filter(const Value& input, Arguments& a) {
   Value current;
   const auto flush = [&] {
     if (!members.empty())
-      groups.push_back(Value::list({attribute_path(members.front(), *key.attribute), Value::list(members)}, true));
-    members.clear();
+      groups.push_back(
+          Value::list(Values{attribute_path(members.front(), *key.attribute), Value::list(members)}, true));
+    members = Values();  // not clear(): the list looks into it
   };
   for (const Value& item : sorted(iterate(input), key, false)) {
     const Value own = key(item);
@@ -116,20 +129,20 @@ Value groupby_filter(const Value& input, Arguments& a) {
     members.push_back(item);
   }
   flush();
-  return Value::list(std::move(groups));
+  return Value::list(groups);
 }
 
 Value join_filter(const Value& input, Arguments& a) {
-  const std::string separator = a.text("d", "");
+  const std::string_view separator = a.text("d", "");
   const Value* attribute = a.next("attribute");
-  std::string out;
+  Text out;
   bool first = true;
   for (const Value& item : iterate(input)) {
+    Budget::current().work();
     if (!std::exchange(first, false)) out += separator;
     out += to_text(attribute == nullptr ? item : attribute_path(item, *attribute));
-    if (static_cast<int64_t>(out.size()) > kMaxSize) fail("join makes a text larger than 32 MiB");
   }
-  return out;
+  return Value::text(out.finish());
 }
 
 Value sum_filter(const Value& input, Arguments& a) {
@@ -138,6 +151,7 @@ Value sum_filter(const Value& input, Arguments& a) {
   double total = start == nullptr ? 0.0 : start->number();
   bool integral = start == nullptr || start->is_integer();
   for (const Value& item : iterate(input)) {
+    Budget::current().work();
     const Value value = attribute == nullptr || attribute->is_none() ? item : attribute_path(item, *attribute);
     integral = integral && value.is_integer();
     total += value.number();
@@ -146,19 +160,28 @@ Value sum_filter(const Value& input, Arguments& a) {
   return total;
 }
 
+// What int() and float() read of a text; null-terminated for strtod. Longer ones are no numbers for Python either.
+std::optional<std::string> digits_of(const Value& input) {
+  constexpr size_t kMaxDigits = 4300;
+  const std::string_view digits = stripped(input.string(), nullptr, true, true);
+  if (digits.empty() || digits.size() > kMaxDigits) return std::nullopt;
+  return std::string(digits);
+}
+
 Value int_filter(const Value& input, Arguments& a) {
   const int64_t otherwise = a.integer("default", 0);
   const int64_t base = a.integer("base", 10);
   if (input.is_integer()) return input.integer();
   double number = 0.0;
-  if (const auto* text = input.string()) {
-    const std::string digits = stripped(*text, nullptr, true, true);
+  if (input.is_string()) {
+    const auto digits = digits_of(input);
+    if (!digits) return otherwise;
     char* end = nullptr;
     errno = 0;
-    const long long value = std::strtoll(digits.c_str(), &end, static_cast<int>(std::clamp<int64_t>(base, 2, 36)));
-    if (!digits.empty() && *end == '\0' && errno == 0) return int64_t{value};
-    number = std::strtod(digits.c_str(), &end);
-    if (digits.empty() || *end != '\0') return otherwise;
+    const long long value = std::strtoll(digits->c_str(), &end, static_cast<int>(std::clamp<int64_t>(base, 2, 36)));
+    if (*end == '\0' && errno == 0) return int64_t{value};
+    number = std::strtod(digits->c_str(), &end);
+    if (*end != '\0') return otherwise;
   } else if (input.is_number()) {
     number = input.number();
   } else {
@@ -171,16 +194,16 @@ Value float_filter(const Value& input, Arguments& a) {
   const Value* given = a.next("default");
   const double otherwise = given == nullptr ? 0.0 : given->number();
   if (input.is_number()) return input.number();
-  if (input.string() == nullptr) return otherwise;
-  const std::string digits = stripped(*input.string(), nullptr, true, true);
+  const auto digits = input.is_string() ? digits_of(input) : std::nullopt;
+  if (!digits) return otherwise;
   char* end = nullptr;
-  const double value = std::strtod(digits.c_str(), &end);
-  return digits.empty() || *end != '\0' ? otherwise : value;
+  const double value = std::strtod(digits->c_str(), &end);
+  return *end != '\0' ? otherwise : value;
 }
 
 Value round_filter(const Value& input, Arguments& a) {
   const int64_t digits = std::clamp<int64_t>(a.integer("precision", 0), -300, 300);
-  const std::string method = a.text("method", "common");
+  const std::string_view method = a.text("method", "common");
   if (method == "ceil" || method == "floor") {
     const double scale = std::pow(10.0, static_cast<double>(digits));
     const double scaled = input.number() * scale;
@@ -200,69 +223,82 @@ Value tojson_filter(const Value& input, Arguments& a) {
     layout.item_separator = ",";
   }
   if (const Value* separators = a.next("separators"); separators != nullptr && !separators->is_none()) {
-    const Values pair = iterate(*separators);
+    const Items pair = iterate(*separators);
     if (pair.size() != 2) fail("tojson: separators must be a pair");
     layout.item_separator = to_text(pair[0]);
     layout.key_separator = to_text(pair[1]);
   }
   layout.sort_keys = a.flag("sort_keys", false);
-  return to_json(input, layout);
+  return Value::text(to_json(input, layout));
 }
 
 Value indent_filter(const Value& input, Arguments& a) {
   const Value* width = a.next("width");
   const bool first = a.flag("first", false), blank = a.flag("blank", false);
-  const int64_t spaces = width == nullptr             ? 4
-                         : width->string() != nullptr ? 0
-                                                      : std::clamp<int64_t>(width->integer(), 0, 1000);
-  const std::string indentation =
-      width != nullptr && width->string() != nullptr ? *width->string() : std::string(static_cast<size_t>(spaces), ' ');
-  std::string out = first ? indentation : "";
-  const std::vector<std::string> lines = split(to_text(input), '\n');
-  for (size_t i = 0; i < lines.size(); ++i) {
-    if (i > 0) out += '\n';
-    if (i > 0 && (blank || !lines[i].empty())) out += indentation;
-    out += lines[i];
+  const bool given = width != nullptr && width->is_string();
+  const int64_t spaces = given || width == nullptr ? 4 : std::clamp<int64_t>(width->integer(), 0, 1000);
+  Text blanks;
+  blanks.append(static_cast<size_t>(spaces), ' ');
+  const std::string_view indentation = given ? width->string() : blanks.finish();
+  const std::string_view text = to_text(input);
+  Text out;
+  if (first) out += indentation;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (at > 0 && (blank || end > at)) out += indentation;
+    out += text.substr(at, end - at);
+    if (end < text.size()) out += '\n';
+    at = end + 1;
+    if (at == text.size() && blank) out += indentation;  // the empty line after the last line end
   }
-  return out;
+  return Value::text(out.finish());
 }
 
 Value truncate_filter(const Value& input, Arguments& a) {
   const int64_t wanted = a.integer("length", 255);
   const bool kill_words = a.flag("killwords", false);
-  const std::string end = a.text("end", "...");
+  const std::string_view end = a.text("end", "...");
   const int64_t leeway = a.integer("leeway", 5);
-  const std::vector<std::string> text = characters(to_text(input));
-  const auto end_length = static_cast<int64_t>(characters(end).size());
+  const std::string_view text = to_text(input);
+  const int64_t end_length = count_characters(end);
   if (wanted < end_length || leeway < 0) fail(str("truncate: length ", wanted, " is shorter than its end mark"));
-  if (static_cast<int64_t>(text.size()) <= wanted + leeway) return to_text(input);
-  std::string out;
-  for (int64_t i = 0; i < wanted - end_length; ++i) out += text[static_cast<size_t>(i)];
-  if (!kill_words) out = out.substr(0, out.rfind(' '));
-  return out + end;
+  const int64_t size = count_characters(text);
+  if (size <= wanted || size - wanted <= leeway) return Value::text(text);
+  std::string_view kept = text.substr(0, character_offset(text, wanted - end_length));
+  if (!kill_words) kept = kept.substr(0, kept.rfind(' '));
+  return Value::text(joined_text(kept, end));
 }
 
 Value title_filter(const Value& input, Arguments&) {
-  std::string out;
+  const std::string_view text = to_text(input);
+  Text out;
   bool starts = true;
-  for (const std::string& character : characters(to_text(input))) {
-    out += starts ? upper_text(character) : to_lower(character);
-    starts = character.find_first_of("-({[<") == 0 || (class_table()[code_point_at(character, 0).code] & kSpace) != 0;
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint c = code_point_at(text, at);
+    const std::string_view character = text.substr(at, c.length);
+    out += (starts ? upper_text(character) : lower_text(character)).string();
+    starts = character.find_first_of("-({[<") == 0 || (class_table()[c.code] & kSpace) != 0;
+    at += c.length;
   }
-  return out;
+  return Value::text(out.finish());
 }
 
 Value center_filter(const Value& input, Arguments& a) {
-  const std::string text = to_text(input);
+  const std::string_view text = to_text(input);
   const int64_t width = std::min<int64_t>(a.integer("width", 80), 10000);
-  const int64_t missing = width - static_cast<int64_t>(characters(text).size());
-  if (missing <= 0) return text;
+  const int64_t missing = width - count_characters(text);
+  if (missing <= 0) return Value::text(text);
   const int64_t left = missing / 2 + (missing & width & 1);  // as str.center does
-  return std::string(static_cast<size_t>(left), ' ') + text + std::string(static_cast<size_t>(missing - left), ' ');
+  Text out;
+  out.append(static_cast<size_t>(left), ' ');
+  out += text;
+  out.append(static_cast<size_t>(missing - left), ' ');
+  return Value::text(out.finish());
 }
 
 Value wordcount_filter(const Value& input, Arguments&) {
-  const std::string text = to_text(input);
+  const std::string_view text = to_text(input);
+  Budget::current().scan(text.size());
   int64_t words = 0;
   bool inside = false;
   for (size_t at = 0; at < text.size(); at += code_point_at(text, at).length) {
@@ -274,7 +310,7 @@ Value wordcount_filter(const Value& input, Arguments&) {
 }
 
 Value escape_filter(const Value& input, Arguments&) {
-  std::string out;
+  Text out;
   for (const char c : to_text(input)) {
     switch (c) {
       case '&':
@@ -296,13 +332,13 @@ Value escape_filter(const Value& input, Arguments&) {
         out += c;
     }
   }
-  return out;
+  return Value::text(out.finish());
 }
 
 Value urlencode_filter(const Value& input, Arguments&) {
   if (input.dict() != nullptr || input.list() != nullptr)
     throw_unsupported("chat template: urlencode of a collection is not supported");
-  std::string out;
+  Text out;
   for (const char c : to_text(input)) {
     const bool safe = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                       std::string_view("_.-~/").find(c) != std::string_view::npos;
@@ -310,7 +346,7 @@ Value urlencode_filter(const Value& input, Arguments&) {
     std::snprintf(buffer, sizeof buffer, safe ? "%c" : "%%%02X", static_cast<unsigned char>(c));
     out += buffer;
   }
-  return out;
+  return Value::text(out.finish());
 }
 
 Value batch_filter(const Value& input, Arguments& a) {
@@ -320,40 +356,45 @@ Value batch_filter(const Value& input, Arguments& a) {
   Values rows, row;
   for (const Value& item : iterate(input)) {
     row.push_back(item);
-    if (static_cast<int64_t>(row.size()) == count) rows.push_back(Value::list(std::exchange(row, {})));
+    if (static_cast<int64_t>(row.size()) == count) rows.push_back(Value::list(std::exchange(row, Values())));
   }
   if (!row.empty()) {
     while (fill != nullptr && static_cast<int64_t>(row.size()) < std::min<int64_t>(count, 100000)) row.push_back(*fill);
-    rows.push_back(Value::list(std::move(row)));
+    rows.push_back(Value::list(row));
   }
-  return Value::list(std::move(rows));
+  return Value::list(rows);
 }
 
 Value reverse_filter(const Value& input, Arguments&) {
-  Values items = iterate(input);
-  std::reverse(items.begin(), items.end());
-  if (input.string() == nullptr) return Value::list(std::move(items));
-  std::string out;
-  for (const Value& item : items) out += *item.string();
-  return out;
+  const Items items = iterate(input);
+  if (!input.is_string()) return Value::list(Values(items.rbegin(), items.rend()));
+  Text out;
+  for (size_t i = items.size(); i > 0; --i) out += items[i - 1].string();
+  return Value::text(out.finish());
 }
 
 Value pprint_filter(const Value& input, Arguments&) {
-  std::string text = repr(input);
+  const std::string_view text = repr(input);
   if (text.size() > 80 || input.dict() != nullptr)
     throw_unsupported("chat template: pprint of a dict or of more than 80 characters is not supported");
-  return text;
+  return Value::text(text);
 }
 
 Value default_filter(const Value& input, Arguments& a) {
   const Value* otherwise = a.next("default_value");
   const bool falsy_too = a.flag("boolean", false);
   if (!input.is_undefined() && !(falsy_too && !input.truthy())) return input;
-  return otherwise == nullptr ? Value(std::string()) : *otherwise;
+  return otherwise == nullptr ? Value::text("") : *otherwise;
 }
 
 Value edge(const Value& input, bool last) {
-  const Values items = iterate(input);
+  if (input.is_string()) {  // without a list of its characters
+    const std::string_view text = input.string();
+    if (!text.empty())
+      return Value::text(last ? text.substr(previous_code_point(text, text.size()))
+                              : text.substr(0, code_point_at(text, 0).length));
+  }
+  const Items items = iterate(input);
   if (items.empty()) return Value::undefined("No item, sequence was empty.");
   return last ? items.back() : items.front();
 }
@@ -361,7 +402,7 @@ Value edge(const Value& input, bool last) {
 Value items_filter(const Value& input, Arguments&) {
   if (input.is_undefined()) return Value::list({});
   if (input.dict() == nullptr) fail(str("items needs a mapping, got ", input.type_name()));
-  return bind_method(input, "items").callable()->call({}, {});
+  return pairs_of(*input.dict());
 }
 
 Value abs_filter(const Value& input, Arguments&) {
@@ -370,9 +411,9 @@ Value abs_filter(const Value& input, Arguments&) {
   return std::abs(input.integer());
 }
 
-const std::unordered_map<std::string, Filter>& filters() {
+const std::unordered_map<std::string_view, Filter>& filters() {
   using A = Arguments;
-  static const std::unordered_map<std::string, Filter> table{
+  static const std::unordered_map<std::string_view, Filter> table{
       {"abs", abs_filter},
       {"batch", batch_filter},
       {"capitalize", [](const Value& v, A&) -> Value { return capitalized(to_text(v)); }},
@@ -393,24 +434,25 @@ const std::unordered_map<std::string, Filter>& filters() {
       {"last", [](const Value& v, A&) -> Value { return edge(v, true); }},
       {"length", [](const Value& v, A&) -> Value { return length(v); }},
       {"list", [](const Value& v, A&) -> Value { return Value::list(iterate(v)); }},
-      {"lower", [](const Value& v, A&) -> Value { return to_lower(to_text(v)); }},
+      {"lower", [](const Value& v, A&) -> Value { return lower_text(to_text(v)); }},
       {"max", [](const Value& v, A& a) -> Value { return extreme(v, a, 1); }},
       {"min", [](const Value& v, A& a) -> Value { return extreme(v, a, -1); }},
       {"pprint", pprint_filter},
       {"replace",
        [](const Value& v, A& a) -> Value {
-         const std::string from = to_text(a.required("old")), to = to_text(a.required("new"));
+         const std::string_view from = to_text(a.required("old")), to = to_text(a.required("new"));
          return replaced(to_text(v), from, to, a.integer("count", -1));
        }},
       {"reverse", reverse_filter},
       {"round", round_filter},
-      {"safe", [](const Value& v, A&) -> Value { return to_text(v); }},
+      {"safe", [](const Value& v, A&) -> Value { return Value::text(to_text(v)); }},
       {"sort", sort_filter},
-      {"string", [](const Value& v, A&) -> Value { return to_text(v); }},
+      {"string", [](const Value& v, A&) -> Value { return Value::text(to_text(v)); }},
       {"sum", sum_filter},
       {"title", title_filter},
       {"tojson", tojson_filter},
-      {"trim", [](const Value& v, A& a) -> Value { return stripped(to_text(v), a.next("chars"), true, true); }},
+      {"trim",
+       [](const Value& v, A& a) -> Value { return Value::text(stripped(to_text(v), a.next("chars"), true, true)); }},
       {"truncate", truncate_filter},
       {"unique", unique_filter},
       {"upper", [](const Value& v, A&) -> Value { return upper_text(to_text(v)); }},
@@ -420,44 +462,45 @@ const std::unordered_map<std::string, Filter>& filters() {
 }
 
 // map(attribute=..., default=...) or map('filter', ...).
-Value map_filter(const Value& input, const Values& positional, const Named& named) {
+Value map_filter(const Value& input, Items positional, const Named& named) {
   Values out;
   if (!positional.empty()) {
-    const Values rest(positional.begin() + 1, positional.end());
-    for (const Value& item : iterate(input)) out.push_back(apply_filter(to_text(positional[0]), item, rest, named));
-    return Value::list(std::move(out));
+    const std::string_view filter = to_text(positional[0]);
+    for (const Value& item : iterate(input)) out.push_back(apply_filter(filter, item, positional.subspan(1), named));
+    return Value::list(out);
   }
   Arguments arguments("map", positional, named);
   const Value& attribute = arguments.required("attribute");
   const Value* otherwise = arguments.next("default");
   arguments.finish();
   for (const Value& item : iterate(input)) {
-    Value value = attribute_path(item, attribute);
-    out.push_back(value.is_undefined() && otherwise != nullptr ? *otherwise : std::move(value));
+    const Value value = attribute_path(item, attribute);
+    out.push_back(value.is_undefined() && otherwise != nullptr ? *otherwise : value);
   }
-  return Value::list(std::move(out));
+  return Value::list(out);
 }
 
 // select, reject, selectattr, rejectattr.
-Value choose(const Value& input, const Values& positional, bool by_attribute, bool wanted) {
+Value choose(const Value& input, Items positional, bool by_attribute, bool wanted) {
   const size_t test_at = by_attribute ? 1 : 0;
   if (positional.size() < test_at) fail("selectattr needs an attribute");
   Values out;
   for (const Value& item : iterate(input)) {
+    Budget::current().work();
     const Value value = by_attribute ? attribute_path(item, positional[0]) : item;
     bool passes = value.truthy();
-    if (positional.size() > test_at) {
-      const Values rest(positional.begin() + static_cast<std::ptrdiff_t>(test_at) + 1, positional.end());
-      passes = apply_test(to_text(positional[test_at]), value, rest);
-    }
+    if (positional.size() > test_at)
+      passes = apply_test(to_text(positional[test_at]), value, positional.subspan(test_at + 1));
     if (passes == wanted) out.push_back(item);
   }
-  return Value::list(std::move(out));
+  return Value::list(out);
 }
 
 }  // namespace
 
-Value apply_filter(const std::string& name, const Value& input, const Values& positional, const Named& named) {
+Value apply_filter(std::string_view name, const Value& input, Items positional, const Named& named) {
+  const Budget::Level level;
+  Budget::current().work();
   if (name == "map") return map_filter(input, positional, named);
   if (name == "select" || name == "reject") return choose(input, positional, false, name == "select");
   if (name == "selectattr" || name == "rejectattr") return choose(input, positional, true, name == "selectattr");
@@ -466,30 +509,31 @@ Value apply_filter(const std::string& name, const Value& input, const Values& po
   if (found == filters().end())
     throw_unsupported(str("chat template: the filter '", printable(name, 40), "' is not supported"));
   Arguments arguments(name, positional, named);
-  Value result = found->second(input, arguments);
+  const Value result = found->second(input, arguments);
   arguments.finish();
   return result;
 }
 
-bool apply_test(const std::string& name, const Value& input, const Values& positional) {
+bool apply_test(std::string_view name, const Value& input, Items positional) {
+  Budget::current().work();
   const auto other = [&]() -> const Value& {
     if (positional.size() != 1) fail(str("the test '", name, "' needs one argument"));
     return positional[0];
   };
-  const auto is_text = [&](const auto& changed) { return input.string() != nullptr && changed == *input.string(); };
+  const auto is_text = [&](const Value& changed) { return input.is_string() && changed.string() == input.string(); };
   if (name == "defined") return !input.is_undefined();
   if (name == "undefined") return input.is_undefined();
   if (name == "none") return input.is_none();
-  if (name == "boolean") return input.get<bool>() != nullptr;
-  if (name == "true") return input.get<bool>() != nullptr && input.truthy();
-  if (name == "false") return input.get<bool>() != nullptr && !input.truthy();
-  if (name == "integer") return input.get<int64_t>() != nullptr;
-  if (name == "float") return input.get<double>() != nullptr;
+  if (name == "boolean") return input.is_boolean();
+  if (name == "true") return input.is_boolean() && input.truthy();
+  if (name == "false") return input.is_boolean() && !input.truthy();
+  if (name == "integer") return input.is_integer() && !input.is_boolean();
+  if (name == "float") return input.is_real();
   if (name == "number") return input.is_number();
-  if (name == "string") return input.string() != nullptr;
+  if (name == "string") return input.is_string();
   if (name == "mapping") return input.dict() != nullptr;
   if (name == "sequence" || name == "iterable")
-    return input.string() != nullptr || input.list() != nullptr || input.dict() != nullptr || input.is_undefined();
+    return input.is_string() || input.list() != nullptr || input.dict() != nullptr || input.is_undefined();
   if (name == "callable") return input.callable() != nullptr || input.is_undefined();  // Undefined has __call__
   if (name == "odd") return input.integer() % 2 != 0;
   if (name == "even") return input.integer() % 2 == 0;
@@ -505,14 +549,23 @@ bool apply_test(const std::string& name, const Value& input, const Values& posit
   if (name == "ge" || name == ">=") return compare(input, other()) >= 0;
   if (name == "in") return contains(other(), input);
   if (name == "sameas") return input.type_name() == other().type_name() && equal(input, other());
-  if (name == "lower") return is_text(to_lower(to_text(input)));
+  if (name == "lower") return is_text(lower_text(to_text(input)));
   if (name == "upper") return is_text(upper_text(to_text(input)));
   throw_unsupported(str("chat template: the test '", printable(name, 40), "' is not supported"));
 }
 
+namespace {
+
+int64_t whole(double number) {
+  if (!(std::fabs(number) < 9.2e18)) fail("a float of this size cannot be written as an integer");
+  return static_cast<int64_t>(number);
+}
+
+}  // namespace
+
 // '%s %d' % arguments, for %s %r %d %i %f %.Nf and %%.
-Value format_percent(const std::string& format, const Values& arguments) {
-  std::string out;
+Value format_percent(std::string_view format, Items arguments) {
+  Text out;
   size_t used = 0;
   for (size_t i = 0; i < format.size(); ++i) {
     if (format[i] != '%') {
@@ -548,11 +601,11 @@ Value format_percent(const std::string& format, const Values& arguments) {
         out += buffer;
         break;
       default:
-        out += std::to_string(value.is_integer() ? value.integer() : static_cast<int64_t>(value.number()));
+        out += repr(value.is_integer() ? value.integer() : whole(value.number()));
     }
   }
   if (used < arguments.size()) fail("not all arguments converted during string formatting");
-  return out;
+  return Value::text(out.finish());
 }
 
 }  // namespace arkit::text::jinja

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <memory>
-#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -15,25 +15,38 @@
 namespace arkit::text::jinja {
 namespace {
 
-constexpr int64_t kMaxSteps = 2'000'000;  // a long conversation takes some ten thousand
-constexpr int64_t kLoopSteps = 10;        // an iteration costs more than an expression: it has a scope
-constexpr int kMaxCalls = 100;            // nested macro calls
-constexpr int kMaxDepth = 1500;           // nested evaluations, whatever nests them: the stack is finite
+constexpr int64_t kLoopSteps = 10;  // an iteration costs more than an expression: it has a scope
+constexpr int kMaxCalls = 100;      // nested macro calls
 
 // Variables of one block. Assignments stay in it; look-ups go outwards.
 struct Scope {
-  std::map<std::string, Value, std::less<>> variables;
-  std::shared_ptr<Scope> outer;
+  using Variable = std::pair<std::string_view, Value>;
+  std::vector<Variable, Allocator<Variable>> variables;
+  Scope* outer = nullptr;
+  bool kept = false;  // a macro refers to it: the next iteration needs another
 
   [[nodiscard]] const Value* find(std::string_view name) const {
-    for (const Scope* scope = this; scope != nullptr; scope = scope->outer.get()) {
-      const auto found = scope->variables.find(name);
-      if (found != scope->variables.end()) return &found->second;
+    for (const Scope* scope = this; scope != nullptr; scope = scope->outer)
+      if (const Variable* own = scope->find_own(name)) return &own->second;
+    return nullptr;
+  }
+  void set(std::string_view name, const Value& value) {
+    if (const Variable* own = find_own(name))
+      const_cast<Variable*>(own)->second = value;  // this is not const
+    else
+      variables.emplace_back(name, value);
+  }
+
+ private:
+  [[nodiscard]] const Variable* find_own(std::string_view name) const {
+    size_t seen = 0;
+    for (const Variable& variable : variables) {
+      if (variable.first == name) return &variable;
+      if (++seen % 16 == 0) Budget::current().work();  // templates have a dozen; a thousand are an attack
     }
     return nullptr;
   }
 };
-using ScopePtr = std::shared_ptr<Scope>;
 
 enum class Flow { normal, break_loop, continue_loop };
 
@@ -63,10 +76,10 @@ int64_t integer_power(int64_t base, int64_t exponent) {
 }
 
 void check_operand(const Value& value) {
-  if (const auto* missing = value.get<Undefined>()) fail(missing->hint);
+  if (value.is_undefined()) fail(std::string(value.hint()));
 }
 
-Value numeric(const std::string& op, const Value& a, const Value& b) {
+Value numeric(std::string_view op, const Value& a, const Value& b) {
   const bool integers = a.is_integer() && b.is_integer();
   const double x = a.number(), y = b.number();
   if (op == "/") {
@@ -91,46 +104,43 @@ Value numeric(const std::string& op, const Value& a, const Value& b) {
   return op == "//" ? std::floor(x / y) : x - std::floor(x / y) * y;
 }
 
-void check_size(int64_t size) {
-  if (size > kMaxSize) fail(str("a value of more than ", kMaxSize, " characters or items"));
-}
-
 Value repeated(const Value& value, int64_t times) {
-  times = std::max<int64_t>(times, 0);
-  const auto size =
-      static_cast<int64_t>(value.string() != nullptr ? value.string()->size() : value.list()->items.size());
-  if (size > 0 && times > kMaxSize / size) check_size(kMaxSize + 1);
-  if (value.string() != nullptr) {
-    std::string out;
-    for (int64_t i = 0; i < times; ++i) out += *value.string();
-    return out;
+  if (!value.truthy() || times <= 0) return value.is_string() ? Value::text("") : Value::list({}, value.list()->tuple);
+  const size_t size = value.is_string() ? value.string().size() : value.list()->items.size();
+  if (times > kMaxSize / static_cast<int64_t>(size)) fail(str("a value of more than ", kMaxSize, " bytes or items"));
+  if (value.is_string()) {
+    Text out;
+    if (size == 1) out.append(static_cast<size_t>(times), value.string().front());
+    for (int64_t i = 0; size > 1 && i < times; ++i) out += value.string();
+    return Value::text(out.finish());
   }
   Values items;
+  items.reserve(size * static_cast<size_t>(times));
+  Budget::current().scan(sizeof(Value) * items.capacity());
   for (int64_t i = 0; i < times; ++i) items.insert(items.end(), value.list()->items.begin(), value.list()->items.end());
-  return Value::list(std::move(items), value.list()->tuple);
+  return Value::list(items, value.list()->tuple);
 }
 
-Value binary(const std::string& op, const Value& a, const Value& b) {
-  if (op == "~") {
-    check_size(static_cast<int64_t>(to_text(a).size() + to_text(b).size()));
-    return to_text(a) + to_text(b);
-  }
+Value concatenated(const List& a, const List& b) {
+  Values items;
+  items.reserve(a.items.size() + b.items.size());
+  Budget::current().scan(sizeof(Value) * items.capacity());
+  items.insert(items.end(), a.items.begin(), a.items.end());
+  items.insert(items.end(), b.items.begin(), b.items.end());
+  return Value::list(items, a.tuple);
+}
+
+Value binary(std::string_view op, const Value& a, const Value& b) {
+  if (op == "~") return Value::text(joined_text(to_text(a), to_text(b)));
   check_operand(a);
-  if (op == "%" && a.string() != nullptr)
-    return format_percent(*a.string(), b.list() != nullptr && b.list()->tuple ? b.list()->items : Values{b});
+  if (op == "%" && a.is_string())
+    return format_percent(a.string(), b.list() != nullptr && b.list()->tuple ? b.list()->items : Items(&b, 1));
   check_operand(b);
   if (a.is_number() && b.is_number()) return numeric(op, a, b);
-  if (op == "+" && a.string() != nullptr && b.string() != nullptr) {
-    check_size(static_cast<int64_t>(a.string()->size() + b.string()->size()));
-    return *a.string() + *b.string();
-  }
-  if (op == "+" && a.list() != nullptr && b.list() != nullptr && a.list()->tuple == b.list()->tuple) {
-    Values items = a.list()->items;
-    check_size(static_cast<int64_t>(items.size() + b.list()->items.size()));
-    items.insert(items.end(), b.list()->items.begin(), b.list()->items.end());
-    return Value::list(std::move(items), a.list()->tuple);
-  }
-  const auto sequence = [](const Value& v) { return v.string() != nullptr || v.list() != nullptr; };
+  if (op == "+" && a.is_string() && b.is_string()) return Value::text(joined_text(a.string(), b.string()));
+  if (op == "+" && a.list() != nullptr && b.list() != nullptr && a.list()->tuple == b.list()->tuple)
+    return concatenated(*a.list(), *b.list());
+  const auto sequence = [](const Value& v) { return v.is_string() || v.list() != nullptr; };
   if (op == "*" && sequence(a) && b.is_integer()) return repeated(a, b.integer());
   if (op == "*" && a.is_integer() && sequence(b)) return repeated(b, a.integer());
   fail(str("unsupported operand types for ", op, ": '", a.type_name(), "' and '", b.type_name(), "'"));
@@ -139,9 +149,8 @@ Value binary(const std::string& op, const Value& a, const Value& b) {
 // Python's slice of a list or string.
 Value sliced(const Value& object, const Value& start, const Value& stop, const Value& step_given) {
   check_operand(object);
-  if (object.list() == nullptr && object.string() == nullptr) fail(str("'", object.type_name(), "' cannot be sliced"));
-  const Values items = iterate(object);
-  const auto size = static_cast<int64_t>(items.size());
+  if (object.list() == nullptr && !object.is_string()) fail(str("'", object.type_name(), "' cannot be sliced"));
+  const int64_t size = length(object);
   const int64_t step = step_given.is_none() ? 1 : step_given.integer();
   if (step == 0) fail("slice step cannot be zero");
   const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
@@ -151,54 +160,57 @@ Value sliced(const Value& object, const Value& start, const Value& stop, const V
     return std::clamp(index, low, high);
   };
   const int64_t first = bound(start, step > 0 ? low : high), last = bound(stop, step > 0 ? high : low);
-  Values out;
+  if (step == 1) {  // a view
+    const auto count = static_cast<size_t>(std::max<int64_t>(last - first, 0));
+    if (object.list() != nullptr)
+      return Value::list(object.list()->items.subspan(static_cast<size_t>(first), count), object.list()->tuple);
+    const std::string_view rest = object.string().substr(character_offset(object.string(), first));
+    return Value::text(rest.substr(0, character_offset(rest, static_cast<int64_t>(count))));
+  }
   // A step beyond the size selects one item at most; clamping it keeps the sum in range.
   const int64_t stride = std::clamp(step, -size - 1, size + 1);
+  const Items items = iterate(object);
+  Values out;
   for (int64_t i = first; step > 0 ? i < last : i > last; i += stride) out.push_back(items[static_cast<size_t>(i)]);
-  if (object.list() != nullptr) return Value::list(std::move(out), object.list()->tuple);
-  std::string text;
-  for (const Value& item : out) text += *item.string();
-  return text;
+  Budget::current().scan(sizeof(Value) * out.size());
+  if (object.list() != nullptr) return Value::list(out, object.list()->tuple);
+  Text text;
+  for (const Value& item : out) text += item.string();
+  return Value::text(text.finish());
 }
 
 class Interpreter {
  public:
-  std::string run(const Body& body, const Dict& context) {
-    auto root = std::make_shared<Scope>();
-    for (const auto& [name, value] : context.items) root->variables[to_text(name)] = value;
-    std::string out;
+  std::string_view run(const Body& body, const json::Object& context) {
+    Scope root;
+    for (const auto& member : context) root.set(member.key(), from_json(member.value()));
+    Text out;
     (void)execute(body, root, out);
-    return out;
+    return out.view();
   }
 
  private:
-  void step(int line, int64_t cost = 1) {
-    if ((steps_ += cost) > kMaxSteps) fail(str("line ", line, ": it runs for more than ", kMaxSteps, " steps"));
-  }
-  static ScopePtr inside(const ScopePtr& outer) {
-    auto scope = std::make_shared<Scope>();
-    scope->outer = outer;
-    return scope;
-  }
-  static void write(std::string& out, const std::string& text) {
-    check_size(static_cast<int64_t>(out.size() + text.size()));
-    out += text;
+  static Scope& inside(Scope& outer) {
+    Scope* scope = make_lasting(Scope{});
+    scope->outer = &outer;
+    return *scope;
   }
 
-  Flow execute(const Body& body, const ScopePtr& scope, std::string& out) {
+  Flow execute(const Body& body, Scope& scope, Text& out) {
     for (const auto& stmt : body)
       if (const Flow flow = execute(*stmt, scope, out); flow != Flow::normal) return flow;
     return Flow::normal;
   }
 
-  Flow execute(const Stmt& stmt, const ScopePtr& scope, std::string& out) {
-    step(stmt.line);
+  Flow execute(const Stmt& stmt, Scope& scope, Text& out) {
+    const Budget::Level level;
+    Budget::current().work();
     switch (stmt.kind) {
       case Stmt::Kind::text:
-        write(out, stmt.text);
+        out += stmt.text;
         return Flow::normal;
       case Stmt::Kind::output:
-        write(out, to_text(evaluate(*stmt.exprs[0], scope)));
+        write(out, evaluate(*stmt.exprs[0], scope));
         return Flow::normal;
       case Stmt::Kind::branch:
         return branch(stmt, scope, out);
@@ -209,19 +221,19 @@ class Interpreter {
         assign(*stmt.target, evaluate(*stmt.exprs[0], scope), scope);
         return Flow::normal;
       case Stmt::Kind::set_block: {
-        std::string text;
+        Text text;
         const Flow flow = execute(stmt.bodies[0], inside(scope), text);
-        assign(*stmt.target, std::move(text), scope);
+        assign(*stmt.target, Value::text(text.finish()), scope);
         return flow;
       }
       case Stmt::Kind::macro:
-        scope->variables[stmt.text] = make_macro(stmt, scope);
+        scope.set(stmt.text, make_macro(stmt, scope));
         return Flow::normal;
       case Stmt::Kind::call_block:
-        write(out, to_text(call_with_caller(stmt, scope)));
+        write(out, call_with_caller(stmt, scope));
         return Flow::normal;
       case Stmt::Kind::with: {
-        const ScopePtr inner = inside(scope);
+        Scope& inner = inside(scope);
         for (size_t i = 0; i < stmt.targets.size(); ++i)
           assign(*stmt.targets[i], evaluate(*stmt.exprs[i], scope), inner);
         return execute(stmt.bodies[0], inner, out);
@@ -236,160 +248,141 @@ class Interpreter {
     return Flow::normal;
   }
 
-  Flow branch(const Stmt& stmt, const ScopePtr& scope, std::string& out) {
+  Flow branch(const Stmt& stmt, Scope& scope, Text& out) {
     for (size_t i = 0; i < stmt.exprs.size(); ++i)
       if (evaluate(*stmt.exprs[i], scope).truthy()) return execute(stmt.bodies[i], scope, out);
     if (stmt.bodies.size() > stmt.exprs.size()) return execute(stmt.bodies.back(), scope, out);
     return Flow::normal;
   }
 
-  static std::shared_ptr<Object> loop_variable(const Values& items, size_t i) {
-    auto loop = std::make_shared<Object>();
-    const auto index = static_cast<int64_t>(i), size = static_cast<int64_t>(items.size());
-    auto& a = loop->attributes;
-    a["index"] = index + 1;
-    a["index0"] = index;
-    a["revindex"] = size - index;
-    a["revindex0"] = size - index - 1;
-    a["length"] = size;
-    a["first"] = i == 0;
-    a["last"] = i + 1 == items.size();
-    a["depth"] = int64_t{1};
-    a["depth0"] = int64_t{0};
-    a["previtem"] = i > 0 ? items[i - 1] : Value::undefined("there is no previous item");
-    a["nextitem"] = i + 1 < items.size() ? items[i + 1] : Value::undefined("there is no next item");
-    a["cycle"] = Value::callable("cycle", [index](const Values& values, const Named&) -> Value {
-      if (values.empty()) fail("no items for cycling given");
-      return values[static_cast<size_t>(index) % values.size()];
-    });
-    return loop;
-  }
-
-  void loop(const Stmt& stmt, const ScopePtr& scope, std::string& out) {
-    Values items = iterate(evaluate(*stmt.exprs[0], scope));
-    if (stmt.exprs[1] != nullptr) {
-      Values kept;
-      for (Value& item : items) {
-        const ScopePtr test = inside(scope);
-        assign(*stmt.target, item, test);
-        if (evaluate(*stmt.exprs[1], test).truthy()) kept.push_back(std::move(item));
-      }
-      items = std::move(kept);
-    }
+  void loop(const Stmt& stmt, Scope& scope, Text& out) {
+    const Items items = wanted_items(stmt, iterate(evaluate(*stmt.exprs[0], scope)), scope);
+    Object* const variable = make_lasting(Object{});
+    variable->items = items;
+    Scope* body = &inside(scope);
     for (size_t i = 0; i < items.size(); ++i) {
-      step(stmt.line, kLoopSteps);
-      const ScopePtr body = inside(scope);
-      body->variables["loop"] = loop_variable(items, i);
-      assign(*stmt.target, items[i], body);
-      if (execute(stmt.bodies[0], body, out) == Flow::break_loop) break;
+      Budget::current().work(kLoopSteps);
+      if (body->kept) body = &inside(scope);
+      body->variables.clear();
+      variable->index = i;
+      body->set("loop", variable);
+      assign(*stmt.target, items[i], *body);
+      if (execute(stmt.bodies[0], *body, out) == Flow::break_loop) break;
     }
     if (items.empty() && stmt.bodies.size() > 1) (void)execute(stmt.bodies[1], inside(scope), out);
   }
 
-  void assign(const Expr& target, Value value, const ScopePtr& scope) {
+  // Those for which the loop's condition holds.
+  Items wanted_items(const Stmt& stmt, Items items, Scope& scope) {
+    if (stmt.exprs[1] == nullptr) return items;
+    Values kept;
+    Scope* test = &inside(scope);
+    for (const Value& item : items) {
+      Budget::current().work();
+      test->variables.clear();
+      assign(*stmt.target, item, *test);
+      if (evaluate(*stmt.exprs[1], *test).truthy()) kept.push_back(item);
+    }
+    return kept;
+  }
+
+  static void write(Text& out, const Value& value) { out += to_text(value); }
+
+  void assign(const Expr& target, const Value& value, Scope& scope) {
     if (target.kind == Expr::Kind::name) {
-      scope->variables[target.text] = std::move(value);
+      scope.set(target.text, value);
     } else if (target.kind == Expr::Kind::attribute) {
       const Value object = evaluate(*target.children[0], scope);
       if (object.object() == nullptr || !object.object()->is_namespace)
         fail(str("line ", target.line, ": cannot assign attribute '", target.text, "' on a non-namespace object"));
-      object.object()->attributes[target.text] = std::move(value);
+      object.object()->attributes[target.text] = value;
     } else {
-      const Values parts = iterate(value);
+      const Items parts = iterate(value);
       if (parts.size() != target.children.size())
         fail(str("line ", target.line, ": expected ", target.children.size(), " values to unpack, got ", parts.size()));
       for (size_t i = 0; i < parts.size(); ++i) assign(*target.children[i], parts[i], scope);
     }
   }
 
-  // A macro sees the scope it was written in, as it is when it is called. The scope is held weakly: it holds the macro.
-  Value make_macro(const Stmt& stmt, const ScopePtr& scope) {
-    const std::weak_ptr<Scope> defined_in = scope;
-    return Value::callable(stmt.text, [this, &stmt, defined_in](const Values& positional, const Named& named) {
-      const ScopePtr outer = defined_in.lock();
-      if (outer == nullptr) fail(str("the macro '", stmt.text, "' is called outside the block that defines it"));
-      return call_macro(stmt, outer, positional, named);
-    });
+  // A macro sees the scope it was written in, as it is when it is called.
+  Value make_macro(const Stmt& stmt, Scope& scope) {
+    for (Scope* kept = &scope; kept != nullptr && !kept->kept; kept = kept->outer) kept->kept = true;
+    return make_lasting(
+        Callable{.name = stmt.text, .function = run_macro, .code = &stmt, .scope = &scope, .interpreter = this});
+  }
+  static Value run_macro(const Callable& self, Items positional, const Named& named) {
+    return static_cast<Interpreter*>(self.interpreter)
+        ->call_macro(*static_cast<const Stmt*>(self.code), *static_cast<Scope*>(self.scope), positional, named);
   }
 
-  Value call_macro(const Stmt& stmt, const ScopePtr& outer, const Values& positional, const Named& named) {
+  Value call_macro(const Stmt& stmt, Scope& outer, Items positional, const Named& named) {
     if (++calls_ > kMaxCalls) fail(str("macros call each other more than ", kMaxCalls, " deep"));
-    const ScopePtr scope = inside(outer);
-    const std::string function = stmt.text.empty() ? "caller" : stmt.text;
+    Scope& scope = inside(outer);
+    const std::string_view function = stmt.text.empty() ? "caller" : std::string_view(stmt.text);
     Named own;
     for (const auto& argument : named) {
       if (argument.first == "caller" && stmt.kind == Stmt::Kind::macro)
-        scope->variables["caller"] = argument.second;
+        scope.set("caller", argument.second);
       else
         own.push_back(argument);
     }
     Arguments arguments(function, positional, own);
     for (const Parameter& parameter : stmt.parameters) {
+      Budget::current().work(1 + static_cast<int64_t>(own.size()));
       if (const Value* given = arguments.next(parameter.name))
-        scope->variables[parameter.name] = *given;
+        scope.set(parameter.name, *given);
       else if (parameter.otherwise != nullptr)
-        scope->variables[parameter.name] = evaluate(*parameter.otherwise, scope);
+        scope.set(parameter.name, evaluate(*parameter.otherwise, scope));
       else
-        scope->variables[parameter.name] = Value::undefined(str("parameter '", parameter.name, "' was not provided"));
+        scope.set(parameter.name, Value::undefined(joined_text("parameter '", parameter.name, "' was not provided")));
     }
     arguments.finish();
-    std::string out;
+    Text out;
     (void)execute(stmt.bodies[0], scope, out);
     --calls_;
-    return out;
+    return Value::text(out.finish());
   }
 
-  Value call_with_caller(const Stmt& stmt, const ScopePtr& scope) {
+  Value call_with_caller(const Stmt& stmt, Scope& scope) {
     const Expr& call = *stmt.exprs[0];
     const Value callee = evaluate(*call.children[0], scope);
     auto [positional, named] = arguments_of(call, scope);
-    named.emplace_back("caller", Value::callable("caller", [this, &stmt, scope](const Values& p, const Named& n) {
-                         return call_macro(stmt, scope, p, n);
-                       }));
+    named.emplace_back("caller", make_macro(stmt, scope));
     return invoke(callee, positional, named);
   }
 
-  static Value invoke(const Value& callee, const Values& positional, const Named& named) {
-    if (const auto* missing = callee.get<Undefined>()) fail(missing->hint);
+  static Value invoke(const Value& callee, Items positional, const Named& named) {
+    if (callee.is_undefined()) fail(std::string(callee.hint()));
     if (callee.callable() == nullptr) fail(str("'", callee.type_name(), "' object is not callable"));
-    return callee.callable()->call(positional, named);
+    return callee.callable()->function(*callee.callable(), positional, named);
   }
 
   // Positional arguments after children[0], and the named ones.
-  std::pair<Values, Named> arguments_of(const Expr& expr, const ScopePtr& scope) {
+  std::pair<Values, Named> arguments_of(const Expr& expr, Scope& scope) {
     std::pair<Values, Named> out;
     for (size_t i = 1; i < expr.children.size(); ++i) out.first.push_back(evaluate(*expr.children[i], scope));
     for (const auto& [name, value] : expr.named) out.second.emplace_back(name, evaluate(*value, scope));
     return out;
   }
 
-  struct Depth {
-    explicit Depth(int& depth) : value(depth) {
-      if (++value > kMaxDepth) fail("its expressions and macros are nested too deeply");
-    }
-    ~Depth() { --value; }
-    Depth(const Depth&) = delete;
-    Depth& operator=(const Depth&) = delete;
-    int& value;
-  };
-
-  Value evaluate(const Expr& expr, const ScopePtr& scope) {
-    step(expr.line);
-    const Depth depth(depth_);
+  Value evaluate(const Expr& expr, Scope& scope) {
+    const Budget::Level level;
+    Budget::current().work();
     const auto child = [&](size_t i) { return evaluate(*expr.children[i], scope); };
     const auto optional = [&](size_t i) { return expr.children[i] == nullptr ? Value(None{}) : child(i); };
     switch (expr.kind) {
       case Expr::Kind::constant:
         return expr.value;
       case Expr::Kind::name: {
-        const Value* found = scope->find(expr.text);
+        const Value* found = scope.find(expr.text);
         return found != nullptr ? *found : global_function(expr.text);
       }
       case Expr::Kind::list:
       case Expr::Kind::tuple: {
         Values items;
+        items.reserve(expr.children.size());
         for (size_t i = 0; i < expr.children.size(); ++i) items.push_back(child(i));
-        return Value::list(std::move(items), expr.kind == Expr::Kind::tuple);
+        return Value::list(items, expr.kind == Expr::Kind::tuple);
       }
       case Expr::Kind::dict: {
         Dict dict;
@@ -447,7 +440,7 @@ class Interpreter {
     return None{};
   }
 
-  Value compare_chain(const Expr& expr, const ScopePtr& scope) {
+  Value compare_chain(const Expr& expr, Scope& scope) {
     Value left = evaluate(*expr.children[0], scope);
     for (size_t i = 0; i < expr.ops.size(); ++i) {
       Value right = evaluate(*expr.children[i + 1], scope);
@@ -466,15 +459,14 @@ class Interpreter {
     return true;
   }
 
-  int64_t steps_ = 0;
   int calls_ = 0;
-  int depth_ = 0;
 };
 
 }  // namespace
 
-std::string render(const Body& body, const Dict& context) {
-  return Interpreter().run(body, context);
+std::string render(const Body& body, const json::Object& context) {
+  Budget budget(bytes_of(context));
+  return std::string(Interpreter().run(body, context));
 }
 
 }  // namespace arkit::text::jinja

@@ -7,8 +7,7 @@
 
 namespace arkit::text::jinja {
 
-// Renders `body` with the members of `context` as variables. Steps, recursion and output are bounded; a template that
-// exceeds them fails.
-[[nodiscard]] std::string render(const Body& body, const Dict& context);
+// Renders `body` with the members of `context` as variables, within one Budget.
+[[nodiscard]] std::string render(const Body& body, const json::Object& context);
 
 }  // namespace arkit::text::jinja

@@ -241,13 +241,14 @@ class Lexer {
       at_ += 1 + sign;
       while (is_digit(peek())) digits += source_[at_++];
     }
-    if (is_name_start(peek())) syntax_error(line(), str("number '", digits, peek(), "' is not decimal"));
+    if (is_name_start(peek()))
+      syntax_error(line(), str("number '", printable(digits, 40), "' is followed by a letter"));
     push(real ? TokenKind::real : TokenKind::integer, digits);
     Token& token = tokens_.back();
     const char* end = digits.data() + digits.size();
     const auto result =
         real ? std::from_chars(digits.data(), end, token.real) : std::from_chars(digits.data(), end, token.integer);
-    if (result.ec != std::errc()) syntax_error(line(), str("number '", digits, "' is out of range"));
+    if (result.ec != std::errc()) syntax_error(line(), str("number '", printable(digits, 40), "' is out of range"));
   }
 
   void string_token(char quote) {

@@ -420,9 +420,10 @@ class Parser {
         take();
         return constant(token.real);
       case TokenKind::string: {
-        std::string text;
-        while (at(TokenKind::string)) text += take().text;  // adjacent strings join
-        return constant(std::move(text));
+        auto expr = constant({});
+        while (at(TokenKind::string)) expr->text += take().text;  // adjacent strings join
+        expr->value = Value::text(expr->text);
+        return expr;
       }
       default:
         break;

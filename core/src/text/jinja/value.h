@@ -1,109 +1,132 @@
 #pragma once
-// Values of a template: Python's, as far as chat templates meet them.
+// Values of a template: Python's, as far as chat templates meet them. A value is a small view of memory that outlives
+// it: the budget's, the syntax tree's or the variables'.
 
 #include <cstdint>
-#include <functional>
 #include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <arkit/json.h>
 
+#include "text/jinja/budget.h"
+
 namespace arkit::text::jinja {
 
 class Value;
-using Values = std::vector<Value>;
-using Named = std::vector<std::pair<std::string, Value>>;
+using Values = std::vector<Value, Allocator<Value>>;
+using Items = std::span<const Value>;
+using Named = std::vector<std::pair<std::string_view, Value>, Allocator<std::pair<std::string_view, Value>>>;
 
-struct None {
-  bool operator==(const None&) const = default;
-};
-// The value of a name or attribute that does not exist: prints as nothing, fails when used for more. `hint` is the
-// failure's message.
-struct Undefined {
-  std::string hint;
-};
+struct None {};
 struct List {
-  Values items;
+  Items items;
   bool tuple = false;
 };
 struct Dict {
-  std::vector<std::pair<Value, Value>> items;  // in order of insertion
+  using Entry = std::pair<Value, Value>;
+  std::vector<Entry, Allocator<Entry>> items;  // in order of insertion
   [[nodiscard]] const Value* find(const Value& key) const;
-  void set(Value key, Value value);
+  void set(const Value& key, const Value& value);
 };
-// Attributes by name: a namespace (writable) or the `loop` variable.
-struct Object {
-  std::map<std::string, Value, std::less<>> attributes;
-  bool is_namespace = false;
-};
-struct Callable {
-  std::string name;
-  std::function<Value(const Values& positional, const Named& named)> call;
-};
+// A namespace, whose attributes can be assigned, or the `loop` variable.
+struct Object;
+struct Callable;
 
 class Value {
  public:
-  using Data = std::variant<Undefined, None, bool, int64_t, double, std::string, std::shared_ptr<List>,
-                            std::shared_ptr<Dict>, std::shared_ptr<Object>, std::shared_ptr<Callable>>;
-  Value() : data_(None{}) {}
+  Value() : kind_(Kind::none) {}
+  Value(None) : Value() {}
+  Value(bool flag) : kind_(Kind::boolean) { data_.flag = flag; }
+  Value(int64_t number) : kind_(Kind::integer) { data_.integer = number; }
+  Value(int number) : Value(int64_t{number}) {}
+  Value(double number) : kind_(Kind::real) { data_.real = number; }
+  Value(const Dict* dict) : kind_(Kind::dict) { data_.dict = dict; }
+  Value(Object* object) : kind_(Kind::object) { data_.object = object; }
+  Value(const Callable* callable) : kind_(Kind::callable) { data_.callable = callable; }
   template <typename T>
-  requires std::is_constructible_v<Data, T&&> &&(!std::is_same_v<std::remove_cvref_t<T>, Value>)Value(T&& data)
-      : data_(std::forward<T>(data)) {}  // NOLINT: values convert freely
-  Value(const char* text) : data_(std::string(text)) {}
-  Value(std::string_view text) : data_(std::string(text)) {}
-  Value(int number) : data_(int64_t{number}) {}
+  Value(const T*) = delete;  // a literal would become a bool
 
-  static Value undefined(std::string hint) { return Value(Undefined{std::move(hint)}); }
-  static Value list(Values items, bool tuple = false);
+  // Views of memory that lasts; copied() makes it last.
+  static Value text(std::string_view text) { return {Kind::string, text}; }
+  static Value copied(std::string_view text) { return Value::text(joined_text(text)); }
+  static Value undefined(std::string_view hint) { return {Kind::undefined, hint}; }
+  static Value list(Items items, bool tuple = false);
   static Value dict(Dict items);
-  static Value callable(std::string name, std::function<Value(const Values&, const Named&)> call);
 
-  template <typename T>
-  [[nodiscard]] const T* get() const {
-    return std::get_if<T>(&data_);
-  }
-  [[nodiscard]] bool is_undefined() const { return get<Undefined>() != nullptr; }
-  [[nodiscard]] bool is_none() const { return get<None>() != nullptr; }
-  [[nodiscard]] const std::string* string() const { return get<std::string>(); }
-  [[nodiscard]] const List* list() const { return pointed<List>(); }
-  [[nodiscard]] const Dict* dict() const { return pointed<Dict>(); }
-  [[nodiscard]] Object* object() const { return pointed<Object>(); }
-  [[nodiscard]] const Callable* callable() const { return pointed<Callable>(); }
-  [[nodiscard]] bool is_integer() const { return get<int64_t>() != nullptr || get<bool>() != nullptr; }
-  [[nodiscard]] bool is_number() const { return is_integer() || get<double>() != nullptr; }
+  [[nodiscard]] bool is_undefined() const { return kind_ == Kind::undefined; }
+  // Of a name or attribute that does not exist: prints as nothing, fails with this message when used for more.
+  [[nodiscard]] std::string_view hint() const { return {data_.text, size_}; }
+  [[nodiscard]] bool is_none() const { return kind_ == Kind::none; }
+  [[nodiscard]] bool is_boolean() const { return kind_ == Kind::boolean; }
+  [[nodiscard]] bool is_string() const { return kind_ == Kind::string; }
+  [[nodiscard]] std::string_view string() const { return {data_.text, size_}; }  // of a string
+  [[nodiscard]] const List* list() const { return kind_ == Kind::list ? data_.list : nullptr; }
+  [[nodiscard]] const Dict* dict() const { return kind_ == Kind::dict ? data_.dict : nullptr; }
+  [[nodiscard]] Object* object() const { return kind_ == Kind::object ? data_.object : nullptr; }
+  [[nodiscard]] const Callable* callable() const { return kind_ == Kind::callable ? data_.callable : nullptr; }
+  [[nodiscard]] bool is_integer() const { return kind_ == Kind::integer || kind_ == Kind::boolean; }
+  [[nodiscard]] bool is_real() const { return kind_ == Kind::real; }
+  [[nodiscard]] bool is_number() const { return is_integer() || is_real(); }
   [[nodiscard]] int64_t integer() const;  // of a bool or an integer
   [[nodiscard]] double number() const;    // of any number
   [[nodiscard]] bool truthy() const;
-  [[nodiscard]] std::string type_name() const;  // as Python spells it
+  [[nodiscard]] std::string_view type_name() const;  // as Python spells it
 
  private:
-  template <typename T>
-  [[nodiscard]] T* pointed() const {
-    const auto* pointer = std::get_if<std::shared_ptr<T>>(&data_);
-    return pointer == nullptr ? nullptr : pointer->get();
+  enum class Kind : uint8_t { undefined, none, boolean, integer, real, string, list, dict, object, callable };
+  Value(Kind kind, std::string_view text) : size_(static_cast<uint32_t>(text.size())), kind_(kind) {
+    data_.text = text.data();
   }
-  Data data_;
+  union {
+    bool flag;
+    int64_t integer;
+    double real;
+    const char* text;
+    const List* list;
+    const Dict* dict;
+    Object* object;
+    const Callable* callable;
+  } data_ = {};
+  uint32_t size_ = 0;  // of a text
+  Kind kind_;
 };
 
-// Throws ErrorCode::input: the template itself fails (a raised exception, a wrong type, an undefined value).
-[[noreturn]] void fail(const std::string& message);
+struct Object {
+  std::map<std::string_view, Value, std::less<>, Allocator<std::pair<const std::string_view, Value>>> attributes;
+  // Of a loop variable: what it goes through and where it is.
+  Items items;
+  size_t index = 0;
+  bool is_namespace = false;
+};
 
-[[nodiscard]] Value from_json(const json::Value& value);
+// A function, macro or bound method. What `function` needs beside the arguments is in the other members.
+struct Callable {
+  using Function = Value (*)(const Callable& self, Items positional, const Named& named);
+  std::string_view name;
+  Function function = nullptr;
+  Value bound;                 // the object of a method
+  const void* code = nullptr;  // its implementation
+  void* scope = nullptr;       // where a macro was defined
+  void* interpreter = nullptr;
+};
 
-[[nodiscard]] std::string to_text(const Value& value);  // Python's str()
-[[nodiscard]] std::string repr(const Value& value);     // Python's repr()
+[[nodiscard]] Value from_json(const json::Value& value);  // views of its strings
+// What the strings and values of variables take, about.
+[[nodiscard]] size_t bytes_of(const json::Object& variables);
+
+[[nodiscard]] std::string_view to_text(const Value& value);  // Python's str()
+[[nodiscard]] std::string_view repr(const Value& value);     // Python's repr()
 
 struct JsonLayout {
   int indent = -1;  // -1 = one line
-  std::string item_separator = ", ", key_separator = ": ";
+  std::string_view item_separator = ", ", key_separator = ": ";
   bool sort_keys = false, ensure_ascii = false;
 };
-[[nodiscard]] std::string to_json(const Value& value, const JsonLayout& layout);
+[[nodiscard]] std::string_view to_json(const Value& value, const JsonLayout& layout);
 
 [[nodiscard]] bool equal(const Value& a, const Value& b);
 // < 0, 0, > 0; fails for values Python cannot order.
@@ -112,10 +135,15 @@ struct JsonLayout {
 
 // The items a loop sees: of a list, the keys of a dict, the characters of a string, nothing of undefined. Fails for
 // others.
-[[nodiscard]] Values iterate(const Value& value);
+[[nodiscard]] Items iterate(const Value& value);
 [[nodiscard]] int64_t length(const Value& value);
 
-// Code points of a string, which is what Python indexes.
-[[nodiscard]] std::vector<std::string> characters(std::string_view text);
+// Strings as Python indexes them, by code points.
+[[nodiscard]] int64_t count_characters(std::string_view text);
+// Where character `index` begins; the size past the end.
+[[nodiscard]] size_t character_offset(std::string_view text, int64_t index);
+
+// The first place of `part` in `text` from `at` on, npos when there is none. Linear whatever the two are.
+[[nodiscard]] size_t find_text(std::string_view text, std::string_view part, size_t at = 0);
 
 }  // namespace arkit::text::jinja
