@@ -20,10 +20,22 @@ foreach(folder template examples)
 endforeach()
 install(FILES LICENSE README.md docs/PLUGINS.md docs/ARCHITECTURE.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT development OPTIONAL)
 
-configure_package_config_file(cmake/arkitConfig.cmake.in ${CMAKE_BINARY_DIR}/arkitConfig.cmake INSTALL_DESTINATION ${package_dir})
-write_basic_package_version_file(${CMAKE_BINARY_DIR}/arkitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_BINARY_DIR}/arkitConfig.cmake ${CMAKE_BINARY_DIR}/arkitConfigVersion.cmake cmake/ArkitTorch.cmake
-              cmake/ArkitPlugin.cmake DESTINATION ${package_dir} COMPONENT development)
+# The build tree can be found as an installation can: CMAKE_PREFIX_PATH=build/<preset>.
+set(build_package_dir ${CMAKE_BINARY_DIR}/${package_dir})
+configure_package_config_file(cmake/arkitConfig.cmake.in ${build_package_dir}/arkitConfig.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${build_package_dir}/arkitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+foreach(script ArkitTorch ArkitHeaderHash ArkitPlugin)
+  configure_file(cmake/${script}.cmake ${build_package_dir}/${script}.cmake COPYONLY)
+  list(APPEND package_scripts cmake/${script}.cmake)
+endforeach()
+export(EXPORT arkitTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitTargets.cmake)
+# Included as <arkit/sdk/conformance/...>, installed or not.
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include/arkit/sdk)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/sdk/conformance ${CMAKE_BINARY_DIR}/include/arkit/sdk/conformance SYMBOLIC)
+file(REMOVE ${CMAKE_BINARY_DIR}/arkitConfig.cmake)  # of configurations before it moved; it would be found first
+
+install(FILES ${build_package_dir}/arkitConfig.cmake ${build_package_dir}/arkitConfigVersion.cmake ${package_scripts}
+        DESTINATION ${package_dir} COMPONENT development)
 
 # LibTorch stays outside the packages: the installed libraries look for it where it was at build time.
 set(CPACK_PACKAGE_NAME arkit)

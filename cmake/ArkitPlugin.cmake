@@ -1,3 +1,5 @@
+include(${CMAKE_CURRENT_LIST_DIR}/ArkitHeaderHash.cmake)
+
 # arkit_add_plugin(NAME auto_gptq KIND exporter SOURCES a.cpp b.cpp [LINK lib...] [KERNELS k.cpp...])
 #   makes libarkit_<kind>_<name>.so with hidden symbols; undefined symbols fail at link time. KERNELS are compiled without LibTorch's
 #   include folder. In arkit's own tree the file lands in lib/arkit/plugins and is installed; elsewhere in the current binary folder.
@@ -28,8 +30,25 @@ function(arkit_add_plugin)
     set_property(GLOBAL APPEND PROPERTY ARKIT_PLUGINS ${target})
   else()
     target_compile_options(${target} PRIVATE -fPIC)
+    arkit_found_header_hash(hash)
+    target_compile_definitions(${target} PRIVATE ARKIT_HEADER_HASH="${hash}")
   endif()
   # The host refuses files and folders that others can write; the umask of whoever builds must not decide.
   add_custom_command(TARGET ${target} POST_BUILD VERBATIM
     COMMAND chmod go-w $<TARGET_FILE:${target}> $<TARGET_FILE_DIR:${target}>)
+endfunction()
+
+# arkit_found_header_hash(<variable>): of the headers that find_package(arkit) brought, as they are now.
+function(arkit_found_header_hash result)
+  get_target_property(folders arkit::api INTERFACE_INCLUDE_DIRECTORIES)
+  foreach(folder ${folders})
+    if(EXISTS ${folder}/arkit/plugin.h)
+      file(GLOB headers CONFIGURE_DEPENDS ${folder}/arkit/*.h)
+      set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${headers})
+      arkit_header_hash(hash ${folder}/arkit)
+      set(${result} ${hash} PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  message(FATAL_ERROR "arkit/plugin.h is in none of the include folders of arkit::api: ${folders}")
 endfunction()

@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include <arkit/error.h>
+#include <arkit/plugin.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -8,6 +9,19 @@
 #include "template_project.h"
 
 namespace arkit::cli {
+namespace {
+
+// As one word of a shell command.
+std::string shell_word(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+  if (text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+}  // namespace
 
 namespace {
 
@@ -57,14 +71,17 @@ Result cmd_plugin_new(const Arguments& arguments, Plugins&, Reporter&) {
 
   json::Array files;
   for (const std::string& file : project.files) files.emplace_back(file);
-  const std::string prefix = std::filesystem::path(arguments.parsed().program_dir).parent_path().string();
+  // An installation and a build tree are found in the same way, and neither need be on the PATH.
+  const std::filesystem::path program_dir = arguments.parsed().program_dir;
+  const std::string prefix = shell_word(program_dir.parent_path());
   const std::string shown = project.folder.string();
   Result result;
   result.json = {{"kind", kind}, {"name", name}, {"folder", shown}, {"files", std::move(files)}};
-  result.human = str(
-      "wrote ", shown, "\n\nbuild and test it:\n  cd ", shown, "\n  cmake -S . -B build -DCMAKE_PREFIX_PATH=", prefix,
-      "\n  cmake --build build && ctest --test-dir build --output-on-failure\n  arkit --plugin ./build list plugins\n",
-      "\nthen start with README.md\n");
+  result.human =
+      str("wrote ", printable(shown, 1000), "\n\nbuild and test it:\n  cd ", shell_word(project.folder),
+          "\n  cmake -S . -B build -DCMAKE_PREFIX_PATH=", prefix,
+          "\n  cmake --build build && ctest --test-dir build --output-on-failure\n  ",
+          shell_word(program_dir / "arkit"), " --plugin ./build list plugins\n", "\nthen start with README.md\n");
   return result;
 }
 

@@ -129,6 +129,9 @@ int run_guarded(const ParsedCommand& parsed) {
     return fail(ErrorCode::resource, str("the system refused something: ", error.code().message()));
   } catch (const std::exception& error) {
     return fail(ErrorCode::internal, str(error.what(), " (this is a bug in arkit or in a plugin)"));
+  } catch (...) {
+    return fail(ErrorCode::internal,
+                "something was thrown that is no exception (this is a bug in arkit or in a plugin)");
   }
 }
 

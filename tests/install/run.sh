@@ -38,3 +38,15 @@ python3 "$root/tools/make_synthetic_llama.py" "$work/model" --blocks 1 --hidden 
   --plugin "$work/project/build"
 expect plain_codes "$work/out/config.json"
 expect zero_point "$work/out/model.safetensors"
+
+say "a plugin built against changed headers is refused, both sides named"
+cp -r "$work/moved" "$work/changed"
+sed -i 's/  virtual ~Exporter();/  virtual ~Exporter();\n  virtual void a_function_of_another_day() {}/' "$work/changed/include/arkit/exporter.h"
+cmake -S "$work/project" -B "$work/project/build_changed" -G Ninja -DCMAKE_PREFIX_PATH="$work/changed" -DARKIT_TORCH_DIR="$torch" \
+  -DCMAKE_CXX_COMPILER="$cxx" >"$work/configure.log" 2>&1 || { cat "$work/configure.log"; exit 1; }
+cmake --build "$work/project/build_changed" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+status=0
+"$arkit" --plugin "$work/project/build_changed" list formats >"$work/refused.txt" 2>&1 || status=$?
+[ "$status" = 7 ] || { echo "expected exit code 7, got $status:"; cat "$work/refused.txt"; exit 1; }
+expect "built for .*-headers[0-9a-f]\{12\}" "$work/refused.txt"
+expect "this arkit .*-headers[0-9a-f]\{12\}" "$work/refused.txt"

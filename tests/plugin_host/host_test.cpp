@@ -1,62 +1,16 @@
 // What the host accepts, refuses and says, one fixture a fault.
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
-#include <functional>
 
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <gtest/gtest.h>
-
-#include <arkit/error.h>
 #include <arkit/model_source.h>
+#include <arkit/plugin.h>
 #include <arkit/registry.h>
 
-namespace fs = std::filesystem;
+#include "host_testing.h"
 
-namespace {
-
-fs::path fixture_folder(const std::string& name) {
-  return fs::path(ARKIT_FIXTURES) / name;
-}
-fs::path fixture(const std::string& name) {
-  return fixture_folder(name) / ("libarkit_reader_" + name + ".so");
-}
-
-// The discovery lists refusals; the reason is what the user reads.
-arkit::PluginEntry discovered(const std::string& name) {
-  const arkit::Registry registry({{}, {fixture_folder(name)}});
-  EXPECT_EQ(registry.plugins().size(), 1U);
-  return registry.plugins().empty() ? arkit::PluginEntry{} : registry.plugins().front();
-}
-
-arkit::Error error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const arkit::Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {arkit::ErrorCode::internal, ""};
-}
-
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in:\n" << text;
-}
-
-// A fresh folder that only its owner can write.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    char name[] = "/tmp/arkit_host_XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  fs::path path;
-};
-
-}  // namespace
+using namespace host_test;
 
 TEST(PluginHost, LoadsAPluginAndDescribesIt) {
   const arkit::PluginEntry entry = discovered("good");

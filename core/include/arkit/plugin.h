@@ -10,15 +10,18 @@
 #include <torch/headeronly/version.h>
 
 #include <arkit/export.h>
+#include <arkit/header_hash.h>
+#include <arkit/kind.h>
 
 // Raised when a public header changes a virtual function, a struct layout or the meaning of a field.
 #define ARKIT_PLUGIN_API 1
 
 #define ARKIT_STRINGIFY_(x) #x
 #define ARKIT_STRINGIFY(x) ARKIT_STRINGIFY_(x)
-#define ARKIT_ABI_TAG                                                                                          \
+#define ARKIT_ABI_TAG \
   "arkit" ARKIT_STRINGIFY(ARKIT_PLUGIN_API) "-torch" ARKIT_STRINGIFY(TORCH_VERSION_MAJOR) "." ARKIT_STRINGIFY( \
-      TORCH_VERSION_MINOR) "-gxxabi" ARKIT_STRINGIFY(__GXX_ABI_VERSION) "-cxx11abi" ARKIT_STRINGIFY(_GLIBCXX_USE_CXX11_ABI)
+      TORCH_VERSION_MINOR) "-gxxabi" ARKIT_STRINGIFY(__GXX_ABI_VERSION) "-cxx11abi" ARKIT_STRINGIFY(           \
+      _GLIBCXX_USE_CXX11_ABI) "-headers" ARKIT_HEADER_HASH
 
 extern "C" {
 
@@ -52,14 +55,6 @@ struct ArkitManifest {
 namespace arkit {
 
 inline constexpr uint32_t kManifestMagic = 0x54494B41;  // "AKIT", little endian
-
-class Scheme;
-class Exporter;
-class ModelReader;
-class InferenceBackend;
-class ModelAdapter;
-
-enum class Kind : uint32_t { scheme = 1, exporter = 2, backend = 3, model = 4, reader = 5 };
 
 template <typename Interface>
 inline constexpr Kind kKindOf = [] {

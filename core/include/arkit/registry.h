@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <arkit/export.h>
-#include <arkit/plugin.h>
+#include <arkit/kind.h>
 
 namespace arkit {
 

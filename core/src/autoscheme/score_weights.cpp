@@ -7,6 +7,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "plugins/naming_layer.h"
 #include "rounding/strip_rounding.h"
 #include "tuning/global_scales.h"
 
@@ -19,9 +20,11 @@ at::Tensor rounded_weight(const Linear& layer, const LayerPlan& plan, const Sche
   const Scheme& scheme = scheme_for(quant.data_type);
   if (quant.super_bits > 0) {
     io::check_finite(layer.weight, layer.name + ".weight");
-    const QuantizedWeight rounded =
-        scheme.quantize_rtn(layer.weight, quant, RtnMode::searched, importance.squares, importance.count, global_scale);
-    return scheme.dequantize(rounded, quant, layer.weight.scalar_type());
+    return plugins::naming_layer(layer.name, [&] {
+      const QuantizedWeight rounded = scheme.quantize_rtn(layer.weight, quant, RtnMode::searched, importance.squares,
+                                                          importance.count, global_scale);
+      return scheme.dequantize(rounded, quant, layer.weight.scalar_type());
+    });
   }
   StripRounding rounding({.linear = layer,
                           .plan = plan,

@@ -9,6 +9,7 @@
 
 #include "io/finite.h"
 #include "jobs/quantize_run.h"
+#include "plugins/naming_layer.h"
 #include "quant/scheme_resolver.h"
 #include "rounding/strip_rounding.h"
 
@@ -46,7 +47,8 @@ void quantize_embeddings(QuantizeRun& run) {
     io::check_finite(table.weight, name);
     const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
     QuantizedLayer result{.plan = &layer};
-    result.quantized = scheme.quantize_rtn(table.weight, layer.quant.weight, RtnMode::plain, {}, 0, {});
+    result.quantized = plugins::naming_layer(
+        layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, RtnMode::plain, {}, 0, {}); });
     write_layer(run, table, result);
     run.source.weights().release(name);
   }

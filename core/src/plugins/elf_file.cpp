@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <map>
 
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <arkit/str.h>
 
 namespace arkit::plugins {
 namespace {
@@ -18,11 +21,11 @@ constexpr uint64_t kMaxSegments = 256;
 constexpr uint64_t kMaxRelocations = uint64_t{1} << 22;
 
 #if defined(__x86_64__)
-constexpr uint32_t kRelativeRelocation = R_X86_64_RELATIVE;
+constexpr uint32_t kRelativeRelocation = R_X86_64_RELATIVE, kAbsoluteRelocation = R_X86_64_64;
 #elif defined(__aarch64__)
-constexpr uint32_t kRelativeRelocation = R_AARCH64_RELATIVE;
+constexpr uint32_t kRelativeRelocation = R_AARCH64_RELATIVE, kAbsoluteRelocation = R_AARCH64_ABS64;
 #else
-constexpr uint32_t kRelativeRelocation = UINT32_MAX;  // manifests are then read after loading only
+#error "which relocations hold a plugin's pointers on this processor?"
 #endif
 
 }  // namespace
@@ -66,9 +69,14 @@ bool ElfFile::read_segments() {
   for (uint64_t i = 0; i < header.e_phnum; ++i) {
     const auto segment = at_offset<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr));
     if (!segment) return false;
+    if (segment->p_type == PT_DYNAMIC) {
+      dynamic_address_ = segment->p_vaddr;
+      dynamic_size_ = segment->p_filesz;
+    }
     if (segment->p_type != PT_LOAD) continue;
     if (segment->p_offset > bytes_.size() || segment->p_filesz > bytes_.size() - segment->p_offset) return false;
-    segments_.push_back({segment->p_vaddr, segment->p_offset, segment->p_filesz});
+    segments_.push_back(
+        {segment->p_vaddr, segment->p_offset, segment->p_filesz, segment->p_memsz, (segment->p_flags & PF_W) != 0});
   }
   return true;
 }
@@ -94,12 +102,20 @@ bool ElfFile::read_sections() {
       strings_offset_ = sections[section.sh_link].sh_offset;
       strings_size_ = sections[section.sh_link].sh_size;
     }
+  }
+  for (const Elf64_Shdr& section : sections) {
     if (section.sh_type != SHT_RELA || (section.sh_flags & SHF_ALLOC) == 0) continue;
     const uint64_t count = std::min(section.sh_size / sizeof(Elf64_Rela), kMaxRelocations);
     for (uint64_t i = 0; i < count; ++i) {
       const auto relocation = *at_offset<Elf64_Rela>(section.sh_offset + i * sizeof(Elf64_Rela));
+      const auto addend = static_cast<uint64_t>(relocation.r_addend);
       if (ELF64_R_TYPE(relocation.r_info) == kRelativeRelocation)
-        relocations_.emplace_back(relocation.r_offset, static_cast<uint64_t>(relocation.r_addend));
+        relocations_.emplace_back(relocation.r_offset, addend);
+      if (ELF64_R_TYPE(relocation.r_info) != kAbsoluteRelocation) continue;
+      const uint64_t index = ELF64_R_SYM(relocation.r_info);
+      if (index >= symbol_count_) continue;
+      const auto symbol = *at_offset<Elf64_Sym>(symbols_offset_ + index * sizeof(Elf64_Sym));
+      if (symbol.st_shndx != SHN_UNDEF) relocations_.emplace_back(relocation.r_offset, symbol.st_value + addend);
     }
   }
   std::sort(relocations_.begin(), relocations_.end());
@@ -132,6 +148,87 @@ void ElfFile::find_manifest() {
       return;
     }
   }
+}
+
+bool ElfFile::in_memory(uint64_t address, uint64_t size, bool writable) const {
+  return std::any_of(segments_.begin(), segments_.end(), [&](const Segment& segment) {
+    return address >= segment.address && address - segment.address <= segment.memory &&
+           segment.memory - (address - segment.address) >= size && (segment.writable || !writable);
+  });
+}
+
+// The loader reserves the span from the first to the last segment and maps each at its place in it: a segment that
+// comes earlier than its predecessor is mapped over whatever else the process has there.
+std::string ElfFile::refuse_segments() const {
+  constexpr uint64_t kMaxAddress = uint64_t{1} << 40;
+  uint64_t end = 0;
+  for (const Segment& segment : segments_) {
+    if (segment.address < end || segment.address > kMaxAddress || segment.memory > kMaxAddress ||
+        segment.memory < segment.size)
+      return "its segments overlap or lie outside any file's range";
+    end = segment.address + segment.memory;
+  }
+  return segments_.empty() ? "it has no segments" : "";
+}
+
+std::string ElfFile::refuse_relocations(uint64_t address, uint64_t size) const {
+  for (uint64_t i = 0; i < size / sizeof(Elf64_Rela); ++i) {
+    const auto relocation = at_address<Elf64_Rela>(address + i * sizeof(Elf64_Rela));
+    if (!relocation) return "its relocations lie outside the file";
+    if (ELF64_R_TYPE(relocation->r_info) == 0) continue;  // none
+    // RELRO pages are writable while the loader relocates, and their segment says so.
+    if (!in_memory(relocation->r_offset, sizeof(uint64_t), /*writable=*/true))
+      return "a relocation writes outside its data";
+    if (ELF64_R_SYM(relocation->r_info) >= symbol_count_) return "a relocation names a symbol it does not have";
+    if (ELF64_R_TYPE(relocation->r_info) == kRelativeRelocation &&
+        !in_memory(static_cast<uint64_t>(relocation->r_addend), 0))
+      return "a relocated pointer leads outside the file";
+  }
+  return {};
+}
+
+// Packed relative relocations (DT_RELR): an even word is an address, an odd one marks which of the 63 words behind the
+// last address are pointers too.
+std::string ElfFile::refuse_relative(uint64_t address, uint64_t size) const {
+  constexpr uint64_t kWord = sizeof(uint64_t), kMarks = 63;
+  uint64_t next = 0;
+  for (uint64_t i = 0; i < size / kWord; ++i) {
+    const auto word = at_address<uint64_t>(address + i * kWord);
+    if (!word) return "its relocations lie outside the file";
+    const uint64_t first = (*word & 1) == 0 ? *word : next;
+    for (uint64_t mark = 0; mark < ((*word & 1) == 0 ? 1 : kMarks); ++mark) {
+      if ((*word & 1) != 0 && ((*word >> (mark + 1)) & 1) == 0) continue;
+      if (!in_memory(first + mark * kWord, kWord, /*writable=*/true)) return "a relocation writes outside its data";
+      if (!in_memory(pointer_at(first + mark * kWord), 0)) return "a relocated pointer leads outside the file";
+    }
+    next = first + ((*word & 1) == 0 ? 1 : kMarks) * kWord;
+  }
+  return {};
+}
+
+std::string ElfFile::refuse_layout() const {
+  if (std::string why = refuse_segments(); !why.empty()) return str("damaged: ", why, "; copy or build it again");
+  std::map<int64_t, uint64_t> values;
+  for (uint64_t i = 0; i < std::min<uint64_t>(dynamic_size_ / sizeof(Elf64_Dyn), kMaxSections); ++i) {
+    const auto entry = at_address<Elf64_Dyn>(dynamic_address_ + i * sizeof(Elf64_Dyn));
+    if (!entry) return "damaged: its dynamic section lies outside the file; copy or build it again";
+    if (entry->d_tag == DT_NULL) break;
+    values.emplace(entry->d_tag, entry->d_un.d_val);
+  }
+  const auto value = [&](int64_t tag) { return values.contains(tag) ? values.at(tag) : 0; };
+  for (const int64_t tag : {DT_SYMTAB, DT_STRTAB, DT_GNU_HASH, DT_HASH, DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_FINI_ARRAY,
+                            DT_PLTGOT, DT_VERSYM, DT_VERNEED, DT_VERDEF})
+    if (values.contains(tag) && !in_memory(value(tag), sizeof(uint32_t)))
+      return "damaged: a table of its dynamic section lies outside the file; copy or build it again";
+  for (const auto& [table, size] :
+       {std::pair{DT_INIT_ARRAY, DT_INIT_ARRAYSZ}, {DT_FINI_ARRAY, DT_FINI_ARRAYSZ}, {DT_STRTAB, DT_STRSZ}})
+    if (values.contains(table) && !in_memory(value(table), value(size)))
+      return "damaged: a table of its dynamic section lies outside the file; copy or build it again";
+  std::string why = values.contains(DT_RELA) ? refuse_relocations(value(DT_RELA), value(DT_RELASZ)) : "";
+  if (why.empty() && values.contains(DT_JMPREL)) why = refuse_relocations(value(DT_JMPREL), value(DT_PLTRELSZ));
+  constexpr int64_t kRelr = 36, kRelrSize = 35;  // DT_RELR, DT_RELRSZ, newer than some <elf.h>
+  if (why.empty() && values.contains(kRelr)) why = refuse_relative(value(kRelr), value(kRelrSize));
+  return why.empty() ? why : str("damaged: ", why, "; copy or build it again");
 }
 
 // The value a pointer will have: the addend of its relative relocation, or what is stored in place (packed relative

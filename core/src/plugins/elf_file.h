@@ -27,12 +27,18 @@ class ElfFile {
   // `arkit_manifest` is among the exported symbols.
   [[nodiscard]] bool has_manifest() const noexcept { return manifest_address_ != 0; }
 
+  // Why the dynamic loader must not be given the file: segments that overlap, tables or relocations that lie or write
+  // outside of it. The loader itself checks none of that. Empty = nothing is wrong.
+  [[nodiscard]] std::string refuse_layout() const;
+
   // The manifest as the dynamic loader would relocate it; nullopt when absent or not stored in the usual way.
   [[nodiscard]] std::optional<ManifestView> manifest() const;
 
  private:
   struct Segment {
-    uint64_t address = 0, offset = 0, size = 0;
+    uint64_t address = 0, offset = 0, size = 0;  // size in the file
+    uint64_t memory = 0;                         // size when loaded
+    bool writable = false;
   };
   template <typename T>
   [[nodiscard]] std::optional<T> at_offset(uint64_t offset) const;
@@ -42,6 +48,10 @@ class ElfFile {
   [[nodiscard]] uint64_t pointer_at(uint64_t address) const;
   [[nodiscard]] std::string text_at(uint64_t pointer_address, std::string_view field, ManifestView& view) const;
   [[nodiscard]] std::string_view name_of(uint64_t string_index) const;
+  [[nodiscard]] bool in_memory(uint64_t address, uint64_t size, bool writable = false) const;
+  [[nodiscard]] std::string refuse_segments() const;
+  [[nodiscard]] std::string refuse_relocations(uint64_t address, uint64_t size) const;
+  [[nodiscard]] std::string refuse_relative(uint64_t address, uint64_t size) const;
   bool read_segments();
   bool read_sections();
   void find_manifest();
@@ -51,6 +61,7 @@ class ElfFile {
   uint64_t symbols_offset_ = 0, symbol_count_ = 0;          // .dynsym
   uint64_t strings_offset_ = 0, strings_size_ = 0;          // .dynstr
   std::vector<std::pair<uint64_t, uint64_t>> relocations_;  // address -> addend of relative relocations, sorted
+  uint64_t dynamic_address_ = 0, dynamic_size_ = 0;         // PT_DYNAMIC
   uint64_t manifest_address_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "plugins/host.h"
 
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "plugins/elf_file.h"
+#include "plugins/loaded_manifest.h"
 
 namespace arkit::plugins {
 namespace {
@@ -36,10 +38,12 @@ std::string refuse_file(const std::filesystem::path& path, PluginEntry& entry) {
   // Not left to the loader: it maps a truncated file and dies of SIGBUS.
   if (!file) return "not a 64-bit little-endian shared object, or damaged; copy or build it again";
   if (!file->has_manifest()) return std::string(kNoManifest);
+  if (std::string why = file->refuse_layout(); !why.empty()) return why;
   const std::optional<ManifestView> manifest = file->manifest();
-  if (!manifest || manifest->unreadable == "abi_tag") return {};
+  if (!manifest) return "its `arkit_manifest` lies outside the file; it is damaged: copy or build it again";
   describe(*manifest, entry);
-  return refuse_versions(*manifest);
+  if (std::string why = refuse_versions(*manifest); !why.empty()) return why;
+  return refuse_contents(*manifest);
 }
 
 std::string load_and_check(const std::filesystem::path& path, LoadedPlugin& plugin) {
@@ -53,6 +57,7 @@ std::string load_and_check(const std::filesystem::path& path, LoadedPlugin& plug
   if (!library.has("arkit_manifest")) return std::string(kNoManifest);
   const ArkitManifest& manifest = library.get<const ArkitManifest>("arkit_manifest");
   keep_forever(std::move(library));
+  if (std::string why = refuse_pointers(manifest); !why.empty()) return why;
   const ManifestView view = copy_manifest(manifest);
   describe(view, plugin.entry);
   if (std::string why = refuse_versions(view); !why.empty()) return why;
@@ -77,19 +82,30 @@ std::string explain_load_failure(std::string_view message, const std::filesystem
       "(find_package(arkit " ARKIT_VERSION "))");
 }
 
-LoadedPlugin load_plugin(const std::filesystem::path& path) {
-  LoadedPlugin plugin;
-  plugin.entry.path = path;
+namespace {
+
+void judge(LoadedPlugin& plugin, const std::function<std::string()>& refuse) {
   std::string why;
   try {
-    why = refuse_file(path, plugin.entry);
-    if (why.empty()) why = load_and_check(path, plugin);
+    why = refuse();
   } catch (const std::exception& error) {
     why = str("loading it failed: ", printable(error.what(), 500));
   }
   plugin.entry.state = why.empty() ? PluginState::loaded : PluginState::refused;
   plugin.entry.reason = std::move(why);
+}
+
+}  // namespace
+
+LoadedPlugin look_at_plugin(const std::filesystem::path& path) {
+  LoadedPlugin plugin;
+  plugin.entry.path = path;
+  judge(plugin, [&] { return refuse_file(path, plugin.entry); });
   return plugin;
+}
+
+void load_plugin(LoadedPlugin& plugin) {
+  judge(plugin, [&] { return load_and_check(plugin.entry.path, plugin); });
 }
 
 }  // namespace arkit::plugins

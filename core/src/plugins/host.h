@@ -13,8 +13,12 @@ struct LoadedPlugin {
   const ArkitManifest* manifest = nullptr;  // valid for the life of the process; null unless loaded and accepted
 };
 
-// `path` is absolute and its permissions have been checked. Never throws for a bad plugin: it is refused.
-[[nodiscard]] LoadedPlugin load_plugin(const std::filesystem::path& path);
+// What the file alone tells; none of its code runs. `path` is absolute and its permissions have been checked. Never
+// throws for a bad plugin: it is refused. State loaded = it may be tried (probe.h) and loaded.
+[[nodiscard]] LoadedPlugin look_at_plugin(const std::filesystem::path& path);
+
+// Loads what look_at_plugin found nothing wrong with. Never throws for a bad plugin either.
+void load_plugin(LoadedPlugin& plugin);
 
 // The loader's message without boost's and errno's words, undefined symbols demangled.
 [[nodiscard]] std::string explain_load_failure(std::string_view message, const std::filesystem::path& path);

@@ -29,7 +29,8 @@ PluginInspection inspect_plugin(const std::filesystem::path& file) {
   const auto manifest = elf->manifest();
   if (manifest) {
     plugins::describe(*manifest, entry);
-    entry.reason = plugins::refuse_versions(*manifest);
+    entry.reason = elf->refuse_layout();
+    if (entry.reason.empty()) entry.reason = plugins::refuse_versions(*manifest);
     if (entry.reason.empty()) entry.reason = plugins::refuse_contents(*manifest);
   } else {
     entry.reason = elf->has_manifest() ? "its `arkit_manifest` cannot be read from the file"

@@ -11,10 +11,13 @@
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/plugin.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "plugins/host.h"
+#include "plugins/discovery.h"
+#include "plugins/guard.h"
+#include "plugins/questions.h"
 #include "plugins/search_path.h"
 
 namespace arkit {
@@ -68,23 +71,11 @@ struct Registry::Impl {
   mutable std::mutex mutex;  // guards Slot::object
 
   explicit Impl(const PluginSearch& search) {
-    std::vector<const ArkitManifest*> manifests;
-    for (const plugins::Candidate& candidate : plugins::find_candidates(search)) {
-      plugins::LoadedPlugin plugin;
-      if (candidate.refused.empty()) {
-        plugin = plugins::load_plugin(candidate.path);
-      } else {
-        plugin.entry.path = candidate.path;
-        plugin.entry.reason = candidate.refused;
-      }
-      plugin.entry.named_by_user = candidate.named_by_user;
-      if (plugin.entry.state == PluginState::refused && candidate.named_by_user)
-        throw Error(ErrorCode::plugin, refusal_message(plugin.entry));
-      entries.push_back(std::move(plugin.entry));
-      manifests.push_back(plugin.manifest);
-    }
+    plugins::name_plugins_that_end_the_program();
+    std::vector<plugins::LoadedPlugin> found = plugins::look_for(search);
+    for (plugins::LoadedPlugin& plugin : found) entries.push_back(std::move(plugin.entry));
     for (size_t i = 0; i < entries.size(); ++i)
-      if (entries[i].state == PluginState::loaded) index(entries[i], *manifests[i]);
+      if (entries[i].state == PluginState::loaded) index(entries[i], *found[i].manifest);
   }
 
   // The earlier plugin wins; a later one with the same id, or whose every component is taken, is shadowed.
@@ -136,9 +127,13 @@ struct Registry::Impl {
 
   template <typename Interface>
   static std::shared_ptr<Interface> create(const Slot& slot) {
+    const auto origin = std::make_shared<const plugins::Origin>(
+        plugins::Origin{.plugin = slot.plugin->id,
+                        .file = slot.plugin->path,
+                        .component = str(kind_name(kKindOf<Interface>), " '", slot.component->name, "'"),
+                        .shipped = plugins::is_shipped(slot.plugin->path)});
     const auto failed = [&](const std::string& why) {
-      throw Error(ErrorCode::plugin, str("plugin '", slot.plugin->id, "' (", slot.plugin->path.string(), "): its ",
-                                         kind_name(kKindOf<Interface>), " '", slot.component->name, "' ", why));
+      throw Error(ErrorCode::plugin, str(origin->text(), ": its ", origin->component, " ", why));
     };
     void* raw = nullptr;
     try {
@@ -146,12 +141,13 @@ struct Registry::Impl {
     } catch (const std::exception& error) {
       failed(str("cannot be created: ", printable(error.what(), 500)));
     } catch (...) {
-      failed("cannot be created: it threw something that is no std::exception");
+      failed(str("cannot be created: it threw ", plugins::current_exception_text()));
     }
     if (raw == nullptr) failed("cannot be created: its create function returned null");
     // The control block is allocated here, not in plugin code.
     std::shared_ptr<Interface> object(static_cast<Interface*>(raw),
                                       [destroy = slot.component->destroy](Interface* p) { destroy(p); });
+    object = plugins::guard(std::move(object), origin);
     if (object->info().name != slot.component->name)
       failed(str("calls itself '", printable(object->info().name, 100), "' in info(); the two names must be equal"));
     return object;

@@ -130,6 +130,12 @@ std::string unsafe_permissions(const fs::path& path) {
              ", who could replace plugins; chmod go-w '", place, "'");
 }
 
+bool is_shipped(const fs::path& plugin) {
+  std::error_code failed;
+  const fs::path folder = installed_folder();
+  return !folder.empty() && fs::equivalent(plugin.parent_path(), folder, failed) && !failed;
+}
+
 std::vector<Candidate> find_candidates(const PluginSearch& search) {
   Collector collector;
   std::error_code ignored;

@@ -22,4 +22,7 @@ struct Candidate {
 // Why `path` (a file or folder) may be replaced by somebody else; empty = only the user and root can write it.
 [[nodiscard]] std::string unsafe_permissions(const std::filesystem::path& path);
 
+// Does `plugin` lie in the folder that was built or installed with this program?
+[[nodiscard]] bool is_shipped(const std::filesystem::path& plugin);
+
 }  // namespace arkit::plugins

@@ -12,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "plugins/naming_layer.h"
 
 namespace arkit {
 namespace {
@@ -85,8 +86,11 @@ void StripRounding::round(int64_t strip) {
   const at::Tensor weight = whole.narrow(0, first, count);
   if (!io::is_finite(weight)) io::check_finite(whole, task_.linear.name + ".weight");
   const TensorQuant& quant = task_.plan.quant.weight;
-  QuantizedWeight part = task_.scheme.quantize_rtn(weight, quant, task_.mode, {}, 0, task_.global_scale);
-  const at::Tensor back = task_.scheme.dequantize(part, quant, weight.scalar_type());
+  QuantizedWeight part = plugins::naming_layer(task_.linear.name, [&] {
+    return task_.scheme.quantize_rtn(weight, quant, task_.mode, {}, 0, task_.global_scale);
+  });
+  const at::Tensor back = plugins::naming_layer(
+      task_.linear.name, [&] { return task_.scheme.dequantize(part, quant, weight.scalar_type()); });
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
   join(std::move(part), first);

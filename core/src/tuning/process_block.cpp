@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "plugins/naming_layer.h"
 #include "tuning/global_scales.h"
 #include "util/seconds.h"
 #include "util/tensor_cache.h"
@@ -145,9 +146,13 @@ void BlockProcessor::finish(QuantizedLayer& out, const Layer& layer, bool needs_
   out.plan = layer.plan;
   if (!needs_weight && !options_.want_dequantized) return;
   const at::Tensor& weight = layer.linear->weight;
-  out.dequantized = layer.weight_scheme == nullptr
-                        ? weight
-                        : layer.weight_scheme->dequantize(out.quantized, layer.quant().weight, weight.scalar_type());
+  if (layer.weight_scheme == nullptr) {
+    out.dequantized = weight;
+    return;
+  }
+  out.dequantized = plugins::naming_layer(layer.plan->name, [&] {
+    return layer.weight_scheme->dequantize(out.quantized, layer.quant().weight, weight.scalar_type());
+  });
 }
 
 void BlockProcessor::round_layers(std::vector<Layer>& layers, BlockResult& result) const {
@@ -156,9 +161,11 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, BlockResult& resul
     QuantizedLayer& out = result.layers.emplace_back();
     out.act_max = layer.input.act_max;
     if (layer.weight_scheme != nullptr)
-      out.quantized = layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight,
-                                                        rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
-                                                        layer.input.imatrix, layer.input.count, layer.global_scale);
+      out.quantized = plugins::naming_layer(layer.plan->name, [&] {
+        return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight,
+                                                 rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
+                                                 layer.input.imatrix, layer.input.count, layer.global_scale);
+      });
     finish(out, layer, false);
   }
 }
@@ -184,7 +191,9 @@ void BlockProcessor::tune_layers(std::vector<Layer>& layers, TuneTask task, Bloc
     out.bias = best.bias;
     out.act_max = best.act_max;
     if (layer.weight_scheme != nullptr)
-      out.quantized = layer.weight_scheme->quantize_tuned(layer.linear->weight, best.weight, layer.quant().weight);
+      out.quantized = plugins::naming_layer(layer.plan->name, [&] {
+        return layer.weight_scheme->quantize_tuned(layer.linear->weight, best.weight, layer.quant().weight);
+      });
     finish(out, layer, true);
   }
   result.norms = std::move(tuned.norms);

@@ -1,0 +1,410 @@
+// One class an interface, one line a function. tests/plugin_host/guard_test.cpp reads this file and fails when a
+// virtual function of an interface is not forwarded here.
+#include "plugins/guard.h"
+
+#include <utility>
+
+#include <arkit/str.h>
+
+#include "io/finite.h"
+#include "plugins/guard_call.h"
+
+namespace arkit::plugins {
+namespace {
+
+using std::string_view;
+
+// The plugin's object and whose it is.
+template <typename Interface, typename Pointer = std::shared_ptr<Interface>>
+class Guarded : public Interface {
+ public:
+  Guarded(Pointer inner, OriginPtr origin) : inner_(std::move(inner)), origin_(std::move(origin)) {}
+
+ protected:
+  template <typename Call>
+  decltype(auto) call(string_view function, Call&& plugin_code) const {
+    return call_plugin(*origin_, function, [&]() -> decltype(auto) { return plugin_code(*inner_); });
+  }
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw NamedError(ErrorCode::plugin, str(origin_->text(), ": its ", origin_->component, " ", why));
+  }
+  [[nodiscard]] const OriginPtr& origin() const noexcept { return origin_; }
+
+  // A guarded object made by the plugin.
+  template <typename GuardedType, typename Made>
+  [[nodiscard]] std::unique_ptr<Made> made(std::unique_ptr<Made> object, string_view function) const {
+    if (object == nullptr) refuse(str("gave nothing back from ", function));
+    return std::make_unique<GuardedType>(std::move(object), origin_);
+  }
+
+ private:
+  Pointer inner_;
+  OriginPtr origin_;
+};
+
+template <typename Interface>
+using GuardedOwn = Guarded<Interface, std::unique_ptr<Interface>>;
+
+class GuardedScheme final : public Guarded<Scheme> {
+ public:
+  using Guarded::Guarded;
+  const SchemeInfo& info() const noexcept override {
+    return call("info()", [](Scheme& s) -> const SchemeInfo& { return s.info(); });
+  }
+  std::span<const Preset> presets() const override {
+    return call("presets()", [](Scheme& s) { return s.presets(); });
+  }
+  Verdict supports(const LayerPlan& layer) const override {
+    return call("supports()", [&](Scheme& s) { return s.supports(layer); });
+  }
+  double bits_per_weight(const LayerPlan& layer) const override {
+    return call("bits_per_weight()", [&](Scheme& s) { return s.bits_per_weight(layer); });
+  }
+  bool searches(const TensorQuant& quant) const override {
+    return call("searches()", [&](Scheme& s) { return s.searches(quant); });
+  }
+  at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const override {
+    return call("global_scale()", [&](Scheme& s) { return s.global_scale(weight, quant); });
+  }
+  at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override {
+    return call("merge_global_scales()", [&](Scheme& s) { return s.merge_global_scales(scales); });
+  }
+  WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                            const TuningSetup& setup) const override {
+    return call("begin_tuning()", [&](Scheme& s) { return s.begin_tuning(weight, quant, setup); });
+  }
+  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+                         at::Tensor& out) const override {
+    call("fake_quant_weight()", [&](Scheme& s) { s.fake_quant_weight(weight, tuning, quant, out); });
+  }
+  void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
+                                  const at::Tensor& grad_out, WeightGradient& gradient) const override {
+    call("fake_quant_weight_backward()",
+         [&](Scheme& s) { s.fake_quant_weight_backward(weight, tuning, quant, grad_out, gradient); });
+  }
+  at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
+                            const at::Tensor& static_max) const override {
+    return call("fake_quant_act()", [&](Scheme& s) { return s.fake_quant_act(x, quant, static_max); });
+  }
+  QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+                                 const TensorQuant& quant) const override {
+    return checked("quantize_tuned()", weight,
+                   call("quantize_tuned()", [&](Scheme& s) { return s.quantize_tuned(weight, tuning, quant); }));
+  }
+  QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
+                               const at::Tensor& imatrix, int64_t imatrix_count,
+                               const at::Tensor& global_scale) const override {
+    return checked("quantize_rtn()", weight, call("quantize_rtn()", [&](Scheme& s) {
+                     return s.quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global_scale);
+                   }));
+  }
+  at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) const override {
+    at::Tensor out = call("dequantize()", [&](Scheme& s) { return s.dequantize(weight, quant, dtype); });
+    if (!origin()->shipped && (!out.defined() || !io::is_finite(out)))
+      refuse("gave values back from dequantize() that are not finite");
+    return out;
+  }
+
+ private:
+  // Codes that miss their weight or scales that are no numbers would be written as they are.
+  [[nodiscard]] QuantizedWeight checked(string_view function, const at::Tensor& weight, QuantizedWeight out) const {
+    if (origin()->shipped) return out;
+    if (!out.codes.defined() || out.codes.sizes() != weight.sizes())
+      refuse(str("gave codes back from ", function, " that do not have the shape of their weight"));
+    const auto check = [&](const at::Tensor& tensor, string_view what) {
+      if (tensor.defined() && !io::is_finite(tensor))
+        refuse(str("gave a ", what, " back from ", function, " that is not finite"));
+    };
+    check(out.scale, "scale");
+    check(out.zero_point, "zero point");
+    check(out.global_scale, "global scale");
+    for (const auto& [name, tensor] : out.extra) check(tensor, printable(name));
+    return out;
+  }
+};
+
+class GuardedExportJob final : public GuardedOwn<ExportJob> {
+ public:
+  using Guarded::Guarded;
+  void add_layer(const LayerRecord& layer) override {
+    call("add_layer()", [&](ExportJob& job) { job.add_layer(layer); });
+  }
+  void add_plain(string_view name, const at::Tensor& tensor, bool changed) override {
+    call("add_plain()", [&](ExportJob& job) { job.add_plain(name, tensor, changed); });
+  }
+  void add_attention(const AttentionRanges& ranges) override {
+    call("add_attention()", [&](ExportJob& job) { job.add_attention(ranges); });
+  }
+  ExportReport finish() override {
+    return call("finish()", [](ExportJob& job) { return job.finish(); });
+  }
+};
+
+class GuardedExporter final : public Guarded<Exporter> {
+ public:
+  using Guarded::Guarded;
+  const ExporterInfo& info() const noexcept override {
+    return call("info()", [](Exporter& e) -> const ExporterInfo& { return e.info(); });
+  }
+  std::span<const string_view> variants() const override {
+    return call("variants()", [](Exporter& e) { return e.variants(); });
+  }
+  Verdict supports(const LayerPlan& layer, string_view variant) const override {
+    return call("supports()", [&](Exporter& e) { return e.supports(layer, variant); });
+  }
+  Verdict supports_plan(const QuantPlan& plan, string_view variant) const override {
+    return call("supports_plan()", [&](Exporter& e) { return e.supports_plan(plan, variant); });
+  }
+  TensorMap pack(const LayerRecord& layer, const QuantPlan& plan, string_view variant) const override {
+    return call("pack()", [&](Exporter& e) { return e.pack(layer, plan, variant); });
+  }
+  QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan& plan,
+                         string_view variant) const override {
+    return call("unpack()", [&](Exporter& e) { return e.unpack(layer, packed, plan, variant); });
+  }
+  int64_t packed_bytes(const LayerPlan& layer, string_view variant) const override {
+    return call("packed_bytes()", [&](Exporter& e) { return e.packed_bytes(layer, variant); });
+  }
+  std::unique_ptr<ExportJob> open(const ExportRequest& request, string_view variant) const override {
+    return made<GuardedExportJob>(call("open()", [&](Exporter& e) { return e.open(request, variant); }), "open()");
+  }
+};
+
+class GuardedLinear final : public GuardedOwn<QuantLinear> {
+ public:
+  using Guarded::Guarded;
+  at::Tensor forward(const at::Tensor& x) const override {
+    return call("forward()", [&](QuantLinear& linear) { return linear.forward(x); });
+  }
+  int64_t bytes() const override {
+    return call("bytes()", [](QuantLinear& linear) { return linear.bytes(); });
+  }
+};
+
+class GuardedBackend final : public Guarded<InferenceBackend> {
+ public:
+  using Guarded::Guarded;
+  const BackendInfo& info() const noexcept override {
+    return call("info()", [](InferenceBackend& b) -> const BackendInfo& { return b.info(); });
+  }
+  Availability probe(const HostInfo& host) const noexcept override {
+    return call("probe()", [&](InferenceBackend& b) { return b.probe(host); });
+  }
+  Verdict supports(const LinearSpec& spec) const override {
+    return call("supports()", [&](InferenceBackend& b) { return b.supports(spec); });
+  }
+  std::unique_ptr<QuantLinear> make_linear(const LinearSpec& spec, const TensorMap& packed,
+                                           const std::function<at::Tensor(at::ScalarType)>& dequantized,
+                                           at::ScalarType compute_dtype) const override {
+    return made<GuardedLinear>(
+        call("make_linear()",
+             [&](InferenceBackend& b) { return b.make_linear(spec, packed, dequantized, compute_dtype); }),
+        "make_linear()");
+  }
+};
+
+class GuardedModel final : public GuardedOwn<Model> {
+ public:
+  using Guarded::Guarded;
+  int64_t num_blocks() const override {
+    return call("num_blocks()", [](Model& m) { return m.num_blocks(); });
+  }
+  int64_t hidden_size() const override {
+    return call("hidden_size()", [](Model& m) { return m.hidden_size(); });
+  }
+  int64_t vocab_size() const override {
+    return call("vocab_size()", [](Model& m) { return m.vocab_size(); });
+  }
+  int64_t max_positions() const override {
+    return call("max_positions()", [](Model& m) { return m.max_positions(); });
+  }
+  bool tied_embeddings() const override {
+    return call("tied_embeddings()", [](Model& m) { return m.tied_embeddings(); });
+  }
+  std::string block_name(int64_t block) const override {
+    return call("block_name()", [&](Model& m) { return m.block_name(block); });
+  }
+  std::vector<std::string> block_lists() const override {
+    return call("block_lists()", [](Model& m) { return m.block_lists(); });
+  }
+  std::vector<LayerPlan> linears() const override {
+    return call("linears()", [](Model& m) { return m.linears(); });
+  }
+  std::vector<AttentionPlan> attentions() const override {
+    return call("attentions()", [](Model& m) { return m.attentions(); });
+  }
+  std::vector<std::string> norm_names(int64_t block) const override {
+    return call("norm_names()", [&](Model& m) { return m.norm_names(block); });
+  }
+  void load_block(int64_t block) override {
+    call("load_block()", [&](Model& m) { m.load_block(block); });
+  }
+  void release_block(int64_t block) noexcept override {
+    call("release_block()", [&](Model& m) { m.release_block(block); });
+  }
+  std::vector<Linear*> block_linears(int64_t block) override {
+    return call("block_linears()", [&](Model& m) { return m.block_linears(block); });
+  }
+  void load_rest() override {
+    call("load_rest()", [](Model& m) { m.load_rest(); });
+  }
+  void release_rest() noexcept override {
+    call("release_rest()", [](Model& m) { m.release_rest(); });
+  }
+  at::Tensor embed(const at::Tensor& input_ids) const override {
+    return call("embed()", [&](Model& m) { return m.embed(input_ids); });
+  }
+  ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
+                         const at::Tensor& position_ids, KvCache* cache) const override {
+    return call("context()", [&](Model& m) { return m.context(batch, seqlen, attention_mask, position_ids, cache); });
+  }
+  KvCache make_cache(int64_t batch, int64_t capacity) const override {
+    return call("make_cache()", [&](Model& m) { return m.make_cache(batch, capacity); });
+  }
+  at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
+                       BlockHook& hook) const override {
+    return call("run_block()", [&](Model& m) { return m.run_block(block, hidden, context, hook); });
+  }
+  at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override {
+    return call("logits()", [&](Model& m) { return m.logits(hidden, hook); });
+  }
+  Linear& head() override {
+    return call("head()", [](Model& m) -> Linear& { return m.head(); });
+  }
+};
+
+class GuardedAdapter final : public Guarded<ModelAdapter> {
+ public:
+  using Guarded::Guarded;
+  const AdapterInfo& info() const noexcept override {
+    return call("info()", [](ModelAdapter& a) -> const AdapterInfo& { return a.info(); });
+  }
+  Verdict matches(const json::Object& config) const override {
+    return call("matches()", [&](ModelAdapter& a) { return a.matches(config); });
+  }
+  std::unique_ptr<Model> open(const ModelSource& source, at::ScalarType dtype) const override {
+    return made<GuardedModel>(call("open()", [&](ModelAdapter& a) { return a.open(source, dtype); }), "open()");
+  }
+};
+
+class GuardedRotation final : public Guarded<InputRotation, std::shared_ptr<const InputRotation>> {
+ public:
+  using Guarded::Guarded;
+  int64_t size() const override {
+    return call("size()", [](const InputRotation& r) { return r.size(); });
+  }
+  at::Tensor apply(const at::Tensor& x) const override {
+    return call("apply()", [&](const InputRotation& r) { return r.apply(x); });
+  }
+};
+
+// The weights of a source live in it.
+class GuardedWeights final : public Guarded<WeightSource, const WeightSource*> {
+ public:
+  using Guarded::Guarded;
+  std::span<const TensorInfo> tensors() const override {
+    return call("tensors()", [](const WeightSource& w) { return w.tensors(); });
+  }
+  at::Tensor load(string_view name) const override {
+    return call("load()", [&](const WeightSource& w) { return w.load(name); });
+  }
+  void release(string_view name) const noexcept override {
+    call("release()", [&](const WeightSource& w) { w.release(name); });
+  }
+};
+
+class GuardedSource final : public GuardedOwn<ModelSource> {
+ public:
+  GuardedSource(std::unique_ptr<ModelSource> inner, const OriginPtr& origin)
+      : Guarded(std::move(inner), origin),
+        weights_(&call("weights()", [](ModelSource& s) -> const WeightSource& { return s.weights(); }), origin) {}
+
+  std::string kind() const override {
+    return call("kind()", [](ModelSource& s) { return s.kind(); });
+  }
+  const std::filesystem::path& path() const override {
+    return call("path()", [](ModelSource& s) -> const std::filesystem::path& { return s.path(); });
+  }
+  const json::Object& config() const override {
+    return call("config()", [](ModelSource& s) -> const json::Object& { return s.config(); });
+  }
+  const WeightSource& weights() const override { return weights_; }
+  std::string tokenizer_json() const override {
+    return call("tokenizer_json()", [](ModelSource& s) { return s.tokenizer_json(); });
+  }
+  json::Object tokenizer_config() const override {
+    return call("tokenizer_config()", [](ModelSource& s) { return s.tokenizer_config(); });
+  }
+  std::vector<CompanionFile> companions() const override {
+    return call("companions()", [](ModelSource& s) { return s.companions(); });
+  }
+  std::span<const LinearSpec> packed_layers() const override {
+    return call("packed_layers()", [](ModelSource& s) { return s.packed_layers(); });
+  }
+  TensorMap packed_tensors(string_view layer) const override {
+    return call("packed_tensors()", [&](ModelSource& s) { return s.packed_tensors(layer); });
+  }
+  QuantizedWeight unpack(string_view layer) const override {
+    return call("unpack()", [&](ModelSource& s) { return s.unpack(layer); });
+  }
+  std::span<const AttentionSpec> attention_specs() const override {
+    return call("attention_specs()", [](ModelSource& s) { return s.attention_specs(); });
+  }
+  AttentionRanges attention_ranges(string_view module) const override {
+    return call("attention_ranges()", [&](ModelSource& s) { return s.attention_ranges(module); });
+  }
+  std::shared_ptr<const InputRotation> input_rotation(string_view layer) const override {
+    return guarded(call("input_rotation()", [&](ModelSource& s) { return s.input_rotation(layer); }));
+  }
+  std::shared_ptr<const InputRotation> query_key_rotation() const override {
+    return guarded(call("query_key_rotation()", [](ModelSource& s) { return s.query_key_rotation(); }));
+  }
+  json::Object rotation_config() const override {
+    return call("rotation_config()", [](ModelSource& s) { return s.rotation_config(); });
+  }
+  TensorMap rotation_tensors(string_view layer) const override {
+    return call("rotation_tensors()", [&](ModelSource& s) { return s.rotation_tensors(layer); });
+  }
+
+ private:
+  [[nodiscard]] std::shared_ptr<const InputRotation> guarded(std::shared_ptr<const InputRotation> rotation) const {
+    if (rotation == nullptr) return rotation;
+    return std::make_shared<GuardedRotation>(std::move(rotation), origin());
+  }
+
+  GuardedWeights weights_;
+};
+
+class GuardedReader final : public Guarded<ModelReader> {
+ public:
+  using Guarded::Guarded;
+  const ReaderInfo& info() const noexcept override {
+    return call("info()", [](ModelReader& r) -> const ReaderInfo& { return r.info(); });
+  }
+  Verdict matches(const std::filesystem::path& path, const json::Object* config) const override {
+    return call("matches()", [&](ModelReader& r) { return r.matches(path, config); });
+  }
+  std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
+    return made<GuardedSource>(call("open()", [&](ModelReader& r) { return r.open(path); }), "open()");
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin) {
+  return std::make_shared<GuardedScheme>(std::move(inner), std::move(origin));
+}
+std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin) {
+  return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));
+}
+std::shared_ptr<InferenceBackend> guard(std::shared_ptr<InferenceBackend> inner, OriginPtr origin) {
+  return std::make_shared<GuardedBackend>(std::move(inner), std::move(origin));
+}
+std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin) {
+  return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));
+}
+std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
+  return std::make_shared<GuardedReader>(std::move(inner), std::move(origin));
+}
+
+}  // namespace arkit::plugins

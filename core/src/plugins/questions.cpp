@@ -1,0 +1,121 @@
+#include "plugins/questions.h"
+
+#include <exception>
+#include <typeinfo>
+
+#include <cxxabi.h>
+
+#include <boost/core/demangle.hpp>
+
+#include <c10/util/Exception.h>
+
+#include <arkit/exporter.h>
+#include <arkit/inference_backend.h>
+#include <arkit/model_adapter.h>
+#include <arkit/registry.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+namespace arkit::plugins {
+namespace {
+
+// 4-bit groups of 128 on a shape that every packing can judge.
+LayerPlan sample_layer() {
+  LayerPlan layer{.name = "model.layers.0.self_attn.q_proj", .out_features = 1024, .in_features = 1024, .block = 0};
+  layer.quant.weight.bits = 4;
+  return layer;
+}
+
+class Questions {
+ public:
+  Questions(const ArkitComponent& component, const std::filesystem::path& file,
+            const std::function<void(const std::string&)>& doing)
+      : component_(component), file_(file), doing_(doing) {}
+
+  template <typename Interface>
+  void ask() const {
+    tell("the constructor");
+    auto* object = static_cast<Interface*>(component_.create());
+    if (object == nullptr) return;  // reported when the component is first used
+    tell("info()");
+    (void)std::string(object->info().name);
+    ask_more(*object);
+    tell("the destructor");
+    component_.destroy(object);
+  }
+
+ private:
+  void tell(std::string_view function) const {
+    doing_(str(function, " of its ", kind_name(static_cast<Kind>(component_.kind)), " '", component_.name, "'"));
+  }
+
+  void ask_more(Scheme& scheme) const {
+    for (const std::string_view type : scheme.info().data_types) (void)std::string(type);
+    tell("presets()");
+    for (const Preset& preset : scheme.presets()) (void)Preset(preset);
+  }
+  void ask_more(Exporter& exporter) const {
+    tell("variants()");
+    for (const std::string_view variant : exporter.variants()) (void)std::string(variant);
+    tell("supports()");
+    (void)exporter.supports(sample_layer(), exporter.info().name);
+  }
+  void ask_more(InferenceBackend& backend) const {
+    tell("probe()");
+    (void)backend.probe(host_info());
+    tell("supports()");
+    (void)backend.supports({.name = "model.layers.0.self_attn.q_proj",
+                            .packing = "auto_round",
+                            .out_features = 1024,
+                            .in_features = 1024,
+                            .quant = sample_layer().quant});
+  }
+  void ask_more(ModelAdapter& adapter) const {
+    tell("matches()");
+    (void)adapter.matches(json::Object());
+  }
+  void ask_more(ModelReader& reader) const {
+    tell("matches()");
+    (void)reader.matches(file_, nullptr);
+  }
+
+  const ArkitComponent& component_;
+  const std::filesystem::path& file_;
+  const std::function<void(const std::string&)>& doing_;
+};
+
+}  // namespace
+
+void ask_questions(const ArkitComponent& component, const std::filesystem::path& plugin_file,
+                   const std::function<void(const std::string& what)>& doing) {
+  const Questions questions(component, plugin_file, doing);
+  switch (static_cast<Kind>(component.kind)) {
+    case Kind::scheme:
+      return questions.ask<Scheme>();
+    case Kind::exporter:
+      return questions.ask<Exporter>();
+    case Kind::backend:
+      return questions.ask<InferenceBackend>();
+    case Kind::model:
+      return questions.ask<ModelAdapter>();
+    case Kind::reader:
+      return questions.ask<ModelReader>();
+  }
+}
+
+std::string current_exception_text() {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  const std::string name = type == nullptr ? "an exception" : boost::core::demangle(type->name());
+  try {
+    if (std::current_exception() == nullptr) return "nothing, but called std::terminate";
+    throw;
+  } catch (const c10::Error& error) {
+    return str(name, " '", printable(error.what_without_backtrace(), 500), "'");
+  } catch (const std::exception& error) {
+    return str(name, " '", printable(error.what(), 500), "'");
+  } catch (...) {
+    return str("an object of type ", name);
+  }
+}
+
+}  // namespace arkit::plugins

@@ -1,0 +1,166 @@
+// Every function of an interface passes the guard, and what comes out of a plugin names it.
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <new>
+#include <regex>
+#include <set>
+
+#include <ATen/ATen.h>
+
+#include <arkit/model_source.h>
+#include <arkit/scheme.h>
+
+#include "host_testing.h"
+#include "plugins/naming_layer.h"
+#include "rounding/strip_rounding.h"
+
+using namespace host_test;
+
+namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string plugin_text() {
+  return "plugin 'org.example.faulty' (" + fixture("faulty").string() + ")";
+}
+
+const arkit::TensorQuant kRow{.data_type = "row", .bits = 4, .group_size = -1};
+
+}  // namespace
+
+TEST(PluginGuard, ForwardsEveryVirtualFunctionOfEveryInterface) {
+  const std::string guard = text_of(ARKIT_SOURCE_DIR "/core/src/plugins/guard.cpp");
+  ASSERT_FALSE(guard.empty());
+  const std::regex virtual_function(R"(virtual\s[^;{}()]*?[\s*&](\w+)\()");
+  size_t functions = 0;
+  for (const auto& [header, interface] :
+       std::vector<std::pair<std::string, std::string>>{{"scheme.h", "Scheme"},
+                                                        {"exporter.h", "Exporter"},
+                                                        {"exporter.h", "ExportJob"},
+                                                        {"inference_backend.h", "InferenceBackend"},
+                                                        {"inference_backend.h", "QuantLinear"},
+                                                        {"model_adapter.h", "ModelAdapter"},
+                                                        {"model_adapter.h", "Model"},
+                                                        {"model_source.h", "ModelReader"},
+                                                        {"model_source.h", "ModelSource"},
+                                                        {"model_source.h", "WeightSource"},
+                                                        {"model_source.h", "InputRotation"}}) {
+    std::string text = text_of(std::string(ARKIT_SOURCE_DIR "/core/include/arkit/") + header);
+    size_t begin = text.find("class ARKIT_EXPORT " + interface + " {");
+    ASSERT_NE(begin, std::string::npos) << interface;
+    text = text.substr(begin, text.find("\n};", begin) - begin);
+    text = std::regex_replace(text, std::regex("//[^\n]*"), "");
+    std::smatch class_head;
+    ASSERT_TRUE(std::regex_search(guard, class_head, std::regex(": public Guarded(Own)?<" + interface + "[,>]")))
+        << interface;
+    const auto guarded = static_cast<size_t>(class_head.position());
+    const std::string body = guard.substr(guarded, guard.find("\n};", guarded) - guarded);
+    for (std::sregex_iterator it(text.begin(), text.end(), virtual_function), end; it != end; ++it) {
+      const std::string name = (*it)[1];
+      ++functions;
+      const std::regex forwarded("\\b" + name + R"(\([^{;]*\boverride\b)");
+      EXPECT_TRUE(std::regex_search(body, forwarded)) << interface << "::" << name << " is not forwarded";
+    }
+  }
+  EXPECT_GE(functions, 70U);  // else the expression no longer finds them
+}
+
+TEST(PluginGuard, NamesThePluginOfExceptionsOfEveryType) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  const arkit::Scheme& scheme = registry.scheme("throwing");
+  const std::string plugin = plugin_text();
+  at::Tensor weight = at::ones({4, 8}), out;
+
+  const arkit::Error integer = error_of([&] { (void)scheme.bits_per_weight({}); });
+  EXPECT_EQ(integer.code(), arkit::ErrorCode::plugin);
+  EXPECT_EQ(integer.what(), plugin + ": bits_per_weight() of its scheme 'throwing' threw an object of type int");
+
+  const arkit::Error standard = error_of([&] { (void)scheme.searches(kRow); });
+  EXPECT_EQ(standard.what(),
+            plugin + ": searches() of its scheme 'throwing' threw std::runtime_error 'searches is\\x1b[2J broken'");
+
+  const arkit::Error torch = error_of([&] { (void)scheme.fake_quant_act(weight, kRow, {}); });
+  expect_contains(torch.what(), plugin + ": fake_quant_act() of its scheme 'throwing' threw c10::Error");
+
+  // An error made for users keeps its code and words.
+  const arkit::Error own = error_of([&] { (void)scheme.begin_tuning(weight, kRow, {}); });
+  EXPECT_EQ(own.code(), arkit::ErrorCode::input);
+  EXPECT_EQ(own.what(), "begin_tuning wants another weight [" + plugin + "]");
+
+  // Nobody's fault.
+  arkit::WeightTuning tuning;
+  const arkit::Error interrupted = error_of([&] { scheme.fake_quant_weight(weight, tuning, kRow, out); });
+  EXPECT_EQ(interrupted.code(), arkit::ErrorCode::interrupted);
+  EXPECT_STREQ(interrupted.what(), "interrupted");
+  EXPECT_THROW((void)scheme.global_scale(weight, kRow), std::bad_alloc);
+}
+
+TEST(PluginGuard, GuardsWhatAComponentMakes) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  const std::string plugin = plugin_text();
+  const auto source = registry.reader("faulty").open("/x");
+  expect_contains(error_of([&] { (void)source->kind(); }).what(), plugin + ": kind() of its reader 'faulty' threw");
+  expect_contains(error_of([&] { (void)source->weights().load("w"); }).what(),
+                  plugin + ": load() of its reader 'faulty' threw std::out_of_range 'no tensor w'");
+  EXPECT_EQ(error_of([&] { (void)registry.reader("faulty").open("/null"); }).what(),
+            plugin + ": its reader 'faulty' gave nothing back from open()");
+}
+
+TEST(PluginGuard, AnExceptionOutOfAFunctionThatPromisedNoneEndsWithThePluginsName) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  arkit::ModelReader& reader = registry.reader("faulty");
+  ::setenv("ARKIT_TEST_INFO_THROWS", "1", 1);
+  EXPECT_EXIT(
+      (void)reader.info(), testing::ExitedWithCode(7),
+      "plugin 'org.example.faulty'.*info\\(\\) of its reader 'faulty' threw std::runtime_error 'info is broken'");
+  ::unsetenv("ARKIT_TEST_INFO_THROWS");
+}
+
+TEST(PluginGuard, ScalesThatAreNoNumbersAreRefusedWithPluginAndLayer) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  const arkit::Scheme& scheme = registry.scheme("nan");
+  const at::Tensor weight = at::ones({4, 8});
+  const std::string plugin = plugin_text();
+  const auto quantize = [&] { (void)scheme.quantize_rtn(weight, kRow, arkit::RtnMode::plain, {}, 0, {}); };
+  const arkit::Error error = error_of([&] { arkit::plugins::naming_layer("model.layers.0.mlp.up_proj", quantize); });
+  EXPECT_EQ(error.code(), arkit::ErrorCode::plugin);
+  EXPECT_EQ(error.what(), "layer 'model.layers.0.mlp.up_proj': " + plugin +
+                              ": its scheme 'nan' gave a scale back from quantize_rtn() that is not finite");
+  // The same in tuned codes and in dequantized values.
+  arkit::WeightTuning tuning;
+  expect_contains(error_of([&] { (void)scheme.quantize_tuned(weight, tuning, kRow); }).what(), "not finite");
+  arkit::QuantizedWeight codes;
+  codes.codes = at::zeros({4, 8}, at::kByte);
+  codes.scale = at::full({4, 1}, std::numeric_limits<float>::infinity());
+  expect_contains(error_of([&] { (void)scheme.dequantize(codes, kRow, at::kFloat); }).what(), "not finite");
+}
+
+TEST(PluginGuard, RoundingNamesTheLayer) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  arkit::Linear linear{.name = "model.layers.7.mlp.up_proj", .out_features = 4, .in_features = 8};
+  linear.weight = at::ones({4, 8});
+  arkit::LayerPlan plan{.name = linear.name, .out_features = 4, .in_features = 8};
+  plan.quant.weight = kRow;
+  arkit::StripRounding rounding({.linear = linear, .plan = plan, .scheme = registry.scheme("nan")});
+  expect_contains(error_of([&] { rounding.round(0); }).what(),
+                  "layer 'model.layers.7.mlp.up_proj': " + plugin_text() + ": its scheme 'nan' gave a scale back");
+}
+
+TEST(PluginGuard, CodesOfAnotherShapeAreRefused) {
+  const TemporaryCache cache;
+  const arkit::Registry registry({{fixture("faulty")}, {}});
+  expect_contains(
+      error_of([&] {
+        (void)registry.scheme("short").quantize_rtn(at::ones({4, 8}), kRow, arkit::RtnMode::plain, {}, 0, {});
+      }).what(),
+      "do not have the shape of their weight");
+}
