@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <ATen/ATen.h>
 
@@ -161,7 +162,9 @@ TiedEmbeddings find_tied_embeddings(const ModelSource& source) {
 }
 
 void state_tied_embeddings(json::Object& config, bool tied) {
-  for (json::Object* part : text_configs(config)) (*part)[kFlag] = tied;
+  const std::vector<json::Object*> parts = text_configs(config);
+  // From the inside out: a new member may move what lies inside.
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) (**part)[kFlag] = tied;
 }
 
 }  // namespace arkit

@@ -78,8 +78,10 @@ struct NonFinite {
 constexpr std::array kNonFinite = {NonFinite{"-Infinity", -HUGE_VAL}, NonFinite{"Infinity", HUGE_VAL},
                                    NonFinite{"NaN", std::numeric_limits<double>::quiet_NaN()}};
 
-// Bare NaN, Infinity and -Infinity outside strings, which Python writes, become "0.0"; `places` says where in the new
-// text, in order, and what each stood for.
+constexpr std::string_view kStandIn = "0.0";
+
+// Bare NaN, Infinity and -Infinity outside strings, which Python writes, become kStandIn; `places` says where in the
+// new text, in order, and what each stood for.
 std::string replace_non_finite(std::string_view text, std::vector<std::pair<size_t, double>>& places) {
   std::string out;
   out.reserve(text.size());
@@ -97,7 +99,7 @@ std::string replace_non_finite(std::string_view text, std::vector<std::pair<size
     });
     if (found != kNonFinite.end()) {
       places.emplace_back(out.size(), found->value);
-      out += "0.0";
+      out += kStandIn;
       i += found->word.size() - 1;
       continue;
     }
@@ -175,7 +177,7 @@ class StrictHandler {
     return true;
   }
   bool on_double(double, boost::json::string_view digits, error_code&) {
-    if (non_finite.next < non_finite.values.size() &&
+    if (digits == kStandIn && non_finite.next < non_finite.values.size() &&
         digits.data() == non_finite.text + non_finite.values[non_finite.next].first) {
       stack_.push_double(non_finite.values[non_finite.next++].second);
       return true;

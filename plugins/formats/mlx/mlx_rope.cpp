@@ -207,12 +207,13 @@ Verdict supports_rope(const json::Object& config) {
 
 void write_rope(json::Object& config) {
   const ModelClass target = model_class(text_of(config, "model_type"));
+  // From the inside out: a new member may move what lies inside.
   const std::vector<json::Object*> parts = language_configs(config);
-  for (json::Object* part : parts) {
-    write_one(*part, target);
-    if (part == parts.back()) write_theta(*part);  // with a language model inside, the file itself has no positions
-    write_unscaled(*part);
-    write_gpt_neox(*part);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    write_one(**part, target);
+    if (*part == parts.back()) write_theta(**part);  // with a language model inside, the file itself has no positions
+    write_unscaled(**part);
+    write_gpt_neox(**part);
   }
 }
 
