@@ -164,6 +164,7 @@ TEST(Verify, FindsRopeScalingWhereItsTargetDoesNotLook) {
                              {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
                              {"rope_theta", 500000.0}, {"original_max_position_embeddings", 64}};
   Folder model(tiny_model("source-llama-bf16"));
+  model.config.erase("rope_parameters");
   model.config["rope_theta"] = 500000.0;
   model.config["rope_scaling"] = scaling;
   model.config["rope_scaling"].as_object().erase("rope_theta");

@@ -19,6 +19,7 @@
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"
 #include "util/heap.h"
+#include "util/tensor_cache.h"
 #include "verify/config_check.h"
 #include "verify/layer_check.h"
 #include "verify/list_check.h"
@@ -134,6 +135,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   if (!fs::is_directory(options.directory, failed))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
   return_large_blocks();
+  const TensorCacheScope reuse;
   VerifyReport report;
   const RunFacts facts = read_facts(options.directory);
   report.add(check_files(options.directory, facts));

@@ -16,6 +16,7 @@ constexpr double kFp8 = 1.0 / 16.0;  // integers of 8-bit floats: half a step of
 constexpr double kUnderflow = 1e-5;
 // A group may be worse than zeros by what rounding adds where nearly all of it is smaller than half a step.
 constexpr double kWorse = 1.1;
+constexpr int64_t kWholeGrid = 512;     // places; no type here has more
 constexpr int64_t kSmallestGroup = 16;  // smaller ones do it by chance
 
 bool is_even_grid(const TensorQuant& quant) {
@@ -69,28 +70,25 @@ double worse_than_zeros(const at::Tensor& weight, const at::Tensor& dequantized,
 std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
                                         const TensorQuant& quant, const Scheme& scheme, Rounding rounding) {
   const auto up_codes = moved(quantized, quant, 1), down_codes = moved(quantized, quant, -1);
+  const auto last_codes = moved(quantized, quant, kWholeGrid), first_codes = moved(quantized, quant, -kWholeGrid);
   if (!up_codes || !down_codes) return std::nullopt;
   const auto decoded = [&](const at::Tensor& codes) {
     QuantizedWeight neighbour = quantized;
     neighbour.codes = codes;
     return scheme.dequantize(neighbour, quant, at::kFloat);
   };
-  const at::Tensor wanted = weight.to(at::kFloat), got = decoded(quantized.codes);
-  const at::Tensor up = decoded(*up_codes) - got, down = decoded(*down_codes) - got;
-  const at::Tensor error = wanted - got;
-  const double floor = kUnderflow * wanted.abs().max().item<double>();
-  const at::Tensor step = at::maximum(up.abs(), down.abs());
+  const at::Tensor got = decoded(quantized.codes), last = decoded(*last_codes), first = decoded(*first_codes);
+  // The last code of a grid stands for everything beyond it: tuning may cut the range of a group.
+  const at::Tensor whole = weight.to(at::kFloat);
+  const at::Tensor wanted = at::minimum(at::maximum(whole, at::minimum(first, last)), at::maximum(first, last));
+  const at::Tensor step = at::maximum((decoded(*up_codes) - got).abs(), (decoded(*down_codes) - got).abs());
+  const double floor = kUnderflow * whole.abs().max().item<double>();
   const double before = quant.data_type.starts_with("fp8_to_int") ? kFp8 : kBf16;
   const double steps = rounding == Rounding::nearest ? 0.5 : 1.0;
-  at::Tensor stray = error.abs().gt(step * (steps + kStepSlack) + wanted.abs() * before + floor);
-  // The last code of a grid stands for everything beyond it: tuning may cut the range of a group.
-  const auto beyond = [&](const at::Tensor& outwards, const at::Tensor& inwards) {
-    return outwards.eq(0).logical_and((error * inwards).lt(0));
-  };
-  stray.logical_and_(beyond(up, down).logical_or(beyond(down, up)).logical_not());
+  const at::Tensor stray = (wanted - got).abs().gt(step * (steps + kStepSlack) + whole.abs() * before + floor);
   CodeFigures figures{.strays = stray.to(at::kFloat).mean().item<double>()};
   const bool scattered = quantized.extra.contains("g_idx");
-  figures.worse_groups = worse_than_zeros(wanted, got, scattered ? 0 : quant.group_size);
+  figures.worse_groups = worse_than_zeros(whole, got, scattered ? 0 : quant.group_size);
   return figures;
 }
 
