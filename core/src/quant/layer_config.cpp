@@ -158,6 +158,11 @@ void add_rule(const std::string& key, const toml::node& node, const fs::path& pa
 // Rules of a TOML file in the order they are written: toml++ keeps tables sorted by key, but the later of two patterns
 // wins.
 std::vector<LayerRule> parse_toml(const fs::path& path) {
+  constexpr uintmax_t kLargestFile = 8 << 20;  // 37,000 layers named one by one take 2 MB
+  std::error_code failed;
+  if (fs::file_size(path, failed) > kLargestFile || failed)
+    throw_input(
+        str("'", path.string(), "': is no file or larger than ", kLargestFile >> 20, " MB; layers are expected"));
   try {
     const toml::table table = toml::parse_file(path.string());
     std::vector<TomlRule> found;
