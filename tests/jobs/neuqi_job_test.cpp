@@ -70,11 +70,11 @@ TEST_F(NeuqiJob, SearchesAsymmetricAndSymmetricWeights) {
 }
 
 TEST_F(NeuqiJob, TunesOnAFrozenGrid) {
-  options_.tuning.iters = 3;
-  options_.tuning.batch_size = 2;
+  options_.tuning.iters = 20;
+  options_.tuning.batch_size = 2;  // both samples in every iteration: losses compare
   EXPECT_LT(run(), 0.2);
   ASSERT_EQ(recorder_.blocks.size(), 2U);
-  for (const BlockProgress& block : recorder_.blocks) EXPECT_LE(block.loss_after, block.loss_before);
+  for (const BlockProgress& block : recorder_.blocks) EXPECT_LT(block.loss_after, 0.95 * block.loss_before);
 }
 
 TEST_F(NeuqiJob, RefusesWhatItDoesNotApplyTo) {

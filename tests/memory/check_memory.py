@@ -1,6 +1,6 @@
 """Checks that RTN keeps one block in memory, whatever the model's size: check_memory.py small|large ARKIT WORK.
 
-small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than two blocks on top.
+small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than one block on top.
 large: 4 GB must pass within 1 GB of resident memory; runs only with ARKIT_LARGE=1 and 8 GB of free disk.
 
 Exit status 0 passed, 1 failed, 77 skipped.
@@ -19,8 +19,9 @@ import make_synthetic_llama as synthetic
 
 MB = 1_000_000
 LARGE_LIMIT = 1000 * MB  # resident bytes for the 4 GB model (issue 3, section 5)
-# LibTorch, code and allocator slack beside the block: what a run needs even for the smallest model.
-SMALL_LIMIT = 450 * MB
+# A run of the deeper small model takes 164 MB: LibTorch's code, a block of 26 MB, strips of two threads. A quarter more is for other
+# allocators and versions; two blocks more, or the packed form of all of them, are not.
+SMALL_LIMIT = 205 * MB
 DISK_NEEDED = 8_000 * MB
 
 
@@ -33,8 +34,9 @@ def peak_of_rtn(arkit, work, a):
     source, target = work / "source", work / "target"
     total = synthetic.make(source, a)
     log = open(work / "arkit.log", "w+")
+    two_threads = dict(os.environ, OMP_NUM_THREADS="2")  # each has strips of its own; the limits must not depend on the machine
     process = subprocess.Popen([arkit, "quantize", source, "--scheme", "W4A16", "--recipe", "rtn", "--output_dir", target, "--force"],
-                               stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                               stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=two_threads)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
@@ -57,8 +59,8 @@ def small(arkit, work):
     few = peak_of_rtn(arkit, work, options("--blocks", 4, *shape))
     many = peak_of_rtn(arkit, work, options("--blocks", 12, *shape))
     # Eight blocks more: keeping their source would take 8 blocks of memory, keeping their packed form more than 2. What is allowed
-    # is heap slack, about a twelfth of a block each.
-    if many > few + 2 * block:
+    # is heap slack; 11 MB were seen.
+    if many > few + block:
         sys.exit(f"memory grows with the number of blocks: {few / MB:.0f} MB for 4, {many / MB:.0f} MB for 12 of {block / MB:.0f} MB each")
     if many > SMALL_LIMIT:
         sys.exit(f"peak {many / MB:.0f} MB is over the limit of {SMALL_LIMIT / MB:.0f} MB")

@@ -1,12 +1,16 @@
 // The order of work on one block, on a small model made here: residual MLP blocks with a norm, and a head.
 #include "tuning/process_block.h"
 
+#include <algorithm>
+#include <map>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
 
 #include "tuning/aten_int_scheme.h"
+#include "tuning/recording_scheme.h"
 #include "tuning/sample_needs.h"
 #include "tuning/vectors.h"
 
@@ -118,6 +122,15 @@ class ProcessBlock : public ::testing::Test {
     return reference(block, hidden, hook);
   }
 
+  // The block's layers by plain rounding.
+  BlockResult rounded(int64_t block) {
+    BlockResult result;
+    for (const Linear* linear : model->block_linears(block))
+      result.layers.emplace_back().quantized =
+          scheme.quantize_rtn(linear->weight, plan.global.weight, RtnMode::plain, {}, 0, {});
+    return result;
+  }
+
   std::unique_ptr<TinyModel> model;
   AtenIntScheme scheme;
   QuantPlan plan;
@@ -133,7 +146,6 @@ TEST_F(ProcessBlock, TuningFollowsBothChains) {
   const BlockResult one = work.process(0, 1, io);
   ASSERT_EQ(one.layers.size(), 2U);
   EXPECT_EQ(one.losses.size(), 20U);
-  EXPECT_LT(one.best_loss, one.losses.front());
   EXPECT_GT(one.tokens_per_second, 0);
   EXPECT_TRUE(all_close(io.full, full1, 1e-5));
   const at::Tensor chain1 = quantized(0, first, one);
@@ -144,7 +156,68 @@ TEST_F(ProcessBlock, TuningFollowsBothChains) {
   EXPECT_TRUE(all_close(io.quantized, quantized(1, chain1, two), 1e-5));
   // The second block sees the error of the first: its output follows the full-precision chain better than rounding
   // does.
-  EXPECT_LT(two.best_loss, two.losses.front());
+  const auto error = [&](const BlockResult& result) {
+    return (quantized(1, chain1, result) - full2).square().mean().item<double>();
+  };
+  EXPECT_LT(error(two), 0.8 * error(rounded(1)));
+}
+
+TEST_F(ProcessBlock, WritesTheParametersThatWereBest) {
+  const RecordingScheme recording;
+  BlockProcessor work(
+      *model, plan, [&](std::string_view) -> const Scheme& { return recording; }, options, reporter, random);
+  const at::Tensor first = io.full.clone(), full1 = reference(0, first);
+  const BlockResult one = work.process(0, 1, io);
+  const auto best = std::min_element(one.losses.begin(), one.losses.end());
+  EXPECT_EQ(one.best_iter, best - one.losses.begin());
+  EXPECT_EQ(one.best_loss, *best);
+  ASSERT_GT(one.best_iter, 0);
+  ASSERT_LT(one.best_iter, 19) << "the last parameters are the best ones: the test sees no difference";
+  const BlockResult plain = rounded(0);
+  for (size_t i = 0; i < 2; ++i) {
+    const at::Tensor& weight = model->block_linears(0)[i]->weight;
+    const auto& kept = recording.written.at(weight.const_data_ptr());
+    const auto& iterations = recording.iterations.at(weight.const_data_ptr());
+    ASSERT_EQ(iterations.size(), 20U);
+    const auto& expected = iterations[static_cast<size_t>(one.best_iter)];
+    EXPECT_TRUE(at::equal(kept.v, expected.v));
+    EXPECT_TRUE(at::equal(kept.min_scale, expected.min_scale));
+    EXPECT_TRUE(at::equal(kept.max_scale, expected.max_scale));
+    EXPECT_FALSE(at::equal(kept.v, iterations.back().v));
+
+    WeightTuning tuning = scheme.begin_tuning(weight, plan.global.weight, {});
+    tuning.v.copy_(expected.v);
+    tuning.min_scale.copy_(expected.min_scale);
+    tuning.max_scale.copy_(expected.max_scale);
+    const QuantizedWeight codes = scheme.quantize_tuned(weight, tuning, plan.global.weight);
+    EXPECT_TRUE(at::equal(one.layers[i].quantized.codes, codes.codes));
+    EXPECT_TRUE(at::equal(one.layers[i].quantized.scale, codes.scale));
+    EXPECT_FALSE(at::equal(plain.layers[i].quantized.codes, codes.codes));
+  }
+  const auto error = [&](const BlockResult& result) {
+    return (quantized(0, first, result) - full1).square().mean().item<double>();
+  };
+  EXPECT_LT(error(one), 0.7 * error(plain));
+}
+
+// With quantized inputs the second block's layers see another chain than the full-precision one, and their ranges are
+// taken there; with full-precision inputs, here.
+TEST_F(ProcessBlock, StaticRangesComeFromTheChainThatIsTunedOn) {
+  for (size_t i = 2; i < 4; ++i)
+    plan.layers[i].quant.act = {.data_type = "int", .bits = 8, .group_size = 0, .dynamic = false};
+  options.tune.enable_minmax_tuning = false;  // which tunes a factor of the range
+  const at::Tensor start = io.full.clone(), norm = at::linspace(0.5, 1.5, kHidden);
+  const auto range = [&](const at::Tensor& hidden) { return (hidden * norm).abs().max().item<float>(); };
+  for (const bool quanted_input : {true, false}) {
+    options.enable_quanted_input = quanted_input;
+    io = {.full = start.clone()};
+    BlockProcessor work = processor();
+    (void)work.process(0, 1, io);
+    const float full = range(io.full), tuned_on = quanted_input ? range(io.quantized) : full;
+    if (quanted_input) ASSERT_GT(std::abs(full - tuned_on), 1e-3F) << "both chains have one range";
+    const BlockResult two = work.process(1, 1, io);
+    EXPECT_FLOAT_EQ(two.layers[0].act_max.item<float>(), tuned_on) << quanted_input;
+  }
 }
 
 TEST_F(ProcessBlock, WithoutQuantedInputThereIsOneChain) {
@@ -164,12 +237,14 @@ TEST_F(ProcessBlock, TheLastBlockNeedsNoQuantizedOutput) {
 
 TEST_F(ProcessBlock, ChainsOfBlocksAreTunedTogether) {
   BlockProcessor work = processor();
-  const at::Tensor full2 = reference(1, reference(0, io.full.clone()));
+  const at::Tensor first = io.full.clone(), full2 = reference(1, reference(0, first));
   const BlockResult both = work.process(0, 2, io);
   EXPECT_EQ(both.layers.size(), 4U);
   EXPECT_EQ(model->loads, 2);
-  EXPECT_LT(both.best_loss, both.losses.front());
   EXPECT_TRUE(all_close(io.full, full2, 1e-5));
+  const at::Tensor rounded2 = quantized(1, quantized(0, first, rounded(0)), rounded(1));
+  EXPECT_LT((io.quantized - full2).square().mean().item<double>(),
+            0.8 * (rounded2 - full2).square().mean().item<double>());
 }
 
 TEST_F(ProcessBlock, OptRtnCollectsTheImportanceOfInputs) {
