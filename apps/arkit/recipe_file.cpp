@@ -11,6 +11,7 @@
 #include <arkit/str.h>
 
 #include "command_line.h"
+#include "util/toml_depth.h"
 
 namespace arkit::cli {
 namespace {
@@ -49,6 +50,7 @@ std::vector<std::string> as_values(const Option& option, const toml::node& node,
 
 toml::table parse(std::string_view text, const std::string& where) {
   try {
+    util::refuse_deep_keys(text, str("'", printable(where), "'"));
     return toml::parse(text, where);
   } catch (const toml::parse_error& error) {
     throw_input(str("'", printable(where), "': line ", error.source().begin.line,

@@ -101,6 +101,19 @@ TEST(CliQuantize, NeuqiContradictsRoundingWithoutASearch) {
   EXPECT_EQ(run_arkit({"quantize", "/no/model", "--iters", "0", "--enable_neuqi"}).exit_code, 3);
 }
 
+TEST(CliQuantize, ADeepKeyInAnOptionFileIsRefused) {
+  const TemporaryFolder folder;
+  std::string key = "a";
+  for (int i = 0; i < 120000; ++i) key += ".a";
+  std::ofstream(folder.path / "key.toml") << key << " = 1\n";
+  std::ofstream(folder.path / "table.toml") << "[" << key << "]\nb = 1\n";
+  for (const char* file : {"key.toml", "table.toml"}) {
+    const Outcome run = run_arkit({"quantize", "model", "--config", (folder.path / file).string()});
+    EXPECT_EQ(run.exit_code, 3) << run.err;
+    EXPECT_TRUE(contains(run.err, "more than 64 parts")) << run.err;
+  }
+}
+
 TEST(CliQuantize, ARecipeFileIsReadBeforeTheModel) {
   const TemporaryFolder folder;
   const std::string recipe = (folder.path / "recipe.yaml").string();

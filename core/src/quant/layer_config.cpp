@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include <toml++/toml.h>
@@ -12,6 +14,8 @@
 #include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
+
+#include "util/toml_depth.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -164,7 +168,10 @@ std::vector<LayerRule> parse_toml(const fs::path& path) {
     throw_input(
         str("'", path.string(), "': is no file or larger than ", kLargestFile >> 20, " MB; layers are expected"));
   try {
-    const toml::table table = toml::parse_file(path.string());
+    std::ifstream in(path, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    util::refuse_deep_keys(text, str("'", path.string(), "'"));
+    const toml::table table = toml::parse(text, path.string());
     std::vector<TomlRule> found;
     for (const auto& [key, node] : table) add_rule(std::string(key.str()), node, path, found);
     std::stable_sort(found.begin(), found.end(),

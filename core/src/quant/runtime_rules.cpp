@@ -14,6 +14,7 @@
 #include <arkit/str.h>
 
 #include "quant/scheme_resolver.h"
+#include "util/toml_depth.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -228,6 +229,7 @@ std::string formats_it_reads(const RuntimeRules& runtime) {
 RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
   std::ostringstream as_json;
   try {
+    util::refuse_deep_keys(text, what);
     as_json << toml::json_formatter{toml::parse(text)};
   } catch (const toml::parse_error& error) {
     throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
