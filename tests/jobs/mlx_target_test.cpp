@@ -189,6 +189,21 @@ TEST(MlxNames, OldBuffersAreKeptWhereMlxDoesNotLook) {
   }
 }
 
+// Where the class is not known by heart, the buffers' own names and shapes tell.
+TEST(MlxNames, OldBuffersOfOtherFamiliesTooButNoTrueBias) {
+  const TemporaryFolder folder;
+  Checkpoint model = testing::tiny_checkpoint("source-llama-bf16");
+  model.config["model_type"] = "granite";
+  const std::string attention = "model.layers.0.self_attn.";
+  model.tensors[attention + "masked_bias"] = at::full({}, -1e4);
+  model.tensors[attention + "bias"] = at::ones({1, 1, 8, 8}).to(at::kByte);
+  model.tensors[attention + "q_proj.bias"] = at::ones({128});
+  (void)run(to_mlx(model.write(folder.path() / "model"), folder.path() / "out"));
+  const auto extra = open_safetensors(folder.path() / "out" / "extra_tensors.safetensors");
+  EXPECT_EQ(extra->tensors().size(), 2U);
+  EXPECT_EQ(extra->find(attention + "q_proj.bias"), nullptr);
+}
+
 TEST(MlxNames, ClassifiersAndBiasesWithoutAPlaceAreRefused) {
   EXPECT_TRUE(contains(mlx_refusal({{"attention_bias", true}}, "source-qwen3-bf16"), "biases"));
   const TemporaryFolder folder;

@@ -154,7 +154,7 @@ void write_unscaled(json::Object& config) {
   const std::string type = text_of(config, "model_type");
   const bool wants_one = type == "deepseek_v2" || type == "glm4_moe" || type == "exaone4";
   if (wants_one && json::find(config, "rope_scaling") == nullptr)
-    config["rope_scaling"] = json::Object{{"type", "default"}, {"rope_type", "default"}};
+    config["rope_scaling"] = json::Object{{"type", "default"}, {"rope_type", "default"}, {"factor", 1.0}};
 }
 
 // Keys of its own for the same thing.
