@@ -1,5 +1,7 @@
 // No option is ignored in silence: for every one, a command line in which it could do nothing, and what is said then.
+#include <functional>
 #include <set>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -38,6 +40,14 @@ const Words kTuned{"--iters", "2", "--nsamples", "2", "--seqlen", "8", "--datase
 const Words kMix{
     "--options", "W2A16G32,W4A16",   "--avg_bits", "4",  "--dataset", "self", "--score_nsamples", "2", "--score_seqlen",
     "8",         "--no_score_cache", "--recipe",   "rtn"};
+
+// Everything that is said.
+class Listener final : public arkit::Reporter {
+ public:
+  void warn(std::string_view message) override { said.emplace_back(message); }
+  void info(std::string_view message) override { said.emplace_back(message); }
+  std::vector<std::string> said;
+};
 
 std::string first_option(const Row& row) {
   const std::string word = row.words.front().substr(2);
@@ -204,7 +214,7 @@ class Effects : public ::testing::Test {
   // The message of the refusal with its code, or all warnings.
   void expect(const std::string& command, const Row& row) {
     const std::string what = command + " " + ::testing::PrintToString(row.words);
-    Recorder recorder;
+    Listener recorder;
     std::string said;
     Answer answer = Answer::warning;
     try {
@@ -215,7 +225,7 @@ class Effects : public ::testing::Test {
         (void)arkit::autoscheme(options, registry(), recorder);
       else
         (void)arkit::quantize(options, registry(), recorder);
-      for (const std::string& warning : recorder.warnings) said += warning + "\n";
+      for (const std::string& warning : recorder.said) said += warning + "\n";
     } catch (const Error& error) {
       said = error.what();
       answer = error.code() == ErrorCode::usage         ? Answer::usage
@@ -277,12 +287,12 @@ TEST_F(Effects, OptionsThatActAreNotMentioned) {
         kTuned + Words{"--lr", "0.1", "--minmax_lr", "0.2", "--momentum", "0.5", "--dynamic_max_gap", "3"},
         kRtn + Words{"--quant_lm_head"}, kTuned + Words{"--quant_lm_head", "--disable_opt_rtn"},
         kRtn + Words{"--scale_dtype", "fp32"}}) {
-    Recorder recorder;
+    Listener recorder;
     QuantizeOptions options = options_of("quantize", Words{tiny_model("source-llama-bf16")} + words);
     options.output_dir = folder_.path() / "out";
     options.dry_run = true;
     (void)arkit::quantize(options, registry(), recorder);
-    for (const std::string& warning : recorder.warnings)
+    for (const std::string& warning : recorder.said)
       EXPECT_FALSE(contains(warning, "no effect") || contains(warning, "ignored")) << warning;
   }
 }
@@ -326,6 +336,39 @@ TEST_F(Effects, APlanIsCalledByWhatItDoes) {
   EXPECT_EQ(title({"--bits", "2", "--group_size", "64"}), "W2A16G64");
   EXPECT_EQ(title({"--scheme", "W2A16G32", "--group_size", "64"}), "W2A16G64");
   EXPECT_EQ(title({"--scheme", "W8A16", "--bits", "5", "--group_size", "32", "--format", "fake"}), "W5A16G32");
+}
+
+// The other commands.
+TEST(OtherCommands, SayWhatWouldDoNothing) {
+  using arkit::testing::refusal;
+  const std::string model = tiny_model("source-llama-bf16");
+  for (const auto& [change, says] : std::vector<std::pair<std::function<void(arkit::GenerateOptions&)>, std::string>>{
+           {[](arkit::GenerateOptions& o) { o.top_k = 5; }, "top_k"},
+           {[](arkit::GenerateOptions& o) { o.top_p = 0.5; }, "top_p"}}) {
+    Recorder recorder;
+    arkit::GenerateOptions options{.model = model, .prompts = {"a"}};
+    change(options);
+    EXPECT_TRUE(
+        contains(refusal(ErrorCode::usage, [&] { (void)arkit::generate(options, registry(), recorder); }), says));
+  }
+  Recorder recorder;
+  const arkit::GenerateOptions seeded{
+      .model = model, .prompts = {"a"}, .max_new_tokens = 1, .seed = 7, .backend = "torch"};
+  (void)arkit::generate(seeded, registry(), recorder);
+  ASSERT_EQ(recorder.warnings.size(), 2U);
+  EXPECT_TRUE(contains(recorder.warnings[0], "--seed has no effect"));
+  EXPECT_TRUE(contains(recorder.warnings[1], "--backend has no effect"));
+
+  for (const auto& [change, says] : std::vector<std::pair<std::function<void(arkit::DiffOptions&)>, std::string>>{
+           {[](arkit::DiffOptions& o) { o.seqlen = 5; }, "--seqlen"},
+           {[](arkit::DiffOptions& o) { o.max_windows = 5; }, "--max_windows"},
+           {[](arkit::DiffOptions& o) { o.batch_size = 5; }, "--batch_size"},
+           {[](arkit::DiffOptions& o) { o.dtype = "bfloat16"; }, "--dtype"},
+           {[](arkit::DiffOptions& o) { o.backend = "torch"; }, "--backend"}}) {
+    arkit::DiffOptions options{.a = model, .b = model};
+    change(options);
+    EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)arkit::diff(options, registry(), recorder); }), says));
+  }
 }
 
 TEST(Plan, ATypoIsNamedWhereNoPluginKnowsTheFamily) {

@@ -24,12 +24,18 @@ class Idle {
     if (idle) names_ += str(names_.empty() ? "--" : ", --", name);
   }
   void warn(std::string_view why, Reporter& reporter) const {
-    if (!names_.empty())
-      reporter.warn(str(why, ": ", names_, names_.find(',') == std::string::npos ? " has" : " have", " no effect"));
+    if (!names_.empty()) reporter.warn(sentence(why));
+  }
+  void inform(std::string_view why, Reporter& reporter) const {
+    if (!names_.empty()) reporter.info(sentence(why));
   }
   [[nodiscard]] const std::string& names() const { return names_; }
 
  private:
+  [[nodiscard]] std::string sentence(std::string_view why) const {
+    return str(why, ": ", names_, names_.find(',') == std::string::npos ? " has" : " have", " no effect");
+  }
+
   std::string names_;
 };
 
@@ -188,7 +194,7 @@ void check_untuned(const TuningOptions& t, Reporter& reporter) {
   idle.warn("nothing is tuned (iters 0)", reporter);
 }
 
-// Options of samples, where none goes through the model.
+// Options of samples, where none goes through the model: scripts give them with every scheme, so this is no warning.
 void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporter) {
   const TuningOptions& t = given.tuning;
   TuningOptions bare = t;
@@ -202,7 +208,7 @@ void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporte
   idle.add(t.seqlen && *t.seqlen != usual.seqlen, "seqlen");
   idle.add(t.batch_size && *t.batch_size != usual.batch_size, "batch_size");
   idle.add(!mixed && given.rotation.empty() && t.seed != TuningOptions().seed, "seed");
-  idle.warn("plain rounding needs no samples", reporter);
+  idle.inform("plain rounding needs no samples", reporter);
 }
 
 }  // namespace
