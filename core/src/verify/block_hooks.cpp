@@ -63,6 +63,9 @@ at::Tensor DecodedHook::linear(const Linear& layer, const at::Tensor& x) {
       throw_input(str("layer '", layer.name, "': its activations are static but the export has no scale for them"));
     input = registry_.scheme_for(act.data_type)
                 .fake_quant_act(x, act, most == packed.extra.end() ? at::Tensor() : most->second);
+    const double size = x.norm().item<double>();
+    double& worst = input_errors_[layer.name];
+    if (size > 0.0) worst = std::max(worst, (input - x).norm().item<double>() / size);
   }
   const at::Tensor weight = registry_.scheme_for(quant.data_type).dequantize(packed, quant, at::kFloat);
   return at::linear(input, weight, bias_of(layer, exported_, true));
@@ -70,6 +73,11 @@ at::Tensor DecodedHook::linear(const Linear& layer, const at::Tensor& x) {
 
 at::Tensor DecodedHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
   return attention_(module, state, x);
+}
+
+double DecodedHook::input_error(std::string_view layer) const {
+  const auto found = input_errors_.find(layer);
+  return found == input_errors_.end() ? 0.0 : found->second;
 }
 
 double DecodedHook::attention_error() const {

@@ -43,6 +43,9 @@ class DecodedHook final : public BlockHook {
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override;
   at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override;
 
+  // ||x - xq|| / ||x|| of the inputs of a layer that were rounded, at most; 0 for others. Numbers that stand out make
+  // it larger than that of normally distributed ones.
+  [[nodiscard]] double input_error(std::string_view layer) const;
   // The square of what rounding keys, values and queries costs.
   [[nodiscard]] double attention_error() const;
   // Mapped pages of a packed layer may go.
@@ -53,6 +56,7 @@ class DecodedHook final : public BlockHook {
   const Registry& registry_;
   AttentionQuantizer attention_;
   std::map<std::string_view, const LinearSpec*> specs_;
+  std::map<std::string, double, std::less<>> input_errors_;
 };
 
 }  // namespace arkit

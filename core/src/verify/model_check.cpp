@@ -43,11 +43,19 @@ constexpr double kSame = 1e-3;
 constexpr double kCast = 1.5e-2;
 // A block's products feed each other: what it computes differs by more than its layers' errors added up as independent
 // ones, by up to this factor (ADR 0024 has the figures).
-constexpr double kBlockFactor = 2.0;
+constexpr double kBlockFactor = 3.0;
 // Errors of early blocks are computed with by later ones.
 constexpr double kChainFactor = 2.0;
-// Unrelated outputs of equal norm differ by sqrt(2); 2 bits come near.
+// Inputs with numbers that stand out lose more than normal ones; a static scale that cuts them loses still more.
+constexpr double kMostOfInputs = 0.3;
+// Unrelated outputs of equal norm differ by sqrt(2), and 2 bits come near: a bound from here on would say nothing, and
+// what is computed must only be finite.
 constexpr double kMost = 1.3;
+constexpr double kNoBound = 1e9;
+
+double bounded(double bound) {
+  return bound < kMost ? bound : kNoBound;
+}
 
 // Without an exponent, so that figures can be compared by eye.
 std::string figure(double value) {
@@ -63,6 +71,10 @@ double length_of(const at::Tensor& x) {
 double relative(const at::Tensor& got, const at::Tensor& wanted, double size) {
   const double difference = length_of(got - wanted);
   return size > 0.0 ? difference / size : difference;
+}
+
+std::string bound_text(double bound) {
+  return bound < kNoBound ? "bound " + figure(bound) : "no bound at so few bits";
 }
 
 // A model and the views it is read through.
@@ -171,7 +183,7 @@ class Comparison {
       return;
     }
     Check logits(kLogits);
-    const std::string said = str("logits differ by ", figure(logits_), " of their norm, bound ", figure(logits_bound_));
+    const std::string said = str("logits differ by ", figure(logits_), " of their norm, ", bound_text(logits_bound_));
     if (!(logits_ <= logits_bound_)) logits.fail(said);
     report.add(logits.result(said));
   }
@@ -203,10 +215,10 @@ class Comparison {
     figures.around = relative(other.run_block(block, hidden, read, borrowing_), wanted, size);
     figures.around_bound = bound_around(block);
     figures.whole = relative(other.run_block(block, hidden, read, decoding_), wanted, size);
-    figures.whole_bound = std::min(kMost, figures.around_bound + kBlockFactor * layers_error(layers));
+    figures.whole_bound = bounded(figures.around_bound + kBlockFactor * layers_error(layers));
     at::Tensor next = other.run_block(block, chain, read, decoding_);
     blocks_.push_back(figures);
-    squares_ += figures.whole_bound * figures.whole_bound;
+    squares_ += std::pow(std::min(kMost, figures.whole_bound), 2.0);
     for (const Linear* layer : layers) decoding_.release(layer->name);
     return {wanted, std::move(next)};
   }
@@ -227,7 +239,7 @@ class Comparison {
     const double blocks = blocks_.empty() ? 0.0 : std::sqrt(squares_ / static_cast<double>(blocks_.size()));
     const auto head = specs_.find("lm_head");
     const double of_head = head == specs_.end() ? 0.0 : error_of(*head->second);
-    logits_bound_ = std::min(kMost, logits_around_bound_ + embedding_ + kChainFactor * std::hypot(blocks, of_head));
+    logits_bound_ = bounded(logits_around_bound_ + embedding_ + kChainFactor * std::hypot(blocks, of_head));
   }
 
   // What casts of plain tensors may change: of those a block has, or of the ones outside (-1).
@@ -245,7 +257,9 @@ class Comparison {
     const auto found = measured_.find(spec.name);
     const double weight =
         std::max(expected_error(spec.quant.weight, spec.in_features), found == measured_.end() ? 0.0 : found->second);
-    return std::hypot(weight, expected_error(spec.quant.act, spec.in_features));
+    const double inputs = std::max(expected_error(spec.quant.act, spec.in_features),
+                                   std::min(kMostOfInputs, decoding_.input_error(spec.name)));
+    return std::hypot(weight, inputs);
   }
 
   double layers_error(const std::vector<const Linear*>& layers) const {
@@ -268,12 +282,12 @@ class Comparison {
       const BlockFigures& figures = blocks_[block];
       if (figures.whole * blocks_[worst].whole_bound > blocks_[worst].whole * figures.whole_bound) worst = block;
       if (!(figures.whole <= figures.whole_bound))
-        check.fail(str("block ", block, " differs by ", figure(figures.whole), " of its contribution, bound ",
-                       figure(figures.whole_bound)));
+        check.fail(str("block ", block, " differs by ", figure(figures.whole), " of its contribution, ",
+                       bound_text(figures.whole_bound)));
     }
     if (first == end) return check.result("there are none");
     return check.result(str(end - first == 1 ? "it differs by " : "the worst differs by ", figure(blocks_[worst].whole),
-                            " of its contribution, bound ", figure(blocks_[worst].whole_bound)));
+                            " of its contribution, ", bound_text(blocks_[worst].whole_bound)));
   }
 
   std::string reader_name() const {
