@@ -8,6 +8,7 @@
 #include <c10/util/Exception.h>
 
 #include <arkit/error.h>
+#include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -84,6 +85,7 @@ int run_guarded(const ParsedCommand& parsed) {
     return report_error(static_cast<int>(code), message, json);
   };
   try {
+    (void)host_info();  // a wrong ARKIT_CPU is an error of every command
     TerminalReporter reporter(arguments.flag("quiet"), verbose);
     Plugins plugins(arguments);
     Result result = find_function(parsed.command)(arguments, plugins, reporter);
