@@ -104,8 +104,10 @@ constexpr Option kQuantize[] = {
     {"disable_opt_rtn", Type::flag, kTuning, "", "", "plain rounding where nothing is tuned", "", "enable_opt_rtn"},
     {"enable_opt_rtn", Type::flag, kTuning, "", "", "search scales where nothing is tuned", "", "disable_opt_rtn"},
     {"amp_dtype", Type::text, kTuning, "T", "auto",
-     "compute type of block forwards; auto = bfloat16 where the CPU has it", "", "", "auto bfloat16 float32"},
-    {"enable_deterministic_algorithms", Type::flag, kTuning, "", "", "the same bits whatever the number of threads"},
+     "compute type of block forwards; auto = the one this machine multiplies faster (measured once)", "", "",
+     "auto bfloat16 float32"},
+    {"enable_deterministic_algorithms", Type::flag, kTuning, "", "",
+     "fixed order of all sums: the same files for any number of threads; up to a third slower"},
     {"seed", Type::integer, kTuning, "N", "42", "seed of sample order and sampling"},
 
     {"dataset", Type::text, kData, "D", "",

@@ -12,6 +12,7 @@
 
 #include <arkit/error.h>
 #include <arkit/escape.h>
+#include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -108,6 +109,7 @@ int run_guarded(const ParsedCommand& parsed) {
     return report_error(static_cast<int>(code), message, json);
   };
   try {
+    (void)host_info();  // a wrong ARKIT_CPU is an error of every command
     TerminalReporter reporter(arguments.flag("quiet"), verbose);
     Plugins plugins(arguments);
     Result result = find_function(parsed.command)(arguments, plugins, reporter);

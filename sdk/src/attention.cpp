@@ -1,17 +1,60 @@
 #include <arkit/sdk/attention.h>
 
 #include <limits>
+#include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 
 #include "attention_tiles.h"
+#include "fixed_kernels.h"
 
 namespace arkit::sdk {
 namespace {
 
 constexpr int64_t kSmallCall = 4096;  // scores
+
+// attention() under a FixedOrder: f32, one query after the other.
+at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                           const at::Tensor& mask, double scale) {
+  const at::NoGradGuard no_grad;
+  const int64_t batch = query.size(0), heads = query.size(1), seqlen = query.size(2), head_dim = query.size(3);
+  const int64_t keys = key.size(2), repeat = heads / key.size(1);
+  const auto prepared = [](const at::Tensor& x) {
+    const at::Tensor wide = x.to(at::kFloat);
+    return wide.stride(3) == 1 ? wide : wide.contiguous();
+  };
+  const at::Tensor q = prepared(query), k = prepared(key), v = prepared(value);
+  at::Tensor bias;
+  if (mask.defined()) bias = mask.to(at::kFloat).expand({batch, 1, seqlen, keys}).contiguous();
+  at::Tensor out = at::empty({batch, seqlen, heads, head_dim}, at::kFloat);
+  const auto at = [](const at::Tensor& x, int64_t b, int64_t h, int64_t s) {
+    return x.const_data_ptr<float>() + b * x.stride(0) + h * x.stride(1) + s * x.stride(2);
+  };
+  at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> shares(static_cast<size_t>(keys));
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t s = 0; s < seqlen; ++s) {
+        const int64_t b = i / heads, h = i % heads;
+        const kernels::FixedQuery call{.query = at(q, b, h, s),
+                                       .key = at(k, b, h / repeat, 0),
+                                       .value = at(v, b, h / repeat, 0),
+                                       .mask = bias.defined() ? at(bias, b, 0, s) : nullptr,
+                                       .key_stride = k.stride(2),
+                                       .value_stride = v.stride(2),
+                                       .keys = bias.defined() || seqlen == 1 ? keys : s + 1,
+                                       .head_dim = head_dim,
+                                       .scale = static_cast<float>(scale)};
+        kernels::fixed_attend(call, shares.data(),
+                              out.mutable_data_ptr<float>() + ((b * seqlen + s) * heads + h) * head_dim);
+      }
+  });
+  return out.view({batch, seqlen, heads * head_dim}).to(query.scalar_type());
+}
 
 double lowest(at::ScalarType dtype) {
   if (dtype == at::kBFloat16) return static_cast<double>(std::numeric_limits<c10::BFloat16>::lowest());
@@ -55,6 +98,13 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
   const int64_t seqlen = query.size(2), keys = key.size(2);
   ARKIT_CHECK(mask.defined() || seqlen == 1 || seqlen == keys,
               "attention: a causal call needs as many keys as queries");
+  if (FixedOrder::active()) return attention_fixed(query, key, value, mask, scale);
+  if (at::globalContext().deterministicAlgorithms() && query.scalar_type() != at::kFloat) {
+    // Kernels for bf16 split by the number of threads; f32 takes one way for all, and the result is rounded once.
+    const at::Tensor wide_mask = mask.defined() ? mask.to(at::kFloat) : mask;
+    return attention(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat), wide_mask, scale)
+        .to(query.scalar_type());
+  }
   // In bf16 the operator chain rounds scores and shares, the fused kernel does not; where speed is no concern the
   // results are the reference's bit for bit.
   const int64_t scores = query.size(0) * query.size(1) * seqlen * keys;

@@ -19,10 +19,7 @@ ARKIT_INLINE float lane_max(const float* x, int64_t n) {
   return max;
 }
 
-}  // namespace
-
-ARKIT_CLONES void causal_softmax(float* scores, const ScoreTile& tile, float scale, float* inverse_sum,
-                                 float* log_sum) {
+ARKIT_INLINE void softmax_rows(float* scores, const ScoreTile& tile, float scale, float* inverse_sum, float* log_sum) {
   for (int64_t row = 0; row < tile.heads * tile.queries; ++row) {
     float* s = scores + row * tile.stride;
     const int64_t seen = tile.first_query + row % tile.queries + 1;
@@ -35,8 +32,8 @@ ARKIT_CLONES void causal_softmax(float* scores, const ScoreTile& tile, float sca
   }
 }
 
-ARKIT_CLONES void causal_softmax_backward(float* scores, float* grad_shares, const ScoreTile& tile, float scale,
-                                          const float* log_sum, const float* delta) {
+ARKIT_INLINE void softmax_backward_rows(float* scores, float* grad_shares, const ScoreTile& tile, float scale,
+                                        const float* log_sum, const float* delta) {
   for (int64_t row = 0; row < tile.heads * tile.queries; ++row) {
     float* __restrict s = scores + row * tile.stride;
     float* __restrict g = grad_shares + row * tile.stride;
@@ -51,12 +48,31 @@ ARKIT_CLONES void causal_softmax_backward(float* scores, float* grad_shares, con
   }
 }
 
-ARKIT_CLONES void scale_row(const float* from, float factor, float* to, int64_t n) {
+ARKIT_INLINE void scaled_row(const float* from, float factor, float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = from[i] * factor;
 }
 
-ARKIT_CLONES float dot_row(const float* a, const float* b, int64_t n) {
+ARKIT_INLINE float row_product(const float* a, const float* b, int64_t n) {
   return lane_sum(n, [a, b](int64_t i) { return a[i] * b[i]; });
+}
+
+}  // namespace
+
+void causal_softmax(float* scores, const ScoreTile& tile, float scale, float* inverse_sum, float* log_sum) {
+  by_kernel_set<softmax_rows>(scores, tile, scale, inverse_sum, log_sum);
+}
+
+void causal_softmax_backward(float* scores, float* grad_shares, const ScoreTile& tile, float scale,
+                             const float* log_sum, const float* delta) {
+  by_kernel_set<softmax_backward_rows>(scores, grad_shares, tile, scale, log_sum, delta);
+}
+
+void scale_row(const float* from, float factor, float* to, int64_t n) {
+  by_kernel_set<scaled_row>(from, factor, to, n);
+}
+
+float dot_row(const float* a, const float* b, int64_t n) {
+  return by_kernel_set<row_product>(a, b, n);
 }
 
 }  // namespace arkit::sdk::kernels

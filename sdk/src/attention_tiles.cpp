@@ -7,6 +7,8 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <arkit/fixed_order.h>
+
 #include "attention_kernels.h"
 
 namespace arkit::sdk {
@@ -84,11 +86,20 @@ at::Tensor front(const at::Tensor& scratch, int64_t rows, int64_t cols) {
   return scratch.view({-1}).narrow(0, 0, rows * cols).view({rows, cols});
 }
 
+// body(begin, end) of `count` tasks, each on one thread whatever their number: a single one opens no parallel region, and
+// products inside it would take all threads.
+template <typename Body>
+void for_tasks(int64_t count, const Body& body) {
+  if (count > 1) return at::parallel_for(0, count, 1, body);
+  const OneThread one;
+  body(0, count);
+}
+
 template <typename Body>  // body(batch, kv_head, scratch)
-void each_kv_head(const Shape& shape, bool backward, const Body& body) {
-  at::parallel_for(0, shape.batch * shape.kv_heads, 1, [&](int64_t begin, int64_t end) {
+void each_kv_head(const Shape& shape, const Body& body) {
+  for_tasks(shape.batch * shape.kv_heads, [&](int64_t begin, int64_t end) {
     const at::NoGradGuard no_grad;
-    Scratch scratch(shape, backward);
+    Scratch scratch(shape, true);
     for (int64_t i = begin; i < end; ++i) body(i / shape.kv_heads, i % shape.kv_heads, scratch);
   });
 }
@@ -148,10 +159,15 @@ at::Tensor run_forward(const at::Tensor& query, const at::Tensor& key, const at:
                        const at::Tensor& log_sum) {
   const Shape shape = shape_of(query, key);
   at::Tensor out = at::empty_like(query);
-  each_kv_head(shape, false, [&](int64_t batch, int64_t kv_head, const Scratch& scratch) {
-    for (int64_t first = 0; first < shape.seqlen; first += kTile)
-      tile_forward(shape, {batch, kv_head, first, std::min(kTile, shape.seqlen - first)}, query, key, value,
-                   static_cast<float>(scale), scratch, out, log_sum);
+  const int64_t tiles = (shape.seqlen + kTile - 1) / kTile;
+  for_tasks(shape.batch * shape.kv_heads * tiles, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    const Scratch scratch(shape, false);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t head = i / tiles, first = i % tiles * kTile;
+      tile_forward(shape, {head / shape.kv_heads, head % shape.kv_heads, first, std::min(kTile, shape.seqlen - first)},
+                   query, key, value, static_cast<float>(scale), scratch, out, log_sum);
+    }
   });
   return out;
 }
@@ -172,7 +188,7 @@ struct TiledAttention : torch::autograd::Function<TiledAttention> {
     const at::Tensor grad_out = grads[0].contiguous();
     const auto scale = static_cast<float>(context->saved_data["scale"].toDouble());
     const Gradients gradients{at::empty_like(saved[0]), at::empty_like(saved[1]), at::empty_like(saved[2])};
-    each_kv_head(shape, true, [&](int64_t batch, int64_t kv_head, const Scratch& scratch) {
+    each_kv_head(shape, [&](int64_t batch, int64_t kv_head, const Scratch& scratch) {
       const int64_t tiles = (shape.seqlen + kTile - 1) / kTile;  // the last one sees every key: it writes, others add
       for (int64_t i = tiles - 1; i >= 0; --i)
         tile_backward(shape, {batch, kv_head, i * kTile, std::min(kTile, shape.seqlen - i * kTile)}, saved, grad_out,
@@ -186,8 +202,7 @@ struct TiledAttention : torch::autograd::Function<TiledAttention> {
 
 bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key) {
   const bool plain = query.is_cpu() && query.scalar_type() == at::kFloat && key.scalar_type() == at::kFloat;
-  return plain && query.size(2) == key.size(2) && query.size(2) >= kFewest &&
-         query.size(0) * key.size(1) >= at::get_num_threads();
+  return plain && query.size(2) == key.size(2) && query.size(2) >= kFewest;
 }
 
 at::Tensor attention_tiles(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale) {

@@ -7,7 +7,7 @@
 
 namespace arkit::sdk {
 
-// Is this call one for attention_tiles: f32 on the CPU, S == T queries and keys, enough work for the threads?
+// Is this call one for attention_tiles: f32 on the CPU, S == T queries and keys, not too few?
 [[nodiscard]] bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key);
 
 // softmax(query key^T * scale, causal) value of query [batch, heads, S, head_dim], key and value [batch, kv_heads, S,

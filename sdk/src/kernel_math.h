@@ -1,22 +1,15 @@
 #pragma once
-// What the element loops of this folder share: how they are compiled for several CPUs, loads and stores of f32 and
-// bf16, exp, sums. No LibTorch here.
+// What the element loops of this folder share: loads and stores of f32 and bf16, exp, sums. No LibTorch here.
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
 
+#include <arkit/kernel_set.h>
+
 #include "nn_kernels.h"
 
 namespace arkit::sdk::kernels {
-
-// One body, compiled for the baseline, AVX2 and AVX-512; the loader picks. Resolvers run before a sanitizer is ready.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define ARKIT_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define ARKIT_CLONES
-#endif
-#define ARKIT_INLINE __attribute__((always_inline)) inline
 
 constexpr int kLanes = 16;  // partial sums of a reduction: one AVX-512 register
 

@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 #include <arkit/sdk/attention.h>
 #include <arkit/str.h>
 
@@ -65,7 +66,7 @@ ForwardContext LlamaLikeModel::context(int64_t batch, int64_t seqlen, const at::
   const at::Tensor positions =
       position_ids.defined() ? position_ids : at::arange(out.past, out.past + seqlen, at::kLong).unsqueeze(0);
   ARKIT_CHECK(positions.dim() == 2 && positions.size(1) == seqlen, str("position_ids must be [batch, ", seqlen, "]"));
-  const RopeFrequencies frequencies = rope_depends_on_length(config_.rope)
+  const RopeFrequencies frequencies = rope_depends_on_length(config_.rope) || FixedOrder::active()
                                           ? rope_frequencies(config_.rope, positions.max().item<int64_t>() + 1)
                                           : frequencies_;
   RopeTables tables = rope_tables(frequencies, positions, dtype_);

@@ -8,8 +8,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 #include <arkit/str.h>
 
+#include "fixed_kernels.h"
 #include "nn_kernels.h"
 
 namespace arkit::sdk {
@@ -21,6 +23,8 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 constexpr int64_t kGrain = 32768;  // elements a thread should get at least
+// Parts of the rows whose weight gradients are summed apart: fixed, so that threads do not matter.
+constexpr int64_t kWeightGradients = 64;
 
 bool fused_dtype(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
@@ -88,24 +92,31 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     const at::Tensor &x = saved[0], &weight = saved[1], &inv_rms = saved[2];
     const at::Tensor grad_y = grads[0].contiguous();
     const RowShape shape = row_shape(x);
-    const int threads = at::get_num_threads();
-    at::Tensor grad_x, partial;  // partial: one row of weight gradients a thread
+    const int64_t parts = std::min<int64_t>(kWeightGradients, shape.rows), part = (shape.rows + parts - 1) / std::max<int64_t>(1, parts);
+    at::Tensor grad_x, partial;  // partial: a row of weight gradients for each part of the rows
     if (ctx->needs_input_grad(0)) grad_x = at::empty_like(x);
-    if (ctx->needs_input_grad(1)) partial = at::zeros({threads, shape.width}, inv_rms.options());
+    if (ctx->needs_input_grad(1)) partial = at::zeros({parts, shape.width}, inv_rms.options());
     by_dtype(x, [&](auto type) {
       using T = decltype(type);
       const T *px = in<T>(x), *pw = in<T>(weight), *pg = in<T>(grad_y);
       T* pgx = out<T>(grad_x);
       float* pgw = out<float>(partial);
       const float* pr = in<float>(inv_rms);
-      at::parallel_for(0, shape.rows, shape.grain, [&](int64_t first, int64_t last) {
-        const int64_t at = first * shape.width;
-        kernels::rms_norm_backward(px + at, pw, pr + first, pg + at, pgx == nullptr ? nullptr : pgx + at,
-                                   pgw == nullptr ? nullptr : pgw + at::get_thread_num() * shape.width, last - first,
-                                   shape.width);
+      at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t first = i * part, at = first * shape.width;
+          kernels::rms_norm_backward(px + at, pw, pr + first, pg + at, pgx == nullptr ? nullptr : pgx + at,
+                                     pgw == nullptr ? nullptr : pgw + i * shape.width,
+                                     std::min(part, shape.rows - first), shape.width);
+        }
       });
     });
-    at::Tensor grad_weight = partial.defined() ? partial.sum(0).to(weight.scalar_type()) : at::Tensor();
+    at::Tensor grad_weight;
+    if (partial.defined()) {
+      grad_weight = at::zeros({shape.width}, partial.options());
+      for (int64_t i = 0; i < parts; ++i) grad_weight.add_(partial[i]);
+      grad_weight = grad_weight.to(weight.scalar_type());
+    }
     return {grad_x, grad_weight, at::Tensor()};
   }
 };
@@ -136,6 +147,15 @@ struct RopeFunction : Function<RopeFunction> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     return {rope_forward(grads[0].contiguous(), saved[0], saved[1], -1.0F), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct SpreadScalar : Function<SpreadScalar> {
+  static at::Tensor forward(AutogradContext*, const at::Tensor& scalar, at::IntArrayRef sizes) {
+    return scalar.expand(sizes);
+  }
+  static variable_list backward(AutogradContext*, const variable_list& grads) {
+    return {fixed_sum(grads[0]), at::Tensor()};
   }
 };
 
@@ -207,6 +227,22 @@ at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tens
   return rope_forward(x.contiguous(), cos, sin, 1.0F);
 }
 
+at::Tensor fixed_sum(const at::Tensor& x) {
+  at::Tensor rest = x.to(at::kFloat).reshape({-1});
+  if (rest.numel() == 0) return at::zeros({1}, at::kFloat);
+  while (rest.numel() > 1) {
+    const int64_t half = rest.numel() / 2, odd = rest.numel() % 2;
+    at::Tensor sum = rest.narrow(0, 0, half) + rest.narrow(0, half, half);
+    rest = odd == 0 ? sum : at::cat({sum, rest.narrow(0, 2 * half, 1)});
+  }
+  return rest;
+}
+
+at::Tensor spread_scalar(const at::Tensor& scalar, at::IntArrayRef sizes) {
+  ARKIT_CHECK(scalar.numel() == 1, "spread_scalar: expected one element");
+  return SpreadScalar::apply(scalar.reshape({1}), sizes);
+}
+
 at::Tensor silu_mul_ref(const at::Tensor& gate, const at::Tensor& up) {
   return at::silu(gate) * up;
 }
@@ -226,7 +262,27 @@ std::optional<Activation> find_activation(std::string_view name) {
   return std::nullopt;
 }
 
+namespace {
+
+at::Tensor fixed_gelu(const at::Tensor& gate, bool tanh) {
+  const at::Tensor x = gate.to(at::kFloat).contiguous();
+  at::Tensor y = at::empty_like(x);
+  at::parallel_for(0, x.numel(), 1024, [&](int64_t begin, int64_t end) {
+    const float* from = x.const_data_ptr<float>() + begin;
+    float* to = y.mutable_data_ptr<float>() + begin;
+    if (tanh)
+      kernels::fixed_gelu_tanh(from, to, end - begin);
+    else
+      kernels::fixed_gelu(from, to, end - begin);
+  });
+  return y.to(gate.scalar_type());
+}
+
+}  // namespace
+
 at::Tensor gated(Activation activation, const at::Tensor& gate, const at::Tensor& up) {
+  const bool gelu = activation == Activation::gelu || activation == Activation::gelu_tanh;
+  if (gelu && FixedOrder::active()) return fixed_gelu(gate, activation == Activation::gelu_tanh) * up;
   switch (activation) {
     case Activation::silu:
       return silu_mul(gate, up);

@@ -8,8 +8,11 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 #include <arkit/sdk/config_reader.h>
 #include <arkit/str.h>
+
+#include "fixed_kernels.h"
 
 namespace arkit::sdk {
 namespace {
@@ -24,7 +27,10 @@ constexpr std::array<std::string_view, 7> kTypes = {"default", "linear",   "dyna
 // at large positions (models.md A10).
 at::Tensor powers_of_base(double base, int64_t dim) {
   const at::Tensor exponent = at::arange(0, dim, 2, at::kFloat) / static_cast<double>(dim);
-  return at::pow(base, exponent);
+  if (!FixedOrder::active()) return at::pow(base, exponent);
+  at::Tensor powers = at::empty_like(exponent);
+  kernels::fixed_powers(base, exponent.const_data_ptr<float>(), powers.mutable_data_ptr<float>(), exponent.numel());
+  return powers;
 }
 
 at::Tensor llama3_frequencies(const RopeConfig& c, const at::Tensor& f) {
@@ -218,7 +224,17 @@ RopeFrequencies rope_frequencies(const RopeConfig& config, int64_t length) {
 
 RopeTables rope_tables(const RopeFrequencies& frequencies, const at::Tensor& position_ids, at::ScalarType dtype) {
   const at::Tensor angle = position_ids.to(at::kFloat).unsqueeze(-1) * frequencies.inv_freq;
-  at::Tensor cos = angle.cos(), sin = angle.sin();
+  at::Tensor cos, sin;
+  if (FixedOrder::active()) {
+    const at::Tensor dense = angle.contiguous();
+    cos = at::empty_like(dense);
+    sin = at::empty_like(dense);
+    kernels::fixed_cos_sin(dense.const_data_ptr<float>(), cos.mutable_data_ptr<float>(), sin.mutable_data_ptr<float>(),
+                           dense.numel());
+  } else {
+    cos = angle.cos();
+    sin = angle.sin();
+  }
   if (frequencies.attention_factor != 1.0) {
     cos.mul_(frequencies.attention_factor);
     sin.mul_(frequencies.attention_factor);

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <arkit/sdk/nn.h>
+
 #include "scaled_tensors.h"
 
 namespace arkit::sdk::scaled {
@@ -51,7 +53,7 @@ struct FakeQuantActivation : torch::autograd::Function<FakeQuantActivation> {
     const at::Tensor grad_peak = total(by_group, recipe.layout) * saved[3];
     at::Tensor grad_limit;
     if (context->saved_data["limited"].toBool())
-      grad_limit = grad_peak.sum().reshape({1});
+      grad_limit = fixed_sum(grad_peak);
     else
       add_to_peaks(x, recipe.layout, saved[4], grad_peak, grad_x);
     return {grad_x, grad_limit, at::Tensor(), at::Tensor(), at::Tensor()};

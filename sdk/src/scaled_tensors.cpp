@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -90,8 +91,17 @@ at::Tensor largest(const at::Tensor& groups, const ScaleLayout& layout) {
   return layout.rows == 1 ? groups : in_bands(groups, layout).amax(1).reshape({-1});
 }
 
+// In the order of the rows: LibTorch's sum depends on the number of threads.
 at::Tensor total(const at::Tensor& groups, const ScaleLayout& layout) {
-  return layout.rows == 1 ? groups : in_bands(groups, layout).sum(1).reshape({-1});
+  if (layout.rows == 1) return groups;
+  const at::Tensor bands = in_bands(groups, layout).contiguous();
+  const int64_t per_row = layout.groups.per_row;
+  std::vector<double> sums(static_cast<size_t>(layout.bands() * per_row));
+  const auto* from = bands.const_data_ptr<float>();
+  for (int64_t band = 0; band < layout.bands(); ++band)
+    for (int64_t row = 0; row < layout.rows; ++row)
+      for (int64_t k = 0; k < per_row; ++k) sums[static_cast<size_t>(band * per_row + k)] += *from++;
+  return at::tensor(at::ArrayRef<double>(sums), at::kDouble).to(at::kFloat);
 }
 
 at::Tensor peaks(const at::Tensor& x, const ScaleLayout& layout, bool* finite) {

@@ -10,6 +10,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
@@ -40,8 +41,10 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/scaled_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp)
-set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
-  PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+# Samples a model writes itself are the same on every machine: a product and a sum are never fused.
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -ffp-contract=off)
 # Element loops: no LibTorch in them, and worth every optimisation.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
                             ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp

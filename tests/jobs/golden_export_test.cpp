@@ -35,8 +35,9 @@ QuantizeOptions options_of(const test::GoldenCase& golden) {
   options.tuning.seqlen = 32;
   options.tuning.batch_size = 2;
   if (golden.iters == 0) options.tuning.disable_opt_rtn = true;
-  // One iteration keeps plain rounding whatever the samples, and maxima of activations are compared by their size.
-  if (golden.iters > 0 || !golden.weight_only_int()) options.dataset = "self";
+  // One iteration keeps plain rounding whatever the samples, and calibrated scales are compared in static_golden_test.
+  if (golden.iters > 0 || !golden.weight_only_int())
+    options.dataset = std::string(ARKIT_TEST_DATA) + "/golden-static/calibration.jsonl";
   return options;
 }
 

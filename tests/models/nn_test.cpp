@@ -4,10 +4,13 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <arkit/fixed_order.h>
 #include <arkit/sdk/attention.h>
+#include <arkit/sdk/rope.h>
 #include <arkit/sdk/testing.h>
 
 namespace arkit::sdk {
@@ -132,6 +135,76 @@ TEST(Attention, EqualsEagerWithAndWithoutWindow) {
 }
 
 // Long causal calls go through tiles of 128 queries: fewer than one tile, a whole number, and a rest; grouped heads.
+// The same numbers up to the order of sums: one query with a cache, whole sequences, windows, grouped heads.
+TEST(FixedOrder, AttentionEqualsEager) {
+  at::manual_seed(9);
+  const at::Tensor key = at::randn({2, 2, 21, 20}), value = at::randn({2, 2, 21, 20});
+  for (const int64_t queries : {1, 21}) {
+    const at::Tensor query = at::randn({2, 6, queries, 20});
+    for (const int64_t window : {0, 5}) {
+      const at::Tensor mask =
+          attention_mask({.past = 21 - queries, .seqlen = queries, .window = window, .key_mask = {}}, at::kFloat);
+      const at::Tensor expected = attention_ref(query, key, value, mask, 0.3);
+      const arkit::FixedOrder fixed;
+      EXPECT_TRUE(close(attention(query, key, value, mask, 0.3), expected, 2e-6, 2e-5)) << queries << " " << window;
+    }
+  }
+}
+
+TEST(FixedOrder, ActivationsAndTablesAreTheUsualOnes) {
+  const at::Tensor gate = at::linspace(-9, 9, 301), up = at::linspace(-1, 2, 301);
+  RopeConfig config;
+  config.theta = 1e5;
+  config.head_dim = config.dim = 64;
+  config.max_positions = 4096;
+  const at::Tensor positions = at::arange(0, 4000, 37, at::kLong).unsqueeze(0);
+  const RopeTables tables = rope_tables(rope_frequencies(config, 4096), positions, at::kFloat);
+  for (const Activation activation : {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
+    const at::Tensor expected = gated(activation, gate, up);
+    const arkit::FixedOrder fixed;
+    EXPECT_TRUE(close(gated(activation, gate, up), expected, 1e-6, 1e-5));
+  }
+  const arkit::FixedOrder fixed;
+  const RopeTables same = rope_tables(rope_frequencies(config, 4096), positions, at::kFloat);
+  EXPECT_TRUE(close(same.cos, tables.cos, 2e-3, 0));  // an ulp of the frequency, 4000 positions on
+  EXPECT_TRUE(close(same.sin, tables.sin, 2e-3, 0));
+}
+
+// Under LibTorch's deterministic switch neither kernels nor gradients depend on threads.
+TEST(Deterministic, PiecesDoNotDependOnThreads) {
+  at::manual_seed(10);
+  const int threads = at::get_num_threads();
+  at::globalContext().setDeterministicAlgorithms(true, true);
+  const at::Tensor x = at::randn({2, 300, 48}), weight = at::randn({48}), grad = at::randn({2, 300, 48});
+  const at::Tensor query = at::randn({1, 3, 96, 16}), key = at::randn({1, 1, 96, 16}),
+                   value = at::randn({1, 1, 96, 16});
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Inputs expected;
+    for (const int count : {1, 2, 5}) {
+      at::set_num_threads(count);
+      const Result norm = evaluate([](const Inputs& in) { return rms_norm(in[0], in[1], 1e-5); },
+                                   {x.to(dtype), weight.to(dtype)}, grad);
+      const Result heads = evaluate([](const Inputs& in) { return attention(in[0], in[1], in[2], at::Tensor(), 0.2); },
+                                    {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
+      Inputs seen{norm.value, heads.value, fixed_sum(x)};
+      seen.insert(seen.end(), norm.gradients.begin(), norm.gradients.end());
+      seen.insert(seen.end(), heads.gradients.begin(), heads.gradients.end());
+      if (expected.empty()) expected = seen;
+      for (size_t i = 0; i < seen.size(); ++i) EXPECT_TRUE(at::equal(seen[i], expected[i])) << i << ", " << count;
+    }
+  }
+  at::globalContext().setDeterministicAlgorithms(false, true);
+  at::set_num_threads(threads);
+}
+
+TEST(FixedSum, SumsEverythingAndSpreadsTheGradient) {
+  EXPECT_EQ(fixed_sum(at::arange(1001, at::kFloat)).item<float>(), 500500.0F);
+  EXPECT_EQ(fixed_sum(at::empty({0})).item<float>(), 0.0F);
+  const at::Tensor scalar = at::ones({1}).requires_grad_(true);
+  (spread_scalar(scalar, {3, 7}) * at::arange(21, at::kFloat).view({3, 7})).sum().backward();
+  EXPECT_EQ(scalar.grad().item<float>(), 210.0F);
+}
+
 TEST(Attention, InTilesEqualsEagerForwardAndBackward) {
   at::manual_seed(7);
   for (const int64_t seqlen : {64, 128, 300}) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <arkit/error.h>
+
 #include "tuning/aten_int_scheme.h"
 #include "tuning/vectors.h"
 
@@ -122,6 +124,31 @@ TEST(RunSamples, WorksInPlaceAndEndsWithAShortBatch) {
   EXPECT_TRUE(at::equal(in, expected));
   EXPECT_EQ(sizes, (std::vector<int64_t>{3, 3, 1}));
   EXPECT_EQ(seen, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+}
+
+// The layer that makes it, not one that passes it on.
+TEST(RunSamples, NamesTheFirstLayerThatIsNotFinite) {
+  Linear first = random_linear("model.layers.2.up", 4, 4), second = random_linear("model.layers.2.down", 4, 4);
+  const BlockForward forward = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
+    return hook.linear(second, hook.linear(first, x));
+  };
+  const at::Tensor in = at::ones({3, 2, 4}), before = in.clone();
+  DenseHook hook;
+  const auto message = [&](const BlockForward& run) {
+    try {
+      run_samples(run, in, in, 2, hook, "model.layers.2");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::input);
+      return std::string(error.what());
+    }
+    return std::string("nothing was refused");
+  };
+  EXPECT_EQ(message(forward), "nothing was refused");
+  in.copy_(before);
+  first.weight.fill_(3e38F);
+  EXPECT_EQ(message(forward).find("layer 'model.layers.2.up': its output is not finite"), 0U) << message(forward);
+  const BlockForward other = [](const at::Tensor& x, std::span<const int64_t>, BlockHook&) { return x * INFINITY; };
+  EXPECT_EQ(message(other).find("'model.layers.2': its output is not finite"), 0U) << message(other);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 // The whole tuning loop against the reference's curves: the toy block y = fc2(silu(fc1(x))) through the code that tunes
 // real blocks.
+#include <cmath>
 #include <numeric>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <arkit/error.h>
 #include <arkit/registry.h>
 
 #include "tuning/aten_int_scheme.h"
@@ -217,6 +219,23 @@ TEST_F(ToyOptions, MaskedPositionsDoNotCount) {
   const TuneResult same = run(task);
   EXPECT_EQ(same.losses, masked.losses);
   EXPECT_TRUE(at::equal(same.layers[0].weight.v, masked.layers[0].weight.v));
+}
+
+TEST_F(ToyOptions, ALossThatIsNotFiniteEndsTheRunWithTheName) {
+  for (const float value : {INFINITY, NAN, 1e30F}) {
+    TuneTask task = toy.task(scheme);
+    task.name = "model.layers.7";
+    task.targets = task.targets.clone();
+    task.targets[3][1][0] = value;  // the square of 1e30 is infinite
+    try {
+      (void)run(task);
+      ADD_FAILURE() << value << " was tuned on";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::input);
+      EXPECT_NE(std::string(error.what()).find("'model.layers.7': the loss of iteration"), std::string::npos)
+          << error.what();
+    }
+  }
 }
 
 TEST_F(ToyOptions, TargetsMayComeFromAFunction) {

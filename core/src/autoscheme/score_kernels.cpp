@@ -4,7 +4,7 @@
 #include <bit>
 #include <cmath>
 
-#include "util/clones.h"
+#include <arkit/kernel_set.h>
 
 namespace arkit::auto_scheme::kernels {
 namespace {
@@ -51,29 +51,38 @@ ARKIT_INLINE double product_squares(const T* g, const T* x, const T* q, int64_t 
   });
 }
 
-}  // namespace
-
-ARKIT_CLONES void add_squares(const float* g, int64_t n, float* f) {
+ARKIT_INLINE void squares(const float* g, int64_t n, float* f) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) f[i] += g[i] * g[i];
 }
 
-// Clones need a definition of their own: a template's instantiation cannot carry the attribute.
-#define ARKIT_KERNELS_FOR(T)                                                                         \
-  template <>                                                                                        \
-  ARKIT_CLONES double weighted_squared_error<T>(const float* f, const T* w, const T* q, int64_t n) { \
-    return weighted_squares(f, w, q, n);                                                             \
-  }                                                                                                  \
-  template <>                                                                                        \
-  ARKIT_CLONES double absolute_products<T>(const float* g, const T* w, const T* q, int64_t n) {      \
-    return abs_products(g, w, q, n);                                                                 \
-  }                                                                                                  \
-  template <>                                                                                        \
-  ARKIT_CLONES double squared_products<T>(const T* g, const T* x, const T* q, int64_t n) {           \
-    return product_squares(g, x, q, n);                                                              \
-  }
-ARKIT_KERNELS_FOR(float)
-ARKIT_KERNELS_FOR(BFloat16)
+}  // namespace
+
+void add_squares(const float* g, int64_t n, float* f) {
+  by_kernel_set<squares>(g, n, f);
+}
+
+template <typename T>
+double weighted_squared_error(const float* f, const T* w, const T* q, int64_t n) {
+  return by_kernel_set<weighted_squares<T>>(f, w, q, n);
+}
+
+template <typename T>
+double absolute_products(const float* g, const T* w, const T* q, int64_t n) {
+  return by_kernel_set<abs_products<T>>(g, w, q, n);
+}
+
+template <typename T>
+double squared_products(const T* g, const T* x, const T* q, int64_t n) {
+  return by_kernel_set<product_squares<T>>(g, x, q, n);
+}
+
+template double weighted_squared_error<float>(const float*, const float*, const float*, int64_t);
+template double weighted_squared_error<BFloat16>(const float*, const BFloat16*, const BFloat16*, int64_t);
+template double absolute_products<float>(const float*, const float*, const float*, int64_t);
+template double absolute_products<BFloat16>(const float*, const BFloat16*, const BFloat16*, int64_t);
+template double squared_products<float>(const float*, const float*, const float*, int64_t);
+template double squared_products<BFloat16>(const BFloat16*, const BFloat16*, const BFloat16*, int64_t);
 
 int64_t pick_index(const float* p, int64_t n, double u) {
   double sum = 0.0;

@@ -12,9 +12,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 #include <arkit/str.h>
 
 #include "calibration/sampling.h"
+#include "util/fixed_product.h"
 
 namespace arkit::calibration {
 namespace {
@@ -23,13 +25,24 @@ namespace {
 constexpr uint64_t kTokenStream = 0, kOpeningStream = uint64_t{1} << 32;
 constexpr int64_t kOpeningTries = 64;
 
+// Half the memory for weights that were bfloat16 before they were loaded, and the same values.
+void narrow_weight(Linear& layer) {
+  if (!layer.weight.defined() || layer.weight.scalar_type() != at::kFloat) return;
+  at::Tensor narrow = layer.weight.to(at::kBFloat16);
+  if (at::equal(narrow.to(at::kFloat), layer.weight)) layer.weight = std::move(narrow);
+}
+
 // Holds every block and the rest of the model in memory.
 class Resident {
  public:
   explicit Resident(Model& model) : model_(model) {
     try {
       model_.load_rest();
-      for (; loaded_ < model_.num_blocks(); ++loaded_) model_.load_block(loaded_);
+      for (; loaded_ < model_.num_blocks(); ++loaded_) {
+        model_.load_block(loaded_);
+        for (Linear* layer : model_.block_linears(loaded_)) narrow_weight(*layer);
+      }
+      narrow_weight(model_.head());
     } catch (...) {
       release();
       throw;
@@ -77,7 +90,7 @@ class Writer {
   const Tokenizer* tokenizer_;
   Reporter& reporter_;
   std::optional<int64_t> bos_, eos_;
-  BlockHook hook_;
+  FixedOrderHook hook_;
   int64_t* ids_ = nullptr;
 };
 
@@ -172,6 +185,7 @@ at::Tensor Writer::write() {
     throw_usage(str("dataset 'self': seqlen ", options_.seqlen, " is longer than the model's ", model_.max_positions(),
                     " positions; choose a smaller --seqlen"));
   const at::NoGradGuard no_grad;
+  const FixedOrder fixed;
   const Resident resident(model_);
   at::Tensor out = at::empty({options_.nsamples, options_.seqlen}, at::kLong);
   ids_ = out.mutable_data_ptr<int64_t>();

@@ -6,8 +6,8 @@
 // spreads the topics. The rest is sampled at temperature 1 from the top_k tokens that make up top_p of the probability:
 // close enough to the model's own distribution to show its activations, without the tail in which small models get
 // lost. After EOS a new document begins in the same row, so that rows are full. The choice at (row, position) depends
-// on seed, row and position only, not on threads or batches; logits may still differ in their last bits between
-// machines.
+// on seed, row and position only, not on threads or batches, and logits are computed in a FixedOrder: the same model
+// writes the same samples on every machine (ADR 0021; families outside the sdk must keep to the order themselves).
 
 #include <cstdint>
 #include <functional>
@@ -31,7 +31,7 @@ struct SelfOptions {
   int64_t max_cache_bytes = int64_t{384} << 20;  // rows are written in batches whose keys and values fit this
 };
 
-// int64 [nsamples, seqlen]. Loads every block and the rest of the model and releases them again. `tokenizer` tells BOS,
+// int64 [nsamples, seqlen]. `model` is open in f32. Loads all of it and releases it again. `tokenizer` tells BOS,
 // EOS and which tokens are ordinary; null = random first tokens and no document ends. Throws ErrorCode::usage when
 // seqlen is longer than the model can see.
 [[nodiscard]] ARKIT_EXPORT at::Tensor write_self_samples(const SelfOptions& options, Model& model,

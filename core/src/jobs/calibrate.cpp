@@ -47,7 +47,7 @@ ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const Mod
 }
 
 Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
-                     Model& model, Reporter& reporter) {
+                     const Model& model, const Registry& registry, Reporter& reporter) {
   reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
   std::optional<Tokenizer> tokenizer;
   if (const std::string text = source.tokenizer_json(); !text.empty())
@@ -60,8 +60,9 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                                                .batch_size = tuning.batch_size,
                                                .vocab_size = model.vocab_size()};
   const auto self = [&](int64_t n) {
+    const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);
     return calibration::write_self_samples(
-        {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, model, words,
+        {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
         reporter);
   };
   return {.set = calibration::load_calibration(wanted, words, self, reporter),
@@ -69,8 +70,8 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
 }
 
 Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
-                      Model& model, Reporter& reporter) {
-  const Samples samples = read_samples(options, tuning, source, model, reporter);
+                      Model& model, const Registry& registry, Reporter& reporter) {
+  const Samples samples = read_samples(options, tuning, source, model, registry, reporter);
   return {.hidden = embed_all(model, samples.set.input_ids, tuning.batch_size),
           .loss_mask = loss_mask(samples.set.input_ids, samples.pad_id),
           .report = samples.set.report()};

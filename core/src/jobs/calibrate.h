@@ -31,11 +31,13 @@ struct Samples {
 
 // Reads or generates tuning.nsamples x tuning.seqlen token ids. Throws as calibrate does.
 [[nodiscard]] Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning,
-                                   const ModelSource& source, Model& model, Reporter& reporter);
+                                   const ModelSource& source, const Model& model, const Registry& registry,
+                                   Reporter& reporter);
 
 // Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and suggests
 // `--dataset self`.
 [[nodiscard]] Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning,
-                                    const ModelSource& source, Model& model, Reporter& reporter);
+                                    const ModelSource& source, Model& model, const Registry& registry,
+                                    Reporter& reporter);
 
 }  // namespace arkit

@@ -202,7 +202,7 @@ void MixSearch::score() {
   if (two_bits && (settings.nsamples < 128 || settings.seqlen < 1024))
     reporter_.info(str("2-bit options are scored better with --score_nsamples 128 --score_seqlen 1024 (now ",
                        settings.nsamples, " x ", settings.seqlen, ")"));
-  const Samples samples = read_samples(options_, settings, *planned_.source, *model_, reporter_);
+  const Samples samples = read_samples(options_, settings, *planned_.source, *model_, registry_, reporter_);
   samples_ = samples.set.input_ids;
   calibration_ = samples.set.report();
   const ScoreSettings scoring{.mode = parse_score_mode(wanted.score),

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <arkit/error.h>
-#include <arkit/inference_backend.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
@@ -18,6 +17,7 @@
 #include "quant/plan.h"
 #include "rotation/rotation_spec.h"
 #include "tuning/neuqi_plan.h"
+#include "tuning/product_speed.h"
 #include "tuning/sample_needs.h"
 
 namespace arkit {
@@ -174,8 +174,20 @@ at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
   if (options.amp_dtype == "float32") return at::kFloat;
   if (options.amp_dtype != "auto")
     throw_usage(str("amp_dtype '", options.amp_dtype, "' is unknown; expected auto, bfloat16 or float32"));
-  const HostInfo& host = host_info();
-  return !forwards || host.avx512_bf16 || host.amx_bf16 ? at::kBFloat16 : at::kFloat;
+  return forwards ? product_speed().faster() : at::kBFloat16;
+}
+
+json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype) {
+  json::Object compute{{"dtype", dtype == at::kFloat ? "float32" : "bfloat16"}};
+  if (options.amp_dtype != "auto") {
+    compute["chosen_by"] = "amp_dtype";
+    return compute;
+  }
+  const ProductSpeed& speed = product_speed();
+  compute["chosen_by"] = speed.kept ? "kept measurement" : "measurement";
+  compute["float32_gflops"] = speed.float32;
+  compute["bfloat16_gflops"] = speed.bfloat16;
+  return compute;
 }
 
 std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {

@@ -41,9 +41,11 @@ struct PlannedModel {
                                       const LayerChoices* choices = nullptr);
 
 // The dtype of weights while they are worked on. They are cast to bf16 as in the reference, so that an export's bytes
-// do not depend on the machine; block forwards need f32 where the CPU cannot multiply bf16, and then the weights stay
-// as they are (algorithms.md 1.1). Throws ErrorCode::usage for an unknown amp_dtype.
+// do not depend on the machine; block forwards take f32 where this machine multiplies it faster (product_speed.h), and
+// then the weights stay as they are (algorithms.md 1.1). Throws ErrorCode::usage for an unknown amp_dtype.
 [[nodiscard]] at::ScalarType choose_dtype(const TuningOptions& options, bool forwards);
+// What arkit-run.json says about the choice: dtype, what decided, and the figures measured for "auto".
+[[nodiscard]] json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype);
 
 // The model with weights cast to `dtype`, taken out of `planned` or opened again.
 [[nodiscard]] std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry);

@@ -13,6 +13,7 @@
 
 #include "io/finite.h"
 #include "jobs/calibrate.h"
+#include "jobs/deterministic_scope.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
@@ -223,6 +224,7 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
   check_options(given);
+  const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
@@ -258,8 +260,13 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
   RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, forwards)};
-  const Calibration calibration = forwards ? calibrate(options, tuning, *source, *model, reporter) : Calibration{};
+  const Calibration calibration =
+      forwards ? calibrate(options, tuning, *source, *model, registry, reporter) : Calibration{};
   outcome.calibration = calibration.report;
+  if (forwards && stored == at::kBFloat16)
+    outcome.compute = describe_compute(wanted.options, dtype);
+  else if (forwards)
+    outcome.compute = {{"dtype", "float32"}, {"chosen_by", "dtype of the model"}};
   return_large_blocks();  // calibration has reused its buffers; from here on TensorCacheScope does
 
   const ExportRequest request{.output_dir = output_dir,

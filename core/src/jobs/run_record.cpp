@@ -7,6 +7,7 @@
 #include <map>
 #include <sstream>
 
+#include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
 
 #include <arkit/error.h>
@@ -19,6 +20,7 @@
 #include "quant/attention_plan.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
+#include "util/cpu_limit.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -167,10 +169,12 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["options"] = recorded_options(options, tuning, registry);
   record["source"] = describe_source(source, outcome.source_files);
   record_plugins(record, registry);
-  record["host"] = json::Object{{"cpu", host_info().cpu_name}, {"threads", host_info().threads}};
+  record["host"] =
+      json::Object{{"cpu", host_info().cpu_name}, {"cpu_limit", cpu_limit_name()}, {"threads", at::get_num_threads()}};
   record["seconds"] = outcome.seconds;
   record["peak_rss_bytes"] = outcome.peak_rss_bytes;
   record["calibration"] = outcome.calibration;
+  if (!outcome.compute.empty()) record["compute"] = outcome.compute;
   if (!outcome.auto_scheme.empty()) record["autoscheme"] = outcome.auto_scheme;
   record_files(record, report);
   std::map<std::string_view, const LayerOutcome*> outcomes;

@@ -12,10 +12,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <arkit/error.h>
+#include <arkit/fixed_order.h>
 #include <arkit/str.h>
 
 #include "rotation/hadamard_orders.h"
 #include "rotation/walsh_kernels.h"
+#include "util/fixed_product.h"
 
 namespace arkit {
 namespace {
@@ -84,6 +86,8 @@ class MatrixRotation final : public InputRotation {
   [[nodiscard]] at::Tensor apply(const at::Tensor& x) const override {
     const at::ScalarType type = compute_type(x);
     const at::Tensor blocks = x.reshape({-1, size()}).to(type);
+    if (FixedOrder::active() && type == at::kFloat)
+      return fixed_linear(blocks, single_.t(), {}).to(x.scalar_type()).reshape(x.sizes());
     return at::matmul(blocks, type == at::kDouble ? matrix_ : single_).to(x.scalar_type()).reshape(x.sizes());
   }
 
@@ -135,7 +139,12 @@ HadamardRotation::HadamardRotation(int64_t size, std::optional<uint64_t> seed) :
 at::Tensor HadamardRotation::transform(at::Tensor x) const {
   const int64_t inner = size_ / factor_;
   x = SylvesterProduct::apply(x.reshape({-1, inner}).contiguous(), 1.0 / std::sqrt(static_cast<double>(size_)));
-  if (outer_.defined()) x = at::matmul(outer_.to(x.scalar_type()), x.reshape({-1, factor_, inner}));
+  if (outer_.defined()) {
+    x = x.reshape({-1, factor_, inner});
+    x = FixedOrder::active() && x.scalar_type() == at::kFloat
+            ? fixed_linear(x.transpose(1, 2), outer_.to(at::kFloat), {}).transpose(1, 2)
+            : at::matmul(outer_.to(x.scalar_type()), x);
+  }
   return x.reshape({-1, size_});
 }
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "util/clones.h"
+#include <arkit/kernel_set.h>
 
 namespace arkit::rotation::kernels {
 namespace {
@@ -72,14 +72,11 @@ ARKIT_INLINE void transform_rows(const T* in, T* out, int64_t rows, int64_t n, T
 
 }  // namespace
 
-// One explicit specialization a type: an attribute of a template is lost on its instances.
-template <>
-ARKIT_CLONES void walsh_transform<float>(const float* in, float* out, int64_t rows, int64_t n, float scale) {
-  transform_rows(in, out, rows, n, scale);
+template <typename T>
+void walsh_transform(const T* in, T* out, int64_t rows, int64_t n, T scale) {
+  by_kernel_set<transform_rows<T>>(in, out, rows, n, scale);
 }
-template <>
-ARKIT_CLONES void walsh_transform<double>(const double* in, double* out, int64_t rows, int64_t n, double scale) {
-  transform_rows(in, out, rows, n, scale);
-}
+template void walsh_transform<float>(const float*, float*, int64_t, int64_t, float);
+template void walsh_transform<double>(const double*, double*, int64_t, int64_t, double);
 
 }  // namespace arkit::rotation::kernels

@@ -10,9 +10,4 @@ namespace arkit::rotation::kernels {
 template <typename T>
 void walsh_transform(const T* in, T* out, int64_t rows, int64_t n, T scale);
 
-template <>
-void walsh_transform<float>(const float* in, float* out, int64_t rows, int64_t n, float scale);
-template <>
-void walsh_transform<double>(const double* in, double* out, int64_t rows, int64_t n, double scale);
-
 }  // namespace arkit::rotation::kernels

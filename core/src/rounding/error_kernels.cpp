@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include "util/clones.h"
+#include <arkit/kernel_set.h>
 
 namespace arkit::rounding {
 namespace {
@@ -45,12 +45,12 @@ ARKIT_INLINE ErrorSums sums(const T* w, const T* d, int64_t rows, int64_t width)
 
 }  // namespace
 
-ARKIT_CLONES ErrorSums error_sums(const float* w, const float* d, int64_t rows, int64_t width) {
-  return sums(w, d, rows, width);
+ErrorSums error_sums(const float* w, const float* d, int64_t rows, int64_t width) {
+  return by_kernel_set<sums<float>>(w, d, rows, width);
 }
 
-ARKIT_CLONES ErrorSums error_sums(const uint16_t* w, const uint16_t* d, int64_t rows, int64_t width) {
-  return sums(w, d, rows, width);
+ErrorSums error_sums(const uint16_t* w, const uint16_t* d, int64_t rows, int64_t width) {
+  return by_kernel_set<sums<uint16_t>>(w, d, rows, width);
 }
 
 }  // namespace arkit::rounding

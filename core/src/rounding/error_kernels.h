@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <arkit/export.h>
+
 namespace arkit::rounding {
 
 struct ErrorSums {
@@ -12,8 +14,8 @@ struct ErrorSums {
 
 // Over rows of `width` elements, in float within a row (a row has some ten thousand elements at most) and in double
 // across rows: the result does not depend on how rows are spread over threads.
-[[nodiscard]] ErrorSums error_sums(const float* w, const float* d, int64_t rows, int64_t width);
+[[nodiscard]] ARKIT_INTERNAL ErrorSums error_sums(const float* w, const float* d, int64_t rows, int64_t width);
 // The same of bfloat16 bits.
-[[nodiscard]] ErrorSums error_sums(const uint16_t* w, const uint16_t* d, int64_t rows, int64_t width);
+[[nodiscard]] ARKIT_INTERNAL ErrorSums error_sums(const uint16_t* w, const uint16_t* d, int64_t rows, int64_t width);
 
 }  // namespace arkit::rounding

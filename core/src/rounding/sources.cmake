@@ -5,7 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_rounding_kernels OBJECT src/rounding/error_kernels.cpp)
-target_include_directories(arkit_rounding_kernels PRIVATE src)
+target_include_directories(arkit_rounding_kernels PRIVATE src include)
 target_compile_options(arkit_rounding_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_rounding_kernels)
 list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_rounding_kernels>)

@@ -21,6 +21,16 @@ void AttentionRangeCollector::see(std::string_view module, AttentionState state,
   }
 }
 
+at::Tensor AttentionRangeCollector::served(AttentionState state, const at::Tensor& x) const {
+  constexpr double kTop = 448.0, kFloor = 1.0 / (448.0 * 512.0);
+  const bool rounded = quant_.kv.quantized() && quant_.kv.bits == 8 && quant_.averaging == 0.0;
+  if (!rounded || state == AttentionState::query || x.numel() == 0) return x;
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor peak = quant_.kv_per_head ? wide.abs().amax({0, 2, 3}, true) : wide.abs().max();
+  const at::Tensor scale = (peak / kTop).clamp_min(kFloor);
+  return ((wide / scale).clamp(-kTop, kTop).to(at::kFloat8_e4m3fn).to(at::kFloat) * scale).to(x.scalar_type());
+}
+
 std::vector<AttentionRanges> AttentionRangeCollector::result() const {
   std::vector<AttentionRanges> all;
   for (const auto& [module, states] : seen_) {

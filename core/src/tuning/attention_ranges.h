@@ -24,6 +24,9 @@ class ARKIT_EXPORT AttentionRangeCollector {
   [[nodiscard]] bool wanted() const noexcept { return quant_.quantized(); }
   // One batch of a state, [batch, heads, positions, head_dim].
   void see(std::string_view module, AttentionState state, const at::Tensor& x);
+  // What the rest of the block sees instead while it is calibrated: keys and values in fp8 are rounded with the batch's
+  // own range, as in the reference; everything else stays as it is.
+  [[nodiscard]] at::Tensor served(AttentionState state, const at::Tensor& x) const;
   // In the order of the modules' names; states never seen stay undefined.
   [[nodiscard]] std::vector<AttentionRanges> result() const;
 

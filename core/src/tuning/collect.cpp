@@ -10,7 +10,9 @@
 
 #include <arkit/error.h>
 #include <arkit/log.h>
+#include <arkit/str.h>
 
+#include "io/finite.h"
 #include "tuning/gemm.h"
 #include "tuning/tuning_kernels.h"
 
@@ -46,7 +48,9 @@ at::Tensor sum_of_squares(const at::Tensor& x) {
     squares_of_rows<float>(rows, kRowsPerTask, partial);
   else
     squares_of_rows<kernels::BFloat16>(rows.to(at::kBFloat16), kRowsPerTask, partial);
-  return partial.sum(0);
+  at::Tensor sum = at::zeros({rows.size(1)}, at::kFloat);
+  kernels::add_rows(partial.const_data_ptr<float>(), tasks, rows.size(1), sum.mutable_data_ptr<float>());
+  return sum;
 }
 
 // compressed-tensors' moving average (llmcompressor.md 3.1) over batches, of which the first sets the range.
@@ -56,6 +60,42 @@ void average_ranges(InputStatistics& seen, const at::Tensor& x) {
   seen.low = seen.low.defined() ? seen.low.lerp(low, kWeight) : low;
   seen.high = seen.high.defined() ? seen.high.lerp(high, kWeight) : high;
   seen.act_max = at::maximum(seen.low.neg(), seen.high).reshape({1});
+}
+
+// Looks for the first layer that gives something that is not finite.
+class Suspicion final : public BlockHook {
+ public:
+  explicit Suspicion(BlockHook& inner) : inner_(inner) {}
+  at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
+    at::Tensor y = inner_.linear(layer, x);
+    if (culprit.empty() && !io::is_finite(y)) {
+      culprit = layer.name;
+      input_is_finite = io::is_finite(x);
+    }
+    return y;
+  }
+  at::Tensor norm_weight(std::string_view name, const at::Tensor& weight) override {
+    return inner_.norm_weight(name, weight);
+  }
+  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
+    return inner_.attention_state(module, state, x);
+  }
+  std::string culprit;
+  bool input_is_finite = true;
+
+ private:
+  BlockHook& inner_;
+};
+
+[[noreturn]] void throw_not_finite(const BlockForward& forward, const at::Tensor& in, std::span<const int64_t> samples,
+                                   BlockHook& hook, std::string_view what) {
+  Suspicion suspicion(hook);
+  (void)forward(in, samples, suspicion);
+  const std::string where = suspicion.culprit.empty()   ? str("'", what, "': its output")
+                            : suspicion.input_is_finite ? str("layer '", suspicion.culprit, "': its output")
+                                                        : str("layer '", suspicion.culprit, "': its input");
+  throw_input(str(where, " is not finite on calibration samples ", samples.front(), " to ", samples.back(),
+                  ", expected finite activations; the weights of this or an earlier layer are too large or damaged"));
 }
 
 }  // namespace
@@ -96,8 +136,9 @@ at::Tensor StatisticsHook::linear(const Linear& layer, const at::Tensor& x) {
 }
 
 at::Tensor StatisticsHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
-  if (attention_.wanted()) attention_.see(module, state, x);
-  return x;
+  if (!attention_.wanted()) return x;
+  attention_.see(module, state, x);
+  return attention_.served(state, x);
 }
 
 InputStatistics StatisticsHook::of(const Linear* layer) const {
@@ -120,7 +161,7 @@ at::Tensor QuantizedHook::norm_weight(std::string_view name, const at::Tensor& w
 }
 
 void run_samples(const BlockForward& forward, const at::Tensor& in, const at::Tensor& out, int64_t batch,
-                 BlockHook& hook) {
+                 BlockHook& hook, std::string_view what) {
   const at::NoGradGuard no_grad;
   std::vector<int64_t> samples(static_cast<size_t>(in.size(0)));
   std::iota(samples.begin(), samples.end(), 0);
@@ -129,6 +170,7 @@ void run_samples(const BlockForward& forward, const at::Tensor& in, const at::Te
     const int64_t size = std::min(batch, in.size(0) - first);
     const std::span<const int64_t> chunk = std::span(samples).subspan(first, size);
     const at::Tensor result = forward(in.narrow(0, first, size), chunk, hook);
+    if (!io::is_finite(result)) throw_not_finite(forward, in.narrow(0, first, size), chunk, hook, what);
     if (out.defined()) out.narrow(0, first, size).copy_(result);
   }
 }

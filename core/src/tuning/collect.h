@@ -80,8 +80,9 @@ class ARKIT_EXPORT QuantizedHook final : public DenseHook {
   std::map<std::string, at::Tensor, std::less<>> norms_;
 };
 
-// out[s] = forward(in[s]) for every sample s, `batch` at a time, without autograd. `out` may be `in`.
+// out[s] = forward(in[s]) for every sample s, `batch` at a time, without autograd. `out` may be `in`. Throws
+// ErrorCode::input naming the first layer whose output is not finite (`what` if it is none) when a result is not.
 ARKIT_EXPORT void run_samples(const BlockForward& forward, const at::Tensor& in, const at::Tensor& out, int64_t batch,
-                              BlockHook& hook);
+                              BlockHook& hook, std::string_view what = "the model");
 
 }  // namespace arkit

@@ -57,6 +57,16 @@ class HeadInput final : public DenseHook {
   const Linear& head_;
 };
 
+// Finite activations may still be too large for f32 sums of their squares.
+void check_statistics(const InputStatistics& input, const std::string& layer) {
+  for (const at::Tensor& statistic : {input.imatrix, input.act_max})
+    if (statistic.defined() && !io::is_finite(statistic))
+      throw_input(
+          str("layer '", layer,
+              "': the statistics of its input are not finite, expected activations whose squares fit float32; the "
+              "weights of an earlier layer are too large or damaged"));
+}
+
 }  // namespace
 
 RtnMode rtn_mode(const LayerPlan& layer, const LayerQuant& global, std::optional<bool> disable_opt_rtn) {
@@ -225,7 +235,7 @@ QuantizedHook BlockProcessor::quantized_hook(const std::vector<Layer>& layers, c
 // ranges come from the chain the quantized model will see (algorithms.md 1.3 step 4).
 std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& forward,
                                                        const at::Tensor& full, const at::Tensor& input,
-                                                       const at::Tensor& target) {
+                                                       const at::Tensor& target, const std::string& what) {
   const int64_t batch = options_.tune.batch_size;
   const bool static_ranges = plan_.attention.quantized() ||
                              std::any_of(layers.begin(), layers.end(), [](const Layer& l) { return l.static_act(); });
@@ -234,18 +244,19 @@ std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layer
   if (own_ranges) {
     StatisticsHook ranges = watch(layers, false, true);
     ranges.watch_attention(plan_.attention);
-    run_samples(forward, input, at::Tensor(), batch, ranges);
+    run_samples(forward, input, at::Tensor(), batch, ranges, what);
     for (Layer& layer : layers) layer.input = ranges.of(layer.linear);
     attention = ranges.attention().result();
   }
   StatisticsHook statistics = watch(layers, true, !own_ranges);
   if (!own_ranges) statistics.watch_attention(plan_.attention);
-  run_samples(forward, full, target, batch, statistics);
+  run_samples(forward, full, target, batch, statistics, what);
   if (!own_ranges) attention = statistics.attention().result();
   for (Layer& layer : layers) {
     const at::Tensor act_max = layer.input.act_max;
     layer.input = statistics.of(layer.linear);
     if (own_ranges) layer.input.act_max = act_max;
+    check_statistics(layer.input, layer.linear->name);
   }
   fill_act_max(layers);
   return attention;
@@ -307,7 +318,8 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   const int64_t batch = options_.tune.batch_size;
 
   if (!tunes()) {
-    if (io.full.defined()) result.attention = calibrate(layers, forward, io.full, io.full, io.full);
+    if (io.full.defined())
+      result.attention = calibrate(layers, forward, io.full, io.full, io.full, model_.block_name(first));
     round_layers(layers, result);
     result.seconds = seconds_since(start);
     return result;
@@ -317,17 +329,17 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   const bool own_chain = options_.enable_quanted_input && io.quantized.defined();
   const at::Tensor input = own_chain ? io.quantized : io.full;
   const at::Tensor target = own_chain ? io.full : at::empty_like(io.full);
-  result.attention = calibrate(layers, forward, io.full, input, target);
+  result.attention = calibrate(layers, forward, io.full, input, target, model_.block_name(first));
 
-  TuneTask task{.forward = forward, .inputs = input, .targets = target};
+  TuneTask task{.name = model_.block_name(first), .forward = forward, .inputs = input, .targets = target};
   if (options_.tune.enable_norm_bias_tuning) task.norms = norm_weights(first, count, forward, input);
-  const std::string what = str("tuning ", model_.block_name(first));
+  const std::string what = str("tuning ", task.name);
   task.progress = [&](int64_t done, int64_t total) { reporter_.activity(what, done, total); };
   if (!layers.empty()) tune_layers(layers, std::move(task), result);
 
   if (options_.enable_quanted_input && propagate_quantized) {
     QuantizedHook hook = quantized_hook(layers, result);
-    run_samples(forward, input, input, batch, hook);
+    run_samples(forward, input, input, batch, hook, model_.block_name(first));
     io.quantized = input;
   } else {
     io.quantized.reset();
@@ -355,12 +367,13 @@ BlockResult BlockProcessor::process_head(BlockIo& io) {
     return std::exchange(capture.input, at::Tensor());
   };
   for (const at::Tensor& chain : {io.full, io.quantized})
-    if (chain.defined()) run_samples(normed, chain, chain, options_.tune.batch_size, capture);
+    if (chain.defined()) run_samples(normed, chain, chain, options_.tune.batch_size, capture, head->name);
 
   if (io.full.defined()) {
     StatisticsHook statistics = watch(layers, true, true);
     for (int64_t i = 0; i < io.full.size(0); ++i) statistics.see(*head, io.full.narrow(0, i, 1));
     layer.input = statistics.of(head);
+    check_statistics(layer.input, head->name);
   }
   if (!tunes() || !io.full.defined()) {
     round_layers(layers, result);
@@ -370,6 +383,7 @@ BlockResult BlockProcessor::process_head(BlockIo& io) {
 
   DenseHook dense;
   TuneTask task;
+  task.name = head->name;
   task.forward = [head](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
     return hook.linear(*head, x);
   };

@@ -90,7 +90,7 @@ class ARKIT_EXPORT BlockProcessor {
   // Gives the ranges of attention states, if the plan wants any.
   [[nodiscard]] std::vector<AttentionRanges> calibrate(std::vector<Layer>& layers, const BlockForward& forward,
                                                        const at::Tensor& full, const at::Tensor& input,
-                                                       const at::Tensor& target);
+                                                       const at::Tensor& target, const std::string& what);
   void fill_act_max(std::vector<Layer>& layers);
   [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> norm_weights(int64_t first, int64_t count,
                                                                              const BlockForward& forward,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <deque>
 #include <limits>
 #include <unordered_map>
 
@@ -85,6 +87,7 @@ class BlockTuner final : public BlockHook {
   const TuneTask& task_;
   const TuneOptions& options_;
   std::vector<TunedLinear> layers_;
+  std::deque<TunedLinear> others_;  // linears that are not tuned
   std::unordered_map<const Linear*, TunedLinear*> by_linear_;
   std::map<const Linear*, VectorTuning> biases_;
   std::map<std::string, VectorTuning, std::less<>> norms_;
@@ -152,8 +155,15 @@ void BlockTuner::add_act_scales() {
 }
 
 at::Tensor BlockTuner::linear(const Linear& linear, const at::Tensor& x) {
-  const auto found = by_linear_.find(&linear);
-  if (found == by_linear_.end()) return BlockHook::linear(linear, x);
+  auto found = by_linear_.find(&linear);
+  if (found == by_linear_.end()) {
+    if (linear.weight.scalar_type() != x.scalar_type()) return BlockHook::linear(linear, x);
+    // A layer that stays as it is goes through the same products.
+    TunedLinear& plain = others_.emplace_back();
+    plain.linear = &linear;
+    plain.weight = linear.weight;
+    found = by_linear_.emplace(&linear, &plain).first;
+  }
   const auto bias = biases_.find(&linear);
   return tuned_linear(*found->second, x, bias == biases_.end() ? linear.bias : tuned_vector(bias->second), scratch_);
 }
@@ -265,6 +275,10 @@ TuneResult BlockTuner::run(PythonRandom& random) {
       const size_t size = std::min(static_cast<size_t>(plan.batch), samples.size() - first);
       loss += accumulate(samples.subspan(first, size), plan.sum) / count;
     }
+    if (!std::isfinite(loss))
+      throw_input(str("'", task_.name, "': the loss of iteration ", iter, " is ", loss,
+                      ", expected a finite number; its weights or scales overflow the compute type, try --amp_dtype "
+                      "float32 or another scheme"));
     result_.losses.push_back(loss);
     if (loss < best) {
       best = loss;

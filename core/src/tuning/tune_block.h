@@ -37,6 +37,7 @@ struct TuneLayer {
 };
 
 struct TuneTask {
+  std::string name;  // of what is tuned, for messages
   BlockForward forward;
   at::Tensor inputs;      // [nsamples, seqlen, in] in the compute dtype
   at::Tensor targets;     // [nsamples, seqlen, out]; undefined = `target` is asked
@@ -70,6 +71,7 @@ struct TuneResult {
   TuneTimes times;
 };
 
+// Throws ErrorCode::input naming the task when a loss is not finite.
 [[nodiscard]] ARKIT_EXPORT TuneResult tune_block(const TuneTask& task, const TuneOptions& options,
                                                  PythonRandom& random);
 

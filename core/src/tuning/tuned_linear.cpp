@@ -1,14 +1,17 @@
 #include "tuning/tuned_linear.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <arkit/error.h>
 
 #include "tuning/gemm.h"
+#include "tuning/tuning_kernels.h"
 #include "util/seconds.h"
 
 namespace arkit {
@@ -25,6 +28,27 @@ std::vector<int64_t> with_last(at::IntArrayRef sizes, int64_t last) {
 
 at::Tensor rows(const at::Tensor& x) {
   return x.reshape({-1, x.size(-1)}).contiguous();
+}
+
+// Sums of 64 rows each, then of those: whatever the number of threads.
+at::Tensor sum_of_rows(const at::Tensor& dy) {
+  constexpr int64_t kRowsPerTask = 64;
+  const int64_t rows = dy.size(0), width = dy.size(1), tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  const at::Tensor partial = at::zeros({tasks, width}, at::kFloat);
+  auto* sums = partial.mutable_data_ptr<float>();
+  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t first = task * kRowsPerTask, count = std::min(kRowsPerTask, rows - first);
+      float* const to = sums + task * width;
+      if (dy.scalar_type() == at::kFloat)
+        kernels::add_rows(dy.const_data_ptr<float>() + first * width, count, width, to);
+      else
+        kernels::add_rows(static_cast<const kernels::BFloat16*>(dy.const_data_ptr()) + first * width, count, width, to);
+    }
+  });
+  at::Tensor sum = at::zeros({width}, at::kFloat);
+  kernels::add_rows(static_cast<const float*>(sums), tasks, width, sum.mutable_data_ptr<float>());
+  return sum.to(dy.scalar_type());
 }
 
 void add_weight_gradient(TunedLinear& layer, const at::Tensor& dy, const at::Tensor& x, const at::Tensor& scratch) {
@@ -57,7 +81,7 @@ struct TunedProduct : torch::autograd::Function<TunedProduct> {
     at::Tensor dx, dbias;
     if (context->saved_data["needs_x"].toBool())
       dx = linear_input_gradient(dy, layer->weight).view(with_last(gradients[0].sizes(), x.size(1)));
-    if (context->saved_data["needs_bias"].toBool()) dbias = dy.sum(0);
+    if (context->saved_data["needs_bias"].toBool()) dbias = sum_of_rows(dy);
     if (layer->weight_scheme != nullptr) add_weight_gradient(*layer, dy, x, context->saved_data["scratch"].toTensor());
     return {at::Tensor(), dx, dbias, at::Tensor(), at::Tensor()};
   }

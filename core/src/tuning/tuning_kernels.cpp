@@ -3,7 +3,7 @@
 #include <bit>
 #include <cmath>
 
-#include "util/clones.h"
+#include <arkit/kernel_set.h>
 
 namespace arkit::kernels {
 namespace {
@@ -104,9 +104,7 @@ ARKIT_INLINE void row_sums(const T* x, int64_t rows, int64_t width, float* out) 
   }
 }
 
-}  // namespace
-
-ARKIT_CLONES void sign_step(float* p, float* g, int64_t n, float lr) {
+ARKIT_INLINE void sign_steps(float* p, float* g, int64_t n, float lr) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     p[i] -= lr * sign(g[i]);
@@ -121,7 +119,7 @@ ARKIT_INLINE float bounded(float g) {
   return g != g ? 0.0F : g > kLargest ? kLargest : g < -kLargest ? -kLargest : g;
 }
 
-ARKIT_CLONES void sign_momentum_step(float* p, float* g, float* b, int64_t n, float lr, float momentum, bool first) {
+ARKIT_INLINE void sign_momentum_steps(float* p, float* g, float* b, int64_t n, float lr, float momentum, bool first) {
   const float keep = first ? 0.0F : momentum;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
@@ -131,7 +129,7 @@ ARKIT_CLONES void sign_momentum_step(float* p, float* g, float* b, int64_t n, fl
   }
 }
 
-ARKIT_CLONES void adam_step(float* p, float* g, float* m, float* v, int64_t n, const AdamStep& s) {
+ARKIT_INLINE void adam_steps(float* p, float* g, float* m, float* v, int64_t n, const AdamStep& s) {
   const float step_size = s.lr / s.correction1;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
@@ -143,26 +141,47 @@ ARKIT_CLONES void adam_step(float* p, float* g, float* m, float* v, int64_t n, c
   }
 }
 
-// Clones need a definition of their own: a template's instantiation cannot carry the attribute.
-#define ARKIT_KERNELS_FOR(T)                                                                                          \
-  template <>                                                                                                         \
-  ARKIT_CLONES double squared_error<T>(const T* pred, const T* ref, const uint8_t* mask, int64_t rows, int64_t width, \
-                                       float factor, T* grad) {                                                       \
-    return all_rows(pred, ref, mask, rows, width, factor, grad);                                                      \
-  }                                                                                                                   \
-  template <>                                                                                                         \
-  ARKIT_CLONES double squared_error_below<T>(const T* pred, const T* ref, const uint8_t* mask, int64_t rows,          \
-                                             int64_t width, float factor, float limit, T* grad) {                     \
-    return all_rows_below(pred, ref, mask, rows, width, factor, limit, grad);                                         \
-  }                                                                                                                   \
-  template <>                                                                                                         \
-  ARKIT_CLONES void add_squares<T>(const T* x, int64_t rows, int64_t width, float* sum) {                             \
-    squares(x, rows, width, sum);                                                                                     \
-  }                                                                                                                   \
-  template <>                                                                                                         \
-  ARKIT_CLONES void add_rows<T>(const T* x, int64_t rows, int64_t width, float* out) {                                \
-    row_sums(x, rows, width, out);                                                                                    \
-  }
+}  // namespace
+
+void sign_step(float* p, float* g, int64_t n, float lr) {
+  by_kernel_set<sign_steps>(p, g, n, lr);
+}
+
+void sign_momentum_step(float* p, float* g, float* b, int64_t n, float lr, float momentum, bool first) {
+  by_kernel_set<sign_momentum_steps>(p, g, b, n, lr, momentum, first);
+}
+
+void adam_step(float* p, float* g, float* m, float* v, int64_t n, const AdamStep& step) {
+  by_kernel_set<adam_steps>(p, g, m, v, n, step);
+}
+
+template <typename T>
+double squared_error(const T* pred, const T* ref, const uint8_t* mask, int64_t rows, int64_t width, float factor,
+                     T* grad) {
+  return by_kernel_set<all_rows<T>>(pred, ref, mask, rows, width, factor, grad);
+}
+
+template <typename T>
+double squared_error_below(const T* pred, const T* ref, const uint8_t* mask, int64_t rows, int64_t width, float factor,
+                           float limit, T* grad) {
+  return by_kernel_set<all_rows_below<T>>(pred, ref, mask, rows, width, factor, limit, grad);
+}
+
+template <typename T>
+void add_squares(const T* x, int64_t rows, int64_t width, float* sum) {
+  by_kernel_set<squares<T>>(x, rows, width, sum);
+}
+
+template <typename T>
+void add_rows(const T* x, int64_t rows, int64_t width, float* out) {
+  by_kernel_set<row_sums<T>>(x, rows, width, out);
+}
+
+#define ARKIT_KERNELS_FOR(T)                                                                                      \
+  template double squared_error<T>(const T*, const T*, const uint8_t*, int64_t, int64_t, float, T*);              \
+  template double squared_error_below<T>(const T*, const T*, const uint8_t*, int64_t, int64_t, float, float, T*); \
+  template void add_squares<T>(const T*, int64_t, int64_t, float*);                                               \
+  template void add_rows<T>(const T*, int64_t, int64_t, float*);
 ARKIT_KERNELS_FOR(float)
 ARKIT_KERNELS_FOR(BFloat16)
 

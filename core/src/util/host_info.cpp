@@ -1,4 +1,4 @@
-// What the machine can do: instruction sets by CPUID, threads by affinity mask.
+// What the machine can do: instruction sets by CPUID, as far as ARKIT_CPU allows; threads by affinity mask.
 #include <sched.h>
 
 #include <algorithm>
@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include <arkit/inference_backend.h>
+
+#include "util/cpu_limit.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -57,12 +59,13 @@ bool saves_tiles() {
 HostInfo detect() {
   HostInfo host;
   __builtin_cpu_init();
-  host.avx2 = __builtin_cpu_supports("avx2") != 0;
-  host.avx512f = __builtin_cpu_supports("avx512f") != 0;
-  host.avx512_vnni = __builtin_cpu_supports("avx512vnni") != 0;
-  host.avx512_bf16 = host.avx512f && (cpuid(7, 1).eax & (1U << 5)) != 0;
+  const CpuLimit limit = parsed_cpu_limit();
+  host.avx2 = limit >= CpuLimit::avx2 && __builtin_cpu_supports("avx2") != 0;
+  host.avx512f = limit >= CpuLimit::avx512 && __builtin_cpu_supports("avx512f") != 0;
+  host.avx512_vnni = limit >= CpuLimit::avx512_vnni && __builtin_cpu_supports("avx512vnni") != 0;
+  host.avx512_bf16 = limit >= CpuLimit::avx512_bf16 && host.avx512f && (cpuid(7, 1).eax & (1U << 5)) != 0;
   const uint32_t features = cpuid(7, 0).edx;
-  const bool tiles = (features & (1U << 24)) != 0 && saves_tiles();
+  const bool tiles = limit >= CpuLimit::amx && (features & (1U << 24)) != 0 && saves_tiles();
   host.amx_bf16 = tiles && (features & (1U << 22)) != 0;
   host.amx_int8 = tiles && (features & (1U << 25)) != 0;
   host.cpu_name = brand();
@@ -72,6 +75,7 @@ HostInfo detect() {
 #else
 HostInfo detect() {
   HostInfo host;
+  (void)parsed_cpu_limit();
   host.threads = available_threads();
   host.cpu_name = "unknown";
   return host;
@@ -79,6 +83,15 @@ HostInfo detect() {
 #endif
 
 }  // namespace
+
+bool intel_cpu() noexcept {
+#if defined(__x86_64__)
+  const Leaf vendor = cpuid(0, 0);
+  return vendor.ebx == 0x756e6547 && vendor.edx == 0x49656e69 && vendor.ecx == 0x6c65746e;  // "Genu" "ineI" "ntel"
+#else
+  return false;
+#endif
+}
 
 const HostInfo& host_info() {
   static const HostInfo host = detect();

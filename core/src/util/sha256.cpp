@@ -11,6 +11,7 @@
 #endif
 
 #include <arkit/error.h>
+#include <arkit/kernel_set.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -101,7 +102,7 @@ bool has_sha_ni() {
 
 void Sha256::compress(const std::byte* blocks, size_t count) {
 #if defined(__x86_64__)
-  static const bool fast = has_sha_ni();
+  static const bool fast = kernel_set() != KernelSet::baseline && has_sha_ni();
   if (fast) {
     compress_sha_ni(state_, blocks, count);
     return;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/nn.h>
 #include <arkit/sdk/ste.h>
 
 #include "int_tensors.h"
@@ -45,7 +46,8 @@ at::Tensor fake_quant_static_activation(const at::Tensor& x, const TensorQuant& 
   const double floor = scale_dtype == at::kFloat ? 1e-8 : 1e-5;
   const int maxq = 1 << (quant.bits - 1);
   const at::Tensor wanted = static_max.to(at::kFloat) / maxq;
-  const at::Tensor scale = sdk::ste(wanted, wanted.detach().to(scale_dtype).clamp_min(floor).to(at::kFloat));
+  const at::Tensor scale =
+      sdk::spread_scalar(sdk::ste(wanted, wanted.detach().to(scale_dtype).clamp_min(floor).to(at::kFloat)), x.sizes());
   const at::Tensor y = scale * sdk::round_ste(x.to(at::kFloat) / scale).clamp(-maxq, maxq - 1);
   return y.to(x.scalar_type());
 }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include <arkit/kernel_set.h>
+
 namespace arkit::sdk {
 
 enum class Dtype : uint8_t { f32, bf16, f16 };
@@ -14,13 +16,12 @@ struct Groups {
 };
 
 // A plugin compiles one source into three sets (simd16.h): `baseline` for any x86-64, `avx2` with F16C, `avx512` with
-// F, BW, DQ and VL. Does this CPU run the set `kernels`, one of the three or any other portable one?
+// F, BW, DQ and VL. Does this process run the set `kernels`, one of the three or any other portable one? kernel_set()
+// says what the CPU can and ARKIT_CPU allows.
 template <typename Kernels>
 [[nodiscard]] bool cpu_runs(const Kernels& kernels, const Kernels& avx2, const Kernels& avx512) noexcept {
-  if (&kernels == &avx512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (&kernels == &avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+  if (&kernels == &avx512) return kernel_set() == KernelSet::avx512;
+  if (&kernels == &avx2) return kernel_set() != KernelSet::baseline;
   return true;
 }
 

@@ -20,6 +20,11 @@ namespace arkit::sdk {
 [[nodiscard]] at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 [[nodiscard]] at::Tensor apply_rope_ref(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+// Sum of all elements, f32 [1]: pairs of halves, so that neither the number of threads nor the CPU matters.
+[[nodiscard]] at::Tensor fixed_sum(const at::Tensor& x);
+// scalar [1] seen as `sizes`; its gradient is a fixed_sum.
+[[nodiscard]] at::Tensor spread_scalar(const at::Tensor& scalar, at::IntArrayRef sizes);
+
 // silu(gate) * up.
 [[nodiscard]] at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
 [[nodiscard]] at::Tensor silu_mul_ref(const at::Tensor& gate, const at::Tensor& up);
