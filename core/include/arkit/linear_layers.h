@@ -24,8 +24,8 @@ namespace arkit {
 // ModelSource::packed_layers(), all there are.
 [[nodiscard]] ARKIT_EXPORT std::vector<std::string> plain_linears(const WeightSource& weights);
 
-// Those that `plan` does not know: nothing quantizes them, and a loader told to quantize every linear layer must be told
-// to leave them alone.
+// Those that `plan` does not know: nothing quantizes them, and a loader told to quantize every linear layer must be
+// told to leave them alone.
 [[nodiscard]] ARKIT_EXPORT std::vector<std::string> unplanned_linears(const QuantPlan& plan,
                                                                       const WeightSource& weights);
 

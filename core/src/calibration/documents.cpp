@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/str.h>
 
 namespace arkit::calibration {
@@ -124,6 +125,7 @@ std::string read_running_text(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (!in || text.size() != size) throw_input(str("'", file.string(), "': read error"));
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   return text;
 }
 

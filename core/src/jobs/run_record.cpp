@@ -95,7 +95,10 @@ json::Object describe(const AutoSchemeOptions& options) {
 }  // namespace
 
 std::string front_matter(const ModelSource& source, std::string_view key) {
-  std::ifstream in(source.path() / "README.md");
+  const fs::path card = source.path() / "README.md";
+  std::error_code ignored;
+  if (!fs::is_regular_file(card, ignored)) return {};  // opening a FIFO would wait for somebody to write
+  std::ifstream in(card);
   std::string line;
   for (int i = 0; i < 100 && std::getline(in, line); ++i) {
     if (i > 0 && line == "---") break;

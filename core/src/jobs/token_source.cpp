@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -35,7 +36,7 @@ at::Tensor tokenize_file(const fs::path& file, const Tokenizer& tokenizer) {
   std::ostringstream text;
   text << in.rdbuf();
   if (!in) throw_input(str("'", file.string(), "': cannot be read, or is empty"));
-  return at::tensor(tokenizer.encode(std::move(text).str()), at::kLong);
+  return at::tensor(tokenizer.encode(without_byte_order_mark(text.view())), at::kLong);
 }
 
 void check_window_options(int64_t seqlen, int64_t batch_size, const std::optional<int64_t>& max_windows) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/jobs.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
@@ -35,7 +36,7 @@ json::Object tokenize(const std::string& model, const std::filesystem::path& tex
   const std::string text = read_text(text_file);
   const auto source = open_source(model, registry);
   const auto tokenizer = tokenizer_of(*source);
-  const auto ids = tokenizer.encode(text);
+  const auto ids = tokenizer.encode(without_byte_order_mark(text));
   json::Object result;
   result["model"] = model;
   result["file"] = text_file.string();

@@ -19,7 +19,7 @@ bool is_lookup_table(std::string_view name) {
       "wte", "wpe", "embed_in", "embed_tokens", "embed_positions", "embed_tokens_per_layer", "relative_attention_bias"};
   static constexpr std::array<std::string_view, 4> kEndings = {"embed", "embeds", "embedding", "embeddings"};
   const std::string_view last = name.substr(name.rfind('.') + 1);  // npos + 1 = 0
-  if (name == "shared" || name == "model.shared") return true;  // of encoders and decoders
+  if (name == "shared" || name == "model.shared") return true;     // of encoders and decoders
   return std::find(kNames.begin(), kNames.end(), last) != kNames.end() ||
          std::any_of(kEndings.begin(), kEndings.end(), [&](std::string_view ending) { return last.ends_with(ending); });
 }

@@ -12,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "io/finite.h"
+#include "rounding/usable_numbers.h"
 
 namespace arkit {
 namespace {
@@ -87,6 +88,7 @@ void StripRounding::round(int64_t strip) {
   const TensorQuant& quant = task_.plan.quant.weight;
   QuantizedWeight part = task_.scheme.quantize_rtn(weight, quant, task_.mode, {}, 0, task_.global_scale);
   const at::Tensor back = task_.scheme.dequantize(part, quant, weight.scalar_type());
+  require_finite_result(task_.plan.name, back);
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
   join(std::move(part), first);

@@ -13,6 +13,7 @@
 #include <boost/json/value_stack.hpp>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/str.h>
 
 namespace arkit::json {
@@ -324,6 +325,9 @@ void write(std::string& out, const Value& value, int indent, bool sort_keys, int
 }  // namespace
 
 Value parse(std::string_view text, std::string_view what, bool allow_non_finite) {
+  if (text.starts_with(kByteOrderMark))
+    throw_input(
+        str(what, ": starts with a byte order mark (BOM), which JSON does not allow; save it as UTF-8 without"));
   std::string repaired;
   if (allow_non_finite &&
       (text.find("Infinity") != std::string_view::npos || text.find("NaN") != std::string_view::npos)) {
@@ -350,6 +354,7 @@ Value read_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::ifstream in(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (in.bad()) throw_input(str("'", path.string(), "': read error"));
+  refuse_lfs_pointer(text, str("'", path.string(), "'"));
   return parse(text, str("'", path.string(), "'"), true);
 }
 
@@ -371,6 +376,8 @@ std::optional<int64_t> get_int(const Object& object, std::string_view key, std::
   if (value->is_double() && value->get_double() == std::floor(value->get_double()) &&
       std::fabs(value->get_double()) < 9e15)
     return static_cast<int64_t>(value->get_double());
+  if (value->is_number())
+    throw_input(str(what, ": '", key, "' is ", dump(*value), ", expected a whole number below 2^63 in size"));
   wrong_type(what, key, "an integer", *value);
 }
 

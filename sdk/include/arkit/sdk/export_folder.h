@@ -46,7 +46,8 @@ class ExportFolder {
   // Each planned tensor once. Dtype and shape must be the planned ones. `after_piece` is called whenever some MiB of it
   // are written: whoever lends mapped memory can give its pages back, so that a tensor of any size takes little.
   void write(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece = {});
-  // A small file under a plain name, each once. Texts appear in the order given.
+  // A small file under a plain name or in a subfolder ("1_Pooling/config.json"), each once. Texts appear in the order
+  // given.
   void add_text(const std::string& name, std::string content);
   // A copy of `from`, made at once.
   void add_copy(const std::string& name, const std::filesystem::path& from);
