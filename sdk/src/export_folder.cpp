@@ -32,6 +32,17 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.ends_with(end);
 }
 
+// "vocab.json", "1_Pooling/config.json": never out of the folder, never a hidden file.
+bool is_inner_name(std::string_view name) {
+  size_t begin = 0;
+  while (true) {
+    const size_t end = std::min(name.find('/', begin), name.size());
+    if (end == begin || name[begin] == '.') return false;
+    if (end == name.size()) return true;
+    begin = end + 1;
+  }
+}
+
 // Files that belong to the weights of an export: what an earlier one left of them must not be mixed with ours.
 bool is_weight_file(const std::string& name) {
   static constexpr std::array<std::string_view, 3> kConfigs = {"quantization_config.json", "quantize_config.json",
@@ -80,7 +91,7 @@ struct ExportFolder::Impl {
   std::map<std::string, Place, std::less<>> places;
   std::vector<std::string> order;
   std::deque<std::pair<std::string, PartFile>> texts;
-  std::vector<fs::path> appeared;
+  std::vector<fs::path> appeared, made;  // files, and subfolders for them
   int64_t total_bytes = 0;
   bool finished = false;
 
@@ -123,8 +134,8 @@ struct ExportFolder::Impl {
 
   PartFile& text(const std::string& name) {
     ARKIT_CHECK(!finished, "the export is finished");
-    ARKIT_CHECK(!name.empty() && name.find('/') == std::string::npos && name.front() != '.',
-                str("'", printable(name), "' is not a plain file name"));
+    ARKIT_CHECK(is_inner_name(name), str("'", printable(name), "' is not the name of a file in the folder"));
+    make_folder_of(directory / name);
     const bool twice = std::any_of(texts.begin(), texts.end(), [&](const auto& entry) { return entry.first == name; });
     ARKIT_CHECK(!twice, str("file '", name, "' is added twice"));
     return texts.emplace_back(name, PartFile(directory / name)).second;
@@ -132,7 +143,24 @@ struct ExportFolder::Impl {
 
   void appear(PartFile& file) {
     file.commit();
-    appeared.push_back(file.final_path().filename());
+    appeared.push_back(file.final_path().lexically_relative(directory));
+  }
+
+  void make_folder_of(const fs::path& file) {
+    const fs::path folder = file.parent_path();
+    std::error_code error;
+    if (fs::is_directory(folder, error)) return;
+    fs::create_directories(folder, error);
+    if (error) throw_io(folder, "creating the folder", error.value());
+    made.push_back(folder);
+  }
+
+  // Of an export that did not come to its end: folders that it made and that are empty.
+  void remove_made_folders() {
+    std::error_code ignored;
+    for (auto folder = made.rbegin(); folder != made.rend(); ++folder)
+      for (fs::path path = *folder; path != directory && fs::is_empty(path, ignored) && fs::remove(path, ignored);)
+        path = path.parent_path();
   }
 
   // Weight files of an earlier export that ours do not replace; its index first, so that it never names our files.
@@ -180,6 +208,8 @@ ExportFolder::~ExportFolder() {
   // An interrupted finish() leaves nothing that could be taken for a model.
   std::error_code ignored;
   for (const fs::path& name : impl_->appeared) fs::remove(impl_->directory / name, ignored);
+  impl_->texts.clear();
+  impl_->remove_made_folders();
 }
 
 const PlannedTensor* ExportFolder::planned(std::string_view name) const {
@@ -286,6 +316,7 @@ std::vector<fs::path> ExportFolder::finish() {
   for (auto& [name, file] : self.texts) self.appear(file);
   for (PartFile& shard : self.shards) self.appear(shard);
   if (index) self.appear(*index);
+  for (const fs::path& folder : self.made) sync_folder(folder);
   sync_folder(self.directory);
   self.finished = true;
   self.lock.reset();

@@ -1,5 +1,6 @@
 #include <arkit/sdk/float_layouts.h>
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -7,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/bit_pack.h>
+#include <arkit/sdk/element_grid.h>
 #include <arkit/sdk/group.h>
 #include <arkit/str.h>
 
@@ -15,9 +17,11 @@ namespace {
 
 constexpr double kE4m3Max = 448.0;
 constexpr double kFp8ScaleFloor = 1.0 / (448.0 * 512.0);
-constexpr double kNvRange = 2688.0;  // 448 * 6: global scale times largest magnitude
+constexpr double kMostGlobal = 0x1p120;  // finite for the least inputs, and so is its reciprocal
+constexpr double kNvRange = 2688.0;      // 448 * 6: global scale times largest magnitude
 constexpr int64_t kMxGroup = 32, kNvGroup = 16;
 constexpr int64_t kGrain = 64;
+constexpr at::ScalarType kE8m0 = at::ScalarType::Float8_e8m0fnu;
 
 bool is_nibbles(FloatLayout layout) {
   return layout != FloatLayout::mxfp8 && layout != FloatLayout::fp8;
@@ -95,6 +99,21 @@ at::ScalarType micro_scale_dtype(FloatLayout layout) {
   return layout == FloatLayout::nvfp4 ? at::kFloat8_e4m3fn : at::kByte;
 }
 
+bool is_power_of_two(FloatLayout layout) {
+  return layout == FloatLayout::mxfp4 || layout == FloatLayout::mxfp8 || layout == FloatLayout::mxint4;
+}
+
+// Scales as real numbers: powers of two may be stored by their exponents (DeepSeek-V3.1's "ue8m0").
+at::Tensor real_scale(const at::Tensor& scale) {
+  if (scale.scalar_type() != kE8m0) return scale;
+  const at::Tensor bytes = scale.contiguous().view(at::kByte);
+  at::Tensor real = at::empty(scale.sizes(), at::kFloat);
+  const auto* from = bytes.const_data_ptr<uint8_t>();
+  std::transform(from, from + bytes.numel(), real.mutable_data_ptr<float>(),
+                 [](uint8_t byte) { return e8m0_to_float(byte); });
+  return real;
+}
+
 void pack_fp8(TensorMap& packed, const LayerRecord& layer, const Fp8Layout& fp8) {
   const LayerQuant& quant = layer.plan.quant;
   const auto shape = stored_fp8_scale_shape(quant.weight, layer.plan.out_features, layer.plan.in_features, fp8);
@@ -160,6 +179,12 @@ std::vector<PackedTensorShape> float_shapes(const LayerPlan& layer, const Fp8Lay
   return shapes;
 }
 
+at::Tensor input_global_scale(const at::Tensor& act_max) {
+  const at::Tensor peak = act_max.detach().to(at::kFloat).reshape({-1}).amax().reshape({1});
+  const at::Tensor global = peak.reciprocal().mul_(kNvRange).clamp_max_(kMostGlobal);
+  return global.masked_fill(peak == 0, 1.0);
+}
+
 TensorMap pack_float(const LayerRecord& layer, const Fp8Layout& fp8) {
   const LayerQuant& quant = layer.plan.quant;
   const QuantizedWeight& weight = layer.quantized;
@@ -180,7 +205,7 @@ TensorMap pack_float(const LayerRecord& layer, const Fp8Layout& fp8) {
   if (layout != FloatLayout::nvfp4) return packed;
   packed["weight_global_scale"] = weight.global_scale.to(at::kFloat).reshape({1});
   if (has_input_global_scale(quant)) {
-    at::Tensor global = act_max_of(layer).reciprocal().mul_(kNvRange);
+    at::Tensor global = input_global_scale(act_max_of(layer));
     if (fp8.scale_dtype) global = global.to(*fp8.scale_dtype).to(at::kFloat);
     packed["input_global_scale"] = global;
   }
@@ -208,7 +233,7 @@ LinearSpec checked_float_spec(const LayerTensors& tensors, std::string packing, 
     const int64_t expected = c10::multiply_integers(fp8_scale_shape(q, spec.out_features, spec.in_features));
     if (scale.numel() != expected || (q.block_rows > 0 && scale.shape.size() != 2))
       tensors.fail(arkit::str("'", suffix, "' is ", at::IntArrayRef(scale.shape), ", expected ", expected, " scales"));
-    tensors.expect(suffix, {at::kBFloat16, at::kFloat, at::kHalf}, scale.shape);
+    tensors.expect(suffix, {at::kBFloat16, at::kFloat, at::kHalf, kE8m0}, scale.shape);
     if (tensors.find("input_scale") != nullptr && tensors.get("input_scale").numel() != 1)
       tensors.fail("'input_scale' is not a single number");
   } else {
@@ -216,7 +241,9 @@ LinearSpec checked_float_spec(const LayerTensors& tensors, std::string packing, 
     if (spec.in_features % group != 0 || spec.quant.weight.group_size != group)
       tensors.fail(arkit::str("its config says groups of ", spec.quant.weight.group_size, " for ", spec.in_features,
                               " inputs, expected whole groups of ", group));
-    tensors.expect("weight_scale", {micro_scale_dtype(*layout)}, {spec.out_features, spec.in_features / group});
+    std::initializer_list<at::ScalarType> powers = {at::kByte, kE8m0}, floats = {micro_scale_dtype(*layout)};
+    tensors.expect("weight_scale", is_power_of_two(*layout) ? powers : floats,
+                   {spec.out_features, spec.in_features / group});
     for (const std::string_view suffix : {"weight_global_scale", "input_global_scale"})
       if (*layout == FloatLayout::nvfp4 && (tensors.find(suffix) != nullptr || suffix == "weight_global_scale"))
         tensors.expect(suffix, {at::kFloat}, {1});
@@ -233,12 +260,13 @@ QuantizedWeight decode_float(const LayerQuant& quant, int64_t out, int64_t in, c
   if (layout == FloatLayout::fp8) {
     const auto inverse = packed.find("weight_scale_inv");
     const at::Tensor& scale = inverse != packed.end() ? inverse->second : member(packed, "weight_scale");
-    weight.scale = scale.reshape(fp8_scale_shape(quant.weight, out, in)).contiguous();
+    weight.scale = real_scale(scale).reshape(fp8_scale_shape(quant.weight, out, in)).contiguous();
     if (const auto input = packed.find("input_scale"); input != packed.end())
       weight.extra["act_max"] = input->second.to(at::kFloat).reshape({1}).mul(kE4m3Max);
     return weight;
   }
   weight.scale = member(packed, "weight_scale").contiguous();
+  if (weight.scale.scalar_type() == kE8m0) weight.scale = weight.scale.view(at::kByte);
   if (layout != FloatLayout::nvfp4) return weight;
   weight.global_scale = member(packed, "weight_global_scale").reshape({1});
   if (const auto input = packed.find("input_global_scale"); input != packed.end())

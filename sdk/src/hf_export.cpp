@@ -32,6 +32,28 @@ at::ScalarType plain_dtype(const TensorInfo& info, at::ScalarType model_dtype) {
   return stored_plainly ? info.dtype : model_dtype;
 }
 
+// A format may store scales in a narrower type than the one they were found in.
+void require_finite(const LayerPlan& layer, std::string_view suffix, const at::Tensor& stored) {
+  constexpr int64_t kAtOnce = int64_t{1} << 20;
+  if (!at::isFloatingType(stored.scalar_type()) || c10::elementSize(stored.scalar_type()) < 2) return;
+  const at::Tensor flat = stored.reshape({-1});
+  for (int64_t at = 0; at < flat.numel(); at += kAtOnce)
+    if (!flat.narrow(0, at, std::min(kAtOnce, flat.numel() - at)).isfinite().all().item<bool>())
+      throw_unsupported(str("layer '", printable(layer.name), "': '", suffix, "' is not finite in ",
+                            c10::toString(stored.scalar_type()), ", the type this format stores it in; keep the layer ",
+                            "in 16 bits (--ignore_layers) or choose another --format"));
+}
+
+// Nor may all scales of a layer that is not zero become zero there.
+void require_not_vanished(const LayerRecord& layer, std::string_view suffix, const at::Tensor& stored) {
+  const at::Tensor& scale = layer.quantized.scale;
+  if (stored.scalar_type() != at::kHalf || !scale.defined() || stored.numel() != scale.numel()) return;
+  if (stored.eq(0).all().item<bool>() && !scale.to(at::kFloat).eq(0).all().item<bool>())
+    throw_unsupported(str("layer '", printable(layer.plan.name), "': its weights are so small that '", suffix,
+                          "' is zero in float16, the type this format stores it in; keep the layer in 16 bits ",
+                          "(--ignore_layers) or choose another --format"));
+}
+
 class HfExportJob final : public ExportJob {
  public:
   HfExportJob(const ExportRequest& request, HfFormat format)
@@ -43,6 +65,8 @@ class HfExportJob final : public ExportJob {
   void add_layer(const LayerRecord& layer) override {
     const std::string& name = layer.plan.name;
     for (const auto& [suffix, tensor] : format_.pack(layer)) {
+      require_finite(layer.plan, suffix, tensor);
+      require_not_vanished(layer, suffix, tensor);
       write_placed(name + "." + suffix, tensor);
       packed_bits_ += static_cast<double>(tensor.nbytes()) * 8.0;
     }

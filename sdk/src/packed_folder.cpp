@@ -21,6 +21,16 @@ std::string names_of(std::initializer_list<at::ScalarType> dtypes) {
   return names;
 }
 
+// A tensor of another type of the same kind, such as scales in F64 where BF16 was known, is somebody's layout and no
+// damage, and one byte may hold any code; another integer in place of packed words is.
+bool is_relative_of(at::ScalarType dtype, std::initializer_list<at::ScalarType> dtypes) {
+  const auto real = [](at::ScalarType type) { return at::isFloatingType(type) || at::isComplexType(type); };
+  const auto byte = [](at::ScalarType type) { return c10::elementSize(type) == 1; };
+  return std::any_of(dtypes.begin(), dtypes.end(), [&](at::ScalarType known) {
+    return (real(known) && real(dtype)) || (byte(known) && byte(dtype));
+  });
+}
+
 bool is_one_of(at::ScalarType dtype, std::initializer_list<at::ScalarType> dtypes) {
   return std::find(dtypes.begin(), dtypes.end(), dtype) != dtypes.end();
 }
@@ -117,6 +127,14 @@ class PackedSource final : public ModelSource {
 
 }  // namespace
 
+void LayerTensors::check_dtype(const TensorInfo& info, std::string_view suffix,
+                               std::initializer_list<at::ScalarType> dtypes) const {
+  if (is_one_of(info.dtype, dtypes) || !is_relative_of(info.dtype, dtypes)) return;
+  throw_unsupported(str("layer '", printable(layer_), "': '", suffix, "' is stored as ", printable(info.stored_type),
+                        ", which arkit does not read there, only ", names_of(dtypes),
+                        "; convert it, or quantize the model it was made from"));
+}
+
 void LayerTensors::fail(const std::string& what) const {
   throw_input(str("layer '", printable(layer_), "': ", what, "; the export is damaged or not what its config says"));
 }
@@ -133,6 +151,7 @@ const TensorInfo& LayerTensors::get(std::string_view suffix) const {
 
 const TensorInfo& LayerTensors::matrix(std::string_view suffix, std::initializer_list<at::ScalarType> dtypes) const {
   const TensorInfo& info = get(suffix);
+  check_dtype(info, suffix, dtypes);
   const bool good = is_one_of(info.dtype, dtypes) && info.shape.size() == 2 && info.shape[0] > 0 && info.shape[1] > 0;
   if (!good)
     fail(arkit::str("'", suffix, "' is ", info.stored_type, " ", at::IntArrayRef(info.shape), ", expected a matrix of ",
@@ -143,6 +162,7 @@ const TensorInfo& LayerTensors::matrix(std::string_view suffix, std::initializer
 void LayerTensors::expect(std::string_view suffix, std::initializer_list<at::ScalarType> dtypes,
                           at::IntArrayRef shape) const {
   const TensorInfo& info = get(suffix);
+  check_dtype(info, suffix, dtypes);
   if (!is_one_of(info.dtype, dtypes) || at::IntArrayRef(info.shape) != shape)
     fail(arkit::str("'", suffix, "' is ", info.stored_type, " ", at::IntArrayRef(info.shape), ", expected ",
                     names_of(dtypes), " ", shape));

@@ -1,8 +1,11 @@
 #include <arkit/sdk/quant_config.h>
 
+#include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include <arkit/error.h>
+#include <arkit/linear_layers.h>
 #include <arkit/regex.h>
 #include <arkit/sdk/attention_scales.h>
 #include <arkit/str.h>
@@ -71,10 +74,14 @@ json::Object full_pattern(const PatternRule& rule, const LayerQuant& global) {
   return scheme;
 }
 
-bool any_pattern_hits(const std::vector<const PatternRule*>& rules, const std::string& name) {
-  for (const PatternRule* rule : rules)
-    if (Regex(rule->regex, "layer pattern").search(name)) return true;
-  return false;
+// What a layer left in floating point records.
+json::Object kept(const LayerQuant& global) {
+  json::Object fields{{"bits", 16}, {"data_type", "float"}};
+  if (global.act.quantized()) {
+    fields["act_bits"] = 16;
+    fields["act_data_type"] = "float";
+  }
+  return fields;
 }
 
 }  // namespace
@@ -179,14 +186,22 @@ json::Object scheme_difference(const LayerQuant& quant, const LayerQuant& global
 }
 
 std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan) {
+  std::unordered_set<std::string_view> names;
+  if (!plan.rules.empty())
+    for (const LayerPlan& layer : plan.layers) names.insert(layer.name);
   std::vector<const PatternRule*> rules;
   for (const PatternRule& rule : plan.rules)
-    if (plan.find(rule.pattern) == nullptr) rules.push_back(&rule);
+    if (!names.contains(rule.pattern)) rules.push_back(&rule);
   return rules;
 }
 
 json::Object extra_config(const QuantPlan& plan, bool full_patterns) {
   const std::vector<const PatternRule*> rules = pattern_rules(plan);
+  std::vector<Regex> patterns;
+  for (const PatternRule* rule : rules) patterns.emplace_back(rule->regex, "layer pattern");
+  const auto any_pattern_hits = [&](const std::string& name) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const Regex& pattern) { return pattern.search(name); });
+  };
   json::Object extra;
   for (const LayerPlan& layer : plan.layers) {
     if (layer.block < 0) {
@@ -195,7 +210,7 @@ json::Object extra_config(const QuantPlan& plan, bool full_patterns) {
     }
     json::Object fields = scheme_difference(layer.quant, plan.global);
     // A layer of the global scheme that a recorded pattern also hits must say so itself: exact names win over patterns.
-    if (fields.empty() && any_pattern_hits(rules, layer.name)) fields["bits"] = layer.quant.weight.bits;
+    if (fields.empty() && any_pattern_hits(layer.name)) fields["bits"] = layer.quant.weight.bits;
     if (!fields.empty()) extra[layer.name] = std::move(fields);
   }
   for (const PatternRule* rule : rules) {
@@ -206,15 +221,11 @@ json::Object extra_config(const QuantPlan& plan, bool full_patterns) {
 }
 
 json::Object model_free_extra_config(const QuantPlan& plan) {
-  json::Object kept{{"bits", 16}, {"data_type", "float"}};
-  if (plan.global.act.quantized()) {
-    kept["act_bits"] = 16;
-    kept["act_data_type"] = "float";
-  }
+  const json::Object as_it_is = kept(plan.global);
   json::Object extra;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) {
-      extra[layer.name] = kept;
+      extra[layer.name] = as_it_is;
     } else if (layer.block < 0) {
       json::Object fields = full_scheme(layer.quant);
       for (const std::string_view key : {"super_bits", "super_group_size", "rotation_config"})
@@ -231,6 +242,11 @@ json::Object model_free_extra_config(const QuantPlan& plan) {
     if (!fields.empty()) extra[rule->pattern] = std::move(fields);
   }
   return extra;
+}
+
+void leave_alone(json::Object& extra, const ExportRequest& request) {
+  const json::Object as_it_is = kept(request.plan.global);
+  for (const std::string& name : unplanned_linears(request.plan, request.source.weights())) extra[name] = as_it_is;
 }
 
 }  // namespace arkit::sdk

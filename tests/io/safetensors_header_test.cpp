@@ -78,6 +78,19 @@ TEST(SafetensorsHeader, RefusesBadEntries) {
   EXPECT_ERROR(parse(safetensors_bytes("{\"" + std::string(2000, 'x') + "\":{}}")), "input", "name of 2000 bytes");
 }
 
+TEST(SafetensorsHeader, TypesItDoesNotReadAreNoDamage) {
+  for (const char* type : {"F4", "F6_E2M3", "F6_E3M2", "C64", "F128"})
+    EXPECT_ERROR(parse(one(std::string(R"("dtype":")") + type + R"(","shape":[4],"data_offsets":[0,2])", 2)),
+                 "unsupported", type);
+  EXPECT_EQ(parse(one(R"("dtype":"F8_E8M0","shape":[2],"data_offsets":[0,2])", 2)).front().stored_type, "F8_E8M0");
+  EXPECT_ERROR(parse(one(R"("dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,2])", 2)), "input",
+               "2^63 - 1");
+}
+
+TEST(SafetensorsHeader, SaysThatAFileWasNotFetched) {
+  EXPECT_ERROR(parse("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"), "input", "git lfs pull");
+}
+
 TEST(SafetensorsHeader, RefusesTensorsLargerThanTheFile) {
   EXPECT_ERROR(parse(one(R"("dtype":"F32","shape":[1000],"data_offsets":[0,4000])", 16)), "input", "copy it again");
   EXPECT_ERROR(parse(one(R"("dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807])", 16)),

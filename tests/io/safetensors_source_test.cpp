@@ -169,7 +169,10 @@ TEST(SafetensorsSource, RefusesIndexesThatLeaveTheFolder) {
     EXPECT_ERROR(open_with(file), "input", "only plain file names");
   EXPECT_ERROR(open_with("config.json"), "input", "'.safetensors'");
   fs::create_symlink(dir.path() / "outside.safetensors", dir.path() / "model/link.safetensors");
-  EXPECT_ERROR(open_with("link.safetensors"), "input", "outside the model folder");
+  fs::remove(dir.path() / "model/ok.safetensors");  // holds the same tensor
+  EXPECT_EQ(open_with("link.safetensors")->tensors().size(), 1u) << "the name is plain, the link is the user's";
+  fs::create_symlink(dir.path() / "gone", dir.path() / "model/dangling.safetensors");
+  EXPECT_ERROR(open_with("dangling.safetensors"), "input", "is a link to");
   fs::create_directory(dir.path() / "model/folder.safetensors");
   EXPECT_ERROR(open_with("folder.safetensors"), "input", "not a regular file");
 }
@@ -197,8 +200,31 @@ TEST(SafetensorsSource, FollowsHubCacheLinks) {
   fs::create_symlink("../../blobs/0a1b", repo / "snapshots/rev/model.safetensors");
   EXPECT_EQ(open_safetensors(repo / "snapshots/rev")->tensors().size(), 1u);
   fs::remove(repo / "snapshots/rev/model.safetensors");
-  fs::create_symlink("/etc/hostname", repo / "snapshots/rev/model.safetensors");
-  EXPECT_ERROR(open_safetensors(repo / "snapshots/rev"), "input", "outside the model folder");
+  fs::create_symlink("../../blobs/gone", repo / "snapshots/rev/model.safetensors");
+  EXPECT_ERROR(open_safetensors(repo / "snapshots/rev"), "input", "blobs/gone");
+}
+
+TEST(SafetensorsSource, RefusesASecondSetOfWeights) {
+  const TempDir dir;
+  dir.write(kShard1, shard("a"));
+  dir.write(kShard2, shard("b"));
+  dir.write(kIndex, index_of(kGoodMap));
+  ASSERT_EQ(open_safetensors(dir.path())->tensors().size(), 2u);
+  // Mistral's own names, an adapter, a file that is none: no second set.
+  dir.write("consolidated.safetensors", shard("tok_embeddings.weight"));
+  dir.write("adapter_model.safetensors", shard("base_model.a"));
+  dir.write("expected.safetensors", shard("a"));
+  ASSERT_EQ(open_safetensors(dir.path())->tensors().size(), 2u);
+  for (const char* stray : {"model.safetensors", "model.fp16.safetensors", "weights-00001-of-00001.safetensors"}) {
+    const auto file = dir.write(stray, shard("b"));
+    EXPECT_ERROR(open_safetensors(dir.path()), "input", stray);
+    EXPECT_ERROR(open_safetensors(dir.path()), "input", "two sets of weights");
+    fs::remove(file);
+  }
+  const TempDir single;
+  single.write("model.safetensors", shard("a"));
+  single.write("model-00001-of-00002.safetensors", shard("a"));
+  EXPECT_ERROR(open_safetensors(single.path()), "input", "two sets of weights");
 }
 
 TEST(SafetensorsSource, RefusesPickleAndEmptyFolders) {

@@ -8,6 +8,7 @@
 #include <arkit/str.h>
 
 #include "jobs/job_testing.h"
+#include "jobs/written_model.h"
 #include "model_free/layer_rules.h"
 #include "util/sha256.h"
 
@@ -17,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 using testing::contains;
 using testing::TemporaryFolder;
+using testing::write_config;
+using testing::write_weights;
 
 QuantizeOptions rounding(const std::string& model, const fs::path& out) {
   QuantizeOptions options;
@@ -68,10 +71,6 @@ TEST(ModelFree, RefusesWhatNeedsForwardPasses) {
   EXPECT_FALSE(fs::exists(options.output_dir / "config.json"));
 }
 
-void write_config(const fs::path& folder, json::Object config) {
-  std::ofstream(folder / "config.json") << json::dump(config, 2);
-}
-
 // A copy of the tiny llama whose config.json claims another architecture.
 fs::path unknown_architecture(const fs::path& folder) {
   fs::create_directories(folder);
@@ -112,25 +111,6 @@ TEST(ModelFree, RoundsAPackedExportThroughItsDequantizedWeights) {
   const auto tensors = open_safetensors(again.output_dir);
   const at::Tensor packed = tensors->load("model.layers.0.mlp.up_proj.qweight");
   EXPECT_EQ(packed.sizes(), (std::vector<int64_t>{16, 256}));  // [in / 8, out]
-}
-
-// Safetensors file of bf16 tensors.
-void write_weights(const fs::path& file, const TensorMap& tensors) {
-  std::string header = "{", body;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor dense = tensor.contiguous();
-    std::string shape;
-    for (const int64_t size : dense.sizes()) shape += str(shape.empty() ? "" : ",", size);
-    const size_t begin = body.size();
-    body.append(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
-    header += str(header.size() > 1 ? "," : "", '"', name, R"(":{"dtype":"BF16","shape":[)", shape,
-                  R"(],"data_offsets":[)", begin, ",", body.size(), "]}");
-  }
-  header += "}";
-  const auto length = static_cast<uint64_t>(header.size());
-  std::ofstream out(file, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(&length), sizeof length);
-  out << header << body;
 }
 
 TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {

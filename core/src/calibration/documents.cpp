@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/input_file.h>
 #include <arkit/str.h>
 
@@ -118,7 +119,7 @@ std::vector<Document> read_known_documents(const fs::path& file, const KnownData
 }
 
 std::string read_running_text(const fs::path& file) {
-  return read_input_file(file, kMaxTextBytes);
+  return std::string(without_byte_order_mark(read_input_file(file, kMaxTextBytes)));
 }
 
 }  // namespace arkit::calibration

@@ -1,7 +1,6 @@
 // A Hugging Face model folder: config.json, safetensors, and the texts that travel with a model.
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <iterator>
 #include <system_error>
@@ -10,9 +9,11 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "io/companion_files.h"
 #include "io/safe_path.h"
 
 namespace arkit {
@@ -21,35 +22,6 @@ namespace {
 
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 constexpr int64_t kMaxTextBytes = int64_t{64} << 20;  // tokenizer.json of 260,000 tokens: 33 MB
-
-// In the order an export lists them.
-constexpr std::array<std::string_view, 15> kCompanions{"generation_config.json",
-                                                       "tokenizer.json",
-                                                       "tokenizer_config.json",
-                                                       "special_tokens_map.json",
-                                                       "added_tokens.json",
-                                                       "chat_template.jinja",
-                                                       "chat_template.json",
-                                                       "vocab.json",
-                                                       "merges.txt",
-                                                       "tokenizer.model",
-                                                       "preprocessor_config.json",
-                                                       "processor_config.json",
-                                                       "image_processor_config.json",
-                                                       "video_preprocessor_config.json",
-                                                       "feature_extractor_config.json"};
-
-// Licence texts and the Python files of remote-code models; the latter are copied, never run.
-bool is_carried_by_pattern(std::string_view name) {
-  const std::string upper = [&] {
-    std::string out(name);
-    std::transform(out.begin(), out.end(), out.begin(),
-                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
-    return out;
-  }();
-  return upper.starts_with("LICENSE") || upper.starts_with("LICENCE") || upper.starts_with("NOTICE") ||
-         upper.starts_with("USE_POLICY") || name.ends_with(".py");
-}
 
 std::string read_text(const fs::path& path) {
   std::error_code error;
@@ -60,13 +32,20 @@ std::string read_text(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::string text(size, '\0');
   if (!in.read(text.data(), static_cast<std::streamsize>(size))) throw_input(str("'", path.string(), "': read error"));
+  refuse_lfs_pointer(text, str("'", path.string(), "'"));
   return text;
+}
+
+constexpr std::string_view kTemplateFile = "chat_template.jinja", kTemplateFolder = "additional_chat_templates";
+
+std::string read_template(const fs::path& folder, std::string_view name) {
+  return std::string(without_byte_order_mark(read_text(io::resolve_file(folder, name))));
 }
 
 class HfFolder final : public ModelSource {
  public:
   explicit HfFolder(fs::path folder) : folder_(std::move(folder)) {
-    const fs::path config = io::resolve_inside(folder_, "config.json");
+    const fs::path config = io::resolve_file(folder_, "config.json");
     config_ = json::as_object(json::read_file(config, kMaxConfigBytes), str("'", config.string(), "'"));
     weights_ = open_safetensors(folder_);
   }
@@ -77,42 +56,54 @@ class HfFolder final : public ModelSource {
   [[nodiscard]] const WeightSource& weights() const override { return *weights_; }
 
   [[nodiscard]] std::string tokenizer_json() const override {
-    if (!io::has_file(folder_, "tokenizer.json")) return {};
-    return read_text(io::resolve_inside(folder_, "tokenizer.json"));
+    if (!io::has_entry(folder_, "tokenizer.json")) return {};
+    return read_text(io::resolve_file(folder_, "tokenizer.json"));
   }
 
+  // As transformers does: templates in files of their own take the place of the one in tokenizer_config.json;
+  // chat_template.json, where processors kept it, is asked last.
   [[nodiscard]] json::Object tokenizer_config() const override {
     json::Object config = object_file("tokenizer_config.json");
-    if (json::find(config, "chat_template") != nullptr) return config;
-    if (io::has_file(folder_, "chat_template.jinja")) {
-      config["chat_template"] = read_text(io::resolve_inside(folder_, "chat_template.jinja"));
-    } else {
-      const json::Object templates = object_file("chat_template.json");  // how processors stored it
+    const bool has_default = io::has_entry(folder_, kTemplateFile);
+    const json::Array named = additional_templates();
+    if (!named.empty()) {
+      json::Array all;
+      if (has_default)
+        all.emplace_back(json::Object{{"name", "default"}, {"template", read_template(folder_, kTemplateFile)}});
+      all.insert(all.end(), named.begin(), named.end());
+      config["chat_template"] = std::move(all);
+    } else if (has_default) {
+      config["chat_template"] = read_template(folder_, kTemplateFile);
+    } else if (json::find(config, "chat_template") == nullptr) {
+      const json::Object templates = object_file("chat_template.json");
       if (const json::Value* text = json::find(templates, "chat_template")) config["chat_template"] = *text;
     }
     return config;
   }
 
-  [[nodiscard]] std::vector<CompanionFile> companions() const override {
-    std::vector<CompanionFile> files;
-    const auto add = [&](const std::string& name) { files.push_back({name, io::resolve_inside(folder_, name), {}}); };
-    for (const std::string_view name : kCompanions)
-      if (io::has_file(folder_, name)) add(std::string(name));
-    std::vector<std::string> more;
-    for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-      std::string name = entry.path().filename().string();
-      if (entry.is_regular_file() && is_carried_by_pattern(name)) more.push_back(std::move(name));
-    }
-    std::sort(more.begin(), more.end());
-    for (const std::string& name : more) add(name);
-    return files;
-  }
+  [[nodiscard]] std::vector<CompanionFile> companions() const override { return io::companion_files(folder_); }
 
  private:
+  // {"name": "rag", "template": ...} of every file in the folder for them.
+  [[nodiscard]] json::Array additional_templates() const {
+    constexpr std::string_view kEnding = ".jinja";
+    const fs::path folder = folder_ / kTemplateFolder;
+    std::vector<std::string> names;
+    std::error_code error;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+      if (it->path().extension() == kEnding) names.push_back(it->path().filename().string());
+    std::sort(names.begin(), names.end());
+    json::Array templates;
+    for (const std::string& name : names)
+      templates.emplace_back(json::Object{{"name", name.substr(0, name.size() - kEnding.size())},
+                                          {"template", read_template(folder, name)}});
+    return templates;
+  }
+
   // A JSON object of the folder; empty when the file is absent.
   [[nodiscard]] json::Object object_file(std::string_view name) const {
-    if (!io::has_file(folder_, name)) return {};
-    const fs::path path = io::resolve_inside(folder_, name);
+    if (!io::has_entry(folder_, name)) return {};
+    const fs::path path = io::resolve_file(folder_, name);
     return json::as_object(json::read_file(path, kMaxConfigBytes), str("'", path.string(), "'"));
   }
 
@@ -126,7 +117,7 @@ class HfFolder final : public ModelSource {
 std::unique_ptr<ModelSource> open_hf_folder(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) throw_input(str("'", folder.string(), "': is not a folder"));
-  if (!io::has_file(folder, "config.json"))
+  if (!io::has_entry(folder, "config.json"))
     throw_input(str("'", folder.string(), "': has no config.json; expected a Hugging Face model folder"));
   return std::make_unique<HfFolder>(folder);
 }

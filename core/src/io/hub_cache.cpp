@@ -90,7 +90,7 @@ fs::path resolve_hub_id(std::string_view text) {
   if (commit.empty() || !fs::is_directory(snapshot, error))
     throw_input(str("model '", text, "': no such path, and not in the Hugging Face cache '",
                     hub_cache_folder().string(), "'; download it with: ", command));
-  if (!has_file(snapshot, "config.json"))
+  if (!has_entry(snapshot, "config.json"))
     throw_input(str("model '", text, "': its copy in the Hugging Face cache is incomplete ('", snapshot.string(),
                     "' has no config.json); complete it with: ", command));
   return snapshot;

@@ -1,5 +1,6 @@
 #pragma once
-// Names that come from files (an index, a folder listing) may only reach plain files of the model's own folder.
+// The files of a folder that the user named. Links in it are the user's own and may lead anywhere; names that come from
+// inside files (an index, an archive) may only name entries of the folder itself.
 
 #include <filesystem>
 #include <string_view>
@@ -9,12 +10,12 @@ namespace arkit::io {
 // A file name without any path in it: no separator, not "." or "..", no control character, at most 255 bytes.
 [[nodiscard]] bool is_plain_name(std::string_view name);
 
-// folder / name, links resolved. The result is a regular file that lies in `folder` or, when the folder is a snapshot
-// of a Hugging Face cache (models--x/snapshots/REV), in the blob store beside it; anything else throws
-// ErrorCode::input. `name` is checked with is_plain_name.
-[[nodiscard]] std::filesystem::path resolve_inside(const std::filesystem::path& folder, std::string_view name);
+// folder / name, links resolved. The result is a regular file; a link to nothing, a folder, a FIFO or a device throws
+// ErrorCode::input, and so does a `name` that is_plain_name refuses. Nothing is opened.
+[[nodiscard]] std::filesystem::path resolve_file(const std::filesystem::path& folder, std::string_view name);
 
-// True when folder / name exists (a dangling link does not).
-[[nodiscard]] bool has_file(const std::filesystem::path& folder, std::string_view name);
+// True when the folder has an entry of this name, a link to nothing included: what is there and cannot be read is an
+// error, not absence.
+[[nodiscard]] bool has_entry(const std::filesystem::path& folder, std::string_view name);
 
 }  // namespace arkit::io

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
 
@@ -52,7 +53,8 @@ const StoredType& stored_type(std::string_view name, std::string_view what) {
 // A member that must be an integer >= 0 written without fraction or exponent.
 int64_t size_value(const json::Value& value, std::string_view what, std::string_view key) {
   if (!value.is_int64() || value.get_int64() < 0)
-    throw_input(str(what, ": '", key, "' holds ", printable(json::dump(value), 60), ", expected integers >= 0"));
+    throw_input(
+        str(what, ": '", key, "' holds ", printable(json::dump(value), 60), ", expected integers from 0 to 2^63 - 1"));
   return value.get_int64();
 }
 
@@ -122,6 +124,7 @@ void require_contiguous(std::vector<SafetensorsEntry>& entries, int64_t data_siz
 
 std::vector<SafetensorsEntry> parse_safetensors_header(std::span<const std::byte> file, std::string_view what) {
   static_assert(std::endian::native == std::endian::little, "safetensors data are used as they lie in the file");
+  refuse_lfs_pointer({reinterpret_cast<const char*>(file.data()), std::min<size_t>(file.size(), 64)}, what);
   uint64_t length = 0;
   if (file.size() < sizeof(length))
     throw_input(str(what, ": has ", file.size(), " bytes, too few for a safetensors file; copy it again"));

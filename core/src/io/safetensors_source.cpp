@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -143,8 +144,8 @@ void require_agreement(const SafetensorsSource& source, const io::SafetensorsInd
           str("'", file, "': tensor '", printable(name), "' is listed in ", what, " but the file does not hold it"));
 }
 
-std::unique_ptr<WeightSource> open_shards(const fs::path& folder, std::span<const std::string> names) {
-  const fs::path path = io::resolve_inside(folder, kIndexFile);
+std::unique_ptr<SafetensorsSource> open_shards(const fs::path& folder, std::span<const std::string> names) {
+  const fs::path path = io::resolve_file(folder, kIndexFile);
   const std::string what = str("'", kIndexFile, "'");
   const io::SafetensorsIndex index = io::parse_safetensors_index(json::read_file(path), what);
   for (const std::string& name : names)
@@ -153,9 +154,9 @@ std::unique_ptr<WeightSource> open_shards(const fs::path& folder, std::span<cons
                       " does not list; remove it or copy the index again"));
   auto source = std::make_unique<SafetensorsSource>();
   for (const std::string& file : index.files) {
-    if (!io::has_file(folder, file))
+    if (!io::has_entry(folder, file))
       throw_input(str("'", (folder / file).string(), "': missing, ", what, " lists it; is the download complete?"));
-    source->add_file(io::resolve_inside(folder, file), file);
+    source->add_file(io::resolve_file(folder, file), file);
   }
   // A tensor in two shards is found before the table is built: find() would silently keep one of them.
   require_agreement(*source, index, what);
@@ -163,12 +164,45 @@ std::unique_ptr<WeightSource> open_shards(const fs::path& folder, std::span<cons
   return source;
 }
 
+// Names that loaders take for weights of the model: "model*" (all of which mlx-lm reads), shards, a merged whole.
+bool may_be_loaded(std::string_view name) {
+  return name.ends_with(".safetensors") && (name.starts_with("model") || name.starts_with("pytorch_model") ||
+                                            name.starts_with("consolidated") || name.find("-of-") != name.npos);
+}
+
+// Such a file beside those that make up the model may be another set of the same weights: a download mixed with
+// an old one, a variant, a merge. Which is meant nobody can know. Files of other names for tensors (Mistral's own
+// consolidated.safetensors, adapters) and what is no safetensors file are no concern of a model.
+void refuse_second_set(const fs::path& folder, const SafetensorsSource& source, std::span<const std::string> names) {
+  std::set<std::string_view> own;
+  for (const TensorInfo& info : source.tensors()) own.insert(info.file);
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (!may_be_loaded(name) || own.contains(name) || !fs::is_regular_file(folder / name, error)) continue;
+    std::vector<std::string> held;
+    try {
+      const MappedFile map(folder / name);
+      for (const io::SafetensorsEntry& entry : io::parse_safetensors_header(map.bytes(), name))
+        held.push_back(entry.name);
+    } catch (const Error& broken) {
+      if (broken.code() == ErrorCode::interrupted) throw;
+      continue;
+    }
+    const auto twice = std::find_if(held.begin(), held.end(), [&](const std::string& t) { return source.find(t); });
+    if (twice == held.end()) continue;
+    throw_input(str("'", folder.string(), "': two sets of weights: tensor '", printable(*twice), "' is in '",
+                    source.find(*twice)->file, "' and in '", printable(name), "'",
+                    io::has_entry(folder, kIndexFile) ? str(" ('", kIndexFile, "' lists one of them)") : std::string(),
+                    "; move the files that do not belong to this model elsewhere"));
+  }
+}
+
 // An index beside model.safetensors rules when it lists that file (extra tensors kept apart, formats.md 2.6); otherwise
 // the single file does, as in transformers.
 bool uses_index(const fs::path& folder) {
-  if (!io::has_file(folder, kIndexFile)) return false;
-  if (!io::has_file(folder, kSingleFile)) return true;
-  const json::Value index = json::read_file(io::resolve_inside(folder, kIndexFile));
+  if (!io::has_entry(folder, kIndexFile)) return false;
+  if (!io::has_entry(folder, kSingleFile)) return true;
+  const json::Value index = json::read_file(io::resolve_file(folder, kIndexFile));
   return io::parse_safetensors_index(index, str("'", kIndexFile, "'")).files.contains(kSingleFile);
 }
 
@@ -178,11 +212,16 @@ std::unique_ptr<WeightSource> open_safetensors(const fs::path& file_or_folder) {
   std::error_code error;
   if (fs::is_directory(file_or_folder, error)) {
     const std::vector<std::string> names = file_names(file_or_folder);
-    if (uses_index(file_or_folder)) return open_shards(file_or_folder, names);
-    if (!io::has_file(file_or_folder, kSingleFile)) throw_no_weights(file_or_folder, names);
-    auto source = std::make_unique<SafetensorsSource>();
-    source->add_file(io::resolve_inside(file_or_folder, kSingleFile), std::string(kSingleFile));
-    source->seal();
+    std::unique_ptr<SafetensorsSource> source;
+    if (uses_index(file_or_folder)) {
+      source = open_shards(file_or_folder, names);
+    } else {
+      if (!io::has_entry(file_or_folder, kSingleFile)) throw_no_weights(file_or_folder, names);
+      source = std::make_unique<SafetensorsSource>();
+      source->add_file(io::resolve_file(file_or_folder, kSingleFile), std::string(kSingleFile));
+      source->seal();
+    }
+    refuse_second_set(file_or_folder, *source, names);
     return source;
   }
   if (is_pickle_name(file_or_folder.filename().string())) refuse_pickle(file_or_folder.string());

@@ -1,4 +1,6 @@
 list(APPEND ARKIT_CORE_SOURCES
+  src/io/companion_files.cpp
+  src/io/file_start.cpp
   src/io/finite.cpp
   src/io/finite_kernels.cpp
   src/io/hf_folder.cpp

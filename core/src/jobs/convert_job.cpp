@@ -22,6 +22,7 @@
 #include "jobs/source_hashes.h"
 #include "jobs/source_labels.h"
 #include "model_free/checkpoint_source.h"
+#include "model_free/completeness.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 #include "util/heap.h"
@@ -205,6 +206,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
     throw_unsupported(str("'", options.model,
                           "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
                           "other format from the model itself"));
+  model_free::require_complete(*source, registry);
   const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
       *source, registry, {.cut_experts = false, .dtype = at::kBFloat16, .attention_scales = false});
   judge_source_texts(*shown, reporter);

@@ -1,6 +1,9 @@
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
@@ -24,6 +27,15 @@ fs::path resolve_path(const std::string& model) {
   throw_input(str("'", printable(model), "': no such file or folder"));
 }
 
+// Of a .gguf file that Git did not fetch.
+void refuse_if_pointer(const fs::path& file) {
+  std::string start(64, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  refuse_lfs_pointer(start, str("'", file.string(), "'"));
+}
+
 }  // namespace
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
@@ -41,8 +53,10 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
     if (mine) return canonical_source(reader.open(path));
     refusals += str("; ", name, ": ", mine.why_not);
   }
-  if (fs::is_regular_file(path))
+  if (fs::is_regular_file(path)) {
+    refuse_if_pointer(path);
     throw_unsupported(str("'", path.string(), "': no plugin reads this kind of file as a model", refusals));
+  }
   if (config_object != nullptr && json::find(*config_object, "quantization_config") != nullptr) {
     const auto& quantization =
         json::as_object(config_object->at("quantization_config"), "config.json: quantization_config");

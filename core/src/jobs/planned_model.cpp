@@ -12,6 +12,7 @@
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
+#include "model_free/completeness.h"
 #include "model_free/weights_model.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
@@ -60,6 +61,7 @@ struct Planner {
     if (!source->rotation_config().empty())
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
+    model_free::require_complete(*source, registry);
     files = weight_files(*source, options.num_hidden_layers);
     if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
     return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)

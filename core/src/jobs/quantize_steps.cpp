@@ -12,6 +12,7 @@
 #include "plugins/naming_layer.h"
 #include "quant/scheme_resolver.h"
 #include "rounding/strip_rounding.h"
+#include "rounding/usable_numbers.h"
 
 namespace arkit {
 void write_record(QuantizeRun& run, LayerRecord record, double relative_error) {
@@ -19,6 +20,7 @@ void write_record(QuantizeRun& run, LayerRecord record, double relative_error) {
   const std::string bias_name = plan.name + ".bias";
   if (!record.bias.defined() && run.source.weights().find(bias_name) != nullptr)
     record.bias = run.source.weights().load(bias_name);
+  require_usable_scales(record);
   run.exports.add_layer(record);
   run.written.insert(plan.name + ".weight");
   run.written.insert(bias_name);
@@ -31,6 +33,7 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   if (!dequantized.defined())
     dequantized = run.registry.scheme_for(plan.quant.weight.data_type)
                       .dequantize(result.quantized, plan.quant.weight, layer.weight.scalar_type());
+  require_finite_result(plan.name, dequantized);
   LayerRecord record{.plan = plan, .quantized = result.quantized};
   record.bias = result.bias;
   if (run.exports.wants_dequantized()) record.dequantized = dequantized.to(run.model_dtype);

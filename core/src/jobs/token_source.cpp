@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/input_file.h>
 #include <arkit/jobs.h>
 #include <arkit/json.h>
@@ -33,7 +34,7 @@ at::Tensor read_input_ids(const fs::path& file) {
 }
 
 std::string read_text_file(const fs::path& file) {
-  return read_input_file(file, kMaxTextBytes);
+  return std::string(without_byte_order_mark(read_input_file(file, kMaxTextBytes)));
 }
 
 Tokenizer tokenizer_in(const std::string& model, const Registry& registry) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/str.h>
 
 #include "oneshot/yaml_reader.h"
@@ -129,6 +130,7 @@ RecipeDocument read_document(const json::Value& root, const std::string& where) 
 json::Value parse_recipe_text(std::string_view text, const std::string& name, const std::string& where) {
   const std::string ending = lower(std::filesystem::path(name).extension().string());
   if (ending == ".json") return json::parse(text, where);
+  text = without_byte_order_mark(text);
   return parse_yaml(ending == ".md" ? front_matter(text, where) : text, where);
 }
 

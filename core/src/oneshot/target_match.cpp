@@ -1,5 +1,7 @@
 #include "oneshot/target_match.h"
 
+#include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -10,6 +12,7 @@ namespace arkit::oneshot {
 namespace {
 
 constexpr std::string_view kExpression = "re:";
+constexpr LayerKind kKinds[] = {LayerKind::linear, LayerKind::conv1d, LayerKind::expert, LayerKind::embedding};
 
 bool is_class(std::string_view text, LayerKind kind) {
   if (text == "Module") return true;
@@ -44,18 +47,40 @@ Target::Hit Target::hit(std::string_view name, LayerKind kind) const {
   return is_class(text_, kind) ? Hit::type : Hit::none;
 }
 
+bool Target::is_name() const {
+  return !regex_ &&
+         std::none_of(std::begin(kKinds), std::end(kKinds), [&](LayerKind kind) { return is_class(text_, kind); });
+}
+
+void TargetList::Entries::add(Target target, size_t scheme) {
+  if (target.is_name())
+    named[target.text()].push_back(all.size());
+  else
+    others.push_back(all.size());
+  all.push_back({std::move(target), scheme});
+}
+
+std::vector<size_t> TargetList::Entries::candidates(std::string_view name) const {
+  std::vector<size_t> places = others;
+  if (const auto found = named.find(std::string(name)); found != named.end()) {
+    places.insert(places.end(), found->second.begin(), found->second.end());
+    std::sort(places.begin(), places.end());
+  }
+  return places;
+}
+
 TargetList::TargetList(const std::vector<std::vector<std::string>>& targets, const std::vector<std::string>& ignore,
                        const std::string& where) {
   for (size_t scheme = 0; scheme < targets.size(); ++scheme)
     for (const std::string& text : targets[scheme])
-      targets_.push_back({Target(text, str(where, ": target '", printable(text), "'")), scheme});
-  for (const std::string& text : ignore)
-    ignore_.push_back({Target(text, str(where, ": ignore '", printable(text), "'"))});
+      targets_.add(Target(text, str(where, ": target '", printable(text), "'")), scheme);
+  for (const std::string& text : ignore) ignore_.add(Target(text, str(where, ": ignore '", printable(text), "'")), 0);
 }
 
 bool TargetList::ignores(std::string_view name, LayerKind kind) {
   bool hit = false;
-  for (Entry& entry : ignore_) {
+  for (const size_t place : ignore_.candidates(name)) {
+    Entry& entry = ignore_.all[place];
     if (entry.target.hit(name, kind) == Target::Hit::none) continue;
     entry.used = hit = true;
   }
@@ -65,7 +90,8 @@ bool TargetList::ignores(std::string_view name, LayerKind kind) {
 std::optional<size_t> TargetList::scheme_of(std::string_view name, LayerKind kind) {
   const Entry* best = nullptr;
   Target::Hit best_hit = Target::Hit::none;
-  for (Entry& entry : targets_) {
+  for (const size_t place : targets_.candidates(name)) {
+    Entry& entry = targets_.all[place];
     const Target::Hit hit = entry.target.hit(name, kind);
     if (hit == Target::Hit::none) continue;
     entry.used = true;
@@ -81,14 +107,14 @@ std::optional<size_t> TargetList::scheme_of(std::string_view name, LayerKind kin
 
 std::vector<std::string> TargetList::unmatched() const {
   std::vector<std::string> names;
-  for (const Entry& entry : targets_)
+  for (const Entry& entry : targets_.all)
     if (!entry.used) names.push_back(entry.target.text());
   return names;
 }
 
 std::vector<std::string> TargetList::unmatched_ignores() const {
   std::vector<std::string> names;
-  for (const Entry& entry : ignore_)
+  for (const Entry& entry : ignore_.all)
     if (!entry.used) names.push_back(entry.target.text());
   return names;
 }

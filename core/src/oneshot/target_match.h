@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <arkit/descriptors.h>
@@ -23,6 +24,8 @@ class ARKIT_INTERNAL Target {
 
   [[nodiscard]] Hit hit(std::string_view name, LayerKind kind) const;
   [[nodiscard]] const std::string& text() const { return text_; }
+  // Can it hit nothing but the layer whose name it is?
+  [[nodiscard]] bool is_name() const;
 
  private:
   std::string text_;
@@ -48,7 +51,17 @@ class ARKIT_INTERNAL TargetList {
     size_t scheme = 0;
     bool used = false;
   };
-  std::vector<Entry> targets_, ignore_;
+  // A recipe may name tens of thousands of layers: names are looked up, the few expressions and classes tried in turn.
+  struct Entries {
+    std::vector<Entry> all;
+    std::unordered_map<std::string, std::vector<size_t>> named;  // text -> places in `all`
+    std::vector<size_t> others;                                  // expressions and classes
+
+    void add(Target target, size_t scheme);
+    // Those that may hit a layer of this name, in their order.
+    [[nodiscard]] std::vector<size_t> candidates(std::string_view name) const;
+  };
+  Entries targets_, ignore_;
 };
 
 }  // namespace arkit::oneshot

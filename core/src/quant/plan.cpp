@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
 
 #include <arkit/error.h>
 #include <arkit/regex.h>
@@ -48,15 +49,23 @@ void unmatched(std::string_view where, const std::string& key, const QuantPlan& 
   reporter.warn(message);
 }
 
+// Layers by name: with one entry a layer, looking each up in the list would take the square of their number.
+std::unordered_map<std::string_view, LayerPlan*> by_name(QuantPlan& plan) {
+  std::unordered_map<std::string_view, LayerPlan*> layers;
+  for (LayerPlan& layer : plan.layers) layers.emplace(layer.name, &layer);
+  return layers;
+}
+
 // A layer_config entry with an exact layer name sets that layer; any other key is a pattern. Exact names win over
 // patterns (AutoRound: the other way round), of two patterns the later one.
 void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const std::vector<LayerRule> rules = parse_layer_config(options.layer_config);
+  if (rules.empty()) return;
+  const auto layers = by_name(plan);
   for (const bool exact_names : {false, true}) {
     for (const LayerRule& rule : rules) {
-      auto exact =
-          std::find_if(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& l) { return l.name == rule.key; });
-      if (exact_names != (exact != plan.layers.end())) continue;
+      const auto exact = layers.find(rule.key);
+      if (exact_names != (exact != layers.end())) continue;
       const std::string where = str("layer_config '", printable(rule.key), "'");
       const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
       const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
@@ -67,7 +76,7 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
         layer.user_fixed = true;
       };
       if (exact_names) {
-        set(*exact);
+        set(*exact->second);
         continue;
       }
       const PatternRule pattern{.pattern = rule.key, .regex = to_standard_regex(rule.key), .quant = quant};
@@ -87,23 +96,28 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
 // An entry is an exact layer name or a part of one; "layers.1" does not mean "layers.10" (algorithms.md 7.3). As in the
 // reference, the entry wins over layer_config and is also kept as a pattern for formats that record it.
 void apply_ignore_layers(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
+  if (options.ignore_layers.empty()) return;
+  const auto layers = by_name(plan);
   for (const std::string& entry : options.ignore_layers) {
     if (entry.empty()) continue;
-    const bool exact = plan.find(entry) != nullptr;
-    std::string part = entry;
-    if (!exact && std::isdigit(static_cast<unsigned char>(entry.back())) != 0) part += '.';
-    const bool is_regex = !exact && entry.find_first_of("^$|()[]?+*") != std::string::npos;
-    const Regex regex(is_regex ? to_standard_regex(entry) : std::string("$^"), str("ignore_layers '", entry, "'"));
-    bool any = false;
-    for (LayerPlan& layer : plan.layers) {
-      const bool hit = exact      ? layer.name == entry
-                       : is_regex ? regex.search(layer.name)
-                                  : layer.name.find(part) != std::string::npos;
-      if (!hit) continue;
-      any = true;
+    const auto keep = [&](LayerPlan& layer) {
       keep_16_bit(layer, plan.global, str("ignore_layers '", entry, "'"), true);
+    };
+    if (const auto exact = layers.find(entry); exact != layers.end()) {
+      keep(*exact->second);
+    } else {
+      std::string part = entry;
+      if (std::isdigit(static_cast<unsigned char>(entry.back())) != 0) part += '.';
+      const bool is_regex = entry.find_first_of("^$|()[]?+*") != std::string::npos;
+      const Regex regex(is_regex ? to_standard_regex(entry) : std::string("$^"), str("ignore_layers '", entry, "'"));
+      bool any = false;
+      for (LayerPlan& layer : plan.layers) {
+        if (!(is_regex ? regex.search(layer.name) : layer.name.find(part) != std::string::npos)) continue;
+        any = true;
+        keep(layer);
+      }
+      if (!any) unmatched("ignore_layers", entry, plan, options.allow_unmatched, reporter);
     }
-    if (!any) unmatched("ignore_layers", entry, plan, options.allow_unmatched, reporter);
     plan.rules.push_back(
         {.pattern = entry, .regex = to_standard_regex(entry), .quant = full_precision(plan.global), .ignore = true});
   }

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include <toml++/toml.h>
@@ -273,7 +274,9 @@ RuntimeRules find_runtime(const std::string& name_or_path) {
 
 std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const RuntimeRules> runtimes) {
   struct Cause {
-    std::vector<std::string> engines, first_layers;
+    std::vector<std::string> engines;
+    std::string first;                // layer of the first group
+    std::set<std::string> of_groups;  // first layers of all
   };
   std::map<std::string, Cause> causes;  // by what is mixed
   for (const RuntimeRules& runtime : runtimes) {
@@ -281,17 +284,17 @@ std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const
       for (const Members& members : mixed_groups(plan, rule)) {
         Cause& cause = causes[describe_members(members)];
         add_once(cause.engines, runtime.title);
-        add_once(cause.first_layers, members.front()->name);
+        if (cause.first.empty()) cause.first = members.front()->name;
+        cause.of_groups.insert(members.front()->name);
       }
     }
   }
   std::vector<std::string> sentences;
   for (const auto& [members, cause] : causes) {
-    const size_t groups = cause.first_layers.size();
-    sentences.push_back(str(groups, groups == 1 ? " group" : " groups", " of layers (first '",
-                            cause.first_layers.front(), "') that ", joined(cause.engines),
-                            cause.engines.size() == 1 ? " fuses" : " fuse", " into one mixes schemes (", members,
-                            "); give the layers of a group the same scheme"));
+    const size_t groups = cause.of_groups.size();
+    sentences.push_back(str(groups, groups == 1 ? " group" : " groups", " of layers (first '", cause.first, "') that ",
+                            joined(cause.engines), cause.engines.size() == 1 ? " fuses" : " fuse",
+                            " into one mixes schemes (", members, "); give the layers of a group the same scheme"));
   }
   return sentences;
 }

@@ -1,7 +1,8 @@
 list(APPEND ARKIT_CORE_SOURCES
   src/rounding/round_model.cpp
   src/rounding/round_units.cpp
-  src/rounding/strip_rounding.cpp)
+  src/rounding/strip_rounding.cpp
+  src/rounding/usable_numbers.cpp)
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_rounding_kernels OBJECT src/rounding/error_kernels.cpp)

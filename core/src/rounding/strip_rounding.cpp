@@ -13,6 +13,7 @@
 
 #include "io/finite.h"
 #include "plugins/naming_layer.h"
+#include "rounding/usable_numbers.h"
 
 namespace arkit {
 namespace {
@@ -91,6 +92,7 @@ void StripRounding::round(int64_t strip) {
   });
   const at::Tensor back = plugins::naming_layer(
       task_.linear.name, [&] { return task_.scheme.dequantize(part, quant, weight.scalar_type()); });
+  require_finite_result(task_.plan.name, back);
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
   join(std::move(part), first);

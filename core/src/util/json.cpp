@@ -17,6 +17,7 @@
 #include <boost/json/value_stack.hpp>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/str.h>
 
 namespace arkit::json {
@@ -445,6 +446,9 @@ void write(std::string& out, const Value& value, int indent, bool sort_keys, int
 namespace {
 
 Value parse_counted(std::string_view text, std::string_view what, bool allow_non_finite) {
+  if (text.starts_with(kByteOrderMark))
+    throw_input(
+        str(what, ": starts with a byte order mark (BOM), which JSON does not allow; save it as UTF-8 without"));
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
   boost::json::basic_parser<StrictHandler> parser(options);
@@ -495,6 +499,7 @@ Value read_file(const std::filesystem::path& path, int64_t max_bytes) {
     count.add(std::string_view(text).substr(before), what);
   }
   if (in.bad() || text.size() != size) throw_input(str(what, ": read error"));
+  refuse_lfs_pointer(text, what);
   return parse_counted(text, what, true);
 }
 
@@ -516,8 +521,8 @@ std::optional<int64_t> get_int(const Object& object, std::string_view key, std::
   if (value->is_double() && value->get_double() == std::floor(value->get_double()) &&
       std::fabs(value->get_double()) < 9e15)
     return static_cast<int64_t>(value->get_double());
-  if (value->is_uint64() || has_own_digits(*value))
-    throw_input(str(what, ": '", key, "' is ", dump(*value), ", expected an integer of 64 bits"));
+  if (value->is_number() || has_own_digits(*value))
+    throw_input(str(what, ": '", key, "' is ", dump(*value), ", expected a whole number below 2^63 in size"));
   wrong_type(what, key, "an integer", *value);
 }
 

@@ -1,11 +1,12 @@
 // AWQ checkpoints (quant_method "awq", version "gemm"); README.md draws the layout.
 
-#include <algorithm>
 #include <memory>
 #include <string>
+#include <unordered_set>
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/linear_layers.h>
 #include <arkit/plugin.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
@@ -21,11 +22,12 @@ namespace {
 constexpr int kBits = 4;
 
 // Names loaders must leave alone: the user's 16-bit patterns as typed (loaders search for them in module names), every
-// 16-bit layer inside blocks, and the heads.
-json::Array modules_to_not_convert(const QuantPlan& plan) {
+// 16-bit layer inside blocks, the heads, and what no plan knows.
+json::Array modules_to_not_convert(const QuantPlan& plan, const WeightSource& weights) {
   json::Array modules;
+  std::unordered_set<std::string> seen;
   const auto add = [&](const std::string& name) {
-    if (std::find(modules.begin(), modules.end(), json::Value(name)) == modules.end()) modules.emplace_back(name);
+    if (seen.insert(name).second) modules.emplace_back(name);
   };
   for (const PatternRule* rule : sdk::pattern_rules(plan))
     if (!rule->quant.weight.quantized()) add(rule->pattern);
@@ -38,6 +40,7 @@ json::Array modules_to_not_convert(const QuantPlan& plan) {
     if (!layer.quantized()) add(layer.name);
   }
   if (!any_head) add("lm_head");
+  for (const std::string& name : unplanned_linears(plan, weights)) add(name);
   return modules;
 }
 
@@ -101,7 +104,7 @@ class AutoAwqExporter final : public Exporter {
     config["quant_method"] = "awq";
     config["zero_point"] = !request.plan.global.weight.sym;
     config["version"] = "gemm";
-    json::Array modules = modules_to_not_convert(request.plan);
+    json::Array modules = modules_to_not_convert(request.plan, request.source.weights());
     if (!modules.empty()) config["modules_to_not_convert"] = std::move(modules);
     return config;
   }

@@ -73,7 +73,7 @@ class AutoGptqExporter final : public Exporter {
  private:
   static json::Object quantization_config(const ExportRequest& request) {
     json::Object config = sdk::base_quantization_config(request.plan, request.run);
-    json::Object dynamic = dynamic_config(request.plan);
+    json::Object dynamic = dynamic_config(request.plan, request.source.weights());
     if (!dynamic.empty()) config["dynamic"] = std::move(dynamic);
     bool head = false;
     for (const LayerPlan& layer : request.plan.layers) head = head || (layer.block < 0 && layer.quantized());

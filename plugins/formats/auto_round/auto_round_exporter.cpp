@@ -167,6 +167,7 @@ class AutoRoundExporter final : public Exporter {
     }
     json::Object extra = request.run.model_free ? sdk::model_free_extra_config(request.plan)
                                                 : sdk::extra_config(request.plan, is_fp8(packing));
+    sdk::leave_alone(extra, request);
     if (!extra.empty()) config["extra_config"] = std::move(extra);
     for (const auto& member : request.source.rotation_config()) config[member.key()] = member.value();
     return config;

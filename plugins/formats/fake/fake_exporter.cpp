@@ -8,6 +8,7 @@
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/plugin.h>
+#include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/sdk/safetensors_layout.h>
@@ -18,7 +19,6 @@ namespace {
 
 constexpr std::string_view kWeight = "weight";
 constexpr std::string_view kGlobalScale = "input_global_scale";
-constexpr double kNvRange = 2688.0;  // 448 * 6
 
 // The shape the source stores: Conv1D keeps [in, out].
 std::vector<int64_t> stored_shape(const LayerPlan& layer) {
@@ -38,8 +38,7 @@ TensorMap weight_of(const LayerRecord& layer) {
   packed.emplace(kWeight, transposed ? layer.dequantized.t().contiguous() : layer.dequantized);
   if (has_global_scale(layer.plan)) {
     ARKIT_CHECK(layer.act_max.defined(), str("layer '", layer.plan.name, "' has no calibrated maximum"));
-    packed.emplace(kGlobalScale,
-                   layer.act_max.to(at::kFloat).reshape({-1}).amax().reshape({1}).reciprocal().mul(kNvRange));
+    packed.emplace(kGlobalScale, sdk::input_global_scale(layer.act_max));
   }
   return packed;
 }
@@ -116,6 +115,7 @@ class FakeExporter final : public Exporter {
     config["packing_format"] = "auto_round:fake";
     json::Object extra =
         request.run.model_free ? sdk::model_free_extra_config(request.plan) : sdk::extra_config(request.plan);
+    sdk::leave_alone(extra, request);
     if (!extra.empty()) config["extra_config"] = std::move(extra);
     return config;
   }

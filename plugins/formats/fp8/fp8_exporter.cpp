@@ -4,6 +4,7 @@
 #include <string>
 
 #include <arkit/exporter.h>
+#include <arkit/linear_layers.h>
 #include <arkit/plugin.h>
 #include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/hf_export.h>
@@ -77,12 +78,15 @@ class Fp8Exporter final : public Exporter {
     json::Array ignored;
     for (const LayerPlan& layer : request.plan.layers)
       if (layer.block >= 0 && !layer.quantized()) ignored.emplace_back(layer.name);
+    for (const std::string& name : unplanned_linears(request.plan, request.source.weights()))
+      ignored.emplace_back(name);
     if (!ignored.empty()) config["ignored_layers"] = std::move(ignored);
     config["block_name_to_quantize"] = sdk::block_prefixes(request.plan);
     config["quant_method"] = "fp8";
     config["fmt"] = "e4m3";
     config["activation_scheme"] = "dynamic";
     json::Object extra = sdk::extra_config(request.plan, true);
+    sdk::leave_alone(extra, request);
     if (!extra.empty()) config["extra_config"] = std::move(extra);
     return config;
   }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_set>
 
 #include <arkit/error.h>
+#include <arkit/linear_layers.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>
 
@@ -33,6 +35,7 @@ std::vector<Group> groups_of(const QuantPlan& plan) {
     const LayerQuant quant = normalised(layer);
     const Layout layout = layout_of(quant).value();
     const auto same = [&](const Group& group) {
+      if (group.quant == quant) return true;  // before anything is built, for every layer
       return weight_args(group.quant, group.layout) == weight_args(quant, layout) &&
              activation_args(group.quant, group.layout) == activation_args(quant, layout) && group.layout == layout;
     };
@@ -53,9 +56,22 @@ bool plain_writer(const Group& group) {
          group.layout == Layout::naive_quantized;
 }
 
-// Layers loaders must leave alone. Patterns of the user come first where they hit 16-bit layers only.
-json::Array ignore_of(const QuantPlan& plan, bool with_patterns) {
-  json::Array ignore;
+// Layers loaders must leave alone: all linear layers of the model that are not quantized, whoever knows them. Patterns
+// of the user come first where they hit 16-bit layers only.
+class IgnoreList {
+ public:
+  void add(const std::string& name) {
+    if (seen_.insert(name).second) list_.emplace_back(name);
+  }
+  [[nodiscard]] json::Array take() { return std::move(list_); }
+
+ private:
+  json::Array list_;
+  std::unordered_set<std::string> seen_;
+};
+
+IgnoreList ignore_of(const QuantPlan& plan, const WeightSource& weights, bool with_patterns) {
+  IgnoreList ignore;
   if (with_patterns) {
     for (const PatternRule* rule : sdk::pattern_rules(plan)) {
       if (rule->quant.quantized()) continue;
@@ -63,15 +79,16 @@ json::Array ignore_of(const QuantPlan& plan, bool with_patterns) {
       const bool hits_quantized = std::any_of(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) {
         return layer.quantized() && regex.search(layer.name);
       });
-      if (!hits_quantized) ignore.emplace_back(str(kPattern, rule->regex));
+      if (!hits_quantized) ignore.add(str(kPattern, rule->regex));
     }
   }
   bool any_head = false;
   for (const LayerPlan& layer : plan.layers) {
     any_head = any_head || layer.block < 0;
-    if (!layer.quantized()) ignore.emplace_back(layer.name);
+    if (!layer.quantized()) ignore.add(layer.name);
   }
-  if (!any_head) ignore.emplace_back("lm_head");
+  if (!any_head) ignore.add("lm_head");
+  for (const std::string& name : unplanned_linears(plan, weights)) ignore.add(name);
   return ignore;
 }
 
@@ -122,7 +139,7 @@ json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model)
   const bool all_by_name = plain && groups.size() > 1;
   const auto overrides_end = std::stable_partition(
       groups.begin(), groups.end(), [&](const Group& group) { return all_by_name || !group.is_default; });
-  const bool model_free = model.weights != nullptr;
+  const bool model_free = model.model_free;
   if (model_free)
     std::stable_sort(groups.begin(), overrides_end,
                      [](const Group& a, const Group& b) { return a.quant.weight.bits > b.quant.weight.bits; });
@@ -154,10 +171,10 @@ json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model)
   const bool micro = std::any_of(groups.begin(), groups.end(), [](const Group& group) {
     return !plain_writer(group) && group.layout != Layout::float_quantized;
   });
-  json::Array ignore = ignore_of(plan, micro);
+  IgnoreList ignore = ignore_of(plan, model.weights, micro);
   if (model_free)
-    for (const std::string& name : embeddings(*model.weights)) ignore.emplace_back(name);
-  config["ignore"] = std::move(ignore);
+    for (const std::string& name : embeddings(model.weights)) ignore.add(name);
+  config["ignore"] = ignore.take();
   if (groups.front().layout != Layout::nvfp4_e5m3) config["moe_sparsity_config"] = nullptr;
   if (!plain) config["provider"] = "auto-round";
   return config;
@@ -214,7 +231,9 @@ void ConfigGroups::read_targets(const json::Object& group, size_t index, const s
         throw_input(error.what());
       }
     }
-    targets_.push_back(std::move(target));
+    // The name of a layer is looked up; what may be a pattern or a class is tried for every layer, and they are few.
+    if (!target.pattern) exact_.emplace(name, index);
+    if (target.pattern || name.find('.') == std::string::npos) targets_.push_back(std::move(target));
   }
 }
 
@@ -230,9 +249,9 @@ bool may_be_class(const std::string& target, const std::string& layer) {
 }  // namespace
 
 const LayerScheme* ConfigGroups::find(const std::string& layer) const {
+  if (const auto exact = exact_.find(layer); exact != exact_.end()) return &groups_[exact->second];
   const Target* best = nullptr;
   for (const Target& target : targets_) {
-    if (!target.pattern && target.name == layer) return &groups_[target.group];
     if (target.pattern && target.pattern->search(layer)) {
       if (best == nullptr || !best->pattern) best = &target;
     } else if (!target.pattern && best == nullptr && may_be_class(target.name, layer)) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -18,9 +19,9 @@ namespace arkit::llm_compressor {
 
 // What the plan does not say.
 struct ModelFacts {
-  std::string_view attention_class;       // what static scales of queries name as their target ("LlamaAttention")
-  const WeightSource* weights = nullptr;  // of a model-free run, which also lists the embeddings among what is left
-                                          // alone (formats.md 13.6)
+  std::string_view attention_class;  // what static scales of queries name as their target ("LlamaAttention")
+  const WeightSource& weights;       // of the source: its linear layers that are not quantized are listed
+  bool model_free = false;           // lists the embeddings among what is left alone, too (formats.md 13.6)
 };
 
 // The whole quantization_config (formats.md 8.0 to 8.5). A model-free run names the class of routed experts too, where
@@ -44,7 +45,7 @@ class ConfigGroups {
 
  private:
   struct Target {
-    std::string name;                // exact name or class, for "re:" targets the expression
+    std::string name;                // class or name, for "re:" targets the expression
     std::shared_ptr<Regex> pattern;  // null for a name
     size_t group = 0;
   };
@@ -53,7 +54,8 @@ class ConfigGroups {
   void read_targets(const json::Object& group, size_t index, const std::string& what);
 
   std::vector<LayerScheme> groups_;
-  std::vector<Target> targets_;
+  std::unordered_map<std::string, size_t> exact_;  // names -> group, the first of equals
+  std::vector<Target> targets_;                    // patterns, and what may be the name of a class
 };
 
 }  // namespace arkit::llm_compressor

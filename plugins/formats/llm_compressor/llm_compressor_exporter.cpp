@@ -89,18 +89,17 @@ class LlmCompressorExporter final : public Exporter {
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
     Dialect dialect = dialect_of(variant);
     dialect.dtype = request.model_dtype;
-    const RecipeRecord recipe = request.run.recipe ? *request.run.recipe : recipe_of(request.plan, request.run);
+    const RecipeRecord recipe = request.run.recipe ? *request.run.recipe : recipe_of(request);
     sdk::HfFormat format;
     format.shapes = [dialect](const LayerPlan& layer) { return shapes_of(layer, dialect); };
     format.pack = [dialect](const LayerRecord& layer) { return pack_layer(layer, dialect); };
     format.attention_scale_broadcast = true;  // what compressed-tensors allocates; AutoRound's [heads] does not load
     const std::string attention = attention_class(request.source);
-    format.quantization_config =
-        dialect.llm_compressor
-            ? recorded_config(request.plan, recipe)
-            : quantization_config(request.plan,
-                                  {.attention_class = attention,
-                                   .weights = request.run.model_free ? &request.source.weights() : nullptr});
+    format.quantization_config = dialect.llm_compressor
+                                     ? recorded_config(request.plan, recipe, request.source.weights())
+                                     : quantization_config(request.plan, {.attention_class = attention,
+                                                                          .weights = request.source.weights(),
+                                                                          .model_free = request.run.model_free});
     format.quantization_config_file = !dialect.llm_compressor;
     format.sorted_config = dialect.llm_compressor;
     if (dialect.llm_compressor) format.attention_scale_dtype = dialect.dtype;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <arkit/error.h>
+#include <arkit/linear_layers.h>
 #include <arkit/str.h>
 
 #include "layouts.h"
@@ -39,21 +40,16 @@ json::Object all_args(const json::Object& given, Role role) {
   return args;
 }
 
-json::Object scheme_of(const LayerPlan& layer, json::Array targets) {
-  const LayerQuant quant = normalised(layer);
+// Without its targets.
+json::Object scheme_of(const LayerQuant& quant) {
   const Layout layout = layout_of(quant).value();
   json::Object scheme;
-  scheme["targets"] = std::move(targets);
+  scheme["targets"] = json::Array{};
   scheme["weights"] = all_args(weight_args(quant, layout), Role::weights);
   const json::Value input = activation_args(quant, layout);
   scheme["input_activations"] = input.is_object() ? json::Value(all_args(input.get_object(), Role::input)) : input;
   scheme["output_activations"] = nullptr;
   scheme["format"] = nullptr;
-  return scheme;
-}
-
-json::Object without_targets(json::Object scheme) {
-  scheme.erase("targets");
   return scheme;
 }
 
@@ -71,29 +67,37 @@ std::string preset_of(const LayerQuant& quant) {
 
 }  // namespace
 
-RecipeRecord recipe_of(const QuantPlan& plan, const RunRecord& run) {
+RecipeRecord recipe_of(const ExportRequest& request) {
+  const QuantPlan& plan = request.plan;
+  const RunRecord& run = request.run;
   RecipeRecord record;
-  std::vector<const LayerPlan*> firsts;
+  std::vector<std::pair<LayerQuant, size_t>> known;  // how layers are quantized -> index of the scheme that says it
+  std::vector<json::Array> targets;                  // of each scheme
   json::Array ignore;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) {
       ignore.emplace_back(layer.name);
       continue;
     }
-    const json::Object scheme = scheme_of(layer, {});
-    size_t index = 0;
-    while (index < record.schemes.size() && without_targets(record.schemes[index]) != without_targets(scheme)) ++index;
-    if (index == record.schemes.size()) {
-      record.schemes.push_back(scheme);
-      firsts.push_back(&layer);
+    const LayerQuant quant = normalised(layer);
+    auto same = std::find_if(known.begin(), known.end(), [&](const auto& entry) { return entry.first == quant; });
+    if (same == known.end()) {
+      json::Object scheme = scheme_of(quant);
+      const auto found = std::find(record.schemes.begin(), record.schemes.end(), scheme);
+      same = known.emplace(known.end(), quant, static_cast<size_t>(found - record.schemes.begin()));
+      if (found == record.schemes.end()) record.schemes.push_back(std::move(scheme));
+      targets.resize(record.schemes.size());
     }
-    record.schemes[index]["targets"].get_array().emplace_back(layer.name);
+    const size_t index = same->second;
+    targets[index].emplace_back(layer.name);
     record.layers.emplace(layer.name, index);
   }
+  for (const std::string& name : unplanned_linears(plan, request.source.weights())) ignore.emplace_back(name);
   const bool one = record.schemes.size() == 1;
-  if (one) record.schemes.front()["targets"] = json::Array{"Linear"};
+  if (one) targets.front() = json::Array{"Linear"};
+  for (size_t i = 0; i < targets.size(); ++i) record.schemes[i]["targets"] = std::move(targets[i]);
   json::Object fields;
-  const std::string preset = one ? preset_of(normalised(*firsts.front())) : std::string();
+  const std::string preset = one ? preset_of(known.front().first) : std::string();
   if (preset.empty()) {
     json::Object groups;
     for (size_t i = 0; i < record.schemes.size(); ++i) groups[str("group_", i)] = record.schemes[i];
@@ -116,18 +120,20 @@ RecipeRecord recipe_of(const QuantPlan& plan, const RunRecord& run) {
   return record;
 }
 
-json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record) {
+json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record, const WeightSource& weights) {
   json::Object groups;
   std::vector<std::pair<json::Object, Layout>> seen;
   std::set<LayerKind> kinds;
+  std::set<std::pair<size_t, Layout>> written;  // scheme of the recipe, how it is stored
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
     kinds.insert(layer.kind == LayerKind::expert ? LayerKind::linear : layer.kind);
     const auto found = record.layers.find(layer.name);
     ARKIT_CHECK(found != record.layers.end() && found->second < record.schemes.size(),
                 str("layer '", layer.name, "' has no scheme in the recipe"));
-    json::Object scheme = record.schemes[found->second];
     const Layout layout = layout_of(normalised(layer)).value();
+    if (!written.emplace(found->second, layout).second) continue;
+    json::Object scheme = record.schemes[found->second];
     const json::Value* wanted = json::find(scheme, "format");
     if (wanted != nullptr && *wanted != json::Value(layout_name(layout)))
       throw_unsupported(str("format ", json::dump(*wanted),
@@ -143,6 +149,7 @@ json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record) 
   for (const LayerPlan& layer : plan.layers)
     if (!layer.quantized() && kinds.contains(layer.kind == LayerKind::expert ? LayerKind::linear : layer.kind))
       ignore.emplace_back(layer.name);
+  for (const std::string& name : unplanned_linears(plan, weights)) ignore.emplace_back(name);
   if (seen.empty() && record.kv_cache_scheme.is_null()) return {};
   const bool mixed =
       std::any_of(seen.begin(), seen.end(), [&](const auto& entry) { return entry.second != seen.front().second; });

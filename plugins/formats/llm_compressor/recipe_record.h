@@ -8,10 +8,12 @@ namespace arkit::llm_compressor {
 
 // The recipe that gives this plan: what a run without a recipe file records. Layers of one scheme are targeted by
 // class, several by name.
-[[nodiscard]] RecipeRecord recipe_of(const QuantPlan& plan, const RunRecord& run);
+[[nodiscard]] RecipeRecord recipe_of(const ExportRequest& request);
 
 // quantization_config as llm-compressor writes it (llmcompressor.md 5.2): every argument stated, groups in the order of
-// their first layer, patterns of `ignore` written out. Empty where nothing is quantized.
-[[nodiscard]] json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record);
+// their first layer, patterns of `ignore` written out, every linear layer of `weights` that stays as it is in it. Empty
+// where nothing is quantized.
+[[nodiscard]] json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record,
+                                           const WeightSource& weights);
 
 }  // namespace arkit::llm_compressor

@@ -18,7 +18,8 @@ namespace {
 constexpr std::array<std::string_view, 3> kDataTypes = {"nv_fp", "nv_fp4_with_static_gs", "nvfp4_v2"};
 constexpr SchemeInfo kInfo = {"nv_fp4", "E2M1 values, an 8-bit float scale per 16 of them, one global scale",
                               kDataTypes};
-constexpr double kGlobalTop = 2688.0;  // 448 * 6: the largest scale times the largest element
+constexpr double kGlobalTop = 2688.0;    // 448 * 6: the largest scale times the largest element
+constexpr double kMostGlobal = 0x1p120;  // finite for the least weights, and so is its reciprocal
 
 bool is_e5m3(const TensorQuant& quant) {
   return quant.data_type == "nvfp4_v2";
@@ -47,8 +48,15 @@ at::Tensor ue5m3_values(const at::Tensor& codes) {
   return values;
 }
 
+// 0 for a weight of zeros, which asks for nothing where layers share a global scale.
 at::Tensor global_of(const at::Tensor& peak) {
-  return rcp(peak.to(at::kFloat).reshape({1})) * kGlobalTop;
+  return (rcp(peak.to(at::kFloat).reshape({1})) * kGlobalTop).clamp_max(kMostGlobal);
+}
+
+// What is stored: loaders divide by it, so that a weight of zeros has 1, as under compressed-tensors' observers
+// (llmcompressor.md 3.5).
+at::Tensor stored_global(const at::Tensor& global) {
+  return global.masked_fill((global == 0).logical_or(global.isfinite().logical_not()), 1.0);
 }
 
 Verdict supports_tensor(const TensorQuant& quant, int64_t in_features, std::string_view what) {
@@ -120,15 +128,19 @@ sdk::ElementRule NvFp4Scheme::element_rule(const TensorQuant& quant) const {
   return {.grid = sdk::kE2m1, .signed_zero = !quant.observer.empty()};
 }
 
-// A weight of zeros under an observer has a global scale of 1 (llmcompressor.md 3.5).
+WeightTuning NvFp4Scheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                       const TuningSetup& setup) const {
+  WeightTuning tuning = ScaledScheme::begin_tuning(weight, quant, setup);
+  if (tuning.global_scale.defined()) tuning.global_scale = stored_global(tuning.global_scale);
+  return tuning;
+}
+
 QuantizedWeight NvFp4Scheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                           const at::Tensor& imatrix, int64_t imatrix_count,
                                           const at::Tensor& global) const {
-  if (quant.observer.empty() || is_e5m3(quant))
-    return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global);
+  if (is_e5m3(quant)) return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global);
   const at::Tensor found = global.defined() ? global : global_scale(weight, quant);
-  const at::Tensor used = found.masked_fill((found == 0).logical_or(found.isfinite().logical_not()), 1.0);
-  return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, used);
+  return ScaledScheme::quantize_rtn(weight, quant, mode, imatrix, imatrix_count, stored_global(found));
 }
 
 sdk::ScaledScheme::Scales NvFp4Scheme::scales_of(const at::Tensor& peak, const at::Tensor& global_scale,

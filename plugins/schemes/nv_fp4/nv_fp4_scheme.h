@@ -15,6 +15,9 @@ class NvFp4Scheme final : public sdk::ScaledScheme {
   // The smallest: that of the layer with the largest weight (algorithms.md 2.8).
   [[nodiscard]] at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override;
 
+  [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                          const TuningSetup& setup) const override;
+
   [[nodiscard]] QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                              const at::Tensor& imatrix, int64_t imatrix_count,
                                              const at::Tensor& global_scale) const override;

@@ -49,7 +49,8 @@ class ExportFolder {
   // Part `index` of a planned tensor, cut along its first dimension; each part once, and all of them.
   void write_slice(std::string_view name, int64_t index, const at::Tensor& tensor);
   [[nodiscard]] bool slice_written(std::string_view name, int64_t index) const;
-  // A small file under a plain name, each once. Texts appear in the order given.
+  // A small file under a plain name or in a subfolder ("1_Pooling/config.json"), each once. Texts appear in the order
+  // given.
   void add_text(const std::string& name, std::string content);
   // A copy of `from`, made at once.
   void add_copy(const std::string& name, const std::filesystem::path& from);

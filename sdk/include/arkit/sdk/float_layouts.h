@@ -43,6 +43,9 @@ struct Fp8Layout {
 [[nodiscard]] Verdict supports_float_weight(const LayerPlan& layer, std::string_view format);
 
 [[nodiscard]] std::vector<PackedTensorShape> float_shapes(const LayerPlan& layer, const Fp8Layout& fp8);
+// input_global_scale of NVFP4, f32 [1], for the calibrated maximum of the inputs: 1 where they are all zero, since
+// loaders divide by it.
+[[nodiscard]] at::Tensor input_global_scale(const at::Tensor& act_max);
 [[nodiscard]] TensorMap pack_float(const LayerRecord& layer, const Fp8Layout& fp8);
 
 // Every suffix a float layout may have, bias excepted.

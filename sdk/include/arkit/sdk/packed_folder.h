@@ -36,6 +36,9 @@ class LayerTensors {
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
+  // Throws ErrorCode::unsupported for a type that is none of `dtypes` and could be somebody's choice in their place.
+  void check_dtype(const TensorInfo& info, std::string_view suffix, std::initializer_list<at::ScalarType> dtypes) const;
+
   const WeightSource& weights_;
   std::string layer_;
 };

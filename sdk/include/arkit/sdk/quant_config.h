@@ -32,6 +32,9 @@ namespace arkit::sdk {
 // 13.6).
 [[nodiscard]] json::Object model_free_extra_config(const QuantPlan& plan);
 
+// Adds the linear layers that the plan does not know (linear_layers.h) to either of them, as left in floating point.
+void leave_alone(json::Object& extra, const ExportRequest& request);
+
 // Rules whose pattern is not simply the name of a layer: what formats keep as patterns.
 [[nodiscard]] std::vector<const PatternRule*> pattern_rules(const QuantPlan& plan);
 

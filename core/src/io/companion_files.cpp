@@ -1,0 +1,163 @@
+#include "io/companion_files.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <arkit/error.h>
+#include <arkit/file_start.h>
+#include <arkit/json.h>
+#include <arkit/str.h>
+
+#include "io/safe_path.h"
+
+namespace arkit::io {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kMostFiles = 10000;
+constexpr int kDeepest = 8;
+constexpr uintmax_t kLargestPointer = 1024;  // bytes of a Git LFS pointer, at most
+
+// In the order an export lists them.
+constexpr std::array<std::string_view, 15> kFirst{"generation_config.json",
+                                                  "tokenizer.json",
+                                                  "tokenizer_config.json",
+                                                  "special_tokens_map.json",
+                                                  "added_tokens.json",
+                                                  "chat_template.jinja",
+                                                  "chat_template.json",
+                                                  "vocab.json",
+                                                  "merges.txt",
+                                                  "tokenizer.model",
+                                                  "preprocessor_config.json",
+                                                  "processor_config.json",
+                                                  "image_processor_config.json",
+                                                  "video_preprocessor_config.json",
+                                                  "feature_extractor_config.json"};
+
+// An export has its own: configuration, card, record, and whatever says how the source was quantized.
+constexpr std::array<std::string_view, 8> kReplaced{
+    "config.json",          "README.md",         "arkit-run.json", "quantization_config.json",
+    "quantize_config.json", "quant_config.json", "recipe.yaml",    "hf_quant_config.json"};
+
+constexpr std::array<std::string_view, 22> kWeightEndings{
+    ".safetensors", ".bin",    ".pt",        ".pth",    ".ckpt",  ".pkl",     ".pickle", ".gguf",
+    ".ggml",        ".onnx",   ".onnx_data", ".h5",     ".keras", ".msgpack", ".npz",    ".ot",
+    ".mlmodel",     ".tflite", ".nemo",      ".engine", ".pte",   ".distcp"};
+
+bool is_weight_name(std::string_view name) {
+  const std::string small = lower(name);
+  if (small.ends_with(".index.json")) return true;  // of shards: model.safetensors, pytorch_model.bin, tf_model.h5
+  return std::any_of(kWeightEndings.begin(), kWeightEndings.end(),
+                     [&](std::string_view ending) { return small.ends_with(ending); });
+}
+
+// Version control, caches and editors; a run that is writing here.
+bool is_hidden(std::string_view name) {
+  return name.starts_with('.') || name == "__pycache__" || name.ends_with(".part") || name.ends_with(".pyc");
+}
+
+// Modules of a pipeline (sentence-transformers) are part of the model with all they hold; "modules.json" names them.
+std::set<std::string, std::less<>> pipeline_modules(const fs::path& folder) {
+  std::set<std::string, std::less<>> modules;
+  if (!has_entry(folder, "modules.json")) return modules;
+  const json::Value list = json::read_file(resolve_file(folder, "modules.json"));
+  if (!list.is_array()) return modules;
+  for (const json::Value& item : list.get_array()) {
+    const json::Value* path = item.is_object() ? json::find(item.get_object(), "path") : nullptr;
+    if (path != nullptr && path->is_string() && !path->get_string().empty()) modules.emplace(path->get_string());
+  }
+  return modules;
+}
+
+void refuse_pointer(const fs::path& file) {
+  std::error_code error;
+  if (const auto size = fs::file_size(file, error); error || size > kLargestPointer) return;
+  std::string start(64, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  refuse_lfs_pointer(start, str("'", file.string(), "'"));
+}
+
+class Collector {
+ public:
+  explicit Collector(const fs::path& folder) : modules_(pipeline_modules(folder)) {}
+
+  // Files of `folder`, named "<prefix><name>". False = it holds weights, and nothing of it travels.
+  bool collect(const fs::path& folder, const std::string& prefix, bool with_weights,
+               std::vector<CompanionFile>& files) {
+    if (!is_new(folder, prefix)) return true;
+    const bool top = prefix.empty();
+    std::vector<fs::path> entries;
+    std::error_code error;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+      entries.push_back(it->path());
+    if (error) throw_input(str("'", folder.string(), "': cannot be read (", error.message(), ")"));
+    std::sort(entries.begin(), entries.end());
+    for (const fs::path& entry : entries) {
+      const std::string name = entry.filename().string();
+      if (is_hidden(name) || (top && is_replaced(name))) continue;
+      const fs::file_status status = fs::status(entry, error);  // of what a link leads to
+      if (fs::is_directory(status)) {
+        const std::string path = prefix + name;
+        std::vector<CompanionFile> inner;
+        if (collect(entry, path + "/", with_weights || modules_.contains(path), inner))
+          files.insert(files.end(), std::make_move_iterator(inner.begin()), std::make_move_iterator(inner.end()));
+        continue;
+      }
+      if (is_weight_name(name)) {
+        const bool own = with_weights && name.ends_with(".safetensors");
+        if (!top && !with_weights) return false;
+        if (!own) continue;
+      }
+      const fs::path file = resolve_file(folder, name);
+      refuse_pointer(file);
+      files.push_back({prefix + name, file, {}});
+      if (files.size() > kMostFiles)
+        throw_input(str("'", folder.string(), "': more than ", kMostFiles,
+                        " files beside the weights; is this the folder of a model?"));
+    }
+    return true;
+  }
+
+ private:
+  static bool is_replaced(std::string_view name) {
+    return std::find(kReplaced.begin(), kReplaced.end(), name) != kReplaced.end();
+  }
+
+  // A link may lead back to a folder that was seen, or to one that holds the model.
+  bool is_new(const fs::path& folder, const std::string& prefix) {
+    const fs::path real = fs::canonical(folder);
+    if (root_.empty()) root_ = real;
+    const auto [in_root, in_real] = std::mismatch(root_.begin(), root_.end(), real.begin(), real.end());
+    if (in_real == real.end() && in_root != root_.end()) return false;
+    if (std::count(prefix.begin(), prefix.end(), '/') > kDeepest)
+      throw_input(str("'", folder.string(), "': more than ", kDeepest, " folders deep in the folder of a model"));
+    return visited_.insert(real).second;
+  }
+
+  std::set<std::string, std::less<>> modules_;
+  fs::path root_;
+  std::set<fs::path> visited_;
+};
+
+}  // namespace
+
+std::vector<CompanionFile> companion_files(const fs::path& folder) {
+  std::vector<CompanionFile> files;
+  Collector(folder).collect(folder, "", false, files);
+  const auto rank = [](const CompanionFile& file) {
+    return std::find(kFirst.begin(), kFirst.end(), file.name) - kFirst.begin();
+  };
+  std::stable_sort(files.begin(), files.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return files;
+}
+
+}  // namespace arkit::io

@@ -1,0 +1,18 @@
+#pragma once
+// What lies beside the weights of a model folder and belongs to the model: tokenizer files of every kind, templates,
+// processors, code, licences, modules of a pipeline.
+
+#include <filesystem>
+#include <vector>
+
+#include <arkit/model_source.h>
+
+namespace arkit::io {
+
+// Everything in the folder and its subfolders that travels with a model (docs/adr/0023-what-a-model-folder-holds.md):
+// all files but weights of this and of other formats, what says how weights are quantized, hidden files, and subfolders
+// with weights in them, which are models of their own. Well-known texts come first, in a fixed order, then the others
+// by name. Throws ErrorCode::input for what travels and cannot: a link to nothing, a FIFO, a Git LFS pointer.
+[[nodiscard]] std::vector<CompanionFile> companion_files(const std::filesystem::path& folder);
+
+}  // namespace arkit::io
