@@ -1,9 +1,14 @@
 // The front of the command line: parses, explains, and only then opens the half that works.
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <arkit/error.h>
 
@@ -13,6 +18,14 @@
 #include "load_cli.h"
 
 namespace {
+
+// Whoever starts a program without one of the three descriptors gives their numbers to the first files it opens, and
+// text for a terminal would go into a model.
+void open_missing_descriptors() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor)
+    if (::fcntl(descriptor, F_GETFD) == -1 && errno == EBADF && ::open("/dev/null", O_RDWR) < 0)
+      std::_Exit(static_cast<int>(arkit::ErrorCode::resource));  // and nobody could be told
+}
 
 int print(const std::string& text) {
   const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
@@ -34,6 +47,7 @@ int answer(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_missing_descriptors();
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
   try {

@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <arkit/error.h>
+#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 #include "command_line.h"
@@ -117,7 +118,7 @@ Values read_recipe_file(const std::filesystem::path& path, const Command& comman
 }
 
 void write_recipe_file(const std::filesystem::path& path, const Command& command, const ParsedCommand& parsed) {
-  std::ofstream file(path);
+  std::ostringstream file;
   file << "# Options of `arkit " << command.name << "`; use with --config. Flags override what is written here.\n";
   if (!parsed.positionals.empty()) file << "model = " << quoted_toml(parsed.positionals.front()) << "\n";
   for (const Option& option : command.options) {
@@ -127,8 +128,7 @@ void write_recipe_file(const std::filesystem::path& path, const Command& command
     else if (has_fixed_default(option))
       file << option.name << " = " << as_toml(option, {std::string(option.default_value)}) << "\n";
   }
-  file.flush();
-  if (!file) throw Error(ErrorCode::resource, str("--save_config: '", printable(path.string()), "' cannot be written"));
+  write_file(path, file.str());
 }
 
 }  // namespace arkit::cli

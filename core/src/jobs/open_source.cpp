@@ -7,6 +7,7 @@
 #include <arkit/str.h>
 
 #include "io/hub_cache.h"
+#include "output/swap_journal.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -27,6 +28,7 @@ fs::path resolve_path(const std::string& model) {
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
   const fs::path path = resolve_path(model);
+  output::refuse_unfinished_swap(path);
   json::Value config;
   const json::Object* config_object = nullptr;
   if (fs::is_directory(path) && fs::exists(path / "config.json")) {

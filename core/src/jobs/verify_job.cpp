@@ -14,6 +14,7 @@
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/text_config.h"
+#include "output/swap_journal.h"
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"
 #include "verify/block_check.h"
@@ -116,6 +117,7 @@ void compare_with_source(const ModelSource& exported, const ModelSource& source,
 json::Object verify(const VerifyOptions& options, const Registry& registry, Reporter& reporter) {
   if (!fs::is_directory(options.directory))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
+  output::refuse_unfinished_swap(options.directory);
   VerifyReport report;
   const RunFacts facts = read_facts(options.directory);
   report.add(check_files(options.directory, facts));
