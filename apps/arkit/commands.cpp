@@ -150,7 +150,8 @@ constexpr Option kQuantize[] = {
      "where to write; several formats get a subfolder each", "o"},
     {"max_shard_size", Type::bytes, kOutput, "SIZE", "5GB",
      "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)"},
-    {"force", Type::flag, kOutput, "", "", "replace files of an output folder that is in use"},
+    {"force", Type::flag, kOutput, "", "",
+     "replace the export in the output folder, all of it and nothing else, when the new one is complete"},
 
     {"config", Type::path, kRun, "FILE", "",
      "read options of this command from a TOML file first (an llm-compressor recipe: --recipe_file)"},
@@ -286,7 +287,8 @@ constexpr Option kConvert[] = {
      "never change"},
     {"max_shard_size", Type::bytes, kOutput, "SIZE", "5GB",
      "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)"},
-    {"force", Type::flag, kOutput, "", "", "replace files of an output folder that is in use"},
+    {"force", Type::flag, kOutput, "", "",
+     "replace the export in the output folder, all of it and nothing else, when the new one is complete"},
     {"dry_run", Type::flag, kRun, "", "", "try every layer and print the plan and its size; write nothing"},
 };
 

@@ -1,10 +1,15 @@
 // The front of the command line: parses, explains, and only then opens the half that works.
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -15,6 +20,14 @@
 #include "load_cli.h"
 
 namespace {
+
+// Whoever starts a program without one of the three descriptors gives their numbers to the first files it opens, and
+// text for a terminal would go into a model.
+void open_missing_descriptors() {
+  for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; ++descriptor)
+    if (::fcntl(descriptor, F_GETFD) == -1 && errno == EBADF && ::open("/dev/null", O_RDWR) < 0)
+      std::_Exit(static_cast<int>(arkit::ErrorCode::resource));  // and nobody could be told
+}
 
 int print(const std::string& text) {
   const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
@@ -36,6 +49,7 @@ int answer(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_missing_descriptors();
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   const bool json = std::any_of(arguments.begin(), arguments.end(),
                                 [](const std::string& word) { return word == "--json" || word == "--json=true"; });

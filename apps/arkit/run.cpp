@@ -13,6 +13,7 @@
 #include <arkit/error.h>
 #include <arkit/escape.h>
 #include <arkit/inference_backend.h>
+#include <arkit/lost_file.h>
 #include <arkit/str.h>
 
 #include "command.h"
@@ -68,7 +69,11 @@ void watch_signals() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};
+  ::sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);  // nohup's wish stands
   std::signal(SIGXFSZ, SIG_IGN);
+  watch_mapped_files();
 }
 
 void print_result(const Arguments& arguments, Result& result) {
@@ -106,6 +111,9 @@ int run_guarded(const ParsedCommand& parsed) {
   const bool json = arguments.flag("json");
   const bool verbose = arguments.flag("verbose");
   const auto fail = [&](ErrorCode code, const std::string& message) {
+    // Zeros in place of a file that was cut short may have looked like any other fault.
+    const std::string lost = lost_file();
+    if (!lost.empty()) return report_error(static_cast<int>(ErrorCode::input), lost, json);
     return report_error(static_cast<int>(code), message, json);
   };
   try {
@@ -113,6 +121,7 @@ int run_guarded(const ParsedCommand& parsed) {
     TerminalReporter reporter(arguments.flag("quiet"), verbose);
     Plugins plugins(arguments);
     Result result = find_function(parsed.command)(arguments, plugins, reporter);
+    throw_if_file_lost();
     reporter.finish();
     print_result(arguments, result);
     return result.exit_code;

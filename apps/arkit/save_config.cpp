@@ -1,12 +1,12 @@
 #include "save_config.h"
 
 #include <charconv>
-#include <fstream>
 #include <sstream>
 
 #include <toml++/toml.h>
 
 #include <arkit/error.h>
+#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {
@@ -72,13 +72,7 @@ std::string recipe_text(const Command& command, const json::Object& resolved) {
 }
 
 void save_config(const std::filesystem::path& path, const Command& command, const json::Object& resolved) {
-  std::ofstream file(path, std::ios::binary);
-  file << recipe_text(command, resolved);
-  file.flush();
-  if (!file)
-    throw_resource(str("--save_config: '", printable(path.string()),
-                       "' cannot be written; give a file in a folder "
-                       "that exists and may be written to"));
+  write_file(path, recipe_text(command, resolved));
 }
 
 }  // namespace arkit::cli

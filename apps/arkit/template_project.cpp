@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <arkit/error.h>
+#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {
@@ -48,11 +49,10 @@ std::string read_text(const fs::path& path) {
 }
 
 void write_text(const fs::path& path, const std::string& text) {
-  fs::create_directories(path.parent_path());
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.flush();
-  if (!file) throw_resource(str("'", path.string(), "' cannot be written"));
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (error) throw_io(path.parent_path(), "creating the folder", error.value());
+  write_file(path, text);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <arkit/error.h>
@@ -95,6 +96,15 @@ TEST(PartFile, DoesNotWriteThroughAPlantedLink) {
   EXPECT_EQ(content_of(victim), "precious");
   EXPECT_FALSE(fs::is_symlink(place.path() / "a.json"));
   EXPECT_EQ(content_of(place.path() / "a.json"), "abc");
+}
+
+// Renaming over a device would replace it for everybody.
+TEST(PartFile, OnlyRegularFilesAreReplaced) {
+  const TempDir place;
+  ASSERT_EQ(::mkfifo((place.path() / "pipe").c_str(), 0600), 0);
+  EXPECT_NE(resource_error([&] { write_file(place.path() / "pipe", "x"); }).find("not a regular file"),
+            std::string::npos);
+  EXPECT_EQ(names_in(place.path()), std::set<std::string>{"pipe"});
 }
 
 TEST(PartFile, WritesIntoTheWorkingDirectory) {

@@ -144,7 +144,7 @@ TEST_F(Quantize, FewerBlocksOnRequest) {
 TEST_F(Quantize, TuningNeedsDataAndSaysSo) {
   options_.recipe = "default";
   EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)run(); }), "--dataset self"));
-  EXPECT_FALSE(fs::exists(options_.output_dir) && !fs::is_empty(options_.output_dir));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 // W4A16 asymmetric has nothing to search: data is asked for when layer_config gives one layer a scheme that has.
@@ -192,7 +192,7 @@ TEST_F(Quantize, InterruptedRunsLeaveNothing) {
   request_interrupt();
   EXPECT_TRUE(contains(refusal(ErrorCode::interrupted, [&] { (void)run(); }), "interrupted"));
   clear_interrupt();
-  EXPECT_TRUE(!fs::exists(options_.output_dir) || fs::is_empty(options_.output_dir));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 // kill -9 while the blocks are written: the next run removes what lies there, says so, and goes on without --force.
@@ -211,12 +211,14 @@ TEST_F(Quantize, AKilledRunDoesNotBlockTheNext) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
-  ASSERT_TRUE(fs::exists(options_.output_dir / "model.safetensors.part"));
+  ASSERT_TRUE(fs::exists(folder_.path() / ".out.arkit-part/new/model.safetensors.part"));
+  EXPECT_FALSE(fs::exists(options_.output_dir));
   (void)run();
   EXPECT_EQ(std::count_if(recorder_.warnings.begin(), recorder_.warnings.end(),
                           [](const std::string& w) { return contains(w, "an earlier run was killed here"); }),
             1);
   EXPECT_TRUE(fs::exists(options_.output_dir / "arkit-run.json"));
+  EXPECT_EQ(names_in(folder_.path()), std::set<std::string>{"out"});
   for (const std::string& name : names_in(options_.output_dir)) {
     EXPECT_FALSE(contains(name, ".part")) << name;
     EXPECT_FALSE(contains(name, ".lock")) << name;
@@ -236,7 +238,7 @@ TEST_F(Quantize, ADiskTooSmallIsFoundBeforeAnyWork) {
   fs::create_directories(options_.output_dir);
   const testing::SmallDisk disk(options_.output_dir, 64 << 10);
   const std::string message = refusal(ErrorCode::resource, [&] { (void)run(); });
-  EXPECT_TRUE(contains(message, options_.output_dir.string())) << message;
+  EXPECT_TRUE(contains(message, disk.mounted() ? options_.output_dir.string() : ".out.arkit-part")) << message;
   EXPECT_TRUE(recorder_.blocks.empty());
   EXPECT_TRUE(fs::is_empty(options_.output_dir));
 }
@@ -260,7 +262,7 @@ TEST_F(Quantize, NaNWeightsAreNamed) {
   stream.close();
   options_.model = broken.string();
   EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)run(); }), name));
-  EXPECT_TRUE(!fs::exists(options_.output_dir) || fs::is_empty(options_.output_dir));
+  EXPECT_EQ(names_in(folder_.path()), std::set<std::string>{"broken"});
 }
 
 TEST_F(Quantize, RefusesAnExportAsSource) {

@@ -14,9 +14,9 @@ namespace arkit {
 
 // Read-only and shared with the page cache. Thread-safe: all methods are const and keep no state.
 //
-// A file that is cut short while it is mapped makes the kernel send SIGBUS on access; no user-space reader can catch
-// that fully. Readers call require_unchanged() before they hand out data, which turns all but a truncation within the
-// same instant into an ordinary error.
+// A file that is cut short while it is mapped makes the kernel send SIGBUS on access. Readers call require_unchanged()
+// before they hand out data, which turns nearly all of that into an ordinary error; arkit/lost_file.h is about the
+// rest.
 class ARKIT_EXPORT MappedFile {
  public:
   // Throws ErrorCode::input when `path` (symbolic links followed) is not a readable regular file.

@@ -11,6 +11,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "io/mapped_ranges.h"
+
 namespace arkit {
 namespace {
 
@@ -44,10 +46,14 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     throw_resource(str("'", path.string(), "': ", size_, " bytes cannot be mapped (", std::strerror(error), ")"));
   }
   data_ = static_cast<const std::byte*>(data);
+  io::add_mapped_range(data_, size_, path.string());
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ != nullptr) {
+    io::remove_mapped_range(data_);
+    ::munmap(const_cast<std::byte*>(data_), size_);
+  }
   if (fd_ >= 0) ::close(fd_);
 }
 

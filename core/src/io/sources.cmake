@@ -5,6 +5,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/finite_kernels.cpp
   src/io/hf_folder.cpp
   src/io/hub_cache.cpp
+  src/io/lost_file.cpp
   src/io/mapped_file.cpp
   src/io/safe_path.cpp
   src/io/safetensors_file.cpp

@@ -21,8 +21,10 @@
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
 #include "jobs/source_labels.h"
+#include "jobs/source_state.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/completeness.h"
+#include "output/output_folder.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 #include "util/heap.h"
@@ -43,6 +45,11 @@ struct ConvertRun {
   const ModelSource& shown;  // the source with every packed layer as a plain weight
   const QuantPlan& plan;
   const std::vector<FormatChoice>& formats;
+};
+
+struct Written {
+  std::vector<ExportReport> reports;
+  std::vector<fs::path> folders;  // until the run is complete
 };
 
 LayerRecord record_of(const ConvertRun& run, const LayerPlan& layer, const QuantizedWeight& weight) {
@@ -146,30 +153,20 @@ void check_layers(const ConvertRun& run) {
   });
 }
 
-std::vector<ExportReport> write_layers(const ConvertRun& run) {
+Written write_layers(const ConvertRun& run, const output::OutputFolder& output) {
   const ExportRequest request{.output_dir = run.formats.front().output_dir,
                               .source = run.shown,
                               .plan = run.plan,
                               .run = recorded_run(run.source),
                               .model_dtype = model_dtype_of(run.shown),
                               .max_shard_bytes = run.options.max_shard_bytes};
-  ExportSet exports(run.formats, request);
+  ExportSet exports(run.formats, request, output);
   for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
   for (const AttentionSpec& module : run.source.attention_specs())
     for (const std::string& name : module.tensors) exports.add_plain(name, run.source.weights().load(name), true);
-  return exports.finish();  // all other tensors are copied there
-}
-
-// What was written goes again when it does not hold what it should.
-json::Object prove(const ConvertRun& run, const FormatChoice& format, const ExportReport& report) {
-  try {
-    return prove_equal(run.source, run.shown, format.output_dir, run.plan, run.options.allow_rounding, run.registry,
-                       run.reporter);
-  } catch (const Error&) {
-    std::error_code ignored;
-    for (const fs::path& file : report.files) fs::remove(format.output_dir / file, ignored);
-    throw;
-  }
+  Written written{.reports = exports.finish(), .folders = {}};  // all other tensors are copied there
+  for (size_t i = 0; i < run.formats.size(); ++i) written.folders.push_back(exports.staged(i));
+  return written;
 }
 
 fs::path choose_output_dir(const ConvertOptions& options, const ModelSource& source) {
@@ -207,29 +204,31 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
                           "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
                           "other format from the model itself"));
   model_free::require_complete(*source, registry);
+  const std::vector<fs::path> weights = weight_files(*source, std::nullopt);
+  const SourceState state(*source, weights);
   const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
       *source, registry, {.cut_experts = false, .dtype = at::kBFloat16, .attention_scales = false});
   judge_source_texts(*shown, reporter);
   (void)recorded_run(*source);  // what its record says of the run is read before any work, too
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
-  const std::vector<FormatChoice> formats =
-      find_formats(options.formats, false, choose_output_dir(options, *source), registry);
+  const fs::path output_dir = choose_output_dir(options, *source);
+  const std::vector<FormatChoice> formats = find_formats(options.formats, false, output_dir, registry);
   const ConvertRun run{options, registry, reporter, *source, *shown, plan, formats};
 
   reporter.step(str("trying ", quantized_count(plan), " layers of ", source->kind(), " (", plan.scheme_name, ")"));
   check_layers(run);
   if (options.dry_run) return dry_run_report(run);
-  prepare_output(formats, plan, *shown, options.force, reporter);
-  SourceHashes hashes(weight_files(*source, std::nullopt));
+  const auto output = prepare_output(output_dir, formats, plan, *shown, options.force, reporter);
+  SourceHashes hashes(weights);
   hashes.start();
 
   reporter.step("writing");
-  const std::vector<ExportReport> reports = write_layers(run);
+  const auto [reports, folders] = write_layers(run, *output);
   reporter.step("reopening and comparing");
   json::Array outputs;
   std::vector<json::Object> proofs;
   for (size_t i = 0; i < formats.size(); ++i) {
-    proofs.push_back(prove(run, formats[i], reports[i]));
+    proofs.push_back(prove_equal(*source, *shown, folders[i], plan, options.allow_rounding, registry, reporter));
     outputs.push_back(json::Object{{"format", formats[i].name},
                                    {"output_dir", formats[i].output_dir.string()},
                                    {"bytes", reports[i].bytes},
@@ -242,9 +241,12 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   const int64_t peak = peak_rss_bytes();
   for (size_t i = 0; i < formats.size(); ++i) {
     const Conversion done{options, *source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};
-    write_file(formats[i].output_dir / "README.md", conversion_card(done));
-    write_file(formats[i].output_dir / "arkit-run.json", json::dump(conversion_record(done, registry), 2) + "\n");
+    write_file(folders[i] / "README.md", conversion_card(done));
+    write_file(folders[i] / "arkit-run.json", json::dump(conversion_record(done, registry), 2) + "\n");
   }
+  throw_if_interrupted();
+  state.require_unchanged();
+  output->commit();
   json::Array details(proofs.begin(), proofs.end());
   return {{"source", source->kind()},      {"scheme", plan.scheme_name},   {"converted_layers", quantized_count(plan)},
           {"outputs", std::move(outputs)}, {"proofs", std::move(details)}, {"seconds", seconds},

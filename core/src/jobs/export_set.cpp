@@ -4,9 +4,10 @@
 #include <set>
 
 #include <arkit/error.h>
-#include <arkit/part_file.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
+
+#include "output/output_folder.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -55,11 +56,14 @@ std::string folder_name(std::string format) {
   return format;
 }
 
-// What a killed run left is in nobody's way; everything else in the folder is somebody's.
-void clear_leftovers(const fs::path& folder, Reporter& reporter) {
-  if (const auto parts = clear_killed_run(folder))
-    reporter.warn(str("output_dir '", folder.string(), "': an earlier run was killed here; its ", parts->size(),
-                      parts->size() == 1 ? " partial file is removed" : " partial files are removed"));
+int64_t companion_bytes(const ModelSource& source) {
+  int64_t bytes = 0;
+  for (const CompanionFile& companion : source.companions()) {
+    std::error_code error;
+    const auto size = companion.path.empty() ? companion.content.size() : fs::file_size(companion.path, error);
+    if (!error) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -139,44 +143,28 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
   return bytes;
 }
 
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
-                    bool force, Reporter& reporter) {
+std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
+                                                     const std::vector<FormatChoice>& formats, const QuantPlan& plan,
+                                                     const ModelSource& source, bool force, Reporter& reporter) {
+  output::OutputRequest request{
+      .folder = output_dir, .subfolders = {}, .source_folder = source_folder(source), .force = force};
   int64_t needed = kDiskMargin;
   for (const FormatChoice& format : formats) {
-    needed += planned_bytes(format, plan, source.weights());
-    std::error_code error;
-    if (fs::exists(format.output_dir, error) && !fs::is_directory(format.output_dir))
-      throw_input(str("output_dir '", format.output_dir.string(), "' is a file; give a folder"));
-    // Not even --force: the export would replace the weights it is made from.
-    if (fs::exists(format.output_dir, error) && fs::equivalent(format.output_dir, source_folder(source), error))
-      throw_usage(
-          str("output_dir '", format.output_dir.string(), "' is the folder of the model itself; give another one"));
-    clear_leftovers(format.output_dir, reporter);
-    if (!force && fs::exists(format.output_dir, error)) {
-      for (const fs::directory_entry& entry : fs::directory_iterator(format.output_dir, error)) {
-        throw_input(str("output_dir '", format.output_dir.string(), "' is not empty (it holds '",
-                        entry.path().filename().string(),
-                        "'); give another folder or pass --force to replace its export"));
-      }
-    }
+    if (formats.size() > 1) request.subfolders.push_back(folder_name(format.name));
+    needed += planned_bytes(format, plan, source.weights()) + companion_bytes(source);
   }
-  for (const FormatChoice& format : formats) {
-    std::error_code error;
-    fs::create_directories(format.output_dir, error);
-    if (error)
-      throw_resource(str("output_dir '", format.output_dir.string(), "': cannot be made (", error.message(), ")"));
-  }
-  std::error_code error;
-  const fs::space_info space = fs::space(formats.front().output_dir, error);
-  if (!error && static_cast<int64_t>(space.available) < needed)
-    throw_resource(str("output_dir '", formats.front().output_dir.string(), "': the export needs ", needed >> 20,
-                       " MiB, the disk has ", space.available >> 20, " MiB free"));
+  auto output = std::make_unique<output::OutputFolder>(std::move(request), reporter);
+  output->require_space(needed);
+  return output;
 }
 
-ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request) : formats_(std::move(formats)) {
+ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request,
+                     const output::OutputFolder& output)
+    : formats_(std::move(formats)) {
   for (const FormatChoice& format : formats_) {
     ExportRequest own = request;
-    own.output_dir = format.output_dir;
+    own.output_dir = formats_.size() == 1 ? output.staged() : output.staged() / folder_name(format.name);
+    staged_.push_back(own.output_dir);
     jobs_.push_back(format.exporter->open(own, format.name));
   }
 }

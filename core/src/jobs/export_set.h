@@ -13,6 +13,9 @@
 #include <arkit/registry.h>
 
 namespace arkit {
+namespace output {
+class OutputFolder;
+}
 
 struct FormatChoice {
   Exporter* exporter = nullptr;
@@ -45,15 +48,16 @@ void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& pla
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
 
-// Clears what a killed run left, says so, and makes the folders. Throws when a folder is in use without --force
-// (ErrorCode::input) or is the model's own (ErrorCode::usage), when another run writes into it or the disk has no room
-// (ErrorCode::resource).
-void prepare_output(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
-                    bool force, Reporter& reporter);
+// The folder of the run, with room for all formats; see OutputFolder for what it throws.
+[[nodiscard]] std::unique_ptr<output::OutputFolder> prepare_output(const std::filesystem::path& output_dir,
+                                                                   const std::vector<FormatChoice>& formats,
+                                                                   const QuantPlan& plan, const ModelSource& source,
+                                                                   bool force, Reporter& reporter);
 
 class ExportSet {
  public:
-  ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request);
+  // Every format writes into its folder of `output`, whatever `request` says.
+  ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request, const output::OutputFolder& output);
 
   [[nodiscard]] bool wants_dequantized() const;
   void add_layer(const LayerRecord& layer);
@@ -62,9 +66,12 @@ class ExportSet {
   // Finishes every job.
   [[nodiscard]] std::vector<ExportReport> finish();
   [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
+  // Where the files of format `i` are until the run is complete.
+  [[nodiscard]] const std::filesystem::path& staged(size_t i) const { return staged_[i]; }
 
  private:
   std::vector<FormatChoice> formats_;
+  std::vector<std::filesystem::path> staged_;
   std::vector<std::unique_ptr<ExportJob>> jobs_;
 };
 

@@ -76,6 +76,7 @@ std::string picture_of(MixSearch& search, const std::vector<Mix>& mixes, const Q
 void write_mix_files(MixSearch& search, const std::vector<Mix>& mixes, const QuantizeOptions& options,
                      Reporter& reporter) {
   const AutoSchemeOptions& wanted = options.auto_scheme;
+  search.source_state().require_unchanged();
   if (!wanted.svg.empty()) {
     write_file(wanted.svg, picture_of(search, mixes, options));
     reporter.info(str("wrote '", wanted.svg.string(), "'"));

@@ -11,6 +11,7 @@
 
 #include "io/hub_cache.h"
 #include "jobs/canonical_source.h"
+#include "output/swap_journal.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -40,6 +41,7 @@ void refuse_if_pointer(const fs::path& file) {
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
   const fs::path path = resolve_path(model);
+  output::refuse_unfinished_swap(path);
   json::Value config;
   const json::Object* config_object = nullptr;
   if (fs::is_directory(path) && fs::exists(path / "config.json")) {

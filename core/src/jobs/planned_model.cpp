@@ -52,7 +52,7 @@ struct Planner {
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
-  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, std::vector<fs::path>& files) const {
+  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned) const {
     std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
     if (!source->packed_layers().empty() && !forced())
       throw_unsupported(
@@ -62,7 +62,8 @@ struct Planner {
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
     model_free::require_complete(*source, registry);
-    files = weight_files(*source, options.num_hidden_layers);
+    planned.files = weight_files(*source, options.num_hidden_layers);
+    planned.state = SourceState(*source, planned.files);
     if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
     return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)
                                      : std::move(source);
@@ -71,7 +72,7 @@ struct Planner {
   [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {
     PlannedModel planned;
     planned.model_free = model_free;
-    planned.source = open_source(model_free, planned.files);
+    planned.source = open_source(model_free, planned);
     if (!options.rotation.empty()) rotate(planned);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);

@@ -11,6 +11,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "jobs/source_state.h"
 #include "oneshot/modifier.h"
 #include "quant/plan.h"
 #include "quant/recipes.h"
@@ -24,6 +25,7 @@ struct PlannedModel {
   std::unique_ptr<ModelSource> source;
   rotation::RotatedSource* rotated = nullptr;  // *source, when --rotation is given
   std::vector<std::filesystem::path> files;    // all weight files of it
+  SourceState state;                           // of them and its texts when they were opened
   std::unique_ptr<Model> model;                // header only, weights to be cast to bf16; refers to *source
   QuantPlan plan;
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,

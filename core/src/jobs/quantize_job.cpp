@@ -25,6 +25,7 @@
 #include "jobs/source_labels.h"
 #include "oneshot/modifier.h"
 #include "oneshot/recipe_plan.h"
+#include "output/output_folder.h"
 #include "quant/plan.h"
 #include "rotation/rotated_source.h"
 #include "rounding/round_model.h"
@@ -174,6 +175,7 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration) {
   write_untouched(run, "");
 }
 
+// Everything that can fail is done before the folder changes.
 std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish();
@@ -181,26 +183,25 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run) {
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
-    write_file(format.output_dir / "README.md",
+    write_file(run.exports.staged(i) / "README.md",
                model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
     const json::Object record =
         run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
-    write_file(format.output_dir / "arkit-run.json", json::dump(record, 2) + "\n");
+    write_file(run.exports.staged(i) / "arkit-run.json", json::dump(record, 2) + "\n");
   }
   return reports;
 }
 
-// What --target-size promised, looked at once more: the folder of the first format.
+// What --target-size promised, looked at once more: the files of the first format.
 void check_target(const QuantizeRun& run) {
   const std::optional<int64_t> target = run.options.auto_scheme.target_size;
   if (!target) return;
-  const fs::path& folder = run.exports.formats().front().output_dir;
   int64_t bytes = 0;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(run.exports.staged(0)))
     if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
   if (bytes > *target)
-    run.reporter.warn(str("the files in '", folder.string(), "' take ", bytes, " bytes, ", bytes - *target,
-                          " more than target_size; are there files of an earlier run?"));
+    run.reporter.warn(
+        str("the files of the export take ", bytes, " bytes, ", bytes - *target, " more than target_size"));
 }
 
 json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& reports) {
@@ -255,7 +256,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   if (options.dry_run)
     return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme, registry);
   SourceHashes hashes(planned.files);
-  prepare_output(formats, plan, *source, options.force, reporter);
+  const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
@@ -275,7 +276,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                               .run = run_settings(options, tuning, planned),
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
-  ExportSet exports(formats, request);
+  ExportSet exports(formats, request, *output);
   QuantizeRun run{options, tuning,  registry, reporter, *source,     *model,
                   plan,    exports, hashes,   outcome,  model_dtype, planned.model_free};
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
@@ -290,6 +291,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   outcome.seconds = seconds_since(start);
   const std::vector<ExportReport> reports = finish_exports(run);
   check_target(run);
+  throw_if_interrupted();
+  planned.state.require_unchanged();
+  output->commit();
   return summary(run, reports);
 }
 

@@ -16,6 +16,7 @@
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/text_config.h"
+#include "output/swap_journal.h"
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"
 #include "util/heap.h"
@@ -134,6 +135,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   std::error_code failed;
   if (!fs::is_directory(options.directory, failed))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
+  output::refuse_unfinished_swap(options.directory);
   return_large_blocks();
   const TensorCacheScope reuse;
   VerifyReport report;

@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include <arkit/error.h>
+#include <arkit/lost_file.h>
 
 namespace arkit {
 namespace {
@@ -26,7 +27,9 @@ bool interrupted() noexcept {
   return interrupt_requested != 0;
 }
 void throw_if_interrupted() {
-  if (interrupted()) throw Error(ErrorCode::interrupted, "interrupted; partial files were removed");
+  if (!interrupted()) return;
+  throw_if_file_lost();  // which asks for the same stop
+  throw Error(ErrorCode::interrupted, "interrupted; partial files were removed");
 }
 
 }  // namespace arkit

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <arkit/error.h>
+#include <arkit/lost_file.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -33,6 +34,14 @@ std::string free_space(const fs::path& path) {
   std::error_code ignored;
   const auto space = fs::space(folder_of(path), ignored);
   return ignored ? std::string() : str(" (", space.available / 1000000, " MB are free there)");
+}
+
+// A finished file takes the place of what has its name, which must not be a device, a pipe or a folder.
+void require_replaceable(const fs::path& path) {
+  struct stat state {};
+  if (::stat(path.c_str(), &state) == 0 && !S_ISREG(state.st_mode))
+    throw_resource(
+        str("'", path.string(), "': is not a regular file and cannot be replaced by one; give another name"));
 }
 
 // Part files are removed by the one who holds the lock.
@@ -71,6 +80,7 @@ void sync_folder(const fs::path& given) {
 }
 
 PartFile::PartFile(fs::path final_path) : final_path_(std::move(final_path)) {
+  require_replaceable(final_path_);
   part_path_ = final_path_;
   part_path_ += kPartSuffix;
   // A link planted under the name of the part must not lead the output elsewhere: what is there goes, and the file is
@@ -106,6 +116,7 @@ void PartFile::write_at(int64_t offset, const void* data, int64_t bytes) {
   while (done < bytes) {
     const ssize_t n = ::pwrite(descriptor_, at + done, static_cast<size_t>(bytes - done), offset + done);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EFAULT) throw_if_mapped(at + done);
     if (n < 0) throw_io(part_path_, "writing", errno);
     if (n == 0) throw_io(part_path_, "writing", ENOSPC);
     done += n;

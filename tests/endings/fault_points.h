@@ -1,0 +1,27 @@
+#pragma once
+// Every call by which a run changes the disk, counted; one of them fails or kills the process. The calls of this test
+// program's libraries come here first (fault_points.cpp defines them), whoever makes them.
+
+#include <cstdint>
+#include <set>
+
+namespace arkit::testing {
+
+enum class Fault { none, fail, kill };
+
+// From now on calls are counted, and number `at` (from 1) fails with `error_number` or ends in SIGKILL.
+void arm(Fault fault, int at, int error_number);
+void disarm();
+[[nodiscard]] bool fired();
+[[nodiscard]] int calls();  // since arm()
+
+// RENAME_EXCHANGE is unknown to the file system.
+void forbid_exchange(bool forbidden);
+// Inodes that fsync() was called for since arm(), as they were when a folder or the first file was moved after that.
+[[nodiscard]] const std::set<uint64_t>& synced_before_move();
+// Folders cannot be locked, as on NFS.
+void forbid_folder_locks(bool forbidden);
+// link() is refused.
+void forbid_links(bool forbidden);
+
+}  // namespace arkit::testing

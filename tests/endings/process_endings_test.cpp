@@ -1,0 +1,163 @@
+// The real program: signals while a block is tuned, a source that changes, descriptors that are closed.
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <thread>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/run_program.h"
+#include "jobs/job_testing.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+using cli_test::contains;
+using std::chrono::steady_clock;
+using testing::TemporaryFolder;
+
+std::string content_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::map<std::string, std::string> tree_of(const fs::path& folder) {
+  std::map<std::string, std::string> tree;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) tree[entry.path().lexically_relative(folder).string()] = content_of(entry.path());
+  return tree;
+}
+
+class Program : public ::testing::Test {
+ protected:
+  Program() { fs::copy(testing::tiny_model("source-llama-bf16"), model_, fs::copy_options::recursive); }
+
+  std::vector<std::string> command(const std::vector<std::string>& more) const {
+    std::vector<std::string> words{ARKIT_BINARY, "quantize", model_.string(), "--output_dir", out_.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  // A run that would tune its first block for minutes.
+  std::vector<std::string> long_run() const {
+    return command({"--force", "--dataset", "self", "--nsamples", "4", "--seqlen", "32", "--iters", "1000000"});
+  }
+
+  struct End {
+    int exit_code = -1;
+    std::string messages;
+    double seconds = 0;  // after the action
+  };
+
+  // Starts the program, waits until it tunes, does `action` to it and waits for its end.
+  End end_of(const std::vector<std::string>& words, const std::function<void(pid_t)>& action) const {
+    const fs::path log = folder_.path() / "log";
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      ::dup2(file, STDOUT_FILENO);
+      ::dup2(file, STDERR_FILENO);
+      std::vector<char*> argv;
+      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    const auto limit = steady_clock::now() + std::chrono::seconds(120);
+    while (!contains(content_of(log), "quantizing") && steady_clock::now() < limit)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    const auto start = steady_clock::now();
+    action(child);
+    int status = 0;
+    while (::waitpid(child, &status, WNOHANG) == 0) {
+      if (steady_clock::now() > limit) ::kill(child, SIGKILL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    End end{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), content_of(log),
+            std::chrono::duration<double>(steady_clock::now() - start).count()};
+    fs::remove(log);
+    return end;
+  }
+
+  // Beside the model (and an old export).
+  [[nodiscard]] std::ptrdiff_t entries() const { return std::distance(fs::directory_iterator(folder_.path()), {}); }
+
+  TemporaryFolder folder_;
+  fs::path model_ = folder_.path() / "model", out_ = folder_.path() / "a/out";
+};
+
+TEST_F(Program, SignalsWhileABlockIsTunedLeaveTheOldExportOrNothing) {
+  for (const bool over_old : {false, true}) {
+    if (over_old) ASSERT_EQ(cli_test::program(command({"--recipe", "rtn"})).exit_code, 0);
+    const auto old = over_old ? tree_of(out_) : std::map<std::string, std::string>();
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+      const End end = end_of(long_run(), [signal](pid_t child) { ::kill(child, signal); });
+      EXPECT_EQ(end.exit_code, 130) << end.messages;
+      EXPECT_LT(end.seconds, 20) << "generous for a loaded machine";
+      EXPECT_TRUE(contains(end.messages, "interrupted")) << end.messages;
+      EXPECT_FALSE(contains(end.messages, "block 1/2")) << "the first block is still being tuned";
+      EXPECT_EQ(entries(), over_old ? 2 : 1) << "something is left";
+      if (over_old) {
+        EXPECT_EQ(tree_of(out_), old);
+        EXPECT_EQ(std::distance(fs::directory_iterator(out_.parent_path()), {}), 1);
+      }
+    }
+  }
+}
+
+TEST_F(Program, AKilledRunIsClearedByTheNext) {
+  const End end = end_of(long_run(), [](pid_t child) { ::kill(child, SIGKILL); });
+  EXPECT_EQ(end.exit_code, 128 + SIGKILL);
+  EXPECT_FALSE(fs::exists(out_));
+  EXPECT_TRUE(fs::exists(out_.parent_path() / ".out.arkit-part"));
+  const cli_test::Outcome next = cli_test::program(command({"--recipe", "rtn"}));
+  EXPECT_EQ(next.exit_code, 0) << next.err;
+  EXPECT_TRUE(contains(next.err, "an earlier run was killed here")) << next.err;
+  EXPECT_EQ(std::distance(fs::directory_iterator(out_.parent_path()), {}), 1);
+}
+
+TEST_F(Program, ASourceCutShortWhileABlockIsTunedIsAnInputError) {
+  const std::vector<std::string> words =
+      command({"--dataset", "self", "--nsamples", "4", "--seqlen", "32", "--iters", "200"});
+  const End end = end_of(words, [this](pid_t) { fs::resize_file(model_ / "model.safetensors", 4096); });
+  EXPECT_EQ(end.exit_code, 3) << end.messages;
+  EXPECT_TRUE(contains(end.messages, "model.safetensors")) << end.messages;
+  EXPECT_EQ(entries(), 1) << "something is left";
+}
+
+// Whoever starts a program with closed descriptors must not find its messages in the weights.
+TEST_F(Program, ClosedDescriptorsDoNotBecomeFilesOfTheExport) {
+  ASSERT_EQ(cli_test::program(command({"--recipe", "rtn"})).exit_code, 0);
+  const std::string wanted = content_of(out_ / "model.safetensors");
+  std::string line;
+  for (const std::string& word : command({"--recipe", "rtn", "--force"})) line += "'" + word + "' ";
+  for (const char* closed : {"<&- >&- 2>&-", "2>&-", ">&-", "<&-"}) {
+    EXPECT_EQ(cli_test::program({"sh", "-c", "exec " + line + closed}).exit_code, 0) << closed;
+    EXPECT_TRUE(content_of(out_ / "model.safetensors") == wanted) << closed;
+  }
+}
+
+TEST_F(Program, OptionsAreSavedWholeOrNotAtAll) {
+  const fs::path file = folder_.path() / "options.toml";
+  std::ofstream(file) << "precious";
+  const std::vector<std::string> words = command({"--dry_run", "--save_config", file.string()});
+  const cli_test::Outcome full =
+      cli_test::program({"sh", "-c", "ulimit -f 0; trap '' XFSZ; exec \"$0\" \"$@\"", words[0], words[1], words[2],
+                         words[3], words[4], words[5], words[6], words[7]});
+  EXPECT_EQ(full.exit_code, 5) << full.err;
+  EXPECT_EQ(content_of(file), "precious");
+  EXPECT_EQ(cli_test::program(words).exit_code, 0);
+  EXPECT_TRUE(contains(content_of(file), "scheme = "));
+  EXPECT_EQ(cli_test::program(command({"--dry_run", "--save_config", "/dev/null"})).exit_code, 5);
+  EXPECT_FALSE(fs::is_regular_file("/dev/null"));
+}
+
+}  // namespace
+}  // namespace arkit
