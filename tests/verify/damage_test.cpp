@@ -157,6 +157,19 @@ INSTANTIATE_TEST_SUITE_P(Verify, Undamaged,
                          ::testing::Values("auto_round", "two bits", "asymmetric", "biases", "compressed", "mxfp4",
                                            "awq", "mlx", "fake"));
 
+// Without a source to compare with.
+TEST(Verify, FindsAMissingTensorByItself) {
+  const TemporaryFolder folder;
+  export_model(tiny_model("source-llama-bf16"), folder.path() / "good", {});
+  Folder exported(folder.path() / "good");
+  exported.tensors.erase("model.layers.1.input_layernorm.weight");
+  exported.write(folder.path() / "bad");
+  fs::remove(folder.path() / "bad/arkit-run.json");
+  const json::Object report = verified(folder.path() / "bad");
+  EXPECT_FALSE(report.contains("against"));
+  EXPECT_NE(failures(report).find("tensors the model needs"), std::string::npos) << failures(report);
+}
+
 // The scaling is there, in the place transformers 5 has for it; mlx-lm looks at rope_scaling only.
 TEST(Verify, FindsRopeScalingWhereItsTargetDoesNotLook) {
   const TemporaryFolder folder;

@@ -160,6 +160,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
     report.add(check_packed_values(*exported, registry));
     report.add(check_layer_lists(*exported, registry));
     report.add(check_tie(*exported));
+    report.add(check_complete(*exported, registry));
     if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
     if (const auto source = open_against(options, facts, *exported, registry)) {
       against = source->path().string();

@@ -74,7 +74,7 @@ double relative(const at::Tensor& got, const at::Tensor& wanted, double size) {
 }
 
 std::string bound_text(double bound) {
-  return bound < kNoBound ? "bound " + figure(bound) : "no bound at so few bits";
+  return bound < kNoBound ? "bound " + figure(bound) : "unbounded at so few bits";
 }
 
 // A model and the views it is read through.
@@ -320,6 +320,24 @@ std::string why_not_computed(const ModelSource& source, const Registry& registry
 }
 
 }  // namespace
+
+CheckResult check_complete(const ModelSource& exported, const Registry& registry) {
+  constexpr const char* kName = "tensors the model needs";
+  Check check(kName);
+  const ModelAdapter* adapter = nullptr;
+  try {
+    adapter = &adapter_for(exported, registry);
+  } catch (const Error& error) {
+    return {.name = kName, .skipped = true, .detail = error.what()};
+  }
+  try {
+    (void)open_as_read(exported, *adapter, registry, !has_head(exported) && !is_tied(read_config(exported)));
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
+    check.fail(error.what());
+  }
+  return check.result(str("all that family '", adapter->info().name, "' asks for"));
+}
 
 void check_model(const ModelSource& exported, const ModelSource& source, const Registry& registry,
                  const ExportFacts& facts, bool keep_blocks, VerifyReport& report) {

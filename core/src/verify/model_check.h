@@ -10,6 +10,9 @@
 
 namespace arkit {
 
+// The family of the export's model finds every tensor it computes with; skipped where none takes it.
+[[nodiscard]] CheckResult check_complete(const ModelSource& exported, const Registry& registry);
+
 // Two comparisons on a few tokens, in float32. First the export with the source's weights in the place of its quantized
 // layers: what differs then is the configuration, a bias, a norm or the head, and the two are equal but for casts. Then
 // the export itself, whose blocks may differ by what the bits of their layers cost. `report` brings the errors of the
