@@ -1,7 +1,11 @@
 // The file reader against real and damaged shared objects.
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <set>
+
+#include <elf.h>
 
 #include <gtest/gtest.h>
 
@@ -45,6 +49,46 @@ TEST(ElfFile, ReadsTheManifestAsTheLoaderWould) {
   EXPECT_EQ(manifest->components[0].summary, "reads nothing");
   EXPECT_EQ(arkit::plugins::refuse_versions(*manifest), "");
   EXPECT_EQ(arkit::plugins::refuse_contents(*manifest), "");
+}
+
+// The loader believes these: it would write, or take write access away, far outside of the file.
+TEST(ElfFile, LayoutsTheLoaderWouldBelieveAreRefused) {
+  const std::vector<uint8_t> good = good_bytes();
+  const auto refusal = [&](const std::vector<uint8_t>& bytes) {
+    const auto elf = arkit::plugins::ElfFile::parse(bytes);
+    return elf ? elf->refuse_layout() : std::string("no shared object");
+  };
+  EXPECT_EQ(refusal(good), "");
+  Elf64_Ehdr header;
+  std::memcpy(&header, good.data(), sizeof(header));
+  std::set<uint32_t> seen;
+  for (uint64_t i = 0; i < header.e_phnum; ++i) {
+    const uint64_t at = header.e_phoff + i * sizeof(Elf64_Phdr);
+    Elf64_Phdr segment;
+    std::memcpy(&segment, good.data() + at, sizeof(segment));
+    if (segment.p_type != PT_LOAD && segment.p_type != PT_GNU_RELRO && segment.p_type != PT_DYNAMIC) continue;
+    seen.insert(segment.p_type);
+    segment.p_memsz += uint64_t{1} << 41;
+    std::vector<uint8_t> damaged = good;
+    std::memcpy(damaged.data() + at, &segment, sizeof(segment));
+    EXPECT_NE(refusal(damaged), "") << "segment " << i;
+    segment.p_memsz = 8;
+    segment.p_vaddr += 0x10000000;
+    std::memcpy(damaged.data() + at, &segment, sizeof(segment));
+    EXPECT_NE(refusal(damaged), "") << "segment " << i;
+  }
+  EXPECT_EQ(seen.size(), 3U);
+  // Every relocation, sent elsewhere.
+  Elf64_Shdr section;
+  for (uint64_t i = 0; i < header.e_shnum; ++i) {
+    std::memcpy(&section, good.data() + header.e_shoff + i * sizeof(section), sizeof(section));
+    if (section.sh_type != SHT_RELA) continue;
+    for (uint64_t r = 0; r < section.sh_size / sizeof(Elf64_Rela); ++r) {
+      std::vector<uint8_t> damaged = good;
+      damaged[section.sh_offset + r * sizeof(Elf64_Rela) + 4] = 0x7F;  // of r_offset
+      EXPECT_NE(refusal(damaged), "") << "relocation " << r;
+    }
+  }
 }
 
 TEST(ElfFile, EveryTruncationIsHandled) {

@@ -69,6 +69,11 @@ bool ElfFile::read_segments() {
   for (uint64_t i = 0; i < header.e_phnum; ++i) {
     const auto segment = at_offset<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr));
     if (!segment) return false;
+    if (segment->p_type == PT_DYNAMIC || segment->p_type == PT_GNU_RELRO || segment->p_type == PT_GNU_EH_FRAME ||
+        segment->p_type == PT_NOTE)
+      parts_.push_back({segment->p_vaddr, segment->p_offset, segment->p_filesz, segment->p_memsz});
+    if (segment->p_type == PT_TLS)  // its zeros have no place in the file's memory
+      parts_.push_back({segment->p_vaddr, segment->p_offset, segment->p_filesz, segment->p_filesz});
     if (segment->p_type == PT_DYNAMIC) {
       dynamic_address_ = segment->p_vaddr;
       dynamic_size_ = segment->p_filesz;
@@ -168,6 +173,15 @@ std::string ElfFile::refuse_segments() const {
       return "its segments overlap or lie outside any file's range";
     end = segment.address + segment.memory;
   }
+  // The loader takes write access from all pages of the read-only-after-relocation part, wherever it says they are.
+  constexpr uint64_t kPage = 4096;
+  for (const Segment& part : parts_)
+    if (!std::any_of(segments_.begin(), segments_.end(), [&](const Segment& segment) {
+          const uint64_t memory = (segment.address + segment.memory + kPage - 1) / kPage * kPage - segment.address;
+          return part.address >= segment.address && part.address - segment.address <= memory &&
+                 memory - (part.address - segment.address) >= part.memory;
+        }))
+      return "a part of its segments lies outside of them";
   return segments_.empty() ? "it has no segments" : "";
 }
 
@@ -183,6 +197,34 @@ std::string ElfFile::refuse_relocations(uint64_t address, uint64_t size) const {
     if (ELF64_R_TYPE(relocation->r_info) == kRelativeRelocation &&
         !in_memory(static_cast<uint64_t>(relocation->r_addend), 0))
       return "a relocated pointer leads outside the file";
+  }
+  return {};
+}
+
+// A symbol's version is an index into a table the loader makes from the versions the file needs, and it looks there
+// without asking how long the table is. arkit's plugins define no versions of their own.
+std::string ElfFile::refuse_symbols(uint64_t versions, uint64_t needed, uint64_t needed_count,
+                                    uint64_t string_size) const {
+  constexpr uint16_t kIndex = 0x7FFF;
+  uint16_t last = 1;
+  for (uint64_t i = 0; i < needed_count; ++i) {
+    const auto file = at_address<Elf64_Verneed>(needed);
+    if (!file || file->vn_file >= string_size) return "a version it needs lies outside the file";
+    uint64_t at = needed + file->vn_aux;
+    for (uint16_t v = 0; v < file->vn_cnt; ++v) {
+      const auto version = at_address<Elf64_Vernaux>(at);
+      if (!version || version->vna_name >= string_size) return "a version it needs lies outside the file";
+      last = std::max<uint16_t>(last, version->vna_other & kIndex);
+      at += version->vna_next;
+    }
+    needed += file->vn_next;
+  }
+  for (uint64_t i = 0; i < symbol_count_; ++i) {
+    const auto symbol = *at_offset<Elf64_Sym>(symbols_offset_ + i * sizeof(Elf64_Sym));
+    if (symbol.st_name >= strings_size_) return "a symbol's name lies outside the file";
+    if (versions == 0) continue;
+    const auto version = at_address<uint16_t>(versions + i * sizeof(uint16_t));
+    if (!version || (*version & kIndex) > last) return "a symbol has a version that does not exist";
   }
   return {};
 }
@@ -228,6 +270,8 @@ std::string ElfFile::refuse_layout() const {
   if (why.empty() && values.contains(DT_JMPREL)) why = refuse_relocations(value(DT_JMPREL), value(DT_PLTRELSZ));
   constexpr int64_t kRelr = 36, kRelrSize = 35;  // DT_RELR, DT_RELRSZ, newer than some <elf.h>
   if (why.empty() && values.contains(kRelr)) why = refuse_relative(value(kRelr), value(kRelrSize));
+  if (why.empty() && !values.contains(DT_VERDEF))
+    why = refuse_symbols(value(DT_VERSYM), value(DT_VERNEED), value(DT_VERNEEDNUM), value(DT_STRSZ));
   return why.empty() ? why : str("damaged: ", why, "; copy or build it again");
 }
 

@@ -51,6 +51,8 @@ class ElfFile {
   [[nodiscard]] bool in_memory(uint64_t address, uint64_t size, bool writable = false) const;
   [[nodiscard]] std::string refuse_segments() const;
   [[nodiscard]] std::string refuse_relocations(uint64_t address, uint64_t size) const;
+  [[nodiscard]] std::string refuse_symbols(uint64_t versions, uint64_t needed, uint64_t needed_count,
+                                           uint64_t string_size) const;
   [[nodiscard]] std::string refuse_relative(uint64_t address, uint64_t size) const;
   bool read_segments();
   bool read_sections();
@@ -61,6 +63,7 @@ class ElfFile {
   uint64_t symbols_offset_ = 0, symbol_count_ = 0;          // .dynsym
   uint64_t strings_offset_ = 0, strings_size_ = 0;          // .dynstr
   std::vector<std::pair<uint64_t, uint64_t>> relocations_;  // address -> addend of relative relocations, sorted
+  std::vector<Segment> parts_;                              // of segments: what the loader protects, unwinds by, copies
   uint64_t dynamic_address_ = 0, dynamic_size_ = 0;         // PT_DYNAMIC
   uint64_t manifest_address_ = 0;
 };

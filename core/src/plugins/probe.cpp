@@ -89,6 +89,10 @@ void try_file(const std::filesystem::path& file) {
       }
     }
   }
+  if (library != nullptr) {  // what it does at the end of a program; the parent keeps it until then
+    say("C its termination functions");
+    ::dlclose(library);
+  }
   say("D");
 }
 
