@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/float_layouts.h>
 
 #include "formats/tiny_export.h"
 
@@ -222,6 +223,17 @@ TEST_P(FloatFormats, FoldersReadBack) {
 }
 
 // formats.md 8.5, and 15.19 repaired: layouts of all kinds in one export, each layer found in its own group.
+// Powers of two may be stored by their exponents (DeepSeek-V3.1's "ue8m0"): byte b is 2^(b - 127).
+TEST(FloatLayout, ReadsScalesStoredAsExponents) {
+  const at::Tensor exponents = at::full({1, 1}, 130, at::kByte).view(at::ScalarType::Float8_e8m0fnu);
+  const LayerQuant blocks{.weight = {.data_type = "fp", .bits = 8, .group_size = 128, .block_rows = 128}};
+  const TensorMap packed{{"weight", at::ones({128, 128}).to(at::kFloat8_e4m3fn)}, {"weight_scale_inv", exponents}};
+  EXPECT_EQ(sdk::decode_float(blocks, 128, 128, packed).scale.item<float>(), 8.0F);
+  const LayerQuant micro{.weight = {.data_type = "mx_fp", .bits = 4, .group_size = 32}};
+  const TensorMap nibbles{{"weight_packed", at::zeros({1, 16}, at::kByte)}, {"weight_scale", exponents}};
+  EXPECT_EQ(sdk::decode_float(micro, 1, 32, nibbles).scale.item<int>(), 130);
+}
+
 TEST(CompressedTensors, MixesLayouts) {
   const auto source = open_hf_folder(golden_root() + "/source-llama-bf16");
   const std::vector<FloatScheme> schemes = float_schemes();
