@@ -86,8 +86,8 @@ at::Tensor front(const at::Tensor& scratch, int64_t rows, int64_t cols) {
   return scratch.view({-1}).narrow(0, 0, rows * cols).view({rows, cols});
 }
 
-// body(begin, end) of `count` tasks, each on one thread whatever their number: a single one opens no parallel region, and
-// products inside it would take all threads.
+// body(begin, end) of `count` tasks, each on one thread whatever their number: a single one opens no parallel region,
+// and products inside it would take all threads.
 template <typename Body>
 void for_tasks(int64_t count, const Body& body) {
   if (count > 1) return at::parallel_for(0, count, 1, body);

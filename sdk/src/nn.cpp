@@ -92,7 +92,8 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     const at::Tensor &x = saved[0], &weight = saved[1], &inv_rms = saved[2];
     const at::Tensor grad_y = grads[0].contiguous();
     const RowShape shape = row_shape(x);
-    const int64_t parts = std::min<int64_t>(kWeightGradients, shape.rows), part = (shape.rows + parts - 1) / std::max<int64_t>(1, parts);
+    const int64_t parts = std::min<int64_t>(kWeightGradients, shape.rows),
+                  part = (shape.rows + parts - 1) / std::max<int64_t>(1, parts);
     at::Tensor grad_x, partial;  // partial: a row of weight gradients for each part of the rows
     if (ctx->needs_input_grad(0)) grad_x = at::empty_like(x);
     if (ctx->needs_input_grad(1)) partial = at::zeros({parts, shape.width}, inv_rms.options());

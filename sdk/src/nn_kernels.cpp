@@ -77,28 +77,26 @@ ARKIT_INLINE void silu_mul_backward_span(const T* __restrict gate, const T* __re
 
 }  // namespace
 
-void rms_norm(const float* x, const float* weight, float* y, float* inv_rms, int64_t rows, int64_t width,
-                           float eps) {
+void rms_norm(const float* x, const float* weight, float* y, float* inv_rms, int64_t rows, int64_t width, float eps) {
   by_kernel_set<rms_norm_rows<float>>(x, weight, y, inv_rms, rows, width, eps);
 }
-void rms_norm(const Bf16* x, const Bf16* weight, Bf16* y, float* inv_rms, int64_t rows, int64_t width,
-                           float eps) {
+void rms_norm(const Bf16* x, const Bf16* weight, Bf16* y, float* inv_rms, int64_t rows, int64_t width, float eps) {
   by_kernel_set<rms_norm_rows<Bf16>>(x, weight, y, inv_rms, rows, width, eps);
 }
-void rms_norm_backward(const float* x, const float* weight, const float* inv_rms, const float* grad_y,
-                                    float* grad_x, float* grad_weight, int64_t rows, int64_t width) {
+void rms_norm_backward(const float* x, const float* weight, const float* inv_rms, const float* grad_y, float* grad_x,
+                       float* grad_weight, int64_t rows, int64_t width) {
   by_kernel_set<rms_norm_backward_rows<float>>(x, weight, inv_rms, grad_y, grad_x, grad_weight, rows, width);
 }
-void rms_norm_backward(const Bf16* x, const Bf16* weight, const float* inv_rms, const Bf16* grad_y,
-                                    Bf16* grad_x, float* grad_weight, int64_t rows, int64_t width) {
+void rms_norm_backward(const Bf16* x, const Bf16* weight, const float* inv_rms, const Bf16* grad_y, Bf16* grad_x,
+                       float* grad_weight, int64_t rows, int64_t width) {
   by_kernel_set<rms_norm_backward_rows<Bf16>>(x, weight, inv_rms, grad_y, grad_x, grad_weight, rows, width);
 }
-void rope(const float* x, const float* cos, const float* sin, float* y, const RopeShape& shape,
-                       int64_t first, int64_t last, float sign) {
+void rope(const float* x, const float* cos, const float* sin, float* y, const RopeShape& shape, int64_t first,
+          int64_t last, float sign) {
   by_kernel_set<rope_tokens<float>>(x, cos, sin, y, shape, first, last, sign);
 }
-void rope(const Bf16* x, const Bf16* cos, const Bf16* sin, Bf16* y, const RopeShape& shape, int64_t first,
-                       int64_t last, float sign) {
+void rope(const Bf16* x, const Bf16* cos, const Bf16* sin, Bf16* y, const RopeShape& shape, int64_t first, int64_t last,
+          float sign) {
   by_kernel_set<rope_tokens<Bf16>>(x, cos, sin, y, shape, first, last, sign);
 }
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
@@ -107,12 +105,12 @@ void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
 void silu_mul(const Bf16* gate, const Bf16* up, Bf16* y, int64_t n) {
   by_kernel_set<silu_mul_span<Bf16>>(gate, up, y, n);
 }
-void silu_mul_backward(const float* gate, const float* up, const float* grad_y, float* grad_gate,
-                                    float* grad_up, int64_t n) {
+void silu_mul_backward(const float* gate, const float* up, const float* grad_y, float* grad_gate, float* grad_up,
+                       int64_t n) {
   by_kernel_set<silu_mul_backward_span<float>>(gate, up, grad_y, grad_gate, grad_up, n);
 }
-void silu_mul_backward(const Bf16* gate, const Bf16* up, const Bf16* grad_y, Bf16* grad_gate,
-                                    Bf16* grad_up, int64_t n) {
+void silu_mul_backward(const Bf16* gate, const Bf16* up, const Bf16* grad_y, Bf16* grad_gate, Bf16* grad_up,
+                       int64_t n) {
   by_kernel_set<silu_mul_backward_span<Bf16>>(gate, up, grad_y, grad_gate, grad_up, n);
 }
 

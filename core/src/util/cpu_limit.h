@@ -14,7 +14,7 @@ enum class CpuLimit : uint8_t { baseline, avx2, avx512, avx512_vnni, avx512_bf16
 // Throws ErrorCode::usage for an unknown value. `cpu_limit_or_native` is for places that cannot report an error.
 [[nodiscard]] ARKIT_INTERNAL CpuLimit parsed_cpu_limit();
 [[nodiscard]] CpuLimit cpu_limit_or_native() noexcept;
-[[nodiscard]] std::string_view cpu_limit_name() noexcept;  // of the latter
+[[nodiscard]] ARKIT_INTERNAL std::string_view cpu_limit_name() noexcept;  // of the latter
 
 // "GenuineIntel" by CPUID: for libraries that treat other CPUs worse whatever their instruction sets.
 [[nodiscard]] bool intel_cpu() noexcept;
