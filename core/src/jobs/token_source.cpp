@@ -40,12 +40,12 @@ std::string read_text_file(const fs::path& file) {
 Tokenizer tokenizer_in(const std::string& model, const Registry& registry) {
   std::error_code error;
   const fs::path folder = fs::absolute(model, error);
-  if (error || !fs::is_directory(folder, error) || !io::has_file(folder, "tokenizer.json"))
+  if (error || !fs::is_directory(folder, error) || !io::has_entry(folder, "tokenizer.json"))
     return tokenizer_of(*open_source(model, registry));
-  const std::string text = read_input_file(io::resolve_inside(folder, "tokenizer.json"), kMaxTokenizerBytes);
+  const std::string text = read_input_file(io::resolve_file(folder, "tokenizer.json"), kMaxTokenizerBytes);
   json::Object config;
-  if (io::has_file(folder, "tokenizer_config.json")) {
-    const fs::path file = io::resolve_inside(folder, "tokenizer_config.json");
+  if (io::has_entry(folder, "tokenizer_config.json")) {
+    const fs::path file = io::resolve_file(folder, "tokenizer_config.json");
     config = json::as_object(json::read_file(file), str("'", file.string(), "'"));
   }
   return Tokenizer(text, config);
