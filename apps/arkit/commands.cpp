@@ -107,7 +107,7 @@ constexpr Option kQuantize[] = {
      "compute type of block forwards; auto = the one this machine multiplies faster (measured once)", "", "",
      "auto bfloat16 float32"},
     {"enable_deterministic_algorithms", Type::flag, kTuning, "", "",
-     "fixed order of all sums: the same files for any number of threads; up to a third slower"},
+     "fixed order of all sums: the same files for any number of threads"},
     {"seed", Type::integer, kTuning, "N", "42", "seed of sample order and sampling"},
 
     {"dataset", Type::text, kData, "D", "",

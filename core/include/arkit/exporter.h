@@ -54,7 +54,7 @@ struct RunRecord {
 };
 
 struct ExportRequest {
-  std::filesystem::path output_dir;  // exists and is empty (core has checked) or holds files --force allows to replace
+  std::filesystem::path output_dir;  // exists, is empty, and becomes the export when all of it is written
   const ModelSource& source;         // outlives the job
   const QuantPlan& plan;             // outlives the job
   RunRecord run;

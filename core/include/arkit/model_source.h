@@ -74,9 +74,9 @@ class ARKIT_EXPORT WeightSource {
   mutable std::map<std::string, size_t, std::less<>> index_;  // built on first find()
 };
 
-// A texts file that travels with a model: tokenizer.json, generation_config.json, LICENSE ...
+// A text file that travels with a model: tokenizer.json, generation_config.json, LICENSE ...
 struct CompanionFile {
-  std::string name;            // plain base name
+  std::string name;            // path inside the folder: "tokenizer.json", "1_Pooling/config.json"
   std::filesystem::path path;  // where it lies; empty = `content` holds it (GGUF metadata)
   std::string content;
 };
