@@ -120,12 +120,16 @@ class ThrowingSource final : public arkit::ModelSource {
   Weights weights_;
 };
 
+void throw_if_asked() {
+  if (std::getenv("ARKIT_TEST_INFO_THROWS") != nullptr) throw std::runtime_error("info is broken");
+}
+
 // Breaks the promise of info() not to throw when a test says so.
 class FaultyReader final : public arkit::ModelReader {
  public:
   const arkit::ReaderInfo& info() const noexcept override {
     static constexpr arkit::ReaderInfo kInfo{"faulty", "makes sources that throw"};
-    if (std::getenv("ARKIT_TEST_INFO_THROWS") != nullptr) throw std::runtime_error("info is broken");
+    throw_if_asked();
     return kInfo;
   }
   arkit::Verdict matches(const std::filesystem::path&, const arkit::json::Object*) const override {
