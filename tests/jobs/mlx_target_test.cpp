@@ -39,10 +39,21 @@ json::Object run(const QuantizeOptions& options) {
   return quantize(options, registry(), silent);
 }
 
+void give_biases(Checkpoint& model) {
+  TensorMap biases;
+  for (const auto& [name, tensor] : model.tensors)
+    for (const std::string layer : {"q_proj", "k_proj", "v_proj", "o_proj"})
+      if (name.ends_with(layer + ".weight"))
+        biases[name.substr(0, name.size() - 6) + "bias"] = at::zeros({tensor.size(0)}, tensor.scalar_type());
+  model.tensors.merge(biases);
+}
+
 // config.json of the mlx export of a tiny llama with these settings; null = without the key.
 json::Object mlx_config(const json::Object& settings, const std::string& source = "source-llama-bf16") {
   const TemporaryFolder folder;
   Checkpoint model = testing::tiny_checkpoint(source);
+  const json::Value* type = settings.if_contains("model_type");
+  if (settings.contains("attention_bias") || (type != nullptr && *type == "qwen2")) give_biases(model);
   for (const auto& setting : settings)
     if (setting.value().is_null())
       model.config.erase(setting.key());
@@ -174,7 +185,8 @@ TEST(MlxNames, OldBuffersAreKeptWhereMlxDoesNotLook) {
   model.tensors[attention + "masked_bias"] = at::full({}, -1e4);
   model.tensors[attention + "bias"] = at::ones({1, 1, 8, 8}).to(at::kByte);
   model.tensors[attention + "rotary_emb.cos_cached"] = at::ones({8, 32});
-  model.tensors["model.layers.0.self_attn.q_proj.bias"] = at::ones({128});  // config.json says there is none
+  for (const char* block : {"0", "1"})  // config.json says there is none
+    model.tensors[str("model.layers.", block, ".self_attn.q_proj.bias")] = at::zeros({128});
   for (const bool model_free : {false, true}) {
     QuantizeOptions options = to_mlx(model.write(folder.path() / "model"), folder.path() / "out");
     options.model_free = model_free;
@@ -197,7 +209,8 @@ TEST(MlxNames, OldBuffersOfOtherFamiliesTooButNoTrueBias) {
   const std::string attention = "model.layers.0.self_attn.";
   model.tensors[attention + "masked_bias"] = at::full({}, -1e4);
   model.tensors[attention + "bias"] = at::ones({1, 1, 8, 8}).to(at::kByte);
-  model.tensors[attention + "q_proj.bias"] = at::ones({128});
+  for (const char* block : {"0", "1"})
+    model.tensors[str("model.layers.", block, ".self_attn.q_proj.bias")] = at::ones({128});
   (void)run(to_mlx(model.write(folder.path() / "model"), folder.path() / "out"));
   const auto extra = open_safetensors(folder.path() / "out" / "extra_tensors.safetensors");
   EXPECT_EQ(extra->tensors().size(), 2U);

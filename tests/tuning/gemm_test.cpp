@@ -24,7 +24,7 @@ class Gemm : public ::testing::TestWithParam<Case> {
   void SetUp() override {
     use_gemm_library(GetParam().library);
     if (gemm_library_for(GetParam().dtype) != GetParam().library)
-      GTEST_SKIP() << "needs libarkit_onednn.so (libdnnl-dev)";
+      GTEST_SKIP() << "needs libarkit_onednn.so (libdnnl-dev), and AVX-512 for bf16";
     at::manual_seed(7);
   }
   void TearDown() override { use_gemm_library(GemmLibrary::automatic); }

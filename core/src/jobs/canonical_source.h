@@ -2,8 +2,10 @@
 // One way to say what checkpoints say in several: every command sees a model through this.
 
 #include <memory>
+#include <string>
 
 #include <arkit/model_source.h>
+#include <arkit/registry.h>
 
 namespace arkit {
 
@@ -15,5 +17,8 @@ namespace arkit {
 // The source itself where nothing of that changes it. Throws ErrorCode::unsupported for a shared matrix stored as a
 // head of which nobody knows how the embeddings are called.
 [[nodiscard]] std::unique_ptr<ModelSource> canonical_source(std::unique_ptr<ModelSource> source);
+
+// open_source() without it: what lies in the folder, for those who ask what another program will make of it.
+[[nodiscard]] std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry);
 
 }  // namespace arkit

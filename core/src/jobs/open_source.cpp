@@ -39,7 +39,7 @@ void refuse_if_pointer(const fs::path& file) {
 
 }  // namespace
 
-std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
+std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry) {
   const fs::path path = resolve_path(model);
   output::refuse_unfinished_swap(path);
   json::Value config;
@@ -52,7 +52,7 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
   for (const std::string& name : registry.names(Kind::reader)) {
     ModelReader& reader = registry.reader(name);
     const Verdict mine = reader.matches(path, config_object);
-    if (mine) return canonical_source(reader.open(path));
+    if (mine) return reader.open(path);
     refusals += str("; ", name, ": ", mine.why_not);
   }
   if (fs::is_regular_file(path)) {
@@ -66,7 +66,11 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
     throw_unsupported(str("'", path.string(), "': already quantized with quant_method '", printable(method),
                           "', which no loaded plugin reads ('arkit list plugins' shows them)"));
   }
-  return canonical_source(open_hf_folder(path));
+  return open_hf_folder(path);
+}
+
+std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
+  return canonical_source(open_stored(model, registry));
 }
 
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {

@@ -13,6 +13,7 @@
 #include <arkit/str.h>
 
 #include "inference/residency.h"
+#include "jobs/canonical_source.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "model_free/text_config.h"
@@ -146,7 +147,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   std::unique_ptr<ModelSource> exported;
   Check opens("opens");
   try {
-    exported = open_source(options.directory.string(), registry);
+    exported = open_stored(options.directory.string(), registry);
   } catch (const Error& error) {
     opens.fail(error.what());
   }

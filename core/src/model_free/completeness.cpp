@@ -72,6 +72,15 @@ bool is_float8(at::ScalarType type) {
   return at::isFloatingType(type) && c10::elementSize(type) == 1;
 }
 
+// What no model needs: buffers that are computed anew, and scales that calibration makes.
+bool is_no_weight(const TensorInfo& tensor) {
+  static constexpr std::array<std::string_view, 9> kNames = {"inv_freq",    "cos_cached",     "sin_cached",
+                                                             "masked_bias", "k_scale",        "v_scale",
+                                                             "q_scale",     "k_global_scale", "v_global_scale"};
+  const bool causal_mask = last_of(tensor.name) == "bias" && tensor.shape.size() == 4;
+  return causal_mask || is_one_of(last_of(tensor.name), kNames);
+}
+
 // Tensors as a plain model would have them: "<layer>.weight" for all parts of a packed layer. Scales of attention,
 // which calibration makes, are left out.
 std::vector<std::string> plain_names(const ModelSource& source) {
@@ -83,7 +92,7 @@ std::vector<std::string> plain_names(const ModelSource& source) {
   std::vector<std::string> names;
   for (const LinearSpec& layer : source.packed_layers()) names.push_back(layer.name + ".weight");
   for (const TensorInfo& tensor : source.weights().tensors()) {
-    if (attention.contains(tensor.name)) continue;
+    if (attention.contains(tensor.name) || is_no_weight(tensor)) continue;
     const bool part = packed.contains(parent_of(tensor.name)) && last_of(tensor.name) != "bias";
     if (!part) names.push_back(tensor.name);
   }

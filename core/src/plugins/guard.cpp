@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include <arkit/head_strips.h>
+#include <arkit/source_check.h>
 #include <arkit/str.h>
 
 #include "io/finite.h"
@@ -140,7 +142,7 @@ class GuardedExportJob final : public GuardedOwn<ExportJob> {
   }
 };
 
-class GuardedExporter final : public Guarded<Exporter> {
+class GuardedExporter : public Guarded<Exporter> {
  public:
   using Guarded::Guarded;
   const ExporterInfo& info() const noexcept override {
@@ -167,6 +169,17 @@ class GuardedExporter final : public Guarded<Exporter> {
   }
   std::unique_ptr<ExportJob> open(const ExportRequest& request, string_view variant) const override {
     return made<GuardedExportJob>(call("open()", [&](Exporter& e) { return e.open(request, variant); }), "open()");
+  }
+};
+
+// Of an exporter that has the second face (source_check.h).
+class GuardedCheckingExporter final : public GuardedExporter, public SourceCheck {
+ public:
+  using GuardedExporter::GuardedExporter;
+  Verdict supports_source(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
+    return call("supports_source()", [&](Exporter& e) {
+      return dynamic_cast<const SourceCheck&>(e).supports_source(source, plan, variant);
+    });
   }
 };
 
@@ -203,7 +216,7 @@ class GuardedBackend final : public Guarded<InferenceBackend> {
   }
 };
 
-class GuardedModel final : public GuardedOwn<Model> {
+class GuardedModel : public GuardedOwn<Model> {
  public:
   using Guarded::Guarded;
   int64_t num_blocks() const override {
@@ -273,6 +286,24 @@ class GuardedModel final : public GuardedOwn<Model> {
   }
 };
 
+// Of a model that applies its head in strips (head_strips.h).
+class GuardedStripModel final : public GuardedModel, public HeadStrips {
+ public:
+  using GuardedModel::GuardedModel;
+  bool has_head_strips() const override {
+    return call("has_head_strips()", [](Model& m) { return strips(m).has_head_strips(); });
+  }
+  Linear head_strip(int64_t first, int64_t count) const override {
+    return call("head_strip()", [&](Model& m) { return strips(m).head_strip(first, count); });
+  }
+  at::Tensor strip_logits(const at::Tensor& hidden, const Linear& strip, BlockHook& hook) const override {
+    return call("strip_logits()", [&](Model& m) { return strips(m).strip_logits(hidden, strip, hook); });
+  }
+
+ private:
+  static const HeadStrips& strips(const Model& model) { return dynamic_cast<const HeadStrips&>(model); }
+};
+
 class GuardedAdapter final : public Guarded<ModelAdapter> {
  public:
   using Guarded::Guarded;
@@ -283,7 +314,10 @@ class GuardedAdapter final : public Guarded<ModelAdapter> {
     return call("matches()", [&](ModelAdapter& a) { return a.matches(config); });
   }
   std::unique_ptr<Model> open(const ModelSource& source, at::ScalarType dtype) const override {
-    return made<GuardedModel>(call("open()", [&](ModelAdapter& a) { return a.open(source, dtype); }), "open()");
+    std::unique_ptr<Model> model = call("open()", [&](ModelAdapter& a) { return a.open(source, dtype); });
+    if (dynamic_cast<const HeadStrips*>(model.get()) != nullptr)
+      return made<GuardedStripModel>(std::move(model), "open()");
+    return made<GuardedModel>(std::move(model), "open()");
   }
 };
 
@@ -395,6 +429,8 @@ std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin) {
   return std::make_shared<GuardedScheme>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin) {
+  if (dynamic_cast<const SourceCheck*>(inner.get()) != nullptr)
+    return std::make_shared<GuardedCheckingExporter>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<InferenceBackend> guard(std::shared_ptr<InferenceBackend> inner, OriginPtr origin) {

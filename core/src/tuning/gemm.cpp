@@ -153,9 +153,10 @@ GemmLibrary gemm_library_for(at::ScalarType dtype) {
   if (dtype != at::kFloat && dtype != at::kBFloat16) return GemmLibrary::torch;
   const GemmLibrary wanted = g_library;
   if (wanted == GemmLibrary::torch) return wanted;
-  if (wanted == GemmLibrary::onednn) return onednn_multiply() != nullptr ? wanted : GemmLibrary::torch;
+  const bool able = onednn_multiply() != nullptr && (dtype == at::kFloat || host_info().avx512f);
+  if (wanted == GemmLibrary::onednn) return able ? wanted : GemmLibrary::torch;
   const bool better = dtype == at::kBFloat16 ? multiplies_bf16() : !intel_cpu();
-  return better && onednn_multiply() != nullptr ? GemmLibrary::onednn : GemmLibrary::torch;
+  return better && able ? GemmLibrary::onednn : GemmLibrary::torch;
 }
 
 std::string_view gemm_library_name(GemmLibrary library) {
