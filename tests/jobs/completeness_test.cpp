@@ -188,6 +188,9 @@ TEST(Completeness, WantsAScaleForEveryEightBitFloat) {
   MemorySource bare;
   bare.memory.add("model.layers.0.mlp.up_proj.weight", at::zeros({2, 2}).to(at::kFloat8_e4m3fn), "F8_E4M3");
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { require_complete(bare); }), "has no scale"));
+  MemorySource whole;
+  whole.memory.add("model.layers.0.mlp.up_proj.weight", at::zeros({2, 2}, at::kChar), "I8");
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { require_complete(whole); }), "has no scale"));
   MemorySource orphan;
   orphan.memory.add("model.layers.0.mlp.up_proj.weight_scale_inv", at::zeros({1, 1}), "F32");
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { require_complete(orphan); }), "weight_scale_inv"));

@@ -51,6 +51,40 @@ TEST(GoodExport, OfZeroGroupsInEveryScheme) {
             "");
 }
 
+// An asymmetric group without negative weights has an offset of zero.
+TEST(GoodExport, OfALayerOfZerosWithOffsets) {
+  EXPECT_EQ(failures_of(
+                "source-llama-bf16", [](Folder& f) { f.tensors.at(kUp).zero_(); },
+                [](QuantizeOptions& o) {
+                  o.overrides.sym = false;
+                  o.formats = {"mlx"};
+                }),
+            "");
+}
+
+// The scale of such a row is rounded to bf16 when it is written, after the error was recorded.
+TEST(GoodExport, OfEightBitFloatsWithAnOutlier) {
+  EXPECT_EQ(failures_of(
+                "source-llama-bf16", [](Folder& f) { f.tensors.at(kUp)[0][0] = 300.0; },
+                [](QuantizeOptions& o) {
+                  o.scheme = "FP8_DYNAMIC";
+                  o.formats = {"llm_compressor"};
+                  o.overrides.group_size.reset();
+                }),
+            "");
+}
+
+TEST(GoodExport, WithFilesInFolders) {
+  const TemporaryFolder folder;
+  Folder(tiny_model("source-llama-bf16")).write(folder.path() / "source");
+  fs::create_directories(folder.path() / "source" / "1_Pooling");
+  fs::copy_file(folder.path() / "source" / "config.json", folder.path() / "source" / "1_Pooling" / "config.json");
+  export_model(folder.path() / "source", folder.path() / "out", {});
+  EXPECT_EQ(failures(verified(folder.path() / "out")), "");
+  fs::remove(folder.path() / "out" / "1_Pooling" / "config.json");
+  EXPECT_NE(failures(verified(folder.path() / "out")).find("'1_Pooling/config.json' is missing"), std::string::npos);
+}
+
 TEST(GoodExport, OfAClassifier) {
   EXPECT_EQ(failures_of("source-llama-bf16",
                         [](Folder& f) {

@@ -1,6 +1,7 @@
 // arkit verify: reopens an export with the readers and holds it beside its source. What it shares with the writers
 // stands in docs/ARCHITECTURE.md.
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -80,8 +81,9 @@ RunFacts read_facts(const fs::path& directory) {
 CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
   Check check("files");
   for (const std::string& name : facts.files) {
-    const bool plain = fs::path(name).filename() == name;
-    if (!plain || !fs::is_regular_file(directory / name)) check.fail(str("'", printable(name), "' is missing"));
+    const fs::path file(name);  // in the folder, or in a folder of it
+    const bool inside = file.is_relative() && std::find(file.begin(), file.end(), "..") == file.end();
+    if (!inside || !fs::is_regular_file(directory / name)) check.fail(str("'", printable(name), "' is missing"));
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(directory))
     if (entry.path().extension() == kPartSuffix)

@@ -117,6 +117,9 @@ void check_parts(const ModelSource& source) {
                           printable(layer), ".weight_scale_inv' or '.weight_scale'), without ",
                           "which its values mean nothing"));
     }
+    if (part == "weight" && tensor.shape.size() == 2 && at::isIntegralType(tensor.dtype, true))
+      missing(source, str("tensor '", printable(tensor.name), "' holds integers (", tensor.stored_type,
+                          ") and has no scale, without which they mean nothing"));
     const bool of_plain_layer = part.starts_with("input_") && weights.find(str(layer, ".weight")) != nullptr;
     if (is_one_of(part, kParts) && !of_plain_layer && (!packed.empty() || is_one_of(part, kSurely)))
       missing(source, str("tensor '", printable(tensor.name), "' belongs to a packed layer '", printable(layer),

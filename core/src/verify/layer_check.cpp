@@ -30,6 +30,8 @@ constexpr const char* kWeightSuffix = ".weight";
 // The recorded error is that of weights in the model's dtype; its rounding to bf16 adds up to this, which counts at 8
 // bits.
 constexpr double kBf16Rounding = 1.0 / 512.0;
+// Formats store the scales of 8-bit floats in bf16, the recorded error is that of the scales before: up to half a step.
+constexpr double kBf16Scale = 1.0 / 256.0;
 
 std::string percent(double share) {
   return str(share * 100.0, " %");
@@ -166,7 +168,8 @@ class LayerJudge {
       figures.strays = codes->strays;
       figures.worse_groups = codes->worse_groups;
     }
-    judge(figures, 0.0);
+    if (!quant.data_type.starts_with("int")) figures.shifted_groups = 0.0;  // floats have no zero point
+    judge(figures, quant.data_type.starts_with("fp") ? kBf16Scale : 0.0);
   }
 
   // `rounding`: what the dtype it is stored in adds, relative.
