@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/exporter.h>
 #include <arkit/jobs.h>
 #include <arkit/part_file.h>
@@ -242,7 +243,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   for (size_t i = 0; i < formats.size(); ++i) {
     const Conversion done{options, *source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};
     write_file(folders[i] / "README.md", conversion_card(done));
-    write_file(folders[i] / "arkit-run.json", json::dump(conversion_record(done, registry), 2) + "\n");
+    write_file(folders[i] / "arkit-run.json", escape_json(json::dump(conversion_record(done, registry), 2)) + "\n");
   }
   throw_if_interrupted();
   state.require_unchanged();

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/inference_backend.h>
 #include <arkit/part_file.h>
 #include <arkit/scheme.h>
@@ -187,7 +188,7 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run) {
                model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
     const json::Object record =
         run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
-    write_file(run.exports.staged(i) / "arkit-run.json", json::dump(record, 2) + "\n");
+    write_file(run.exports.staged(i) / "arkit-run.json", escape_json(json::dump(record, 2)) + "\n");
   }
   return reports;
 }
