@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using testing::contains;
 using testing::TemporaryFolder;
 using testing::write_config;
-using testing::write_weights;
+using testing::write_tensors;
 
 QuantizeOptions rounding(const std::string& model, const fs::path& out) {
   QuantizeOptions options;
@@ -132,7 +132,7 @@ TEST(ModelFree, FusedExpertsBecomeLayersOfTheirOwn) {
       {mlp + "gate.weight", router}, {mlp + "experts.gate_up_proj", gate_up}, {mlp + "experts.down_proj", down}};
   for (const auto& [name, tensors] : {std::pair("apart", &apart), std::pair("fused", &fused)}) {
     fs::create_directories(folder.path() / name);
-    write_weights(folder.path() / name / "model.safetensors", *tensors);
+    write_tensors(folder.path() / name / "model.safetensors", *tensors);
     write_config(folder.path() / name, {{"model_type", "some_moe"}, {"hidden_size", kHidden}});
     QuantizeOptions options = rounding((folder.path() / name).string(), folder.path() / (std::string(name) + "-out"));
     options.overrides.group_size = 32;
@@ -210,7 +210,7 @@ TEST(ModelFree, RefusesFusedExpertsThatCannotBeCut) {
         Case{{0, 32, 64}, ErrorCode::input, "cannot be cut into 2"},
         Case{{2, 64, 128}, ErrorCode::unsupported, "does not hold experts as [experts, out, in]"}}) {
     const TemporaryFolder folder;
-    write_weights(folder.path() / "model.safetensors",
+    write_tensors(folder.path() / "model.safetensors",
                   {{"model.layers.0.mlp.experts.gate_up_proj", at::zeros(wrong.shape, at::kBFloat16)}});
     write_config(folder.path(), {{"model_type", "some_moe"}, {"hidden_size", 64}});
     QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
@@ -221,7 +221,7 @@ TEST(ModelFree, RefusesFusedExpertsThatCannotBeCut) {
 
 TEST(ModelFree, RefusesTransposedWeights) {
   const TemporaryFolder folder;
-  write_weights(folder.path() / "model.safetensors", {{"h.0.attn.c_attn.weight", at::zeros({64, 192}, at::kBFloat16)}});
+  write_tensors(folder.path() / "model.safetensors", {{"h.0.attn.c_attn.weight", at::zeros({64, 192}, at::kBFloat16)}});
   write_config(folder.path(), {{"model_type", "gpt2"}});
   QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
   options.model_free = true;
@@ -239,7 +239,7 @@ TEST(ModelFree, NeverWritesOverItsOwnModel) {
 
 TEST(ModelFree, RefusesACheckpointWithoutBlocks) {
   const TemporaryFolder folder;
-  write_weights(folder.path() / "model.safetensors", {{"embeddings.weight", at::zeros({4, 64}, at::kBFloat16)}});
+  write_tensors(folder.path() / "model.safetensors", {{"embeddings.weight", at::zeros({4, 64}, at::kBFloat16)}});
   write_config(folder.path(), {{"model_type", "nothing"}});
   QuantizeOptions options = rounding(folder.path().string(), folder.path() / "out");
   options.model_free = true;

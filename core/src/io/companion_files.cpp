@@ -24,7 +24,6 @@ constexpr size_t kMostFiles = 10000;
 constexpr int kDeepest = 8;
 constexpr uintmax_t kLargestPointer = 1024;  // bytes of a Git LFS pointer, at most
 
-// In the order an export lists them.
 constexpr std::array<std::string_view, 15> kFirst{"generation_config.json",
                                                   "tokenizer.json",
                                                   "tokenizer_config.json",
@@ -149,6 +148,10 @@ class Collector {
 };
 
 }  // namespace
+
+std::span<const std::string_view> well_known_texts() {
+  return kFirst;
+}
 
 std::vector<CompanionFile> companion_files(const fs::path& folder) {
   std::vector<CompanionFile> files;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
@@ -27,10 +26,6 @@ namespace arkit::model_free {
 namespace {
 
 using Names = std::vector<std::string_view>;
-
-std::string_view last_of(std::string_view name) {
-  return name.substr(name.rfind('.') + 1);  // npos + 1 = 0
-}
 
 std::string_view parent_of(std::string_view name) {
   const size_t dot = name.rfind('.');
@@ -77,8 +72,8 @@ bool is_no_weight(const TensorInfo& tensor) {
   static constexpr std::array<std::string_view, 9> kNames = {"inv_freq",    "cos_cached",     "sin_cached",
                                                              "masked_bias", "k_scale",        "v_scale",
                                                              "q_scale",     "k_global_scale", "v_global_scale"};
-  const bool causal_mask = last_of(tensor.name) == "bias" && tensor.shape.size() == 4;
-  return causal_mask || is_one_of(last_of(tensor.name), kNames);
+  const bool causal_mask = last_component(tensor.name) == "bias" && tensor.shape.size() == 4;
+  return causal_mask || is_one_of(last_component(tensor.name), kNames);
 }
 
 // Tensors as a plain model would have them: "<layer>.weight" for all parts of a packed layer. Scales of attention,
@@ -93,7 +88,7 @@ std::vector<std::string> plain_names(const ModelSource& source) {
   for (const LinearSpec& layer : source.packed_layers()) names.push_back(layer.name + ".weight");
   for (const TensorInfo& tensor : source.weights().tensors()) {
     if (attention.contains(tensor.name) || is_no_weight(tensor)) continue;
-    const bool part = packed.contains(parent_of(tensor.name)) && last_of(tensor.name) != "bias";
+    const bool part = packed.contains(parent_of(tensor.name)) && last_component(tensor.name) != "bias";
     if (!part) names.push_back(tensor.name);
   }
   return names;
@@ -105,7 +100,7 @@ void check_parts(const ModelSource& source) {
   for (const LinearSpec& layer : source.packed_layers()) packed.insert(layer.name);
   const WeightSource& weights = source.weights();
   for (const TensorInfo& tensor : weights.tensors()) {
-    const std::string_view layer = parent_of(tensor.name), part = last_of(tensor.name);
+    const std::string_view layer = parent_of(tensor.name), part = last_component(tensor.name);
     if (packed.contains(layer)) continue;
     if (is_float8(tensor.dtype) && tensor.shape.size() >= 2) {
       for (const std::string_view scale : {"_scale_inv", "_scale"})
@@ -133,14 +128,6 @@ void check_parts(const ModelSource& source) {
 using Elements = std::map<int64_t, Names>;
 using Lists = std::map<std::string_view, Elements>;
 
-std::optional<int64_t> number(std::string_view text) {
-  int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc() || stop != end || value < 0) return std::nullopt;
-  return value;
-}
-
 // A name is in a list for each of its numbers: a block in the list of blocks, an expert in that of the block's experts.
 Lists numbered(const std::vector<std::string>& names) {
   Lists lists;
@@ -149,7 +136,7 @@ Lists numbered(const std::vector<std::string>& names) {
     for (size_t dot = name.find('.'); dot != std::string_view::npos;) {
       const size_t next = name.find('.', dot + 1);
       if (next == std::string_view::npos) break;
-      if (const auto index = number(name.substr(dot + 1, next - dot - 1)))
+      if (const auto index = name_number(name.substr(dot + 1, next - dot - 1)))
         lists[name.substr(0, dot)][*index].push_back(name.substr(next + 1));
       dot = next;
     }
@@ -173,7 +160,7 @@ bool are_alike(const Names& a, const Names& b) {
 
 void check_holes(const ModelSource& source, std::string_view list, const Elements& elements) {
   const auto [first, rests] = *elements.begin();
-  if (first > 0 && last_of(list) == "experts")
+  if (first > 0 && last_component(list) == "experts")
     missing(source, str("'", printable(list), ".0' is not stored, '", printable(list), ".", first, "' is"));
   const Names* before = &rests;
   int64_t expected = first;
@@ -207,7 +194,7 @@ std::vector<std::string> block_kinds(const json::Object& config) {
 // RWKV.
 bool may_be_single(std::string_view module, const json::Object& config) {
   static constexpr std::array<std::string_view, 4> kSingle = {"attn_norm", "relative_attention_bias", "ln0", "pre_ln"};
-  const std::string_view last = last_of(module);
+  const std::string_view last = last_component(module);
   if (is_one_of(last, kSingle)) return true;
   // Values that are the keys (Gemma 4).
   const json::Value* shared = json::find(config_with(config, "attention_k_eq_v"), "attention_k_eq_v");
@@ -280,8 +267,8 @@ void check_parts_of(const ModelSource& source, std::string_view list, const Elem
     for (const std::string_view name : names) {
       const std::string_view module = parent_of(name), part = parent_of(module);
       if (module.empty() || std::count(part.begin(), part.end(), '.') > 0) continue;
-      layers.emplace(part, last_of(module));
-      parts[part][index].push_back(last_of(module));
+      layers.emplace(part, last_component(module));
+      parts[part][index].push_back(last_component(module));
       if (!part.empty()) parts[std::string_view()][index].push_back(part);
     }
   for (auto& [part, children_of] : parts) {
@@ -316,10 +303,10 @@ const Lists::value_type* main_list(const Lists& lists) {
   for (const auto& list : lists) {
     const bool numbered_inside = [&] {  // "model.layers.3.blocks"
       for (std::string_view rest = list.first; !rest.empty(); rest = parent_of(rest))
-        if (number(last_of(rest))) return true;
+        if (name_number(last_component(rest))) return true;
       return false;
     }();
-    if (!is_one_of(last_of(list.first), kNames) || numbered_inside || is_other_sense(list.first)) continue;
+    if (!is_one_of(last_component(list.first), kNames) || numbered_inside || is_other_sense(list.first)) continue;
     if (list.first.starts_with("mtp") || list.first.find(".mtp.") != std::string_view::npos) continue;
     if (longest == nullptr || list.second.size() > longest->second.size()) longest = &list;
   }
@@ -348,7 +335,7 @@ void check_experts(const ModelSource& source, const Lists& lists) {
     const std::optional<int64_t> count = count_in(source.config(), key);
     if (!count) continue;
     for (const auto& [list, experts] : lists)
-      if (last_of(list) == "experts" && !is_other_sense(list) && static_cast<int64_t>(experts.size()) < *count)
+      if (last_component(list) == "experts" && !is_other_sense(list) && static_cast<int64_t>(experts.size()) < *count)
         missing(source, str("config.json counts ", *count, " experts (", key, "), '", printable(list), "' has ",
                             experts.size()));
     return;
@@ -370,7 +357,7 @@ bool is_language_model(const json::Object& config) {
 
 bool is_head(std::string_view module) {
   static constexpr std::array<std::string_view, 4> kHeads = {"lm_head", "embed_out", "output", "head"};
-  return is_one_of(last_of(module), kHeads);
+  return is_one_of(last_component(module), kHeads);
 }
 
 void check_ends(const ModelSource& source, const std::vector<std::string>& names, const Lists::value_type& blocks) {

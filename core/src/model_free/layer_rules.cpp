@@ -15,18 +15,6 @@ constexpr std::array<std::string_view, 8> kOtherSenses = {"vision", "visual", "i
 // Routers decide which expert sees a token; an error there costs more than all it could save.
 constexpr std::array<std::string_view, 2> kRouters = {"shared_expert_gate", "gate"};
 
-std::optional<int64_t> number(std::string_view text) {
-  int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc() || stop != end || value < 0) return std::nullopt;
-  return value;
-}
-
-std::string_view last_component(std::string_view name) {
-  return name.substr(name.rfind('.') + 1);  // npos + 1 = 0
-}
-
 bool architecture_contains(const json::Object& config, std::string_view part) {
   const json::Value* names = json::find(config, "architectures");
   if (names == nullptr || !names->is_array()) return false;
@@ -45,12 +33,24 @@ std::vector<std::string> dense_mlps(const json::Object& config) {
 
 }  // namespace
 
+std::optional<int64_t> name_number(std::string_view component) {
+  int64_t value = 0;
+  const char* end = component.data() + component.size();
+  const auto [stop, error] = std::from_chars(component.data(), end, value);
+  if (component.empty() || error != std::errc() || stop != end || value < 0) return std::nullopt;
+  return value;
+}
+
+std::string_view last_component(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);  // npos + 1 = 0
+}
+
 std::optional<BlockPlace> block_place(std::string_view name) {
   size_t begin = name.find('.');
   while (begin != std::string_view::npos) {
     const size_t end = name.find('.', begin + 1);
     if (end == std::string_view::npos) return std::nullopt;  // a number at the very end is no block
-    if (const auto index = number(name.substr(begin + 1, end - begin - 1)))
+    if (const auto index = name_number(name.substr(begin + 1, end - begin - 1)))
       return BlockPlace{std::string(name.substr(0, begin)), *index};
     begin = end;
   }

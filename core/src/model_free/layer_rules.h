@@ -14,6 +14,12 @@
 
 namespace arkit::model_free {
 
+// "up_proj" of "model.layers.0.mlp.up_proj".
+[[nodiscard]] std::string_view last_component(std::string_view name);
+
+// The index that a component of a name is ("12"); nullopt for anything else.
+[[nodiscard]] std::optional<int64_t> name_number(std::string_view component);
+
 // "model.layers.0.mlp.experts.2.up_proj" -> list "model.layers", index 0: the first component that is a number.
 struct BlockPlace {
   std::string list;

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string_view>
 
 #include <arkit/error.h>
 #include <arkit/json.h>
+
+#include "io/companion_files.h"
 
 namespace arkit::output {
 namespace fs = std::filesystem;
@@ -15,27 +18,6 @@ namespace {
 constexpr const char* kRecord = "arkit-run.json";
 constexpr const char* kCard = "README.md";
 constexpr int64_t kMaxRecordBytes = int64_t{256} << 20;
-
-// Names of exports that have no record: made by other programs, or before records listed files.
-constexpr std::array<std::string_view, 19> kTexts{"config.json",
-                                                  "generation_config.json",
-                                                  "tokenizer.json",
-                                                  "tokenizer_config.json",
-                                                  "special_tokens_map.json",
-                                                  "added_tokens.json",
-                                                  "chat_template.jinja",
-                                                  "chat_template.json",
-                                                  "vocab.json",
-                                                  "merges.txt",
-                                                  "tokenizer.model",
-                                                  "preprocessor_config.json",
-                                                  "processor_config.json",
-                                                  "image_processor_config.json",
-                                                  "video_preprocessor_config.json",
-                                                  "feature_extractor_config.json",
-                                                  "recipe.yaml",
-                                                  kRecord,
-                                                  kCard};
 
 // Without them a folder's new weights would be read together with old ones, whoever wrote those.
 bool is_model_file(std::string_view name) {
@@ -50,8 +32,11 @@ bool is_model_file(std::string_view name) {
   return shard || std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-bool is_known_text(std::string_view name) {
-  return std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end() || name.ends_with(".safetensors");
+// Of an export that has no record: made by another program, or before records listed files.
+bool is_known_file(std::string_view name) {
+  const std::span<const std::string_view> texts = io::well_known_texts();
+  return name == "config.json" || name == "recipe.yaml" || name == kRecord || name == kCard ||
+         name.ends_with(".safetensors") || std::find(texts.begin(), texts.end(), name) != texts.end();
 }
 
 // A name in a record is a file below its folder, or nothing of ours.
@@ -102,7 +87,7 @@ void add_export(const fs::path& root, const fs::path& folder, std::set<fs::path>
     const std::string name = it->path().filename().string();
     if (!is_own_file(place, name)) continue;
     const bool ours = name == kRecord || (!recorded.empty() && name == kCard);
-    if (ours || is_model_file(name) || (by_name && is_known_text(name))) files.insert(folder / name);
+    if (ours || is_model_file(name) || (by_name && is_known_file(name))) files.insert(folder / name);
   }
 }
 
