@@ -20,28 +20,49 @@ void set_dtype(json::Object& config, const std::string& name, bool both) {
   if (has_old || both || !has_new) config["torch_dtype"] = name;
 }
 
+constexpr const char* kRope = "config.json: rope parameters";
+
+// As transformers 5: rope_scaling counts whole where there is anything in it, else rope_parameters.
+const json::Object* counting_rope(const json::Object& config) {
+  for (const char* key : {"rope_scaling", "rope_parameters"})
+    if (const json::Value* found = json::find(config, key))
+      if (const json::Object* rope = found->if_object(); rope != nullptr && !rope->empty()) return rope;
+  return nullptr;
+}
+
+bool is_same_number(const json::Value& a, const json::Value& b) {
+  return a.is_number() && b.is_number() ? a.to_number<double>() == b.to_number<double>() : a == b;
+}
+
+// What transformers 5 takes from inside, older readers look for beside it.
+void say_beside(json::Object& config, const json::Object& rope) {
+  const std::string family = json::get_string(config, "model_type", kRope).value_or("");
+  static constexpr std::array<std::string_view, 4> kBase10000 = {"llama", "mistral", "qwen2", "qwen3"};
+  const bool base_10000 = std::find(kBase10000.begin(), kBase10000.end(), family) != kBase10000.end();
+  for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
+    const json::Value* inside = json::find(rope, key);
+    if (inside == nullptr) continue;
+    const json::Value* beside = json::find(config, key);
+    const bool granted = beside == nullptr && base_10000 && std::string_view(key) == "rope_theta" &&
+                         is_same_number(*inside, json::Value(10000.0));
+    if (!granted && (beside == nullptr || !is_same_number(*inside, *beside))) config[key] = json::Value(*inside);
+  }
+}
+
 // transformers 4, and engines with configuration classes of its time, read the rotary embedding in older words. They
 // are added where those would take something else for granted; transformers 5 reads both, to the same effect.
 void add_old_rope(json::Object& config) {
-  const json::Value* found = json::find(config, "rope_parameters");
-  if (found == nullptr || !found->is_object() || json::find(config, "rope_scaling") != nullptr) return;
-  json::Object rope = found->get_object();
+  const json::Object* counts = counting_rope(config);
+  if (counts == nullptr) return;
+  json::Object rope = *counts;
   const auto is_object = [](const auto& entry) { return entry.value().is_object(); };
   if (std::any_of(rope.begin(), rope.end(), is_object)) return;  // one a kind of layer: has no older words
-  const std::string what = "config.json: rope_parameters";
-  const std::string family = json::get_string(config, "model_type", what).value_or("");
-  static constexpr std::array<std::string_view, 4> kBase10000 = {"llama", "mistral", "qwen2", "qwen3"};
-  const bool taken_for_granted = json::get_double(rope, "rope_theta", what).value_or(10000.0) == 10000.0 &&
-                                 std::find(kBase10000.begin(), kBase10000.end(), family) != kBase10000.end();
-  for (const char* key : {"rope_theta", "partial_rotary_factor"}) {
-    const json::Value* value = json::find(rope, key);
-    if (value == nullptr) continue;
-    const bool granted = taken_for_granted && std::string_view(key) == "rope_theta";
-    if (!granted && json::find(config, key) == nullptr) config[key] = *value;
-    rope.erase(key);
-  }
-  std::string type = json::get_string(rope, "rope_type", what).value_or("");
-  if (type.empty()) type = json::get_string(rope, "type", what).value_or("default");
+  say_beside(config, rope);
+  const json::Value* scaling = json::find(config, "rope_scaling");
+  if (scaling != nullptr && *scaling == json::Value(rope)) return;
+  for (const char* key : {"rope_theta", "partial_rotary_factor"}) rope.erase(key);
+  std::string type = json::get_string(rope, "rope_type", kRope).value_or("");
+  if (type.empty()) type = json::get_string(rope, "type", kRope).value_or("default");
   if (type != "default" || rope.contains("mrope_section")) config["rope_scaling"] = std::move(rope);
 }
 

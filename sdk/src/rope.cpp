@@ -122,6 +122,24 @@ bool uses_original_length(std::string_view type) {
   return type == "llama3" || type == "yarn" || type == "longrope";
 }
 
+// As the reference's `or`: 0 stands for the default.
+double number_or(const ConfigReader& in, std::string_view key, double fallback) {
+  const double given = in.number(key, fallback, 0.0, kMaxFactor);
+  return given == 0.0 ? fallback : given;
+}
+
+// What positions are stretched by: no type has a default for it, but two take the ratio of the lengths.
+double read_factor(const json::Object& rope, const RopeConfig& c, const ConfigReader& in) {
+  if (c.type == "default") return 1.0;
+  const bool is_null = rope.contains("factor") && json::find(rope, "factor") == nullptr;
+  if (json::find(rope, "factor") == nullptr && (c.type == "longrope" || (c.type == "yarn" && is_null)))
+    return static_cast<double>(c.max_positions) / static_cast<double>(c.original_max_positions);
+  if (json::find(rope, "factor") == nullptr && c.type != "proportional")
+    throw_input(
+        str(in.what(), ": rope type '", c.type, "' needs 'factor'; say how much longer than before texts may be"));
+  return in.number("factor", 1.0, 1e-3, kMaxFactor);
+}
+
 void set_default(json::Object& object, std::string_view key, const json::Value* value) {
   if (json::find(object, key) == nullptr && value != nullptr) object[key] = *value;
 }
@@ -143,8 +161,10 @@ json::Object one_for_all(const json::Object& given, std::string_view what) {
 
 json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what) {
   json::Object rope;
+  // One of the two counts, whole: rope_scaling, if there is anything in it.
   const json::Value* given = json::find(config, "rope_scaling");
-  if (given == nullptr) given = json::find(config, "rope_parameters");
+  if (given == nullptr || (given->is_object() && given->get_object().empty()))
+    given = json::find(config, "rope_parameters");
   if (given != nullptr) rope = one_for_all(json::as_object(*given, str(what, ": rope parameters")), what);
   set_default(rope, "rope_theta", json::find(config, "rope_theta"));
   const json::Value fallback(default_theta), plain("default");
@@ -180,10 +200,7 @@ RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int6
     throw_input(str(in.what(), ": ", c.dim, " rotating channels of head_dim ", head_dim, "; expected an even number"));
   if (uses_original_length(c.type))
     c.original_max_positions = in.positive("original_max_position_embeddings", max_positions, kMaxLength);
-  if (c.type == "longrope" && json::find(rope_parameters, "factor") == nullptr)
-    c.factor = static_cast<double>(max_positions) / static_cast<double>(c.original_max_positions);
-  else if (c.type != "default")
-    c.factor = in.number("factor", 1.0, 1e-3, kMaxFactor);
+  c.factor = read_factor(rope_parameters, c, in);
   if (c.type == "llama3") {
     c.low_freq_factor = in.number("low_freq_factor", 1.0, 1e-3, kMaxFactor);
     c.high_freq_factor = in.number("high_freq_factor", 4.0, 1e-3, kMaxFactor);
@@ -192,9 +209,9 @@ RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int6
                       c.low_freq_factor));
   }
   if (c.type == "yarn") {
-    c.beta_fast = in.number("beta_fast", 32.0, 1e-3, kMaxFactor);
-    c.beta_slow = in.number("beta_slow", 1.0, 1e-3, kMaxFactor);
-    c.truncate = in.flag("truncate", true);
+    c.beta_fast = number_or(in, "beta_fast", 32.0);
+    c.beta_slow = number_or(in, "beta_slow", 1.0);
+    c.truncate = in.flag("truncate", !rope_parameters.contains("truncate"));  // null is as false
     c.mscale = json::get_double(rope_parameters, "mscale", in.what());
     c.mscale_all_dim = json::get_double(rope_parameters, "mscale_all_dim", in.what());
   }
@@ -203,7 +220,7 @@ RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int6
     c.long_factor = read_factors(rope_parameters, "long_factor", c.dim / 2, in.what());
   }
   if (json::find(rope_parameters, "attention_factor") != nullptr)
-    c.attention_factor = in.number("attention_factor", 1.0, 1e-6, kMaxFactor);
+    c.attention_factor = in.number("attention_factor", 1.0, -kMaxFactor, kMaxFactor);
   return c;
 }
 

@@ -14,8 +14,8 @@ const std::filesystem::path kData = ARKIT_TEST_DATA "/models";
 // The reference computes in f32; the last bit may differ between vector widths of pow().
 constexpr double kRelative = 3e-7;
 
-TEST(Rope, FrequenciesEqualTheReference) {
-  const json::Value vectors = json::read_file(kData / "rope_vectors.json");
+void expect_reference(const char* file) {
+  const json::Value vectors = json::read_file(kData / file);
   for (const auto& [name, entry] : vectors.as_object()) {
     const json::Object& rope = entry.at("rope_parameters").as_object();
     const int64_t head_dim = entry.at("head_dim").as_int64(), max = entry.at("max_position_embeddings").as_int64();
@@ -26,6 +26,34 @@ TEST(Rope, FrequenciesEqualTheReference) {
     EXPECT_TRUE(close(got.inv_freq, at::tensor(wanted, at::kDouble), 0.0, kRelative)) << std::string(name);
     EXPECT_NEAR(got.attention_factor, entry.at("attention_factor").to_number<double>(), 1e-12) << std::string(name);
   }
+}
+
+TEST(Rope, FrequenciesEqualTheReference) {
+  expect_reference("rope_vectors.json");
+}
+
+// Every parameter of every type, nulls and zeros included, as transformers 5.23 computes them.
+TEST(Rope, EveryParameterIsReadAsTheReferenceReadsIt) {
+  expect_reference("rope_parameters.json");
+}
+
+TEST(Rope, OfTwoPlacesTheReferencesCounts) {
+  const json::Value vectors = json::read_file(kData / "rope_two_places.json");
+  for (const json::Value& entry : vectors.as_array()) {
+    const json::Object got = normalise_rope(entry.at("input").as_object(), 1e4, "vector");
+    for (const auto& [key, value] : entry.at("rope_parameters").as_object()) {
+      const json::Value* mine = json::find(got, key);
+      ASSERT_NE(mine, nullptr) << std::string(key) << " of " << json::dump(entry.at("input"));
+      EXPECT_TRUE(value.is_number() ? mine->to_number<double>() == value.to_number<double>() : *mine == value)
+          << std::string(key) << " of " << json::dump(entry.at("input"));
+    }
+  }
+}
+
+TEST(Rope, AFactorThatNothingImpliesMustBeGiven) {
+  for (const char* type : {"linear", "dynamic", "yarn", "llama3"})
+    EXPECT_THROW((void)read_rope({{"rope_type", type}, {"rope_theta", 1e4}}, 32, 256, false, "test"), Error) << type;
+  EXPECT_THROW((void)read_rope({{"rope_type", "linear"}, {"factor", nullptr}}, 32, 256, false, "test"), Error);
 }
 
 TEST(Rope, ConfigurationIsNormalisedLikeTheReference) {

@@ -8,6 +8,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/verify/layer_check.cpp
   src/verify/list_check.cpp
   src/verify/model_check.cpp
+  src/verify/rope_meaning.cpp
   src/verify/target_rules.cpp
   src/verify/target_view.cpp
   src/verify/tensor_check.cpp

@@ -12,6 +12,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "verify/rope_meaning.h"
+
 namespace arkit {
 namespace fs = std::filesystem;
 
@@ -39,7 +41,9 @@ TargetRules::Model read_model(const json::Object& object, const std::string& wha
                            .unread = texts(object, "unread", what),
                            .unread_without = {},
                            .defaults = table(object, "defaults", what),
-                           .rope_defaults = table(object, "rope_defaults", what)};
+                           .rope_defaults = table(object, "rope_defaults", what),
+                           .yarn_by_mscale = json::get_bool(object, "yarn_by_mscale", what).value_or(false),
+                           .only_long_factor = json::get_bool(object, "only_long_factor", what).value_or(false)};
   if (model.types.empty()) throw_input(str(what, ": a [[model]] without 'types'; expected model_type values"));
   const json::Object without = table(object, "unread_without", what);
   for (const auto& member : without)
@@ -85,18 +89,32 @@ void fill(json::Object& object, const json::Object& defaults) {
     if (json::find(object, member.key()) == nullptr) object[member.key()] = member.value();
 }
 
-void fill_rope(json::Object& config, const json::Object& by_type) {
+void fill_by_type(json::Object& rope, const std::string& type, const json::Object& by_type) {
+  if (const json::Value* defaults = json::find(by_type, type)) fill(rope, json::as_object(*defaults, "rope_defaults"));
+}
+
+// What its classes compute, in transformers' words.
+void translate_rope(json::Object& rope, const std::string& type, const TargetRules::Model& model) {
+  if (model.yarn_by_mscale && type == "yarn") {
+    const auto number = [&](const char* key) { return json::get_double(rope, key, "config.json").value_or(0.0); };
+    const double factor = number("factor");
+    rope["attention_factor"] = yarn_mscale(factor, number("mscale")) / yarn_mscale(factor, number("mscale_all_dim"));
+  }
+  if (model.only_long_factor && type == "longrope") {
+    if (const json::Value* many = json::find(rope, "long_factor")) rope["short_factor"] = json::Value(*many);
+    for (const char* unread : {"factor", "attention_factor"}) rope.erase(unread);
+  }
+}
+
+void read_rope(json::Object& config, const TargetRules::Model& model) {
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     json::Value* found = config.if_contains(key);
     if (found == nullptr || !found->is_object()) continue;
     json::Object& rope = found->get_object();
-    for (const char* name : {"type", "rope_type"}) {
-      const json::Value* type = json::find(rope, name);
-      if (type == nullptr || !type->is_string()) continue;
-      if (const json::Value* defaults = json::find(by_type, type->get_string()))
-        fill(rope, json::as_object(*defaults, "rope_defaults"));
-      break;
-    }
+    std::string type = json::get_string(rope, "type", "config.json").value_or("");
+    if (type.empty()) type = json::get_string(rope, "rope_type", "config.json").value_or("default");
+    fill_by_type(rope, type, model.rope_defaults);
+    translate_rope(rope, type, model);
   }
 }
 
@@ -147,7 +165,7 @@ json::Object config_as_read(const json::Object& config, const TargetRules& targe
       if (json::find(config, key) == nullptr)
         for (const std::string& path : paths) read[path] = nullptr;
     fill(read, model.defaults);
-    fill_rope(read, model.rope_defaults);
+    read_rope(read, model);
   }
   return read;
 }

@@ -16,6 +16,8 @@ struct TargetRules {
     std::vector<std::string> types, needs, unread;
     std::map<std::string, std::vector<std::string>> unread_without;
     json::Object defaults, rope_defaults;
+    bool yarn_by_mscale = false;    // the scale of yarn's tables: a ratio of two mscales, whatever else is said
+    bool only_long_factor = false;  // longrope: for texts of any length, with the scale of the two lengths
   };
   std::string name, title, checked;
   std::vector<std::string> kinds;
