@@ -1,5 +1,8 @@
 // Correct exports of odd kinds: `verify` calls none of them wrong.
 
+#include <string>
+#include <string_view>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -138,6 +141,57 @@ TEST(GoodExport, WithWhatARotationLeaves) {
   exported.tensors["model.norm.spinquant_r1_size"] = at::ones({1}, at::kLong);
   exported.write(folder.path() / "left");
   EXPECT_EQ(failures(verified(folder.path() / "left", tiny_model("source-llama-bf16"))), "");
+}
+
+// Attention so sharp that small errors of queries and keys choose other positions: the model makes much of what
+// rounding does, and the bounds follow it.
+TEST(GoodExport, OfAModelWithSharpAttention) {
+  for (const double times : {8.0, 24.0}) {
+    const Edit sharpen = [times](Folder& f) {
+      for (auto& [name, tensor] : f.tensors)
+        if (name.find("q_proj") != std::string::npos || name.find("k_proj") != std::string::npos) tensor.mul_(times);
+    };
+    for (const char* source : {"source-llama-bf16", "source-llama-fp32"})
+      for (const char* scheme : {"W8A16", "INT8_W8A8"})
+        EXPECT_EQ(failures_of(source, sharpen,
+                              [&](QuantizeOptions& o) {
+                                o.scheme = scheme;
+                                o.formats = {"llm_compressor"};
+                                if (std::string_view(scheme)[0] != 'W') o.overrides.group_size.reset();
+                              }),
+                  "")
+            << source << scheme << times;
+  }
+}
+
+// The smallest scale of MX types is 2^-127, the byte 0.
+TEST(GoodExport, OfWeightsAsSmallAsTheSmallestScale) {
+  for (const float size : {1e-36F, 1e-38F})
+    for (const char* scheme : {"MXFP4", "MXFP8"}) {
+      EXPECT_EQ(failures_of(
+                    "source-llama-bf16",
+                    [size](Folder& f) {
+                      at::Tensor row = f.tensors.at(kUp)[5];
+                      row.copy_(row.div(row.abs().max()).mul(size));
+                    },
+                    [&](QuantizeOptions& o) {
+                      o.scheme = scheme;
+                      o.formats = {"llm_compressor"};
+                      o.overrides.group_size.reset();
+                    }),
+                "")
+          << scheme << size;
+    }
+}
+
+// Transformers does not load a bias that the configuration denies; neither does verify count it.
+TEST(GoodExport, WithABiasThatTheConfigurationDenies) {
+  const TemporaryFolder folder;
+  export_model(tiny_model("source-llama-bf16"), folder.path() / "out", [](QuantizeOptions& o) { o.scheme = "W8A16"; });
+  Folder exported(folder.path() / "out");
+  exported.tensors["model.layers.0.self_attn.q_proj.bias"] = at::ones({128}, at::kHalf);
+  exported.write(folder.path() / "more");
+  EXPECT_EQ(failures(verified(folder.path() / "more", tiny_model("source-llama-bf16"))), "");
 }
 
 // Right values of what is computed: a bias that is left out differs by 0.8 here.

@@ -1,6 +1,7 @@
 #include "verify/block_hooks.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
@@ -50,25 +51,40 @@ DecodedHook::DecodedHook(const ModelSource& exported, const Registry& registry)
   for (const LinearSpec& spec : exported.packed_layers()) specs_.emplace(spec.name, &spec);
 }
 
+DecodedHook::Decoded DecodedHook::decode(const Linear& layer, const LinearSpec& spec) const {
+  const QuantizedWeight packed = exported_.unpack(layer.name);
+  const auto most = packed.extra.find("act_max");
+  return {.weight = registry_.scheme_for(spec.quant.weight.data_type).dequantize(packed, spec.quant.weight, at::kFloat),
+          .bias = bias_of(layer, exported_, true),
+          .act_max = most == packed.extra.end() ? at::Tensor() : most->second};
+}
+
+void DecodedHook::keep(const std::vector<const Linear*>& layers) {
+  for (const Linear* layer : layers) kept_.try_emplace(layer->name);
+}
+
 at::Tensor DecodedHook::linear(const Linear& layer, const at::Tensor& x) {
   if (layer.weight.defined()) return BlockHook::linear(layer, x);
   const auto found = specs_.find(layer.name);
   if (found == specs_.end()) throw_input(str("layer '", layer.name, "': has neither a weight nor a packed one"));
-  const auto& [quant, act, rotation] = found->second->quant;
-  const QuantizedWeight packed = exported_.unpack(layer.name);
+  const TensorQuant& act = found->second->quant.act;
+  const auto kept = kept_.find(layer.name);
+  Decoded decoded;
+  if (kept != kept_.end() && kept->second)
+    decoded = *kept->second;
+  else
+    decoded = decode(layer, *found->second);
+  if (kept != kept_.end()) kept->second = decoded;
   at::Tensor input = x;
   if (act.quantized()) {
-    const auto most = packed.extra.find("act_max");
-    if (!act.dynamic && most == packed.extra.end())
+    if (!act.dynamic && !decoded.act_max.defined())
       throw_input(str("layer '", layer.name, "': its activations are static but the export has no scale for them"));
-    input = registry_.scheme_for(act.data_type)
-                .fake_quant_act(x, act, most == packed.extra.end() ? at::Tensor() : most->second);
+    input = registry_.scheme_for(act.data_type).fake_quant_act(x, act, decoded.act_max);
     const double size = x.norm().item<double>();
     double& worst = input_errors_[layer.name];
     if (size > 0.0) worst = std::max(worst, (input - x).norm().item<double>() / size);
   }
-  const at::Tensor weight = registry_.scheme_for(quant.data_type).dequantize(packed, quant, at::kFloat);
-  return at::linear(input, weight, bias_of(layer, exported_, true));
+  return at::linear(input, decoded.weight, decoded.bias);
 }
 
 at::Tensor DecodedHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
@@ -89,7 +105,29 @@ double DecodedHook::attention_error() const {
   return worst;
 }
 
-void DecodedHook::release(const std::string& layer) const noexcept {
+at::Tensor DisturbedHook::signs(at::IntArrayRef sizes) {
+  at::Tensor signs = at::empty(sizes, at::kFloat);
+  float* out = signs.mutable_data_ptr<float>();
+  for (int64_t i = 0; i < signs.numel(); ++i) out[i] = (chance_() & 1U) != 0 ? 1.0F : -1.0F;
+  return signs;
+}
+
+// Independent errors of weights, `error` of their root mean square, add up to this in each number of a row of outputs.
+at::Tensor DisturbedHook::linear(const Linear& layer, const at::Tensor& x) {
+  at::Tensor y = BlockHook::linear(layer, x);
+  const auto found = errors_.find(layer.name);
+  if (found == errors_.end() || found->second == 0.0) return y;
+  const double weights = layer.weight.norm().item<double>() / std::sqrt(static_cast<double>(layer.weight.numel()));
+  return y + signs(y.sizes()) * x.norm(2, -1, true) * (found->second * weights);
+}
+
+at::Tensor DisturbedHook::attention_state(std::string_view, AttentionState, const at::Tensor& x) {
+  if (state_error_ == 0.0) return x;
+  return x + signs(x.sizes()) * x.norm(2, -1, true) * (state_error_ / std::sqrt(static_cast<double>(x.size(-1))));
+}
+
+void DecodedHook::release(const std::string& layer) noexcept {
+  kept_.erase(layer);
   if (!specs_.contains(layer)) return;
   for (const auto& [suffix, tensor] : exported_.packed_tensors(layer))
     exported_.weights().release(str(layer, ".", suffix));

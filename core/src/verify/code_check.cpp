@@ -1,6 +1,7 @@
 #include "verify/code_check.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
@@ -18,6 +19,11 @@ constexpr double kUnderflow = 1e-5;
 constexpr double kWorse = 1.1;
 constexpr int64_t kWholeGrid = 512;     // places; no type here has more
 constexpr int64_t kSmallestGroup = 16;  // smaller ones do it by chance
+
+// Decoded, too, its places are equally far apart: no rounding to another type on the way.
+bool decodes_evenly(const TensorQuant& quant) {
+  return quant.data_type.starts_with("int") || quant.data_type == "mx_uint";
+}
 
 bool is_even_grid(const TensorQuant& quant) {
   return quant.data_type.starts_with("int") || quant.data_type == "mx_uint" ||
@@ -68,20 +74,24 @@ double worse_than_zeros(const at::Tensor& weight, const at::Tensor& dequantized,
 }
 
 std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
-                                        const TensorQuant& quant, const Scheme& scheme, Rounding rounding) {
-  const auto up_codes = moved(quantized, quant, 1), down_codes = moved(quantized, quant, -1);
+                                        const TensorQuant& quant, const Scheme& scheme, Rounding rounding,
+                                        const at::Tensor& dequantized) {
   const auto last_codes = moved(quantized, quant, kWholeGrid), first_codes = moved(quantized, quant, -kWholeGrid);
-  if (!up_codes || !down_codes) return std::nullopt;
+  if (!last_codes || !first_codes) return std::nullopt;
   const auto decoded = [&](const at::Tensor& codes) {
     QuantizedWeight neighbour = quantized;
     neighbour.codes = codes;
     return scheme.dequantize(neighbour, quant, at::kFloat);
   };
-  const at::Tensor got = decoded(quantized.codes), last = decoded(*last_codes), first = decoded(*first_codes);
+  const at::Tensor got = dequantized.defined() ? dequantized : decoded(quantized.codes);
+  const at::Tensor last = decoded(*last_codes), first = decoded(*first_codes);
   // The last code of a grid stands for everything beyond it: tuning may cut the range of a group.
   const at::Tensor whole = weight.to(at::kFloat);
   const at::Tensor wanted = at::minimum(at::maximum(whole, at::minimum(first, last)), at::maximum(first, last));
-  const at::Tensor step = at::maximum((decoded(*up_codes) - got).abs(), (decoded(*down_codes) - got).abs());
+  // Decoding costs most here, so a grid of equal steps is asked for its ends only.
+  const at::Tensor step = decodes_evenly(quant) ? (last - first).abs_().div_(std::pow(2.0, quant.bits) - 1.0)
+                                                : at::maximum((decoded(*moved(quantized, quant, 1)) - got).abs(),
+                                                              (decoded(*moved(quantized, quant, -1)) - got).abs());
   const double floor = kUnderflow * whole.abs().max().item<double>();
   const double before = quant.data_type.starts_with("fp8_to_int") ? kFp8 : kBf16;
   const double steps = rounding == Rounding::nearest ? 0.5 : 1.0;

@@ -18,10 +18,11 @@ struct CodeFigures {
   double worse_groups = 0.0;  // share of groups that would be nearer to the source if they were all zero
 };
 
-// `weight` [out, in] of the source, in any float type. nullopt for codes of a kind that is not known here.
+// `weight` [out, in] of the source, in any float type; `dequantized` is what the codes stand for in float32, where it
+// is known already. nullopt for codes of a kind that is not known here.
 [[nodiscard]] std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
-                                                      const TensorQuant& quant, const Scheme& scheme,
-                                                      Rounding rounding);
+                                                      const TensorQuant& quant, const Scheme& scheme, Rounding rounding,
+                                                      const at::Tensor& dequantized = {});
 
 // The share of groups of `group` numbers along a row (0 = the whole row) that are no nearer to the source than zeros.
 [[nodiscard]] double worse_than_zeros(const at::Tensor& weight, const at::Tensor& dequantized, int64_t group);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -44,8 +45,10 @@ constexpr double kCast = 1.5e-2;
 // A block's products feed each other: what it computes differs by more than its layers' errors added up as independent
 // ones, by up to this factor (ADR 0024 has the figures).
 constexpr double kBlockFactor = 3.0;
-// Errors of early blocks are computed with by later ones.
+// Errors of different blocks are not quite independent.
 constexpr double kChainFactor = 2.0;
+// Where a block is beyond what its layers' errors add up to, this often is tried how much more it makes of them.
+constexpr uint32_t kTries = 3;
 // Inputs with numbers that stand out lose more than normal ones; a static scale that cuts them loses still more.
 constexpr double kMostOfInputs = 0.3;
 // Unrelated outputs of equal norm differ by sqrt(2), and 2 bits come near: a bound from here on would say nothing, and
@@ -128,7 +131,8 @@ class Comparison {
         source_(open_as_read(source, adapter, registry, blocks_only_)),
         export_(open_as_read(exported, adapter, registry, blocks_only_)),
         borrowing_(export_.source(), source_.source(), facts),
-        decoding_(export_.source(), registry) {
+        decoding_(export_.source(), registry),
+        cast_(cast_tensors(export_.source().weights(), source_.source().weights())) {
     for (const LayerFigures& layer : report.layers()) measured_[layer.name] = layer.relative_error;
     for (const LinearSpec& spec : export_.source().packed_layers()) specs_.emplace(spec.name, &spec);
   }
@@ -144,7 +148,7 @@ class Comparison {
     original.load_rest();
     other.load_rest();
     at::Tensor hidden = original.embed(ids), chain = other.embed(ids);
-    embedding_ = relative(chain, hidden, length_of(hidden));
+    carried_ = length_of(chain - hidden);
     const ForwardContext wanted = original.context(1, tokens, {}, positions, nullptr);
     const ForwardContext read = other.context(1, tokens, {}, positions, nullptr);
     for (int64_t block = 0; block < original.num_blocks(); ++block) {
@@ -214,13 +218,38 @@ class Comparison {
     BlockFigures figures;
     figures.around = relative(other.run_block(block, hidden, read, borrowing_), wanted, size);
     figures.around_bound = bound_around(block);
-    figures.whole = relative(other.run_block(block, hidden, read, decoding_), wanted, size);
+    decoding_.keep(layers);
+    const at::Tensor got = other.run_block(block, hidden, read, decoding_);
+    figures.whole = relative(got, wanted, size);
     figures.whole_bound = bounded(figures.around_bound + kBlockFactor * layers_error(layers));
+    if (figures.whole > figures.whole_bound && size > 0.0)
+      figures.whole_bound = std::max(
+          figures.whole_bound,
+          bounded(figures.around_bound + kBlockFactor * tried(block, hidden, wanted, wanted_context, layers) / size));
     at::Tensor next = other.run_block(block, chain, read, decoding_);
+    carry(chain - hidden, next - got, std::min(kMost, figures.whole_bound) * size);
     blocks_.push_back(figures);
-    squares_ += std::pow(std::min(kMost, figures.whole_bound), 2.0);
     for (const Linear* layer : layers) decoding_.release(layer->name);
     return {wanted, std::move(next)};
+  }
+
+  // What errors as large as the layers' make of the block, which is much more than they are where attention is sharp.
+  double tried(int64_t block, const at::Tensor& hidden, const at::Tensor& wanted, const ForwardContext& context,
+               const std::vector<const Linear*>& layers) const {
+    std::map<std::string, double, std::less<>> errors;
+    for (const Linear* layer : layers) errors[layer->name] = layer_error(layer->name);
+    double worst = 0.0;
+    for (uint32_t seed = 0; seed < kTries; ++seed) {
+      DisturbedHook disturbed(errors, std::sqrt(decoding_.attention_error() / 2.0), seed);
+      worst = std::max(worst, length_of(source_.model->run_block(block, hidden, context, disturbed) - wanted));
+    }
+    return worst;
+  }
+
+  // `before` the block the chain was off by this, which became `after` it; what the block adds is as large as `own`.
+  void carry(const at::Tensor& before, const at::Tensor& after, double own) {
+    const double off = length_of(before);
+    carried_ = std::hypot(off > 0.0 ? carried_ * length_of(after) / off : 0.0, own);
   }
 
   void compare_logits(const at::Tensor& hidden, const at::Tensor& chain) {
@@ -233,24 +262,34 @@ class Comparison {
     const bool whole = !heads.empty();
     const at::Tensor wanted = head_logits(original, hidden, plain, whole);
     const double size = length_of(wanted);
-    logits_around_ = relative(head_logits(other, hidden, borrowing_, whole), wanted, size);
-    logits_ = relative(head_logits(other, chain, decoding_, whole), wanted, size);
+    const at::Tensor around = head_logits(other, hidden, borrowing_, whole);
+    logits_around_ = relative(around, wanted, size);
+    const at::Tensor got = head_logits(other, chain, decoding_, whole);
+    logits_ = relative(got, wanted, size);
     logits_around_bound_ = bound_around(-1);
-    const double blocks = blocks_.empty() ? 0.0 : std::sqrt(squares_ / static_cast<double>(blocks_.size()));
     const auto head = specs_.find("lm_head");
     const double of_head = head == specs_.end() ? 0.0 : error_of(*head->second);
-    logits_bound_ = bounded(logits_around_bound_ + embedding_ + kChainFactor * std::hypot(blocks, of_head));
+    const at::Tensor straight = whole ? head_logits(other, hidden, decoding_, whole) : around;
+    carry(chain - hidden, got - straight, of_head * size);
+    logits_bound_ = bounded(logits_around_bound_ + (size > 0.0 ? kChainFactor * carried_ / size : 0.0));
   }
 
   // What casts of plain tensors may change: of those a block has, or of the ones outside (-1).
   double bound_around(int64_t block) const {
-    const std::string prefix = block < 0 ? std::string() : export_.model->block_name(block) + ".";
-    for (const TensorInfo& info : export_.source().weights().tensors()) {
-      const TensorInfo* original = source_.source().weights().find(info.name);
-      const bool mine = block < 0 || info.name.starts_with(prefix);
-      if (mine && original != nullptr && at::isFloatingType(info.dtype) && info.dtype != original->dtype) return kCast;
+    if (block < 0) return cast_.empty() ? kSame : kCast;
+    const std::string prefix = export_.model->block_name(block) + ".";
+    const auto first = cast_.lower_bound(prefix);
+    return first != cast_.end() && first->starts_with(prefix) ? kCast : kSame;
+  }
+
+  static std::set<std::string> cast_tensors(const WeightSource& exported, const WeightSource& source) {
+    std::set<std::string> cast;
+    for (const TensorInfo& info : exported.tensors()) {
+      const TensorInfo* original = source.find(info.name);
+      if (original != nullptr && at::isFloatingType(info.dtype) && info.dtype != original->dtype)
+        cast.insert(info.name);
     }
-    return kSame;
+    return cast;
   }
 
   double error_of(const LinearSpec& spec) const {
@@ -262,16 +301,15 @@ class Comparison {
     return std::hypot(weight, inputs);
   }
 
+  double layer_error(const std::string& layer) const {
+    if (const auto spec = specs_.find(layer); spec != specs_.end()) return error_of(*spec->second);
+    const auto found = measured_.find(layer);
+    return found == measured_.end() ? 0.0 : found->second;
+  }
+
   double layers_error(const std::vector<const Linear*>& layers) const {
     double squares = 0.0;
-    for (const Linear* layer : layers) {
-      const auto spec = specs_.find(layer->name);
-      const auto found = measured_.find(layer->name);
-      const double error = spec != specs_.end()       ? error_of(*spec->second)
-                           : found == measured_.end() ? 0.0
-                                                      : found->second;
-      squares += error * error;
-    }
+    for (const Linear* layer : layers) squares += std::pow(layer_error(layer->name), 2.0);
     return std::sqrt(squares + decoding_.attention_error());
   }
 
@@ -300,10 +338,11 @@ class Comparison {
   Opened source_, export_;
   SourceWeightsHook borrowing_;
   DecodedHook decoding_;
+  std::set<std::string> cast_;                           // plain tensors of another type than in the source
   std::map<std::string, double, std::less<>> measured_;  // by layer
   std::map<std::string_view, const LinearSpec*> specs_;
   std::vector<BlockFigures> blocks_;
-  double embedding_ = 0.0, squares_ = 0.0;
+  double carried_ = 0.0;  // how far off the chain of blocks may be, as a length
   double logits_ = 0.0, logits_around_ = 0.0, logits_bound_ = 0.0, logits_around_bound_ = 0.0;
 };
 
