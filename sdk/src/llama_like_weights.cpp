@@ -135,6 +135,9 @@ void LlamaLikeModel::check_tensors() const {
     if (plan->out_features != spec.out_features || plan->in_features != spec.in_features)
       throw_input(str(source_.path().string(), ": packed layer '", spec.name, "' is ", spec.out_features, " x ",
                       spec.in_features, "; config.json asks for ", plan->out_features, " x ", plan->in_features));
+    if (plan->has_bias && !spec.has_bias)
+      throw_input(str(source_.path().string(), ": tensor '", spec.name,
+                      ".bias' is missing; config.json asks for a bias of every layer of this kind"));
   }
   for (int64_t block = 0; block < config_.num_blocks; ++block) {
     for (const LayerPlan& plan : block_plans(block)) linear(plan);

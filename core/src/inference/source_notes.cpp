@@ -3,6 +3,8 @@
 #include <arkit/json.h>
 #include <arkit/str.h>
 
+#include "jobs/canonical_source.h"
+
 namespace arkit {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr int64_t kFullBits = 16;
 }  // namespace
 
 void warn_about_source(const ModelSource& source, Reporter& reporter) {
+  warn_of_denied_biases(source, reporter);
   if (!source.packed_layers().empty()) return;
   const json::Value* found = json::find(source.config(), kConfig);
   const json::Object* config = found == nullptr ? nullptr : found->if_object();

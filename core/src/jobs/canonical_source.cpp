@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <ATen/ATen.h>
+
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/jobs.h>
+#include <arkit/model_adapter.h>
 #include <arkit/str.h>
 #include <arkit/tied_embeddings.h>
 
@@ -19,12 +24,20 @@ namespace {
 constexpr std::string_view kWeight = ".weight";
 constexpr std::string_view kPrefix = "model.";
 
+constexpr std::string_view kBias = ".bias";
+
 using Names = std::map<std::string, std::string, std::less<>>;
+using Layers = std::set<std::string, std::less<>>;
+
+std::string_view layer_of_bias(std::string_view tensor) {
+  return tensor.substr(0, tensor.size() - kBias.size());
+}
 
 class RenamedWeights final : public WeightSource {
  public:
-  RenamedWeights(const WeightSource& stored, const Names& shown_of) : stored_(stored) {
+  RenamedWeights(const WeightSource& stored, const Names& shown_of, const Layers& denied) : stored_(stored) {
     for (TensorInfo info : stored.tensors()) {
+      if (info.name.ends_with(kBias) && denied.contains(layer_of_bias(info.name))) continue;
       if (const auto found = shown_of.find(info.name); found != shown_of.end()) {
         stored_name_.emplace(found->second, info.name);
         info.name = found->second;
@@ -34,7 +47,10 @@ class RenamedWeights final : public WeightSource {
     (void)find("");  // later calls only read the table: safe from all threads
   }
   std::span<const TensorInfo> tensors() const override { return tensors_; }
-  at::Tensor load(std::string_view name) const override { return stored_.load(stored_name(name)); }
+  at::Tensor load(std::string_view name) const override {
+    if (find(name) == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
+    return stored_.load(stored_name(name));
+  }
   void release(std::string_view name) const noexcept override { stored_.release(stored_name(name)); }
 
  private:
@@ -50,8 +66,29 @@ class RenamedWeights final : public WeightSource {
 
 class CanonicalSource final : public ModelSource {
  public:
-  CanonicalSource(std::unique_ptr<ModelSource> source, const Names& shown_of, json::Object config)
-      : source_(std::move(source)), weights_(source_->weights(), shown_of), config_(std::move(config)) {}
+  CanonicalSource(std::unique_ptr<ModelSource> source, const Names& shown_of, Layers denied, json::Object config)
+      : source_(std::move(source)),
+        weights_(source_->weights(), shown_of, denied),
+        config_(std::move(config)),
+        denied_(std::move(denied)) {
+    for (LinearSpec spec : source_->packed_layers()) {
+      spec.has_bias = spec.has_bias && !denied_.contains(spec.name);
+      packed_.push_back(std::move(spec));
+    }
+  }
+  // How many of the biases that are not shown are more than zeros.
+  [[nodiscard]] int64_t lost_biases() const {
+    int64_t lost = 0;
+    for (const std::string& layer : denied_) {
+      const std::string name = str(layer, kBias);
+      if (source_->weights().find(name) == nullptr) continue;
+      lost += source_->weights().load(name).ne(0).any().item<bool>() ? 1 : 0;
+      source_->weights().release(name);
+    }
+    return lost;
+  }
+  [[nodiscard]] const Layers& denied() const { return denied_; }
+
   std::string kind() const override { return source_->kind(); }
   const std::filesystem::path& path() const override { return source_->path(); }
   const json::Object& config() const override { return config_; }
@@ -59,8 +96,12 @@ class CanonicalSource final : public ModelSource {
   std::string tokenizer_json() const override { return source_->tokenizer_json(); }
   json::Object tokenizer_config() const override { return source_->tokenizer_config(); }
   std::vector<CompanionFile> companions() const override { return source_->companions(); }
-  std::span<const LinearSpec> packed_layers() const override { return source_->packed_layers(); }
-  TensorMap packed_tensors(std::string_view layer) const override { return source_->packed_tensors(layer); }
+  std::span<const LinearSpec> packed_layers() const override { return packed_; }
+  TensorMap packed_tensors(std::string_view layer) const override {
+    TensorMap tensors = source_->packed_tensors(layer);
+    if (denied_.contains(layer)) tensors.erase("bias");
+    return tensors;
+  }
   QuantizedWeight unpack(std::string_view layer) const override { return source_->unpack(layer); }
   std::span<const AttentionSpec> attention_specs() const override { return source_->attention_specs(); }
   AttentionRanges attention_ranges(std::string_view module) const override { return source_->attention_ranges(module); }
@@ -75,6 +116,8 @@ class CanonicalSource final : public ModelSource {
   std::unique_ptr<ModelSource> source_;
   RenamedWeights weights_;
   json::Object config_;
+  Layers denied_;
+  std::vector<LinearSpec> packed_;
 };
 
 bool is_decoder_part(std::string_view name) {
@@ -101,9 +144,44 @@ bool says(const json::Object& config, bool tied) {
   });
 }
 
+// Layers with a stored bias, although their family's configuration gives them none.
+Layers denied_biases(const ModelSource& source, const Registry& registry) {
+  Layers stored;
+  for (const TensorInfo& info : source.weights().tensors())
+    if (info.name.ends_with(kBias)) stored.emplace(layer_of_bias(info.name));
+  if (stored.empty()) return {};
+  Layers denied;
+  try {
+    const std::unique_ptr<Model> model = adapter_for(source, registry).open(source, at::kBFloat16);
+    for (const LayerPlan& layer : model->linears())
+      if (!layer.has_bias && stored.contains(layer.name)) denied.insert(layer.name);
+  } catch (const Error&) {
+    return {};  // without a family nothing denies them; what is wrong with the model, others say
+  }
+  return denied;
+}
+
 }  // namespace
 
-std::unique_ptr<ModelSource> canonical_source(std::unique_ptr<ModelSource> source) {
+std::unique_ptr<ModelSource> without_denied_biases(std::unique_ptr<ModelSource> source, const Registry& registry) {
+  Layers denied = denied_biases(*source, registry);
+  if (denied.empty()) return source;
+  json::Object config = source->config();
+  return std::make_unique<CanonicalSource>(std::move(source), Names(), std::move(denied), std::move(config));
+}
+
+void warn_of_denied_biases(const ModelSource& source, Reporter& reporter) {
+  const auto* canonical = dynamic_cast<const CanonicalSource*>(&source);
+  const int64_t lost = canonical == nullptr ? 0 : canonical->lost_biases();
+  if (lost == 0) return;
+  reporter.warn(
+      str("'", source.path().string(), "': the stored biases of ", lost, " layers, '",
+          printable(*canonical->denied().begin()),
+          "' for one, are left out: its config.json gives these layers none, so Transformers computes without; "
+          "if they belong to the model, set 'attention_bias' or 'mlp_bias'"));
+}
+
+std::unique_ptr<ModelSource> canonical_source(std::unique_ptr<ModelSource> source, const Registry& registry) {
   const TiedEmbeddings found = find_tied_embeddings(*source);
   Names shown_of;  // stored -> shown
   if (is_bare_decoder(*source))
@@ -120,10 +198,11 @@ std::unique_ptr<ModelSource> canonical_source(std::unique_ptr<ModelSource> sourc
     shown_of[str(found.head, kWeight)] = shown_of.empty() ? name : str(kPrefix, name);
   }
   const bool states = found.storage != HeadStorage::unknown && found.has_head && !says(source->config(), found.tied);
-  if (shown_of.empty() && !states) return source;
+  Layers denied = denied_biases(*source, registry);
+  if (shown_of.empty() && !states && denied.empty()) return source;
   json::Object config = source->config();
   if (states) state_tied_embeddings(config, found.tied);
-  return std::make_unique<CanonicalSource>(std::move(source), shown_of, std::move(config));
+  return std::make_unique<CanonicalSource>(std::move(source), shown_of, std::move(denied), std::move(config));
 }
 
 }  // namespace arkit

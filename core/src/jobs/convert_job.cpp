@@ -17,6 +17,7 @@
 #include "convert/export_plan.h"
 #include "convert/grid.h"
 #include "convert/proof.h"
+#include "jobs/canonical_source.h"
 #include "jobs/conversion_record.h"
 #include "jobs/export_set.h"
 #include "jobs/run_record.h"
@@ -197,6 +198,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   return_large_blocks();
   reporter.step("reading the export");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  warn_of_denied_biases(*source, reporter);
   if (source->packed_layers().empty())
     throw_unsupported(str("'", options.model, "' (", source->kind(),
                           ") holds no packed layers to convert; 'arkit quantize' makes an export of a model"));

@@ -70,7 +70,7 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
 }
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
-  return canonical_source(open_stored(model, registry));
+  return canonical_source(open_stored(model, registry), registry);
 }
 
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {

@@ -9,6 +9,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "jobs/canonical_source.h"
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
@@ -52,8 +53,10 @@ struct Planner {
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
-  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned) const {
+  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
+                                                         Reporter& reporter) const {
     std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
+    warn_of_denied_biases(*source, reporter);
     if (!source->packed_layers().empty() && !forced())
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),
@@ -72,7 +75,7 @@ struct Planner {
   [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {
     PlannedModel planned;
     planned.model_free = model_free;
-    planned.source = open_source(model_free, planned);
+    planned.source = open_source(model_free, planned, reporter);
     if (!options.rotation.empty()) rotate(planned);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);

@@ -149,7 +149,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   std::unique_ptr<ModelSource> exported;
   Check opens("opens");
   try {
-    exported = open_stored(options.directory.string(), registry);
+    exported = without_denied_biases(open_stored(options.directory.string(), registry), registry);
   } catch (const Error& error) {
     opens.fail(error.what());
   }
