@@ -13,6 +13,7 @@
 #include <arkit/error.h>
 #include <arkit/sdk/attention_scales.h>
 #include <arkit/sdk/export_folder.h>
+#include <arkit/sdk/old_buffers.h>
 #include <arkit/sdk/safetensors_layout.h>
 #include <arkit/str.h>
 
@@ -165,7 +166,9 @@ class HfExportJob final : public ExportJob {
 
   TensorFate fate_of(const TensorInfo& info) const {
     const TensorFate fate = sorter_.fate(info.name);
-    return fate == TensorFate::plain && format_.is_extra && format_.is_extra(info) ? TensorFate::extra : fate;
+    if (fate != TensorFate::plain) return fate;
+    const bool is_extra = is_old_buffer(info) || (format_.is_extra && format_.is_extra(info));
+    return is_extra ? TensorFate::extra : fate;
   }
 
   TensorPlace place_of(std::string_view name) const {

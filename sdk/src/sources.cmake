@@ -26,6 +26,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/nn.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/observer.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/old_buffers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp
   ${CMAKE_CURRENT_LIST_DIR}/quant_config.cpp

@@ -108,6 +108,26 @@ TEST(HfExport, ATiedHeadIsNotWritten) {
 }
 
 // A block behind the last one is a multi-token prediction head: no model class loads it, but nothing may get lost.
+TEST(HfExport, MasksAndTablesOfOldCheckpointsGoThereToo) {
+  const std::string attention = "model.layers.0.self_attn.";
+  MemorySource source;
+  fill(source, at::kFloat, "F32");
+  source.memory.add(attention + "masked_bias", at::full({}, -1e9, at::kFloat), "F32");
+  source.memory.add("h.0.attn.bias", at::ones({1, 1, 4, 4}, at::kFloat), "F32");
+  source.memory.add("h.0.attn.c_attn.bias", at::ones({4}, at::kFloat), "F32");
+  for (const char* format : {"auto_round", "auto_gptq", "llm_compressor", "fake", "mlx"}) {
+    const auto out = run(source, plan_for(false), format);
+    const auto file = [&](const std::string& name) {
+      const TensorInfo* info = out->weights->find(name);
+      return info == nullptr ? std::string("absent") : info->file;
+    };
+    const bool indexed = std::string_view(format) != "mlx";  // a file mlx-lm does not open
+    for (const std::string& name : {attention + "masked_bias", std::string("h.0.attn.bias")})
+      EXPECT_NE(indexed ? file(name).find("extra_tensors") : 0, std::string::npos) << format << name;
+    EXPECT_EQ(file("h.0.attn.c_attn.bias").find("extra_tensors"), std::string::npos) << "a true bias: " << format;
+  }
+}
+
 TEST(HfExport, BlocksBehindTheLastGoToTheExtraFile) {
   MemorySource source;
   fill(source, at::kFloat, "F32");
