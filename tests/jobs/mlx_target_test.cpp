@@ -112,6 +112,50 @@ TEST(MlxRope, WhatItsClassesCannotComputeIsRefused) {
                        "knows no rope scaling"));
 }
 
+TEST(MlxRope, TheBaseInsideIsTheOneThatCounts) {
+  const json::Object config = mlx_config(
+      {{"rope_theta", 5e5}, {"rope_parameters", parameters(R"({"rope_type": "default", "rope_theta": 2e4})")}});
+  EXPECT_EQ(config.at("rope_theta"), 2e4);
+  const json::Object scaled =
+      mlx_config({{"rope_parameters", parameters(R"({"rope_type": "default", "rope_theta": 2e4})")},
+                  {"rope_scaling", parameters(R"({"type": "linear", "factor": 2.0})")}});
+  EXPECT_EQ(scaled.at("rope_theta"), 1e4) << "rope_scaling counts whole, and says none";
+}
+
+TEST(MlxRope, WhatYarnLeavesOpenIsSaid) {
+  const json::Object config = mlx_config({{"rope_parameters", parameters(R"({"rope_type": "yarn", "rope_theta": 1e4,
+      "factor": null, "original_max_position_embeddings": 64, "beta_fast": 0, "mscale": null, "mscale_all_dim": 0.7})")}});
+  const json::Object& scaling = config.at("rope_scaling").as_object();
+  EXPECT_EQ(scaling.at("factor"), 8.0) << "512 / 64";
+  EXPECT_FALSE(scaling.contains("beta_fast")) << "0 is the default to transformers, and no number to mlx-lm";
+  EXPECT_EQ(scaling.at("mscale_all_dim"), 0.7) << "Deepseek's attention looks at it, too";
+  const double log = 0.1 * std::log(8.0);
+  EXPECT_NEAR((scaling.at("mscale").as_double() * log + 1) / (0.7 * log + 1), log + 1, 1e-12);
+}
+
+std::string pairs(double first) {
+  std::string text = "[";
+  for (int i = 0; i < 16; ++i) text += str(i == 0 ? "" : ", ", first + i);
+  return text + "]";
+}
+
+json::Object longrope(const std::string& few, const std::string& many, const char* more) {
+  return parameters(str(R"({"rope_type": "longrope", "rope_theta": 1e4, "short_factor": )", few, R"(, "long_factor": )",
+                        many, R"(, "original_max_position_embeddings": 64)", more, "}"));
+}
+
+// mlx-lm turns texts of any length by the long factors.
+TEST(MlxRope, LongropeIsRefusedWhereTheShortFactorsCount) {
+  const auto refused = [](const json::Object& rope) { return mlx_refusal({{"rope_parameters", rope}}); };
+  EXPECT_TRUE(contains(refused(longrope(pairs(1.0), pairs(2.0), "")), "long_factor"));
+  EXPECT_TRUE(contains(refused(longrope(pairs(1.0), pairs(1.0), R"(, "attention_factor": 1.5)")), "attention_factor"));
+  EXPECT_TRUE(contains(refused(longrope(pairs(1.0), pairs(1.0), R"(, "factor": 2.0)")), "factor"));
+  EXPECT_NO_THROW((void)mlx_config({{"rope_parameters", longrope(pairs(1.0), pairs(1.0), "")}}));
+  const json::Object config =
+      mlx_config({{"max_position_embeddings", 64}, {"rope_parameters", longrope(pairs(1.0), pairs(2.0), "")}});
+  EXPECT_EQ(config.at("rope_scaling").at("long_factor"), config.at("rope_scaling").at("short_factor"));
+}
+
 TEST(MlxRope, PlainOnesAreAsTheReferenceWritesThem) {
   const json::Object config = mlx_config({});
   EXPECT_EQ(config.at("rope_theta"), 1e4);
@@ -165,6 +209,61 @@ TEST(MlxDefaults, KeysThatTransformersRenamedAreThereUnderBothNames) {
   EXPECT_EQ(config.at("num_experts"), 4);
   const json::Object glm = mlx_config({{"model_type", "glm4_moe"}});
   EXPECT_EQ(glm.at("rope_scaling").at("type"), "default") << "its class does not start without one";
+}
+
+// What a class has built in, another model of the family may have otherwise.
+TEST(MlxSettings, WhatAClassHasBuiltInIsNotAskedOtherwise) {
+  struct Case {
+    const char *settings, *says;
+  };
+  const Case cases[] = {
+      {R"({"hidden_act": "gelu"})", "'hidden_act' \"silu\" built in"},
+      {R"({"model_type": "mistral", "sliding_window": 512, "hidden_act": "relu"})", "hidden_act"},
+      {R"({"model_type": "olmoe", "clip_qkv": 8.0})", "clip_qkv"},
+      {R"({"model_type": "phimoe"})", "attention_bias"},
+      {R"({"model_type": "gpt_neox", "attention_bias": null, "hidden_act": "gelu"})", "4 x 'hidden_size'"},
+      {R"({"model_type": "gpt_neox", "hidden_act": "gelu", "intermediate_size": 512})", "attention_bias"},
+      {R"({"model_type": "starcoder2", "hidden_act": "gelu_new", "use_bias": false})", "use_bias"},
+      {R"({"model_type": "qwen2_moe", "norm_topk_prob": true})", "norm_topk_prob"},
+      {R"({"model_type": "olmo"})", "does not start without 'd_model'"},
+      {R"({"model_type": "phi3", "sliding_window": 64})", "sliding window"},
+      {R"({"model_type": "gemma2", "sliding_window": 64})", "sliding window"},
+      {R"({"rope_scaling": {"type": "linear", "factor": 2.0}, "partial_rotary_factor": 0.5})", "whole heads"}};
+  for (const Case& entry : cases) {
+    const std::string refused = mlx_refusal(parameters(entry.settings));
+    EXPECT_TRUE(contains(refused, entry.says)) << refused;
+  }
+  EXPECT_NO_THROW((void)mlx_config({{"hidden_act", "swish"}}));
+  EXPECT_NO_THROW((void)mlx_config({{"model_type", "olmoe"}, {"clip_qkv", nullptr}}));
+}
+
+TEST(MlxSettings, ALayerThatItsClassTakesApartStaysUnpacked) {
+  const TemporaryFolder folder;
+  Checkpoint model = testing::tiny_checkpoint("source-llama-bf16");
+  for (const char* block : {"0", "1"})
+    model.rename(str("model.layers.", block, ".self_attn.v_proj.weight"),
+                 str("model.layers.", block, ".self_attn.kv_b_proj.weight"));
+  model.config["model_type"] = "deepseek_v3";
+  QuantizeOptions options = to_mlx(model.write(folder.path() / "model"), folder.path() / "out");
+  EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { (void)run(options); }),
+                       "pass --ignore_layers kv_b_proj"));
+  options.ignore_layers = {"kv_b_proj"};
+  EXPECT_NO_THROW((void)run(options));
+}
+
+TEST(MlxSettings, LayersThatSeeEverythingAreCountedOff) {
+  const auto layers = [](const char* first, const char* second) {
+    return json::Object{{"model_type", "cohere2"}, {"layer_types", json::Array{first, second}}};
+  };
+  EXPECT_EQ(mlx_config(layers("sliding_attention", "full_attention")).at("sliding_window_pattern"), 2);
+  EXPECT_TRUE(contains(mlx_refusal(layers("full_attention", "sliding_attention")), "every n-th layer"));
+  EXPECT_TRUE(contains(mlx_refusal(layers("sliding_attention", "sliding_attention")), "every n-th layer"));
+  EXPECT_TRUE(contains(mlx_refusal({{"model_type", "glm"}}), "rotates whole heads"));
+}
+
+TEST(MlxSettings, NumbersThatFollowFromOthersAreWritten) {
+  EXPECT_EQ(mlx_config({{"model_type", "exaone4"}, {"head_dim", nullptr}}).at("head_dim"), 32);
+  EXPECT_EQ(mlx_config({{"model_type", "stablelm"}}).at("partial_rotary_factor"), 0.25);
 }
 
 TEST(MlxDefaults, AWindowThatItsClassDoesNotKnowIsRefused) {

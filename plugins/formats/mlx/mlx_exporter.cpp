@@ -16,6 +16,7 @@
 #include "mlx_names.h"
 #include "mlx_reader.h"
 #include "mlx_rope.h"
+#include "mlx_settings.h"
 
 namespace arkit::mlx {
 namespace {
@@ -25,6 +26,12 @@ constexpr std::array<std::string_view, 1> kVariants = {"auto_round:mlx"};
 json::Object auto_round_config(const TensorQuant& weight) {
   return {{"quant_method", "auto-round"},    {"packing_format", "mlx"}, {"bits", weight.bits},
           {"group_size", weight.group_size}, {"sym", weight.sym},       {"data_type", weight.data_type}};
+}
+
+// The source's settings in the words of mlx-lm's classes.
+void write_settings(json::Object& config) {
+  write_defaults(config);
+  write_rope(config);
 }
 
 class MlxExporter final : public Exporter, public SourceCheck {
@@ -45,12 +52,17 @@ class MlxExporter final : public Exporter, public SourceCheck {
     if (!plan.global.weight.quantized())
       return Verdict::no(
           "mlx files record one scheme for the model and exceptions from it; choose a scheme of 2 to 8 bits");
+    if (Verdict verdict = supports_packed(plan); !verdict) return verdict;
     return supports_experts(plan);
   }
 
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan&, std::string_view) const override {
     if (Verdict verdict = supports_architecture(source); !verdict) return verdict;
-    return supports_rope(source.config());
+    if (Verdict verdict = supports_settings(source.config()); !verdict) return verdict;
+    if (Verdict verdict = supports_rope(source.config()); !verdict) return verdict;
+    json::Object config = source.config();
+    write_settings(config);
+    return has_needed_settings(config);
   }
 
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan&, std::string_view) const override {
@@ -82,8 +94,7 @@ class MlxExporter final : public Exporter, public SourceCheck {
       return has_no_place(info, source.config());
     };
     format.edit_config = [quantization](json::Object& config) {
-      write_defaults(config);
-      write_rope(config);
+      write_settings(config);
       config["quantization"] = quantization;
     };
     return sdk::open_hf_export(request, std::move(format));

@@ -29,18 +29,6 @@ bool is_known_by_heart(std::string_view model_type) {
   return model_type == "llama" || model_type == "mistral" || model_type == "qwen2" || model_type == "qwen3";
 }
 
-// A buffer of the days when masks and frequencies were stored.
-bool is_old_buffer(const TensorInfo& tensor) {
-  static constexpr std::array<std::string_view, 6> kEndings = {".masked_bias", ".inv_freq",     ".cos_cached",
-                                                               ".sin_cached",  ".position_ids", ".attention_mask"};
-  const std::string_view name = tensor.name;
-  if (std::any_of(kEndings.begin(), kEndings.end(), [&](std::string_view end) { return name.ends_with(end); }))
-    return true;
-  // The causal mask, [1, 1, positions, positions], is called like a bias.
-  const bool mask = tensor.shape.size() == 4 || tensor.dtype == at::kBool || tensor.dtype == at::kByte;
-  return mask && (name.ends_with(".attn.bias") || name.ends_with(".attention.bias") || name.ends_with("_attn.bias"));
-}
-
 // "self_attn.q_proj.weight" of "model.layers.12.self_attn.q_proj.weight"; empty outside blocks.
 std::string_view inside_block(std::string_view name) {
   if (!name.starts_with(kBlocks)) return {};
@@ -73,9 +61,15 @@ bool is_place_of(std::string_view name, const json::Object& config) {
 // How far a query may look where that is not everywhere; nullopt = everywhere, or a class that sees to it.
 std::optional<int64_t> ignored_window(const json::Object& config) {
   const std::string type = type_of(config);
-  const bool mistral = type == "mistral", qwen = type.starts_with("qwen2") || type == "qwen3" || type == "qwen3_moe";
-  if (!mistral && !(qwen && is_flag(config, "use_sliding_window"))) return std::nullopt;
-  if (config.contains("sliding_window") && json::find(config, "sliding_window") == nullptr) return std::nullopt;
+  const bool mistral = type == "mistral";
+  // Where a flag says whether there is a window; without it there is, or there is where its length is given.
+  const bool flagged = type.starts_with("qwen2") || type == "qwen3" || type == "qwen3_moe" || type == "smollm3";
+  const bool given =
+      type == "phi3" || type == "phimoe" || type == "mixtral" || type == "starcoder2" || type == "minimax";
+  const bool always = mistral || type == "gemma2";
+  if (flagged ? !is_flag(config, "use_sliding_window") : !given && !always) return std::nullopt;
+  const bool is_null = json::find(config, "sliding_window") == nullptr;
+  if (is_null && (given || config.contains("sliding_window"))) return std::nullopt;
   const int64_t window = json::get_int(config, "sliding_window", kWhat).value_or(4096);
   const int64_t positions = json::get_int(config, "max_position_embeddings", kWhat).value_or(mistral ? 131072 : 32768);
   if (window >= positions) return std::nullopt;
@@ -91,6 +85,24 @@ std::optional<int64_t> ignored_window(const json::Object& config) {
   return mistral && is("full_attention") ? std::nullopt : std::optional(window);
 }
 
+// Every how many layers one sees everything, in classes that count them off; 0 = config.json's layers do not go like
+// that, nullopt = another class, or not said.
+std::optional<int64_t> full_layer_every(const json::Object& config) {
+  const std::string type = type_of(config);
+  const bool counts = type == "cohere2" || type == "gemma3_text";
+  if (!counts && type != "olmo3") return std::nullopt;
+  const json::Value* types = json::find(config, "layer_types");
+  if (types == nullptr || !types->is_array()) return std::nullopt;  // counted off in Transformers, too
+  int64_t every = 0, layer = 0;
+  for (const json::Value& kind : types->get_array()) {
+    ++layer;
+    const bool full = kind == json::Value("full_attention");
+    if (full && every == 0) every = layer;
+    if (counts && every > 0 && full != (layer % every == 0)) return 0;
+  }
+  return every;  // olmo3's class reads the list, and wants one of them
+}
+
 std::string architecture(const json::Object& config) {
   const json::Value* names = json::find(config, "architectures");
   const bool named =
@@ -98,10 +110,27 @@ std::string architecture(const json::Object& config) {
   return named ? std::string(names->get_array()[0].get_string()) : "?";
 }
 
+// Numbers transformers works out from others.
+void write_derived(json::Object& config, std::string_view type) {
+  const json::Value* positions = json::find(config, "n_positions");
+  if (type == "gpt2" && positions != nullptr && json::find(config, "n_ctx") == nullptr)
+    config["n_ctx"] = json::Value(*positions);
+  const auto embedding = json::get_int(config, "n_embd", kWhat);
+  if (type == "gpt_bigcode" && embedding && json::find(config, "n_inner") == nullptr)
+    config["n_inner"] = 4 * *embedding;
+  if (const auto every = full_layer_every(config);
+      every && type != "olmo3" && json::find(config, "sliding_window_pattern") == nullptr)
+    config["sliding_window_pattern"] = *every;
+  const bool wants_head_dim = type == "exaone4" || type == "exaone_moe" || type == "glm4_moe" || type == "qwen3_moe";
+  if (!wants_head_dim || json::find(config, "head_dim") != nullptr) return;
+  const auto width = json::get_int(config, "hidden_size", kWhat),
+             heads = json::get_int(config, "num_attention_heads", kWhat);
+  if (width && heads && *heads > 0) config["head_dim"] = *width / *heads;
+}
+
 }  // namespace
 
 bool has_no_place(const TensorInfo& tensor, const json::Object& config) {
-  if (is_old_buffer(tensor)) return true;
   return is_known_by_heart(type_of(config)) && !is_place_of(tensor.name, config);
 }
 
@@ -117,6 +146,9 @@ Verdict supports_architecture(const ModelSource& source) {
   if (is_known_by_heart(type) && source.weights().find("model.norm.weight") == nullptr)
     return Verdict::no(str("mlx-lm's class for model_type '", type,
                            "' wants tensors named 'model. ...', and there is no 'model.norm.weight'"));
+  if (full_layer_every(config) == 0)
+    return Verdict::no(str("mlx-lm's class for model_type '", type,
+                           "' lets every n-th layer see everything, and 'layer_types' says otherwise"));
   if (const auto window = ignored_window(config))
     return Verdict::no(str("mlx-lm's class for model_type '", printable(type),
                            "' has no sliding window, and config.json ", "asks for one of ", *window,
@@ -149,10 +181,15 @@ void write_defaults(json::Object& config) {
                                                  {"glm", "attention_bias", true},
                                                  {"seed_oss", "attention_bias", true},
                                                  {"phimoe", "rms_norm_eps", 1e-5},
+                                                 {"glm4", "partial_rotary_factor", 0.5},
+                                                 {"glm4_moe", "partial_rotary_factor", 0.5},
+                                                 {"stablelm", "partial_rotary_factor", 0.25},
+                                                 {"qwen3_next", "partial_rotary_factor", 0.25},
                                                  {"qwen3_next", "norm_topk_prob", true}};
   const std::string type = type_of(config);
   for (const Default& entry : kDefaults)
     if (entry.model_type == type && json::find(config, entry.key) == nullptr) config[entry.key] = entry.value;
+  write_derived(config, type);
   // transformers 5 has another name for it in some families.
   const json::Value* experts = json::find(config, "num_local_experts");
   if (experts != nullptr && json::find(config, "num_experts") == nullptr) config["num_experts"] = json::Value(*experts);

@@ -7,8 +7,7 @@
 
 namespace arkit::mlx {
 
-// Tensors that only old loaders want (attention masks, tables of the rotary embedding), and for the dense families
-// whose classes are known by heart everything they do not name.
+// Of the dense families whose classes are known by heart: everything they do not name.
 [[nodiscard]] bool has_no_place(const TensorInfo& tensor, const json::Object& config);
 
 // Is there a class for this architecture, and does it compute what config.json says?
