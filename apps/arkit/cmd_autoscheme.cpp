@@ -84,6 +84,7 @@ Result cmd_autoscheme(const Arguments& arguments, Plugins& plugins, Reporter& re
   Result result;
   result.json = autoscheme(options, plugins.registry(), reporter);
   result.human = render(result.json);
+  if (const auto mix = arguments.text("save_layer_config")) result.kept = str("the mix is complete: '", *mix, "'");
   return result;
 }
 

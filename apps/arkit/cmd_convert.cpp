@@ -21,6 +21,7 @@ Result cmd_convert(const Arguments& arguments, Plugins& plugins, Reporter& repor
   Result result;
   result.json = convert(options, plugins.registry(), reporter);
   result.human = describe_object(result.json, {"proofs", "dry_run"});
+  result.kept = kept_exports(result.json);
   return result;
 }
 

@@ -1,5 +1,6 @@
 #include <arkit/error.h>
 #include <arkit/resident_jobs.h>
+#include <arkit/str.h>
 
 #include "command.h"
 #include "compute_options.h"
@@ -18,6 +19,7 @@ Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& repor
   Result result;
   result.json = forward(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
+  result.kept = str("the logits are complete: '", options.output.string(), "'");
   return result;
 }
 

@@ -82,6 +82,7 @@ Result cmd_plugin_new(const Arguments& arguments, Plugins&, Reporter&) {
           "\n  cmake -S . -B build -DCMAKE_PREFIX_PATH=", prefix,
           "\n  cmake --build build && ctest --test-dir build --output-on-failure\n  ",
           shell_word(program_dir / "arkit"), " --plugin ./build list plugins\n", "\nthen start with README.md\n");
+  result.kept = str("the project is complete: '", shown, "'");
   return result;
 }
 

@@ -15,6 +15,7 @@ Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& repo
   Result result;
   result.json = quantize(options, plugins.registry(), reporter);
   result.human = describe_object(result.json, {"options", "dry_run"});
+  result.kept = kept_exports(result.json);
   return result;
 }
 

@@ -18,7 +18,11 @@ struct Result {
   std::string human;      // what people see on stdout; control characters are escaped there
   bool verbatim = false;  // not when stdout is a file or a pipe: the text of a model is the result
   int exit_code = 0;
+  std::string kept;  // "the export is complete: ...": what the command was asked to make is there, printed or not
 };
+
+// "the export is complete: 'a', 'b'" of what quantize and convert return; empty after a dry run.
+[[nodiscard]] std::string kept_exports(const json::Object& result);
 
 // Plugins are loaded on first use, so that `plugin inspect` and `plugin new` work with broken ones around.
 class Plugins {

@@ -71,7 +71,9 @@ std::string overview() {
       row("ARKIT_TORCH_DIR", "LibTorch to use when the one arkit was built with is not found") +
       row("HF_HOME, HF_HUB_CACHE", "where hub ids such as Qwen/Qwen3-0.6B are looked up; nothing is downloaded") +
       "\nExit codes: 0 done, 1 internal error, 2 wrong usage, 3 input invalid or corrupt, 4 unsupported, 5 resource\n"
-      "(memory, disk, device), 6 verification failed, 7 plugin refused, 130 interrupted.\n";
+      "(memory, disk, device), 6 verification failed, 7 plugin refused, 130 interrupted. A complete export is 0, with "
+      "a\n"
+      "warning, even where its summary cannot be printed; with --json, where that was asked for, it is 5.\n";
   return out;
 }
 

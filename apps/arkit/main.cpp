@@ -15,6 +15,7 @@
 #include <arkit/str.h>
 
 #include "command_line.h"
+#include "early_signals.h"
 #include "error_report.h"
 #include "help.h"
 #include "load_cli.h"
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   const bool json = std::any_of(arguments.begin(), arguments.end(),
                                 [](const std::string& word) { return word == "--json" || word == "--json=true"; });
+  arkit::cli::end_on_signals(json);
   try {
     return answer(arguments);
   } catch (const arkit::Error& error) {

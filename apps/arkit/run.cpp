@@ -1,7 +1,9 @@
 // The half that works: finds the command's function, runs it, prints its result, and turns every exception into a
 // message and an exit code.
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <new>
 #include <system_error>
@@ -22,6 +24,14 @@
 #include "terminal_reporter.h"
 
 namespace arkit::cli {
+
+std::string kept_exports(const json::Object& result) {
+  if (result.contains("dry_run")) return {};
+  std::string folders;
+  for (const json::Value& output : result.at("outputs").as_array())
+    folders += str(folders.empty() ? "'" : ", '", std::string_view(output.at("output_dir").as_string()), "'");
+  return str("the export is complete: ", folders);
+}
 
 const Registry& Plugins::registry() {
   if (!registry_) registry_ = std::make_unique<Registry>(default_search(named_));
@@ -62,7 +72,7 @@ extern "C" void on_interrupt(int) {
 }
 
 // The first signal asks for a clean stop, a second one ends the process (SA_RESETHAND). A file that grows over a limit
-// is a write error, not a signal.
+// and a reader of progress that went away are write errors, not signals.
 void watch_signals() {
   struct sigaction action {};
   action.sa_handler = on_interrupt;
@@ -73,10 +83,12 @@ void watch_signals() {
   ::sigaction(SIGHUP, nullptr, &hangup);
   if (hangup.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);  // nohup's wish stands
   std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   watch_mapped_files();
 }
 
-void print_result(const Arguments& arguments, Result& result) {
+// False, with errno: nobody gets to see all of it.
+bool print_result(const Arguments& arguments, Result& result) {
   // The one place where results leave: whatever came from files, models and plugins is made harmless here.
   std::string text = result.verbatim && ::isatty(STDOUT_FILENO) == 0 ? result.human : escape_terminal(result.human);
   if (arguments.flag("json")) {
@@ -84,8 +96,21 @@ void print_result(const Arguments& arguments, Result& result) {
     for (auto& [key, value] : result.json) object[key] = std::move(value);
     text = escape_json(json::dump(object, 2)) + "\n";
   }
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw_resource("standard output cannot be written; is the disk full?");
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+}
+
+// What a script wants to know is whether what it asked for is there: files, or the text that is lost.
+int report_unprinted(const Result& result, bool json, int error, Reporter& reporter) {
+  const std::string lost = str("standard output cannot be written (", lower(std::strerror(error)), ")");
+  if (!result.kept.empty() && !json) {
+    reporter.warn(str(lost, "; ", result.kept));
+    return result.exit_code;
+  }
+  if (result.kept.empty() && error == EPIPE) {  // "arkit list formats | head -1" ends as any other program there
+    std::signal(SIGPIPE, SIG_DFL);
+    std::raise(SIGPIPE);
+  }
+  throw_resource(str(lost, result.kept.empty() ? "" : "; ", result.kept, "; make room, or send it elsewhere"));
 }
 
 // What to lower helps where something can be lowered; a file may also claim more than it holds.
@@ -123,8 +148,8 @@ int run_guarded(const ParsedCommand& parsed) {
     Result result = find_function(parsed.command)(arguments, plugins, reporter);
     throw_if_file_lost();
     reporter.finish();
-    print_result(arguments, result);
-    return result.exit_code;
+    if (print_result(arguments, result)) return result.exit_code;
+    return report_unprinted(result, json, errno, reporter);
   } catch (const Error& error) {
     return fail(error.code(), error.what());
   } catch (const c10::Error& error) {

@@ -23,6 +23,14 @@ void check_name(const std::string& name) {
                     "with a letter, at most 40"));
 }
 
+// The path goes into commands that are shown for copying, where an escaped character would be another path.
+void check_folder(const fs::path& folder) {
+  const std::string path = folder.string();
+  if (printable(path, std::string::npos) != path)
+    throw_usage(str("folder '", printable(path, 400),
+                    "' has control characters or bytes that are no UTF-8 in its name; give another DIR"));
+}
+
 // "my_nf4" -> "MyNf4".
 std::string camel_case(const std::string& name) {
   std::string out;
@@ -63,6 +71,7 @@ NewProject write_project(const fs::path& templates, const std::string& kind, con
   if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end())
     throw_usage(unknown_name("plugin kind", kind, kinds, "scheme, exporter, backend or model"));
   check_name(name);
+  check_folder(folder);
   const fs::path source = templates / kind;
   if (!fs::is_directory(source))
     throw_resource(str("the template folder '", source.string(), "' is missing; install arkit again"));

@@ -11,6 +11,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/escape.h>
 #include <arkit/sdk/attention_scales.h>
 #include <arkit/sdk/export_folder.h>
 #include <arkit/sdk/old_buffers.h>
@@ -254,11 +255,11 @@ class HfExportJob final : public ExportJob {
         folder_->add_copy(companion.name, companion.path);
     }
     if (!format_.quantization_config.empty() && format_.quantization_config_file)
-      folder_->add_text("quantization_config.json", json::dump(format_.quantization_config, 2));
+      folder_->add_text("quantization_config.json", escape_json(json::dump(format_.quantization_config, 2)));
     for (const auto& [name, content] : format_.texts) folder_->add_text(name, content);
     const json::Object config = export_config(request_, format_);
     folder_->add_text("config.json",
-                      format_.sorted_config ? json::dump(config, 2, true) : json::dump(config, 2) + "\n");
+                      escape_json(format_.sorted_config ? json::dump(config, 2, true) : json::dump(config, 2) + "\n"));
   }
 
   static std::string text_of(const CompanionFile& companion) {

@@ -82,6 +82,13 @@ TEST(CliPlugin, NewRefusesNamesAndKindsThatCannotWork) {
     EXPECT_EQ(run.exit_code, 2) << name;
     EXPECT_FALSE(fs::exists("/tmp/arkit_never_written"));
   }
+  for (const char* folder : {"/tmp/arkit_never\x1b[2J", "/tmp/arkit_never\xe2\x80\xae", "/tmp/arkit_never\xc2\x85",
+                             "/tmp/arkit_never\n", "/tmp/arkit_never\xff"}) {
+    const Outcome run = run_arkit({"plugin", "new", "scheme", "nf4", folder});
+    EXPECT_EQ(run.exit_code, 2) << run.err;
+    EXPECT_TRUE(contains(run.err, "control characters")) << run.err;
+    EXPECT_FALSE(fs::exists(folder));
+  }
   const Outcome kind = run_arkit({"plugin", "new", "schema", "nf4"});
   EXPECT_EQ(kind.exit_code, 2);
   EXPECT_TRUE(contains(kind.err, "did you mean 'scheme'?"));

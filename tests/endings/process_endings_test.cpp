@@ -5,6 +5,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -157,6 +158,116 @@ TEST_F(Program, OptionsAreSavedWholeOrNotAtAll) {
   EXPECT_TRUE(contains(content_of(file), "scheme = "));
   EXPECT_EQ(cli_test::program(command({"--dry_run", "--save_config", "/dev/null"})).exit_code, 5);
   EXPECT_FALSE(fs::is_regular_file("/dev/null"));
+}
+
+// What was asked for is there; only its summary is not. With --json the summary was asked for, too.
+TEST_F(Program, AnExportIsCompleteWhereItsSummaryCannotBePrinted) {
+  const std::vector<std::string> words = command({"--recipe", "rtn", "--force"});
+  const auto shell = [](const std::string& line, const std::vector<std::string>& arguments) {
+    std::vector<std::string> all{"sh", "-c", line, "sh"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return cli_test::program(all);
+  };
+  cli_test::Outcome run = shell("exec \"$@\" > /dev/full", words);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(contains(run.err, "the export is complete: '" + out_.string() + "'")) << run.err;
+  EXPECT_TRUE(contains(run.err, "standard output")) << run.err;
+  run = shell("exec \"$@\" --json > /dev/full", words);
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+  EXPECT_TRUE(contains(run.err, "the export is complete: '" + out_.string() + "'")) << run.err;
+  run = shell("exec \"$@\" > /dev/full 2>&1", words);
+  EXPECT_EQ(run.exit_code, 0);
+  const fs::path other = folder_.path() / "b/out";
+  run = shell("exec \"$@\" > /dev/full",
+              {ARKIT_BINARY, "convert", out_.string(), "--format", "auto_gptq", "--output_dir", other.string()});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(contains(run.err, "the export is complete: '" + other.string() + "'")) << run.err;
+  run = shell("exec \"$@\" --dry_run > /dev/full", words);
+  EXPECT_EQ(run.exit_code, 5) << "nothing is there but the text";
+  EXPECT_FALSE(contains(run.err, "complete"));
+}
+
+// Nobody reads the progress any more: that is no reason to stop, and nothing is left behind.
+TEST_F(Program, AReaderOfProgressThatWentAwayEndsNoRun) {
+  std::string line;
+  for (const std::string& word : command({"--recipe", "rtn"})) line += "'" + word + "' ";
+  const fs::path code = folder_.path() / "code";
+  (void)cli_test::program({"sh", "-c", "{ " + line + "; echo $? > '" + code.string() + "'; } 2>&1 | true"});
+  EXPECT_EQ(content_of(code), "0\n");
+  EXPECT_TRUE(fs::exists(out_ / "arkit-run.json"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(out_.parent_path()), {}), 1);
+  // Where the text is all there is, the end is that of any other program.
+  const std::string list = "{ '" ARKIT_BINARY "' list formats; echo $? > '" + code.string() + "'; } | true";
+  (void)cli_test::program({"sh", "-c", list});
+  EXPECT_TRUE(content_of(code) == "141\n" || content_of(code) == "0\n") << content_of(code) << "0: it was quicker";
+}
+
+// Starts the program, asks until `is_time`, sends the signal; the program's children are gone with it.
+class EarlySignal : public Program {
+ protected:
+  static std::string of_process(pid_t process, const std::string& file) {
+    return content_of(fs::path("/proc") / std::to_string(process) / file);
+  }
+  static std::string children_of(pid_t process) {
+    return of_process(process, "task/" + std::to_string(process) + "/children");
+  }
+
+  // False where the moment was missed: the program was at its end.
+  bool interrupt(const std::vector<std::string>& words, int signal, const std::function<bool(pid_t)>& is_time) {
+    const fs::path log = folder_.path() / "log";
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1);  // plugins are tried anew
+      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      ::dup2(file, STDOUT_FILENO);
+      ::dup2(file, STDERR_FILENO);
+      std::vector<char*> argv;
+      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    const auto limit = steady_clock::now() + std::chrono::seconds(60);
+    int status = 0;
+    bool in_time = true;
+    while (!is_time(child) && in_time && steady_clock::now() < limit) {
+      in_time = ::waitpid(child, &status, WNOHANG) == 0;
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    const std::string children = in_time ? children_of(child) : std::string();
+    if (in_time) {
+      ::kill(child, signal);
+      ::waitpid(child, &status, 0);
+      EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+      EXPECT_EQ(WEXITSTATUS(status), 130) << content_of(log);
+      EXPECT_TRUE(contains(content_of(log), "arkit: interrupted")) << content_of(log);
+    }
+    std::istringstream list(children);
+    for (pid_t helper = 0; list >> helper;) EXPECT_NE(::kill(helper, 0), 0) << "a helper process is left";
+    fs::remove(log);
+    return in_time;
+  }
+
+  TemporaryFolder cache_;
+};
+
+TEST_F(EarlySignal, EndsTheProgramWhileItsLibrariesAreOpened) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const auto opening = [](pid_t process) { return contains(of_process(process, "maps"), "libarkit_cli.so"); };
+    EXPECT_TRUE(interrupt(command({"--recipe", "rtn"}), signal, opening)) << "the program ended before it was seen";
+    EXPECT_TRUE(interrupt({ARKIT_BINARY, "list", "formats", "--json"}, signal, opening));
+    EXPECT_EQ(entries(), 1) << "something is left";
+  }
+}
+
+TEST_F(EarlySignal, EndsTheProgramWhilePluginsAreTried) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    fs::remove_all(cache_.path() / "arkit");
+    const bool seen =
+        interrupt(command({"--recipe", "rtn"}), signal, [](pid_t process) { return !children_of(process).empty(); });
+    if (!seen) GTEST_SKIP() << "no helper process was seen: it was too quick, or this kernel lists no children";
+    EXPECT_EQ(entries(), 1) << "something is left";
+  }
 }
 
 }  // namespace

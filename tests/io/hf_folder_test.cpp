@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include <arkit/model_source.h>
+#include <arkit/str.h>
 
+#include "io/companion_files.h"
 #include "io_testing.h"
 
 namespace arkit {
@@ -88,6 +90,10 @@ TEST(HfFolder, CarriesWhatIsNoWeightAndNotReplaced) {
                                             "1_Pooling/config.json",
                                             "2_Dense/config.json",
                                             "2_Dense/model.safetensors",
+                                            "3_Dense/config.json",
+                                            "3_Dense/pytorch_model.bin",
+                                            "4_Router/query/model-00001-of-00001.safetensors",
+                                            "4_Router/query/model.safetensors.index.json",
                                             "additional_chat_templates/rag.jinja",
                                             "modeling/inner/code.py",
                                             "modules.json",
@@ -97,8 +103,11 @@ TEST(HfFolder, CarriesWhatIsNoWeightAndNotReplaced) {
                                             "tekken.json",
                                             "vocab.txt"};
   for (const std::string& name : travels) dir.write(name, "{}");
-  dir.write("modules.json", R"([{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}])");
+  dir.write("modules.json", R"([{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, {"path": "./3_Dense/"},
+                               {"path": "4_Router"}])");
   for (const char* name : {"README.md",
+                           "adapter_config.json",
+                           "adapter_model.safetensors",
                            "arkit-run.json",
                            "quantize_config.json",
                            "hf_quant_config.json",
@@ -126,6 +135,33 @@ TEST(HfFolder, CarriesWhatIsNoWeightAndNotReplaced) {
                            "out/model.safetensors.part"})
     dir.write(name, "{}");
   EXPECT_EQ(names_of(open_hf_folder(dir.path())->companions()), travels);
+  const io::LeftOut out = io::left_out_files(dir.path());
+  using List = std::vector<std::string>;
+  EXPECT_EQ(out.formats, (List{"onnx/", "original/"}));
+  EXPECT_EQ(out.models, (List{"export/"}));
+  EXPECT_EQ(out.adapter, (List{"adapter_config.json", "adapter_model.safetensors"}));
+  for (const char* name : {"model.gguf", "model.onnx", "pytorch_model.bin", "2_Dense/pytorch_model.bin"})
+    EXPECT_EQ(std::count(out.files.begin(), out.files.end(), name), 1) << name;
+}
+
+TEST(HfFolder, ModulesLieInsideTheFolder) {
+  const TempDir dir;
+  dir.write("config.json", "{}");
+  dir.write("model.safetensors", kEmptyWeights);
+  for (const char* path : {"../elsewhere", "/etc", "a/../../b"}) {
+    dir.write("modules.json", str(R"([{"path": ")", path, R"("}])"));
+    EXPECT_ERROR(open_hf_folder(dir.path())->companions(), "input", "modules.json");
+  }
+}
+
+TEST(HfFolder, AnAdapterIsNoModel) {
+  const TempDir dir;
+  dir.write("adapter_config.json", "{}");
+  dir.write("adapter_model.safetensors", kEmptyWeights);
+  dir.write("training_args.bin", "{}");
+  EXPECT_ERROR(open_hf_folder(dir.path()), "input", "holds an adapter");
+  dir.write("config.json", "{}");
+  EXPECT_ERROR(open_hf_folder(dir.path()), "input", "weights of an adapter");
 }
 
 TEST(HfFolder, RefusesWhatShouldTravelAndCannot) {

@@ -233,7 +233,7 @@ TEST(SafetensorsSource, RefusesPickleAndEmptyFolders) {
   const auto file = dir.write("pytorch_model.bin", "\x80\x02.");
   EXPECT_ERROR(open_safetensors(dir.path()), "unsupported", "save the model as safetensors");
   EXPECT_ERROR(open_safetensors(file), "unsupported", "pickle weights can run code");
-  EXPECT_ERROR(open_safetensors(dir.path() / "absent.safetensors"), "input", "cannot be opened");
+  EXPECT_ERROR(open_safetensors(dir.path() / "absent.safetensors"), "input", "no such file");
 }
 
 }  // namespace

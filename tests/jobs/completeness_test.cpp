@@ -15,6 +15,7 @@
 
 #include "formats/memory_source.h"
 #include "jobs/job_testing.h"
+#include "jobs/tiny_checkpoint.h"
 #include "model_free/completeness.h"
 
 namespace arkit {
@@ -218,6 +219,94 @@ TEST(Completeness, EveryRouteChecks) {
     const std::string message =
         testing::refusal(ErrorCode::input, [&] { (void)quantize(options, testing::registry(), silent); });
     EXPECT_TRUE(contains(message, "model.layers.2")) << message;
+  }
+}
+
+// What nobody would read, and what might be meant instead of what is read.
+
+const std::vector<std::vector<Names>> kThreeBlocks(3, {kAttention, kDense});
+
+Names prefixed(const Names& names, const std::string& prefix) {
+  Names out;
+  for (const std::string& name : names) out.insert(prefix + name);
+  return out;
+}
+
+TEST(ForeignTensors, TwoNamesOfOnePlaceAreRefused) {
+  const Names whole = model_of(kThreeBlocks);
+  for (const char* prefix : {"language_model.", "model.language_model.", "transformer.", "teacher."}) {
+    Names twice = whole;
+    twice.merge(prefixed(whole, prefix));
+    const std::string message = complaint(twice, causal(3));
+    EXPECT_TRUE(contains(message, "two sets of weights")) << prefix << message;
+    EXPECT_TRUE(contains(message, prefix)) << message;
+  }
+  Names one = whole;
+  one.insert("language_model.model.layers.1.mlp.up_proj.weight");
+  EXPECT_TRUE(contains(complaint(one, causal(3)), "'language_model.model.layers.1.mlp.up_proj.weight'"));
+  // Towers and blocks for multi-token prediction have parts of the same names, and are others.
+  Names towers = whole;
+  add_block(towers, "vision_model.layers.0", {kAttention, kDense});
+  add_block(towers, "mtp.layers.0", {kAttention, kDense});
+  EXPECT_EQ(complaint(towers, causal(3)), "");
+  EXPECT_EQ(complaint(prefixed(whole, "language_model."), causal(3)), "") << "once is no second time";
+}
+
+TEST(ForeignTensors, BlocksBehindTheLastAreRefused) {
+  std::string message = complaint(model_of(kThreeBlocks), causal(2));
+  EXPECT_TRUE(contains(message, "'model.layers.2' lies behind the last of the 2 blocks")) << message;
+  EXPECT_TRUE(contains(message, "--num_hidden_layers 2")) << message;
+  message = complaint(model_of(kThreeBlocks), causal(1));
+  EXPECT_TRUE(contains(message, "'model.layers.1' to 'model.layers.2'")) << message;
+  Names part = model_of(kThreeBlocks);
+  part.insert("model.layers.3.self_attn.q_proj.weight");
+  EXPECT_TRUE(contains(complaint(part, causal(3)), "'model.layers.3'"));
+  // Counted apart, or of another kind, or of which of two lists nobody knows.
+  EXPECT_EQ(complaint(model_of(kThreeBlocks), causal(2, R"({"num_nextn_predict_layers": 1})")), "");
+  EXPECT_NE(complaint(model_of(kThreeBlocks), causal(1, R"({"num_nextn_predict_layers": 1})")), "");
+  EXPECT_EQ(complaint(model_of(kThreeBlocks), causal(2, R"({"is_encoder_decoder": true})")), "");
+}
+
+TEST(ForeignTensors, AdaptersAndWrappersAreRefused) {
+  const Names whole = model_of(kThreeBlocks);
+  for (const char* part : {"lora_A.weight", "lora_B.default.weight", "lora_embedding_A", "lora_magnitude_vector.weight",
+                           "base_layer.weight", "ia3_l", "hada_w1_a"}) {
+    Names more = whole;
+    more.insert(str("model.layers.0.self_attn.q_proj.", part));
+    const std::string message = complaint(more, causal(3));
+    EXPECT_TRUE(contains(message, "adapter")) << part << message;
+    EXPECT_TRUE(contains(message, part)) << message;
+    EXPECT_TRUE(contains(message, "merge")) << message;
+    // Models with adapters in their architecture say so.
+    EXPECT_EQ(complaint(more, causal(3, R"({"speech_lora": {"r": 8}})")), "") << part;
+  }
+  for (const char* wrapper : {"base_model.model.", "_orig_mod.", "module."})
+    EXPECT_TRUE(contains(complaint(prefixed(whole, wrapper), causal(3)), "wrapper")) << wrapper;
+}
+
+// With fewer blocks counted than stored no route goes on by itself; cut to that number both do, and agree.
+TEST(ForeignTensors, EveryRouteTakesTheBlocksThatAreAskedFor) {
+  const testing::TemporaryFolder folder;
+  testing::Checkpoint checkpoint = testing::tiny_checkpoint("source-llama-bf16");
+  checkpoint.config["num_hidden_layers"] = 1;
+  QuantizeOptions options;
+  options.model = checkpoint.write(folder.path() / "model");
+  options.recipe = "rtn";
+  Reporter silent;
+  for (const bool model_free : {true, false}) {
+    options.model_free = model_free;
+    options.output_dir = folder.path() / (model_free ? "free" : "family");
+    options.num_hidden_layers.reset();
+    const std::string message =
+        testing::refusal(ErrorCode::input, [&] { (void)quantize(options, testing::registry(), silent); });
+    EXPECT_TRUE(contains(message, "'model.layers.1'")) << message;
+    options.num_hidden_layers = 1;
+    (void)quantize(options, testing::registry(), silent);
+    const auto weights = open_safetensors(options.output_dir);
+    for (const TensorInfo& tensor : weights->tensors()) EXPECT_FALSE(contains(tensor.name, "layers.1.")) << tensor.name;
+    const json::Object report =
+        verify({.directory = options.output_dir, .against = options.model}, testing::registry(), silent);
+    EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report.at("checks"), 2);
   }
 }
 

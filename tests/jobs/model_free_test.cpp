@@ -8,6 +8,7 @@
 #include <arkit/str.h>
 
 #include "jobs/job_testing.h"
+#include "jobs/tiny_checkpoint.h"
 #include "jobs/written_model.h"
 #include "model_free/layer_rules.h"
 #include "util/sha256.h"
@@ -95,6 +96,27 @@ TEST(ModelFree, RoundsArchitecturesThatNoPluginKnows) {
   EXPECT_TRUE(verified(options));
   options.model_free = false;
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::unsupported, [&] { run(options); }), "of_tomorrow"));
+}
+
+// Rounding needs no activation; what cannot be computed is said, and is no fault of the export.
+TEST(ModelFree, VerifySaysWhatItsFamilyCannotCompute) {
+  const TemporaryFolder folder;
+  testing::Checkpoint checkpoint = testing::tiny_checkpoint("source-llama-bf16");
+  checkpoint.config["hidden_act"] = "act_of_tomorrow";
+  const QuantizeOptions options = rounding(checkpoint.write(folder.path() / "model"), folder.path() / "out");
+  run(options);
+  EXPECT_TRUE(verified(options));
+  Reporter silent;
+  const json::Object report =
+      verify({.directory = options.output_dir, .against = options.model}, testing::registry(), silent);
+  EXPECT_TRUE(contains(json::dump(report.at("checks")), "cannot be computed: "));
+  EXPECT_TRUE(contains(json::dump(report.at("checks")), "act_of_tomorrow"));
+  // What is missing stays a fault: the family knows the rest.
+  checkpoint.config["hidden_act"] = "silu";
+  checkpoint.tensors.erase("model.norm.weight");
+  const json::Object damaged =
+      verify({.directory = checkpoint.write(folder.path() / "damaged"), .against = {}}, testing::registry(), silent);
+  EXPECT_FALSE(damaged.at("passed").as_bool());
 }
 
 TEST(ModelFree, RoundsAPackedExportThroughItsDequantizedWeights) {

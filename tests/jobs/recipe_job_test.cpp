@@ -8,6 +8,7 @@
 #include <arkit/model_source.h>
 
 #include "jobs/job_testing.h"
+#include "jobs/tiny_checkpoint.h"
 
 namespace arkit {
 namespace {
@@ -173,6 +174,22 @@ TEST_F(RecipeJob, ExportsWithoutARecipeCarryTheOneThatGivesThem) {
     }
     EXPECT_EQ(text_of(options.output_dir / "recipe.yaml"), text_of(again.output_dir / "recipe.yaml"));
   }
+}
+
+// Names come from files: in what is written of them none of their characters moves the cursor or turns the text around.
+TEST_F(RecipeJob, ARecipeIsWrittenWithoutControlCharacters) {
+  testing::Checkpoint checkpoint = testing::tiny_checkpoint("source-llama-bf16");
+  checkpoint.tensors["odd\xe2\x80\xae\xc2\x85.weight"] = at::ones({4, 4}, at::kBFloat16);
+  QuantizeOptions options = bare_options();
+  options.model = checkpoint.write(folder_.path() / "model");
+  options.recipe = "rtn";
+  options.formats = {"llm_compressor"};
+  (void)run(options);
+  for (const char* file : {"recipe.yaml", "config.json", "quantization_config.json"})
+    for (const char* raw : {"\xe2\x80\xae", "\xc2\x85"})
+      EXPECT_FALSE(testing::contains(text_of(options.output_dir / file), raw)) << file;
+  const std::string text = text_of(options.output_dir / "recipe.yaml");
+  EXPECT_TRUE(testing::contains(text, R"("odd\u202e\u0085")")) << text;
 }
 
 }  // namespace

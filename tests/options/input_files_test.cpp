@@ -1,7 +1,12 @@
 // Files that are none: pipes, devices, folders, names the file system refuses. Nothing hangs, nothing is raw.
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <utility>
 
 #include <arkit/input_file.h>
 
@@ -54,6 +59,42 @@ TEST(InputFiles, PipesDoNotHang) {
     EXPECT_TRUE(run.exit_code == 3 || run.exit_code == 4)
         << ::testing::PrintToString(words) << run.exit_code << run.err;
   }
+}
+
+// A name that leads to something is no misspelt name of a data set, a model or a rule file.
+TEST(InputFiles, WhatIsNoFileIsCalledWhatItIs) {
+  const TemporaryFolder folder;
+  const std::string model = tiny_model("source-llama-bf16"), pipe = (folder.path() / "pipe").string();
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::string inner = (folder.path() / "folder").string(), sealed = (folder.path() / "socket").string();
+  fs::create_directory(inner);
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(sealed.size(), sizeof(address.sun_path));
+  sealed.copy(address.sun_path, sealed.size());
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  const Words tuned = {"quantize", model, "--iters", "1", "--nsamples", "1", "--seqlen", "4", "--dataset"};
+  for (const auto& [path, kind] : {std::pair{pipe, "a pipe (FIFO)"}, std::pair{inner, "a folder"},
+                                   std::pair{sealed, "a socket"}, std::pair{std::string("/dev/zero"), "a device"}})
+    for (const Words& words :
+         {tuned + Words{path}, Words{"quantize", model, "--config", path},
+          Words{"tokenize", model, "--text_file", path}, Words{"quantize", model, "--recipe_file", path},
+          Words{"eval", "ppl", model, "--text", path},
+          Words{"quantize", model, "--recipe", "rtn", "--layer_config", path}}) {
+      const Outcome run = arkit_within_limit(words);
+      EXPECT_EQ(run.exit_code, 3) << ::testing::PrintToString(words) << run.err;
+      EXPECT_TRUE(contains(run.err, kind)) << ::testing::PrintToString(words) << run.err;
+      EXPECT_TRUE(contains(run.err, path)) << run.err;
+    }
+  for (const std::string& path : {pipe, sealed})
+    for (const Words& words : {Words{"inspect", path}, Words{"eval", "ppl", model, "--ids", path},
+                               Words{"forward", model, "--input_ids", path, "-o", pipe + ".out"}}) {
+      const Outcome run = arkit_within_limit(words);
+      EXPECT_EQ(run.exit_code, 3) << ::testing::PrintToString(words) << run.err;
+      EXPECT_TRUE(contains(run.err, path == pipe ? "a pipe (FIFO)" : "a socket")) << run.err;
+    }
+  ::close(listener);
 }
 
 TEST(InputFiles, TroubleWithPathsIsPutIntoWords) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
@@ -179,6 +181,14 @@ void Loader::open_known(Entry& entry, const KnownDataset& dataset, int64_t limit
   finish_rows(entry, std::move(rows), counts);
 }
 
+// Whatever is there under this name, or may be but cannot be looked at, is meant; a folder may be called like a
+// dataset.
+bool names_file(const std::string& name) {
+  std::error_code error;
+  const fs::file_status status = fs::status(name, error);
+  return status.type() != fs::file_type::not_found && status.type() != fs::file_type::directory;
+}
+
 Entry Loader::open(const DatasetSpec& spec, int64_t limit) const {
   Entry entry;
   entry.spec = spec;
@@ -194,8 +204,8 @@ Entry Loader::open(const DatasetSpec& spec, int64_t limit) const {
     entry.report.rows = entry.available;
     return entry;
   }
-  std::error_code error;
-  if (fs::is_regular_file(spec.name, error)) {
+  if (names_file(spec.name)) {
+    check_input_file(spec.name, std::numeric_limits<int64_t>::max(), "dataset ");
     open_file(entry, spec.name, limit);
   } else if (const KnownDataset* known = find_dataset(spec.name)) {
     open_known(entry, *known, limit);
@@ -203,6 +213,8 @@ Entry Loader::open(const DatasetSpec& spec, int64_t limit) const {
     std::vector<std::string> names{"self"};
     for (const KnownDataset& dataset : known_datasets())
       for (const std::string& name : split(dataset.names, ' ')) names.push_back(name);
+    std::error_code error;
+    if (fs::exists(spec.name, error)) check_input_file(spec.name, 0, "dataset ");  // a folder
     throw_input(unknown_name("dataset", spec.name, names, "neither a file nor a name of 'arkit list datasets'"));
   }
   return entry;

@@ -62,15 +62,34 @@ bool is_hidden(std::string_view name) {
   return name.starts_with('.') || name == "__pycache__" || name.ends_with(".part") || name.ends_with(".pyc");
 }
 
+// Of an adapter at the side of a model. A loader that finds its configuration loads the adapter's base model instead.
+bool is_adapter_name(std::string_view name) {
+  return name == "adapter_config.json" || name.starts_with("adapter_model.");
+}
+
+using PathSet = std::set<std::string, std::less<>>;
+
+// "./2_Dense/" -> "2_Dense"; empty for the folder of the model itself.
+std::string module_path(std::string_view named, const fs::path& folder) {
+  const fs::path path = fs::path(named).lexically_normal();
+  if (path.is_absolute() || (!path.empty() && *path.begin() == ".."))
+    throw_input(str("'", (folder / "modules.json").string(), "': names the module '", printable(named),
+                    "'; only folders inside the model's own are accepted"));
+  std::string text = path.string();
+  if (text.ends_with('/')) text.pop_back();
+  return text == "." ? std::string() : text;
+}
+
 // Modules of a pipeline (sentence-transformers) are part of the model with all they hold; "modules.json" names them.
-std::set<std::string, std::less<>> pipeline_modules(const fs::path& folder) {
-  std::set<std::string, std::less<>> modules;
+PathSet pipeline_modules(const fs::path& folder) {
+  PathSet modules;
   if (!has_entry(folder, "modules.json")) return modules;
   const json::Value list = json::read_file(resolve_file(folder, "modules.json"));
   if (!list.is_array()) return modules;
   for (const json::Value& item : list.get_array()) {
     const json::Value* path = item.is_object() ? json::find(item.get_object(), "path") : nullptr;
-    if (path != nullptr && path->is_string() && !path->get_string().empty()) modules.emplace(path->get_string());
+    if (path == nullptr || !path->is_string()) continue;
+    if (std::string named = module_path(path->get_string(), folder); !named.empty()) modules.insert(std::move(named));
   }
   return modules;
 }
@@ -85,9 +104,26 @@ void refuse_pointer(const fs::path& file) {
   refuse_lfs_pointer(start, str("'", file.string(), "'"));
 }
 
+// In the folder of a module: what the pipeline loads of it. Pickles where it has nothing else; arkit does not open
+// them.
+bool is_module_weight(const fs::path& folder, std::string_view name) {
+  return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+         (name == "pytorch_model.bin" && !has_entry(folder, "model.safetensors"));
+}
+
+// Copies as the makers of a model saved it are no models of their own, whatever they are stored as.
+bool holds_safetensors(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (it->path().extension() == ".safetensors") return folder.filename() != "original";
+  return false;
+}
+
 class Collector {
  public:
   explicit Collector(const fs::path& folder) : modules_(pipeline_modules(folder)) {}
+
+  [[nodiscard]] LeftOut take_left_out() { return std::move(left_out_); }
 
   // Files of `folder`, named "<prefix><name>". False = it holds weights, and nothing of it travels.
   bool collect(const fs::path& folder, const std::string& prefix, bool with_weights,
@@ -109,12 +145,20 @@ class Collector {
         std::vector<CompanionFile> inner;
         if (collect(entry, path + "/", with_weights || modules_.contains(path), inner))
           files.insert(files.end(), std::make_move_iterator(inner.begin()), std::make_move_iterator(inner.end()));
+        else
+          (holds_safetensors(entry) ? left_out_.models : left_out_.formats).push_back(path + "/");
+        continue;
+      }
+      if (top && is_adapter_name(name)) {
+        left_out_.adapter.push_back(name);
         continue;
       }
       if (is_weight_name(name)) {
-        const bool own = with_weights && name.ends_with(".safetensors");
         if (!top && !with_weights) return false;
-        if (!own) continue;
+        if (!with_weights || !is_module_weight(folder, name)) {
+          left_out_.files.push_back(prefix + name);
+          continue;
+        }
       }
       const fs::path file = resolve_file(folder, name);
       refuse_pointer(file);
@@ -142,7 +186,8 @@ class Collector {
     return visited_.insert(real).second;
   }
 
-  std::set<std::string, std::less<>> modules_;
+  PathSet modules_;
+  LeftOut left_out_;
   fs::path root_;
   std::set<fs::path> visited_;
 };
@@ -161,6 +206,13 @@ std::vector<CompanionFile> companion_files(const fs::path& folder) {
   };
   std::stable_sort(files.begin(), files.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
   return files;
+}
+
+LeftOut left_out_files(const fs::path& folder) {
+  std::vector<CompanionFile> files;
+  Collector collector(folder);
+  collector.collect(folder, "", false, files);
+  return collector.take_left_out();
 }
 
 }  // namespace arkit::io

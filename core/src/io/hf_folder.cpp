@@ -117,6 +117,10 @@ class HfFolder final : public ModelSource {
 std::unique_ptr<ModelSource> open_hf_folder(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) throw_input(str("'", folder.string(), "': is not a folder"));
+  if (!io::has_entry(folder, "config.json") && io::has_entry(folder, "adapter_config.json"))
+    throw_input(str("'", folder.string(),
+                    "': holds an adapter (adapter_config.json) and no model; merge it into its base "
+                    "model first (in Python, with peft: merge_and_unload(), then save_pretrained)"));
   if (!io::has_entry(folder, "config.json"))
     throw_input(str("'", folder.string(), "': has no config.json; expected a Hugging Face model folder"));
   return std::make_unique<HfFolder>(folder);

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/str.h>
 
 #include "io/mapped_ranges.h"
@@ -30,12 +32,17 @@ std::span<std::byte> covering_pages(std::span<const std::byte> map, size_t offse
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd_ < 0) throw_input(str("'", path.string(), "': cannot be opened (", std::strerror(errno), ")"));
+  if (fd_ < 0) {
+    const int error = errno;
+    check_input_file(path, std::numeric_limits<int64_t>::max());  // a socket, nothing at all
+    throw_input(str("'", path.string(), "': cannot be opened (", std::strerror(error), ")"));
+  }
   struct stat status {};
   const bool regular = ::fstat(fd_, &status) == 0 && S_ISREG(status.st_mode);
   if (!regular) {
     ::close(fd_);
-    throw_input(str("'", path.string(), "': is not a regular file"));
+    check_input_file(path, std::numeric_limits<int64_t>::max());
+    throw_input(str("'", path.string(), "': is not a regular file"));  // it was another one a moment ago
   }
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) return;

@@ -122,6 +122,10 @@ std::vector<std::string> file_names(const fs::path& folder) {
 
 [[noreturn]] void throw_no_weights(const fs::path& folder, std::span<const std::string> names) {
   const auto pickle = std::find_if(names.begin(), names.end(), is_pickle_name);
+  if (io::has_entry(folder, "adapter_model.safetensors"))
+    throw_input(str("'", folder.string(),
+                    "': holds the weights of an adapter (adapter_model.safetensors) and none of a "
+                    "model; merge it into its base model first"));
   if (pickle != names.end()) refuse_pickle((folder / *pickle).string());
   throw_input(str("'", folder.string(), "': has neither '", kSingleFile, "' nor '", kIndexFile,
                   "'; is the download complete?"));

@@ -212,6 +212,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
       *source, registry, {.cut_experts = false, .dtype = at::kBFloat16, .attention_scales = false});
   judge_source_texts(*shown, reporter);
+  say_what_stays(*source, reporter);
   (void)recorded_run(*source);  // what its record says of the run is read before any work, too
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
   const fs::path output_dir = choose_output_dir(options, *source);

@@ -1,9 +1,11 @@
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 
 #include <arkit/error.h>
 #include <arkit/file_start.h>
+#include <arkit/input_file.h>
 #include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
@@ -42,6 +44,8 @@ void refuse_if_pointer(const fs::path& file) {
 std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry) {
   const fs::path path = resolve_path(model);
   output::refuse_unfinished_swap(path);
+  if (std::error_code error; !fs::is_directory(path, error))
+    check_input_file(path, std::numeric_limits<int64_t>::max());
   json::Value config;
   const json::Object* config_object = nullptr;
   if (fs::is_directory(path) && fs::exists(path / "config.json")) {

@@ -64,12 +64,12 @@ struct Planner {
     if (!source->rotation_config().empty())
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
-    model_free::require_complete(*source, registry);
     planned.files = weight_files(*source, options.num_hidden_layers);
+    // What is cut off need not be complete, nor belong to the model.
+    if (options.num_hidden_layers) source = truncate_blocks(std::move(source), *options.num_hidden_layers);
+    model_free::require_complete(*source, registry);
     planned.state = SourceState(*source, planned.files);
-    if (model_free) source = model_free::open_checkpoint(std::move(source), registry);
-    return options.num_hidden_layers ? truncate_blocks(std::move(source), *options.num_hidden_layers)
-                                     : std::move(source);
+    return model_free ? model_free::open_checkpoint(std::move(source), registry) : std::move(source);
   }
 
   [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {

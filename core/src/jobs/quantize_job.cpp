@@ -240,6 +240,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   check_effects(given, wanted, planned, mix.has_value(), registry, reporter);
   options.model_free = planned.model_free;  // for the record: decided now
   judge_source_texts(*source, reporter);
+  say_what_stays(*source, reporter);
   const QuantPlan& plan = planned.plan;
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();

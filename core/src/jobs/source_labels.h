@@ -23,4 +23,8 @@ namespace arkit {
 // file that cannot be read or rewritten.
 ARKIT_INTERNAL void judge_source_texts(const ModelSource& source, Reporter& reporter);
 
+// A line about the weights in the folder of the source that no export takes along: copies in other formats, models and
+// adapters of their own.
+ARKIT_INTERNAL void say_what_stays(const ModelSource& source, Reporter& reporter);
+
 }  // namespace arkit

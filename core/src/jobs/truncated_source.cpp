@@ -41,6 +41,8 @@ class TruncatedSource final : public ModelSource {
     if (num_blocks < 1 || num_blocks > available)
       throw_usage(str("num_hidden_layers ", num_blocks, " is out of range; the model has ", available, " blocks"));
     text["num_hidden_layers"] = num_blocks;
+    for (const LinearSpec& layer : whole_->packed_layers())
+      if (block_index(layer.name) < num_blocks) packed_layers_.push_back(layer);
     if (json::Value* types = config_with(config_, "layer_types").if_contains("layer_types");
         types != nullptr && types->is_array())
       types->get_array().resize(std::min<size_t>(types->get_array().size(), static_cast<size_t>(num_blocks)));
@@ -52,7 +54,7 @@ class TruncatedSource final : public ModelSource {
   std::string tokenizer_json() const override { return whole_->tokenizer_json(); }
   json::Object tokenizer_config() const override { return whole_->tokenizer_config(); }
   std::vector<CompanionFile> companions() const override { return whole_->companions(); }
-  std::span<const LinearSpec> packed_layers() const override { return whole_->packed_layers(); }
+  std::span<const LinearSpec> packed_layers() const override { return packed_layers_; }
   TensorMap packed_tensors(std::string_view layer) const override { return whole_->packed_tensors(layer); }
   QuantizedWeight unpack(std::string_view layer) const override { return whole_->unpack(layer); }
   std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
@@ -66,6 +68,7 @@ class TruncatedSource final : public ModelSource {
   std::unique_ptr<ModelSource> whole_;
   TruncatedWeights weights_;
   json::Object config_;
+  std::vector<LinearSpec> packed_layers_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/jobs.h>
+#include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/part_file.h>
 #include <arkit/resident_jobs.h>
@@ -109,6 +110,21 @@ std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const Ru
   return rotated;
 }
 
+// A family that does not know an activation or a kind of rope can tell neither what the model needs nor what it
+// computes. That is no fault of an export that was rounded without a family.
+CheckResult check_needs(const ModelSource& exported, const Registry& registry) {
+  CheckResult result = check_complete(exported, registry);
+  if (result.passed) return result;
+  try {
+    (void)adapter_for(exported, registry).open(exported, at::kFloat);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
+    if (error.code() == ErrorCode::unsupported)
+      return {.name = result.name, .skipped = true, .detail = str("cannot be computed: ", error.what())};
+  }
+  return result;
+}
+
 void compare_with_source(const ModelSource& exported, const ModelSource& source, const RunFacts& run,
                          const Registry& registry, bool keep_blocks, Reporter& reporter, VerifyReport& report) {
   ExportFacts facts{.quantized = {}, .tuned_norms = run.tuned_norms};
@@ -163,7 +179,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
     report.add(check_packed_values(*exported, registry));
     report.add(check_layer_lists(*exported, registry));
     report.add(check_tie(*exported));
-    report.add(check_complete(*exported, registry));
+    report.add(check_needs(*exported, registry));
     if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
     if (const auto source = open_against(options, facts, *exported, registry)) {
       against = source->path().string();

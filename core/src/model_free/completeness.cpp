@@ -19,23 +19,13 @@
 #include <arkit/model_adapter.h>
 #include <arkit/str.h>
 
+#include "model_free/foreign_tensors.h"
 #include "model_free/layer_rules.h"
+#include "model_free/numbered_modules.h"
 #include "model_free/text_config.h"
 
 namespace arkit::model_free {
 namespace {
-
-using Names = std::vector<std::string_view>;
-
-std::string_view parent_of(std::string_view name) {
-  const size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
-}
-
-template <size_t N>
-bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
 
 [[noreturn]] void missing(const ModelSource& source, std::string_view what) {
   throw_input(str("'", source.path().string(), "': the model is incomplete: ", what,
@@ -123,28 +113,6 @@ void check_parts(const ModelSource& source) {
 }
 
 // ---- numbered modules ----
-
-// Modules that are numbered: "model.layers" -> 0 -> what follows the number in the names of its tensors.
-using Elements = std::map<int64_t, Names>;
-using Lists = std::map<std::string_view, Elements>;
-
-// A name is in a list for each of its numbers: a block in the list of blocks, an expert in that of the block's experts.
-Lists numbered(const std::vector<std::string>& names) {
-  Lists lists;
-  for (const std::string& whole : names) {
-    const std::string_view name = whole;
-    for (size_t dot = name.find('.'); dot != std::string_view::npos;) {
-      const size_t next = name.find('.', dot + 1);
-      if (next == std::string_view::npos) break;
-      if (const auto index = name_number(name.substr(dot + 1, next - dot - 1)))
-        lists[name.substr(0, dot)][*index].push_back(name.substr(next + 1));
-      dot = next;
-    }
-  }
-  for (auto& [prefix, elements] : lists)
-    for (auto& [index, rests] : elements) std::sort(rests.begin(), rests.end());
-  return lists;
-}
 
 // Activations between the layers of a small stack take numbers too, and have no tensors: what is numbered there are
 // single layers, not modules of modules.
@@ -290,35 +258,6 @@ void check_parts_of(const ModelSource& source, std::string_view list, const Elem
 
 // ---- what config.json counts ----
 
-std::optional<int64_t> count_in(const json::Object& config, std::string_view key) {
-  const json::Value* value = json::find(config_with(config, key), key);
-  if (value == nullptr || !value->is_int64() || value->get_int64() < 1) return std::nullopt;
-  return value->get_int64();
-}
-
-// The blocks of the language model: of the lists that are called so the longest.
-const Lists::value_type* main_list(const Lists& lists) {
-  static constexpr std::array<std::string_view, 5> kNames = {"layers", "h", "blocks", "block", "layer"};
-  const Lists::value_type* longest = nullptr;
-  for (const auto& list : lists) {
-    const bool numbered_inside = [&] {  // "model.layers.3.blocks"
-      for (std::string_view rest = list.first; !rest.empty(); rest = parent_of(rest))
-        if (name_number(last_component(rest))) return true;
-      return false;
-    }();
-    if (!is_one_of(last_component(list.first), kNames) || numbered_inside || is_other_sense(list.first)) continue;
-    if (list.first.starts_with("mtp") || list.first.find(".mtp.") != std::string_view::npos) continue;
-    if (longest == nullptr || list.second.size() > longest->second.size()) longest = &list;
-  }
-  return longest;
-}
-
-std::optional<int64_t> count_of_blocks(const json::Object& config) {
-  for (const std::string_view key : {"num_hidden_layers", "n_layer", "num_layers", "n_layers"})
-    if (const std::optional<int64_t> count = count_in(config, key)) return count;
-  return std::nullopt;
-}
-
 void check_blocks(const ModelSource& source, const Lists::value_type& blocks, int64_t count) {
   int64_t expected = 0;
   for (const auto& [index, names] : blocks.second) {
@@ -410,9 +349,11 @@ void check_family(const ModelSource& source, const Registry& registry) {
 }  // namespace
 
 void require_complete(const ModelSource& source) {
+  refuse_adapters(source);
   check_parts(source);
   const std::vector<std::string> names = plain_names(source);
   const Lists lists = numbered(names);
+  refuse_second_names(source, names, lists);
   const Lists::value_type* blocks = main_list(lists);
   const std::vector<std::string> kinds = block_kinds(source.config()), unknown;
   for (const auto& list : lists) {
@@ -423,6 +364,7 @@ void require_complete(const ModelSource& source) {
     Elements counted = blocks->second;  // without those behind the last block, for multi-token prediction
     if (const std::optional<int64_t> count = count_of_blocks(source.config())) {
       check_blocks(source, *blocks, *count);
+      refuse_blocks_behind(source, *blocks, *count);
       counted.erase(counted.lower_bound(*count), counted.end());
     }
     check_outliers(source, blocks->first, counted, kinds);

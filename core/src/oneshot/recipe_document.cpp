@@ -1,11 +1,11 @@
 #include "oneshot/recipe_document.h"
 
 #include <algorithm>
-#include <fstream>
 #include <utility>
 
 #include <arkit/error.h>
 #include <arkit/file_start.h>
+#include <arkit/input_file.h>
 #include <arkit/str.h>
 
 #include "oneshot/yaml_reader.h"
@@ -13,7 +13,7 @@
 namespace arkit::oneshot {
 namespace {
 
-constexpr size_t kMaxFile = size_t{1} << 20;
+constexpr int64_t kMaxFile = int64_t{1} << 20;
 constexpr std::string_view kStage = "_stage", kGroup = "_modifiers", kType = "Modifier";
 constexpr std::string_view kDefaultStage = "default_stage", kDefaultGroup = "default_modifiers";
 
@@ -136,15 +136,7 @@ json::Value parse_recipe_text(std::string_view text, const std::string& name, co
 
 json::Value load_recipe_file(const std::filesystem::path& path) {
   const std::string where = str("'", printable(path.string()), "'");
-  std::error_code error;
-  std::ifstream file;
-  if (std::filesystem::is_regular_file(path, error)) file.open(path, std::ios::binary);
-  std::string text(kMaxFile + 1, '\0');
-  if (file.is_open()) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad())
-    throw_input(str("recipe ", where, ": cannot be read; give an existing recipe file"));
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kMaxFile) throw_input(str("recipe ", where, ": larger than 1 MiB, which no recipe is"));
+  const std::string text = read_input_file(path, kMaxFile, "recipe ");
   return parse_recipe_text(text, path.filename().string(), "recipe " + where);
 }
 

@@ -60,7 +60,7 @@ void leave_parent(int report) {
   report_to = report;
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXFSZ})
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXFSZ, SIGPIPE})
     std::signal(number, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);

@@ -1,7 +1,6 @@
 #include "quant/runtime_rules.h"
 
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
@@ -11,6 +10,7 @@
 #include <boost/dll/runtime_symbol_info.hpp>
 
 #include <arkit/error.h>
+#include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
 
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uintmax_t kLargestFile = 256 * 1024;
+constexpr int64_t kLargestFile = 256 * 1024;
 
 void check_keys(const json::Object& object, std::initializer_list<std::string_view> known, const std::string& what) {
   const std::vector<std::string> names(known.begin(), known.end());
@@ -108,14 +108,7 @@ void each_table(const json::Object& object, std::string_view key, const std::str
 
 RuntimeRules read_file(const fs::path& file) {
   const std::string what = str("'", file.string(), "'");
-  std::error_code failed;
-  if (!fs::is_regular_file(file, failed)) throw_input(str(what, ": is not a file; a rule file (.toml) is expected"));
-  if (fs::file_size(file, failed) > kLargestFile || failed)
-    throw_input(str(what, ": is larger than ", kLargestFile / 1024, " KB; a rule file is expected"));
-  std::ifstream in(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in) throw_input(str(what, ": cannot be read"));
-  return parse_runtime(text, what);
+  return parse_runtime(read_input_file(file, kLargestFile, "runtime rules "), what);
 }
 
 // Beside this library: PREFIX/lib/libarkit_core.so, PREFIX/share/arkit/runtimes.

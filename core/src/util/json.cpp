@@ -18,6 +18,7 @@
 
 #include <arkit/error.h>
 #include <arkit/file_start.h>
+#include <arkit/input_file.h>
 #include <arkit/str.h>
 
 namespace arkit::json {
@@ -479,11 +480,10 @@ Value parse(std::string_view text, std::string_view what, bool allow_non_finite)
 }
 
 Value read_file(const std::filesystem::path& path, int64_t max_bytes) {
+  check_input_file(path, max_bytes);
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (error) throw_input(str("'", path.string(), "': cannot be read (", error.message(), ")"));
-  if (static_cast<int64_t>(size) > max_bytes)
-    throw_input(str("'", path.string(), "': has ", size, " bytes, at most ", max_bytes, " are accepted"));
   // Counted while it is read: a file of brackets is refused before it is in memory.
   const std::string what = str("'", path.string(), "'");
   constexpr size_t kPart = size_t{1} << 20;

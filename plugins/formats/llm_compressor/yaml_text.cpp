@@ -4,6 +4,8 @@
 #include <array>
 #include <string_view>
 
+#include <arkit/escape.h>
+
 namespace arkit::llm_compressor {
 namespace {
 
@@ -21,9 +23,9 @@ bool is_flow(const json::Value& value) {
                      [](const auto& member) { return is_leaf(member.value()); });
 }
 
+// Control and bidirectional characters, and bytes that are no UTF-8.
 bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  return text.find_first_of("\n\t") != std::string_view::npos || escape_terminal(text) != text;
 }
 
 // Would a YAML 1.1 reader take these letters for something else than a string?
@@ -47,23 +49,20 @@ bool needs_quotes(std::string_view text) {
   return text.find_first_of(",?[]{}:") != std::string_view::npos || text.find(" #") != std::string_view::npos;
 }
 
+// The escapes for a terminal are those of YAML.
 std::string double_quoted(std::string_view text) {
-  static constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string out = "\"";
   for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\')
       out += {'\\', c};
     else if (c == '\n')
       out += "\\n";
     else if (c == '\t')
       out += "\\t";
-    else if (byte < 0x20 || byte == 0x7F)
-      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
     else
       out += c;
   }
-  return out + "\"";
+  return escape_terminal(out) + "\"";
 }
 
 std::string scalar(const json::Value& value) {
