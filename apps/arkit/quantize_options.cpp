@@ -47,8 +47,8 @@ TuningOptions tuning_options(const Arguments& arguments) {
   set_if(tuning.enable_minmax_tuning, arguments.either("enable_minmax_tuning", "disable_minmax_tuning"));
   set_if(tuning.enable_quanted_input, arguments.either("enable_quanted_input", "disable_quanted_input"));
   tuning.enable_norm_bias_tuning = arguments.flag("enable_norm_bias_tuning");
-  tuning.not_use_best_mse = arguments.flag("not_use_best_mse");
-  tuning.enable_alg_ext = arguments.flag("enable_alg_ext");
+  tuning.not_use_best_mse = arguments.either("not_use_best_mse", "use_best_mse");
+  tuning.enable_alg_ext = arguments.either("enable_alg_ext", "disable_alg_ext");
   tuning.enable_adam = arguments.flag("enable_adam");
   tuning.enable_neuqi = arguments.flag("enable_neuqi");
   tuning.disable_opt_rtn = arguments.either("disable_opt_rtn", "enable_opt_rtn");

@@ -28,6 +28,31 @@ TEST(Recipes, UserValuesWinAndBatchNeverExceedsSamples) {
   EXPECT_EQ(tuning.batch_size, 4);
 }
 
+// What was measured best for two and three bits (docs/adr/0036) belongs to the recipe `best` alone, and yields to the
+// user.
+TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
+  const TensorQuant two{.data_type = "int", .bits = 2}, three{.data_type = "int", .bits = 3},
+      four{.data_type = "int", .bits = 4}, mx{.data_type = "mx_fp", .bits = 3};
+  const auto decided = [](std::string_view recipe, const TensorQuant& weight, const TuningOptions& given = {}) {
+    ResolvedTuning tuning = resolve_tuning(recipe, given);
+    decide_for_bits(tuning, recipe, weight);
+    return tuning;
+  };
+  for (const TensorQuant& weight : {two, three}) {
+    const ResolvedTuning tuning = decided("best", weight);
+    EXPECT_TRUE(tuning.enable_alg_ext && tuning.not_use_best_mse) << weight.bits;
+    EXPECT_FALSE(decided("default", weight).enable_alg_ext || decided("default", weight).not_use_best_mse);
+  }
+  for (const TensorQuant& weight : {four, mx}) {
+    const ResolvedTuning tuning = decided("best", weight);
+    EXPECT_FALSE(tuning.enable_alg_ext || tuning.not_use_best_mse) << weight.data_type;
+  }
+  const ResolvedTuning own = decided("best", two, {.not_use_best_mse = false, .enable_alg_ext = false});
+  EXPECT_FALSE(own.enable_alg_ext || own.not_use_best_mse);
+  EXPECT_FALSE(decided("best", two, {.dynamic_max_gap = 5}).not_use_best_mse) << "it looks for the best";
+  EXPECT_FALSE(decided("best", two, {.enable_neuqi = true}).enable_alg_ext) << "it freezes the scales";
+}
+
 TEST(Recipes, BadValuesAreUsageErrors) {
   TuningOptions options;
   options.nsamples = 0;

@@ -201,9 +201,9 @@ TEST(TuneOptions, TakeEveryFieldOverFromTheRun) {
   run.options.momentum = 0.5;
   run.options.enable_minmax_tuning = false;
   run.options.enable_norm_bias_tuning = true;
-  run.options.enable_alg_ext = true;
+  run.enable_alg_ext = true;
   run.options.enable_adam = true;
-  run.options.not_use_best_mse = true;
+  run.not_use_best_mse = true;
   const TuneOptions tune = tune_options(run);
   EXPECT_EQ(tune.iters, 11);
   EXPECT_EQ(tune.batch_size, 3);

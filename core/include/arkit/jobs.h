@@ -28,8 +28,8 @@ struct TuningOptions {
   bool enable_minmax_tuning = true;
   bool enable_quanted_input = true;
   bool enable_norm_bias_tuning = false;
-  bool not_use_best_mse = false;
-  bool enable_alg_ext = false;
+  // Unset = false, but for 2 and 3 bits in the recipe `best` (decide_for_bits, quant/recipes.h).
+  std::optional<bool> not_use_best_mse, enable_alg_ext;
   bool enable_adam = false;
   bool enable_neuqi = false;            // searched grids of integer weights, frozen while tuning (algorithms.md 3.4)
   std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme (algorithms.md 3.1)

@@ -188,8 +188,8 @@ void check_untuned(const TuningOptions& t, Reporter& reporter) {
   idle.add(!t.enable_minmax_tuning, "disable_minmax_tuning");
   idle.add(!t.enable_quanted_input, "disable_quanted_input");
   idle.add(t.enable_norm_bias_tuning, "enable_norm_bias_tuning");
-  idle.add(t.not_use_best_mse, "not_use_best_mse");
-  idle.add(t.enable_alg_ext, "enable_alg_ext");
+  idle.add(t.not_use_best_mse.has_value(), t.not_use_best_mse.value_or(false) ? "not_use_best_mse" : "use_best_mse");
+  idle.add(t.enable_alg_ext.has_value(), t.enable_alg_ext.value_or(false) ? "enable_alg_ext" : "disable_alg_ext");
   idle.add(t.enable_adam, "enable_adam");
   idle.warn("nothing is tuned (iters 0)", reporter);
 }

@@ -47,11 +47,17 @@ void record_scheme(const QuantizeOptions& options, json::Object& o) {
 }
 
 // What the preset and the overrides make together, where that is one scheme for all layers.
-void resolve_scheme(const QuantizeOptions& options, const Registry& registry, json::Object& o) {
-  if (!options.recipe_file.empty() || !options.auto_scheme.options.empty()) return;
+std::optional<LayerQuant> one_scheme(const QuantizeOptions& options, const Registry& registry) {
+  if (!options.recipe_file.empty() || !options.auto_scheme.options.empty()) return std::nullopt;
   const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
-  if (scheme.dense) return;
-  const auto [weight, act, rotation] = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
+  if (scheme.dense) return std::nullopt;
+  return apply_overrides(scheme.quant, options.overrides, registry, "scheme");
+}
+
+void resolve_scheme(const QuantizeOptions& options, const Registry& registry, json::Object& o) {
+  const std::optional<LayerQuant> quant = one_scheme(options, registry);
+  if (!quant) return;
+  const auto& [weight, act, rotation] = *quant;
   const auto fill = [&o](const char* name, json::Value value) {
     if (o[name].is_null()) o[name] = std::move(value);
   };
@@ -120,8 +126,8 @@ void record_tuning(const QuantizeOptions& options, const ResolvedTuning& tuning,
   o["enable_minmax_tuning"] = t.enable_minmax_tuning;
   o["enable_quanted_input"] = t.enable_quanted_input;
   o["enable_norm_bias_tuning"] = t.enable_norm_bias_tuning;
-  o["not_use_best_mse"] = t.not_use_best_mse;
-  o["enable_alg_ext"] = t.enable_alg_ext;
+  o["not_use_best_mse"] = tuning.not_use_best_mse;
+  o["enable_alg_ext"] = tuning.enable_alg_ext;
   o["enable_adam"] = t.enable_adam;
   o["enable_neuqi"] = t.enable_neuqi;
   o["disable_opt_rtn"] = or_null(tuning.disable_opt_rtn);
@@ -181,7 +187,13 @@ json::Object resolved_options(const QuantizeOptions& options, const Registry& re
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;
   }
+  const std::optional<LayerQuant> quant = one_scheme(options, registry);
+  if (quant) decide_for_bits(tuning, options.recipe, quant->weight);
   json::Object o = recorded_options(options, tuning, registry);
+  if (!quant) {  // decided with the plan
+    o["enable_alg_ext"] = or_null(options.tuning.enable_alg_ext);
+    o["not_use_best_mse"] = or_null(options.tuning.not_use_best_mse);
+  }
   if (options.recipe_file.empty()) return o;
   // The file states what is not given here, and what is given goes into its copy beside the export.
   const TuningOptions& given = options.tuning;

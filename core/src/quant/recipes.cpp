@@ -47,7 +47,7 @@ void check_contradictions(const TuningOptions& options) {
     throw_usage("--minmax_lr is the rate of scales that --disable_minmax_tuning keeps; leave one of them out");
   if (options.minmax_lr && options.enable_neuqi)
     throw_usage("--minmax_lr is the rate of scales that --enable_neuqi freezes; leave one of them out");
-  if (options.dynamic_max_gap > 0 && options.not_use_best_mse)
+  if (options.dynamic_max_gap > 0 && options.not_use_best_mse.value_or(false))
     throw_usage("--dynamic_max_gap looks for a better loss, and --not_use_best_mse for none; leave one of them out");
 }
 
@@ -58,7 +58,7 @@ void check_neuqi(const ResolvedTuning& tuning) {
     throw_usage(
         "--enable_neuqi is a search, and --disable_opt_rtn (or --recipe rtn) asks for rounding without one; leave one "
         "of them out");
-  if (tuning.options.enable_alg_ext && tuning.iters > 0)
+  if (tuning.enable_alg_ext && tuning.iters > 0)
     throw_usage("--enable_neuqi freezes the scales that --enable_alg_ext searches and tunes; leave one of them out");
 }
 
@@ -92,10 +92,20 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
   tuning.lr = options.lr.value_or(recipe->lr);
   tuning.minmax_lr = options.minmax_lr.value_or(0.0);
   tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
+  tuning.enable_alg_ext = options.enable_alg_ext.value_or(false);
+  tuning.not_use_best_mse = options.not_use_best_mse.value_or(false);
   check_ranges(options);
   check_contradictions(options);
   check_neuqi(tuning);
   return tuning;
+}
+
+void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const TensorQuant& weight) {
+  const TuningOptions& given = tuning.options;
+  const bool few_bits = weight.quantized() && weight.data_type == "int" && weight.bits <= 3;
+  if (lower(recipe) != "best" || tuning.iters == 0 || !few_bits) return;
+  if (!given.enable_neuqi) tuning.enable_alg_ext = given.enable_alg_ext.value_or(true);
+  if (given.dynamic_max_gap < 0) tuning.not_use_best_mse = given.not_use_best_mse.value_or(true);
 }
 
 }  // namespace arkit

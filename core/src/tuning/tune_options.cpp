@@ -15,9 +15,9 @@ TuneOptions tune_options(const ResolvedTuning& tuning) {
           .momentum = given.momentum,
           .enable_minmax_tuning = given.enable_minmax_tuning,
           .enable_norm_bias_tuning = given.enable_norm_bias_tuning,
-          .enable_alg_ext = given.enable_alg_ext,
+          .enable_alg_ext = tuning.enable_alg_ext,
           .enable_adam = given.enable_adam,
-          .not_use_best_mse = given.not_use_best_mse};
+          .not_use_best_mse = tuning.not_use_best_mse};
 }
 
 LayerRates layer_rates(const TuneOptions& options, int bits) {
