@@ -1,5 +1,5 @@
 #pragma once
-// Calibration data: from the --dataset argument to token ids [nsamples, seqlen] (algorithms.md 6).
+// Calibration data: from the --dataset argument to token ids [nsamples, seqlen] (docs/spec/calibration.md 3).
 //
 // Entries of the argument: "self" (the model writes its samples), a local file, or a known name whose files lie in the
 // Hugging Face cache.

@@ -1,6 +1,6 @@
 #pragma once
-// Data sets known by name (algorithms.md 6.2). arkit downloads nothing: a name stands for files that the Hugging Face
-// cache already holds.
+// Data sets known by name (docs/spec/calibration.md 2). arkit downloads nothing: a name stands for files that the
+// Hugging Face cache already holds.
 
 #include <filesystem>
 #include <span>
