@@ -17,8 +17,8 @@ namespace {
 
 // With w = 2 pi base^(2k/dim), the wave length of pair k, llama3 scaling divides its frequency by
 // (docs/spec/gguf-reading.md 5)
-//   1 for w < o / high,  factor for w > o / low,  else 1 / ((1 - s) / factor + s)  with s = (o / w - low) / (high -
-//   low).
+//   1 for w < o / high,  factor for w > o / low,
+//   else 1 / ((1 - s) / factor + s)  with s = (o / w - low) / (high - low).
 struct Llama3 {
   double factor = 8, low = 1, high = 4, original = 8192;
 };

@@ -36,9 +36,9 @@ struct WeightArgs {
   Groups groups;
   const void* weight = nullptr;  // [out, in]
   const float* v = nullptr;      // [n_groups, group]
-  const float* min_scale =
-      nullptr;  // [n_groups], both or neither of min_scale and max_scale unless init_scale is given
-  const float* max_scale = nullptr;   // [n_groups]
+  // [n_groups], both or neither unless init_scale is given
+  const float* min_scale = nullptr;
+  const float* max_scale = nullptr;
   const float* init_scale = nullptr;  // [n_groups]: s = init_scale * max_scale, range unused (sym only)
   const void* weight_min = nullptr;   // [n_groups] in the weight's dtype
   const void* weight_max = nullptr;
