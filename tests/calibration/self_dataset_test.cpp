@@ -24,7 +24,7 @@ using arkit::calibration::write_self_samples;
 constexpr int64_t kVocab = 16, kBos = 1, kEos = 2;
 
 // After token t it expects t + 1, a little less t + 2; token 15 is followed by EOS.
-class CountingModel : public arkit::Model {
+class CountingModel final : public arkit::Model {
  public:
   int64_t num_blocks() const override { return 2; }
   int64_t hidden_size() const override { return kVocab; }
@@ -183,77 +183,6 @@ TEST(Sampling, TopKAgreesWithSortingEverything) {
       better += logits[j] > logits[static_cast<size_t>(picked)] ||
                 (logits[j] == logits[static_cast<size_t>(picked)] && static_cast<int64_t>(j) < picked);
     EXPECT_LT(better, 60);
-  }
-}
-
-// Weights in "files": what is read in place, and what is given back.
-class Files final : public arkit::WeightSource {
- public:
-  explicit Files(const at::Tensor& weight) : weight_(weight) {
-    for (const char* name : {"block.0.weight", "block.1.weight"})
-      infos_.push_back({.name = name,
-                        .dtype = weight.scalar_type(),
-                        .stored_type = "",
-                        .shape = {4, 4},
-                        .stored_bytes = 32,
-                        .file = ""});
-  }
-  std::span<const arkit::TensorInfo> tensors() const override { return infos_; }
-  at::Tensor load(std::string_view) const override { return weight_; }
-  void release(std::string_view) const noexcept override { ++released; }
-  mutable int64_t released = 0;
-
- private:
-  at::Tensor weight_;
-  std::vector<arkit::TensorInfo> infos_;
-};
-
-// With one layer a block, which it loads as `loaded`.
-class ModelWithLayers final : public CountingModel {
- public:
-  explicit ModelWithLayers(at::Tensor weight) : loaded_(std::move(weight)) {}
-  void load_block(int64_t block) override {
-    CountingModel::load_block(block);
-    layer(block).name = "block." + std::to_string(block);
-    layer(block).weight = loaded_.clone();
-  }
-  std::vector<arkit::Linear*> block_linears(int64_t block) override { return {&layer(block)}; }
-  at::Tensor run_block(int64_t block, const at::Tensor& hidden, const arkit::ForwardContext& context,
-                       arkit::BlockHook& hook) const override {
-    const at::Tensor& weight = layers_[static_cast<size_t>(block)].weight;
-    seen.insert(weight.const_data_ptr());
-    types.insert(weight.scalar_type());
-    return CountingModel::run_block(block, hidden, context, hook);
-  }
-  mutable std::set<const void*> seen;
-  mutable std::set<at::ScalarType> types;
-
- private:
-  arkit::Linear& layer(int64_t block) { return layers_[static_cast<size_t>(block)]; }
-  at::Tensor loaded_;
-  arkit::Linear layers_[2];
-};
-
-// Blocks cost no memory where the files hold what is computed with: 64 blocks need what 16 do.
-TEST(SelfDataset, ReadsMatricesWhereTheyAreStored) {
-  const at::Tensor stored = at::arange(16).reshape({4, 4}).to(at::kBFloat16);
-  arkit::Reporter reporter;
-  SelfOptions wanted = options(2, 6);
-  {
-    const Files files(stored);
-    ModelWithLayers model(stored.to(at::kFloat));
-    wanted.stored = &files;
-    (void)write_self_samples(wanted, model, nullptr, reporter);
-    EXPECT_EQ(model.seen, (std::set<const void*>{stored.const_data_ptr()}));
-    EXPECT_GE(files.released, 2 * 5) << "after each of two blocks for each of five tokens";
-  }
-  {  // another matrix under the name: rotated, scaled
-    const Files files(stored);
-    ModelWithLayers model(stored.to(at::kFloat) * 2);
-    wanted.stored = &files;
-    (void)write_self_samples(wanted, model, nullptr, reporter);
-    EXPECT_FALSE(model.seen.contains(stored.const_data_ptr()));
-    EXPECT_EQ(model.types, (std::set<at::ScalarType>{at::kBFloat16})) << "a copy of half the size";
   }
 }
 

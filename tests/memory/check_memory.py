@@ -1,7 +1,6 @@
-"""Checks that runs keep one block in memory, whatever the model's size: check_memory.py small|samples|large ARKIT WORK.
+"""Checks that RTN keeps one block in memory, whatever the model's size: check_memory.py small|large ARKIT WORK.
 
 small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than one block on top.
-samples: the same with a search over samples that the model writes itself, for which it computes with all its blocks again and again.
 large: 4 GB must pass within 1 GB of resident memory; runs only with ARKIT_LARGE=1 and 8 GB of free disk.
 
 Exit status 0 passed, 1 failed, 77 skipped.
@@ -24,21 +23,19 @@ LARGE_LIMIT = 1000 * MB  # resident bytes for the 4 GB model
 # allocators and versions; two blocks more, or the packed form of all of them, are not.
 SMALL_LIMIT = 205 * MB
 DISK_NEEDED = 8_000 * MB
-RTN = ("--recipe", "rtn")
-SAMPLES = ("--recipe", "opt-rtn", "--dataset", "self", "--nsamples", "4", "--seqlen", "16")
 
 
 def options(*words):
     return synthetic.parser().parse_args(["-", *map(str, words)])
 
 
-def peak_of_run(arkit, work, a, *recipe):
+def peak_of_rtn(arkit, work, a):
     """Makes the model, quantizes it, removes both; the peak resident bytes of the run."""
     source, target = work / "source", work / "target"
     total = synthetic.make(source, a)
     log = open(work / "arkit.log", "w+")
     two_threads = dict(os.environ, OMP_NUM_THREADS="2")  # each has strips of its own; the limits must not depend on the machine
-    process = subprocess.Popen([arkit, "quantize", source, "--scheme", "W4A16", *recipe, "--output_dir", target, "--force"],
+    process = subprocess.Popen([arkit, "quantize", source, "--scheme", "W4A16", "--recipe", "rtn", "--output_dir", target, "--force"],
                                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=two_threads)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -59,24 +56,14 @@ def peak_of_run(arkit, work, a, *recipe):
 def small(arkit, work):
     shape = ("--hidden", 1024, "--intermediate", 2816, "--vocab", 4096, "--shard_bytes", 60 * MB)
     block = sum(synthetic.size(s) for _, s in synthetic.block_tensors(0, options(*shape)))
-    few = peak_of_run(arkit, work, options("--blocks", 4, *shape), *RTN)
-    many = peak_of_run(arkit, work, options("--blocks", 12, *shape), *RTN)
+    few = peak_of_rtn(arkit, work, options("--blocks", 4, *shape))
+    many = peak_of_rtn(arkit, work, options("--blocks", 12, *shape))
     # Eight blocks more: keeping their source would take 8 blocks of memory, keeping their packed form more than 2. What is allowed
     # is heap slack; 11 MB were seen.
     if many > few + block:
         sys.exit(f"memory grows with the number of blocks: {few / MB:.0f} MB for 4, {many / MB:.0f} MB for 12 of {block / MB:.0f} MB each")
     if many > SMALL_LIMIT:
         sys.exit(f"peak {many / MB:.0f} MB is over the limit of {SMALL_LIMIT / MB:.0f} MB")
-
-
-def samples(arkit, work):
-    shape = ("--hidden", 512, "--intermediate", 1408, "--vocab", 2048, "--shard_bytes", 60 * MB)
-    block = sum(synthetic.size(s) for _, s in synthetic.block_tensors(0, options(*shape)))
-    few = peak_of_run(arkit, work, options("--blocks", 12, *shape), *SAMPLES)
-    many = peak_of_run(arkit, work, options("--blocks", 48, *shape), *SAMPLES)
-    # 36 blocks more take 230 MB where they are copied. What grows by itself is the record: a line a layer.
-    if many > few + 2 * block:
-        sys.exit(f"memory grows with the number of blocks: {few / MB:.0f} MB for 12, {many / MB:.0f} MB for 48 of {block / MB:.0f} MB each")
 
 
 def large(arkit, work):
@@ -86,7 +73,7 @@ def large(arkit, work):
     if shutil.disk_usage(work).free < DISK_NEEDED:
         print(f"SKIPPED: needs {DISK_NEEDED / MB:.0f} MB of free disk in {work}")
         sys.exit(77)
-    peak = peak_of_run(arkit, work, options("--blocks", 9), *RTN)
+    peak = peak_of_rtn(arkit, work, options("--blocks", 9))
     if peak > LARGE_LIMIT:
         sys.exit(f"peak {peak / MB:.0f} MB is over the limit of {LARGE_LIMIT / MB:.0f} MB")
 
@@ -96,7 +83,7 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        {"small": small, "samples": samples, "large": large}[which](arkit, work)
+        {"small": small, "large": large}[which](arkit, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

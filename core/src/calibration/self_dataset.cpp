@@ -27,22 +27,22 @@ constexpr int64_t kOpeningTries = 64;
 
 // Half the memory for weights that were bfloat16 before they were loaded, and the same values.
 void narrow_weight(Linear& layer) {
+  if (!layer.weight.defined() || layer.weight.scalar_type() != at::kFloat) return;
   at::Tensor narrow = layer.weight.to(at::kBFloat16);
   if (at::equal(narrow.to(at::kFloat), layer.weight)) layer.weight = std::move(narrow);
 }
 
-// Holds every block and the rest of the model. Matrices that the files hold as they are computed with are read there:
-// they cost address space, and the pages of one block.
+// Holds every block and the rest of the model in memory.
 class Resident {
  public:
-  Resident(Model& model, const WeightSource* stored) : model_(model), stored_(stored) {
+  explicit Resident(Model& model) : model_(model) {
     try {
       model_.load_rest();
       for (; loaded_ < model_.num_blocks(); ++loaded_) {
         model_.load_block(loaded_);
-        for (Linear* layer : model_.block_linears(loaded_)) shrink(*layer);
+        for (Linear* layer : model_.block_linears(loaded_)) narrow_weight(*layer);
       }
-      shrink(model_.head());
+      narrow_weight(model_.head());
     } catch (...) {
       release();
       throw;
@@ -52,39 +52,12 @@ class Resident {
   Resident(const Resident&) = delete;
   Resident& operator=(const Resident&) = delete;
 
-  // The block is done for this token: its pages are read again for the next one, from the system's cache of the files.
-  void pause(int64_t block) const {
-    if (stored_ == nullptr) return;
-    for (const Linear* layer : model_.block_linears(block)) stored_->release(weight_name(*layer));
-  }
-
  private:
-  static std::string weight_name(const Linear& layer) { return layer.name + ".weight"; }
-
-  void shrink(Linear& layer) const {
-    if (!layer.weight.defined() || layer.weight.scalar_type() != at::kFloat) return;
-    if (!read_in_place(layer)) narrow_weight(layer);
-  }
-
-  // A rotated or renamed source may have another matrix under the name.
-  bool read_in_place(Linear& layer) const {
-    const std::string name = weight_name(layer);
-    const TensorInfo* info = stored_ == nullptr ? nullptr : stored_->find(name);
-    if (info == nullptr || info->dtype != at::kBFloat16 || layer.weight.sizes() != at::IntArrayRef(info->shape))
-      return false;
-    at::Tensor view = stored_->load(name);
-    const bool same = at::equal(view.to(at::kFloat), layer.weight);
-    if (same) layer.weight = std::move(view);
-    stored_->release(name);
-    return same;
-  }
-
   void release() noexcept {
     for (int64_t block = 0; block < loaded_; ++block) model_.release_block(block);
     model_.release_rest();
   }
   Model& model_;
-  const WeightSource* stored_;
   int64_t loaded_ = 0;
 };
 
@@ -104,8 +77,8 @@ class Writer {
     return id && *id < model_.vocab_size() ? id : std::nullopt;
   }
   [[nodiscard]] int64_t rows_per_batch() const;
-  void write_batch(const Resident& resident, int64_t first_row, int64_t rows);
-  [[nodiscard]] at::Tensor next_logits(const Resident& resident, const at::Tensor& ids, KvCache& cache);
+  void write_batch(int64_t first_row, int64_t rows);
+  [[nodiscard]] at::Tensor next_logits(const at::Tensor& ids, KvCache& cache);
   void choose(const at::Tensor& logits, int64_t first_row, int64_t position);
   [[nodiscard]] std::optional<int64_t> forced(int64_t row, int64_t position) const;
   [[nodiscard]] int64_t random_opening(int64_t row, int64_t position) const;
@@ -161,13 +134,11 @@ int64_t Writer::rows_per_batch() const {
   return (options_.nsamples + batches - 1) / batches;  // batches of about equal size
 }
 
-at::Tensor Writer::next_logits(const Resident& resident, const at::Tensor& ids, KvCache& cache) {
+at::Tensor Writer::next_logits(const at::Tensor& ids, KvCache& cache) {
   const ForwardContext context = model_.context(ids.size(0), 1, at::Tensor(), at::Tensor(), &cache);
   at::Tensor hidden = model_.embed(ids);
-  for (int64_t block = 0; block < model_.num_blocks(); ++block) {
+  for (int64_t block = 0; block < model_.num_blocks(); ++block)
     hidden = model_.run_block(block, hidden, context, hook_);
-    resident.pause(block);
-  }
   cache.length += 1;
   return model_.logits(hidden, hook_).select(1, 0).to(at::kFloat).contiguous();
 }
@@ -192,7 +163,7 @@ void Writer::choose(const at::Tensor& logits, int64_t first_row, int64_t positio
                     " hold no finite number; its weights are damaged or overflow this dtype"));
 }
 
-void Writer::write_batch(const Resident& resident, int64_t first_row, int64_t rows) {
+void Writer::write_batch(int64_t first_row, int64_t rows) {
   KvCache cache = model_.make_cache(rows, options_.seqlen);
   at::Tensor current = at::empty({rows, 1}, at::kLong);
   for (int64_t i = 0; i < rows; ++i) ids_[(first_row + i) * options_.seqlen] = *forced(first_row + i, 0);
@@ -200,7 +171,7 @@ void Writer::write_batch(const Resident& resident, int64_t first_row, int64_t ro
     throw_if_interrupted();
     auto* tokens = current.mutable_data_ptr<int64_t>();
     for (int64_t i = 0; i < rows; ++i) tokens[i] = at(first_row + i, position - 1);
-    choose(next_logits(resident, current, cache), first_row, position);
+    choose(next_logits(current, cache), first_row, position);
     reporter_.activity("writing calibration samples", first_row * options_.seqlen + rows * position,
                        options_.nsamples * options_.seqlen);
   }
@@ -215,12 +186,12 @@ at::Tensor Writer::write() {
                     " positions; choose a smaller --seqlen"));
   const at::NoGradGuard no_grad;
   const FixedOrder fixed;
-  const Resident resident(model_, options_.stored);
+  const Resident resident(model_);
   at::Tensor out = at::empty({options_.nsamples, options_.seqlen}, at::kLong);
   ids_ = out.mutable_data_ptr<int64_t>();
   const int64_t batch = rows_per_batch();
   for (int64_t first = 0; first < options_.nsamples; first += batch)
-    write_batch(resident, first, std::min(batch, options_.nsamples - first));
+    write_batch(first, std::min(batch, options_.nsamples - first));
   return out;
 }
 

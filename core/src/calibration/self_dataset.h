@@ -17,7 +17,6 @@
 #include <arkit/export.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
-#include <arkit/model_source.h>
 #include <arkit/tokenizer.h>
 
 namespace arkit::calibration {
@@ -30,7 +29,6 @@ struct SelfOptions {
   double top_p = 0.98;
   int64_t top_k = 100;
   int64_t max_cache_bytes = int64_t{384} << 20;  // rows are written in batches whose keys and values fit this
-  const WeightSource* stored = nullptr;          // the model's own; bfloat16 matrices are read there and not copied
 };
 
 // int64 [nsamples, seqlen]. `model` is open in f32. Loads all of it and releases it again. `tokenizer` tells BOS,

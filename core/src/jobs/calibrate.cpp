@@ -61,11 +61,9 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                                                .vocab_size = model.vocab_size()};
   const auto self = [&](int64_t n) {
     const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);
-    return calibration::write_self_samples({.nsamples = n,
-                                            .seqlen = tuning.seqlen,
-                                            .seed = static_cast<uint64_t>(tuning.options.seed),
-                                            .stored = &source.weights()},
-                                           *writer, words, reporter);
+    return calibration::write_self_samples(
+        {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
+        reporter);
   };
   return {.set = calibration::load_calibration(wanted, words, self, reporter),
           .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
