@@ -180,6 +180,7 @@ double error_or_refusal(const Combination& run, const std::function<void(at::Ten
 TEST(UsableScales, WeightsAtTheEndOfFloat) {
   Reporter silent;
   for (const Combination& run : kFloats) {
+    if (std::string(run.scheme) == "NVFP4") continue;  // its calibration asks for a model that computes
     const double one = error_or_refusal(
         run, [](at::Tensor& w) { w[3][5] = 3e38; }, silent);
     const double all = error_or_refusal(
