@@ -41,9 +41,9 @@ void require_finite(const LayerPlan& layer, std::string_view suffix, const at::T
   const at::Tensor flat = stored.reshape({-1});
   for (int64_t at = 0; at < flat.numel(); at += kAtOnce)
     if (!flat.narrow(0, at, std::min(kAtOnce, flat.numel() - at)).isfinite().all().item<bool>())
-      throw_unsupported(str("layer '", printable(layer.name), "': '", suffix, "' is not finite in ",
-                            c10::toString(stored.scalar_type()), ", the type this format stores it in; keep the layer ",
-                            "in 16 bits (--ignore_layers) or choose another --format"));
+      throw_input(str("layer '", printable(layer.name), "': '", suffix, "' is not finite in ",
+                      c10::toString(stored.scalar_type()), ", the type this format stores it in; keep the layer ",
+                      "in 16 bits (--ignore_layers) or choose another --format"));
 }
 
 // Nor may all scales of a layer that is not zero become zero there.
@@ -52,9 +52,9 @@ void require_not_vanished(const LayerRecord& layer, std::string_view suffix, con
   if (suffix.find("scale") == std::string_view::npos) return;  // an offset of zero is one
   if (stored.scalar_type() != at::kHalf || !scale.defined() || stored.numel() != scale.numel()) return;
   if (stored.eq(0).all().item<bool>() && !scale.to(at::kFloat).eq(0).all().item<bool>())
-    throw_unsupported(str("layer '", printable(layer.plan.name), "': its weights are so small that '", suffix,
-                          "' is zero in float16, the type this format stores it in; keep the layer in 16 bits ",
-                          "(--ignore_layers) or choose another --format"));
+    throw_input(str("layer '", printable(layer.plan.name), "': its weights are so small that '", suffix,
+                    "' is zero in float16, the type this format stores it in; keep the layer in 16 bits ",
+                    "(--ignore_layers) or choose another --format"));
 }
 
 class HfExportJob final : public ExportJob {

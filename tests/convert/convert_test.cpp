@@ -262,6 +262,23 @@ TEST(ConvertRefuses, ScalesFloat16DoesNotHave) {
   EXPECT_TRUE(contains(refused(folder.path() / "nan", "auto_gptq", ErrorCode::input), "not finite"));
 }
 
+// Scales that are numbers, of weights that are none.
+TEST(ConvertRefuses, CodesAndScalesBeyondFloat) {
+  const TemporaryFolder folder;
+  QuantizeOptions options{.model = testing::tiny_model("source-llama-bf16"), .output_dir = folder.path() / "a"};
+  options.recipe = "rtn";
+  options.scheme = "MXFP4";
+  options.formats = {"llm_compressor"};
+  Reporter silent;
+  (void)quantize(options, testing::registry(), silent);
+  converted(folder.path() / "a", folder.path() / "same", {"auto_round"});
+  const std::string layer = "model.layers.0.self_attn.v_proj";
+  rewrite(folder.path() / "a", folder.path() / "huge",
+          [&](TensorMap& tensors) { tensors.at(layer + ".weight_scale").fill_(254); });
+  const std::string message = refused(folder.path() / "huge", "auto_round", ErrorCode::input);
+  EXPECT_TRUE(contains(message, layer) && contains(message, "not finite")) << message;
+}
+
 TEST(ConvertRefuses, WhatIsNoExport) {
   EXPECT_TRUE(contains(refused(testing::tiny_model("source-llama-bf16"), "auto_gptq"), "arkit quantize"));
   EXPECT_TRUE(contains(refused(testing::tiny_model("auto_round-W4A16"), "fake"), "full-size"));

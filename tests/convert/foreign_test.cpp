@@ -105,6 +105,31 @@ INSTANTIATE_TEST_SUITE_P(Tools, Foreign,
                            return name;
                          });
 
+// AutoAWQ made this one and said what it holds: dequantized in float16.
+void expect_autoawq_weights(const fs::path& folder) {
+  const auto source = open_source(folder.string(), testing::registry());
+  const auto expected = open_safetensors(foreign("autoawq-0.2.9") / "expected");
+  ASSERT_EQ(source->packed_layers().size(), 7U);
+  for (const LinearSpec& spec : source->packed_layers()) {
+    const Scheme& scheme = testing::registry().scheme_for("int");
+    const at::Tensor weight = scheme.dequantize(source->unpack(spec.name), spec.quant.weight, at::kFloat);
+    EXPECT_TRUE(weight.to(at::kHalf).equal(expected->load(spec.name + ".weight"))) << folder << ": " << spec.name;
+  }
+}
+
+TEST(AutoAwq, ItsOwnCheckpointIsReadVerifiedAndConverted) {
+  expect_autoawq_weights(foreign("autoawq-0.2.9"));
+  Reporter silent;
+  const json::Object report =
+      verify({.directory = foreign("autoawq-0.2.9"), .against = {}}, testing::registry(), silent);
+  EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report, 2);
+  const TemporaryFolder folder;
+  for (const char* format : {"auto_round", "auto_gptq", "auto_awq"}) {
+    converted(foreign("autoawq-0.2.9"), folder.path() / format, {format});
+    expect_autoawq_weights(folder.path() / format);
+  }
+}
+
 TEST(ActOrder, ConvertsToWhatFollowsItsIndex) {
   const TemporaryFolder folder;
   for (const char* name : {"gptq-4bit-act-order", "gptq_v2-3bit-act-order"}) {

@@ -71,7 +71,7 @@ std::vector<PoolBlock::Rounding> PoolBlock::roundings(std::span<const size_t> ch
     members.push_back(
         {&out[i].plan, quant.quantized() ? &scheme_for(quant.data_type) : nullptr, layers_[i].linear->weight, {}});
   }
-  share_global_scales(members);
+  share_global_scales(members, true);
   for (size_t i = 0; i < out.size(); ++i) out[i].global_scale = members[i].scale;
   return out;
 }

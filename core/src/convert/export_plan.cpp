@@ -1,9 +1,11 @@
 #include "convert/export_plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -14,6 +16,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "io/finite.h"
 #include "model_free/layer_rules.h"
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
@@ -22,17 +25,31 @@
 namespace arkit {
 namespace {
 
-void check_numbers(const LinearSpec& spec, const QuantizedWeight& weight) {
+constexpr double kLargestCode = 1e6;  // more than any code of an integer, zero point included
+
+// Scales of one byte are exponents: only what they and the codes make together tells.
+bool may_overflow(const QuantizedWeight& weight) {
+  if (at::isFloatingType(weight.codes.scalar_type())) return true;  // some bytes of 8-bit floats are no numbers
+  if (!at::isFloatingType(weight.scale.scalar_type()) || weight.global_scale.defined()) return true;
+  return weight.scale.numel() > 0 &&
+         weight.scale.to(at::kDouble).abs().max().item<double>() > std::numeric_limits<float>::max() / kLargestCode;
+}
+
+void check_numbers(const LinearSpec& spec, const QuantizedWeight& weight, const Registry& registry) {
   const auto fail = [&](std::string_view what) {
     throw_input(
         str("layer '", printable(spec.name), "': ", what, "; the export is damaged, 'arkit verify' shows more"));
   };
   if (!weight.scale.to(at::kFloat).isfinite().all().item<bool>()) fail("a scale is not finite");
-  if (spec.quant.weight.data_type != "int") return;
+  const TensorQuant& quant = spec.quant.weight;
+  if (may_overflow(weight) &&
+      !io::is_finite(registry.scheme_for(quant.data_type).dequantize(weight, quant, at::kFloat).contiguous()))
+    fail("its codes and scales stand for numbers that are not finite");
+  if (quant.data_type != "int") return;
   if (weight.zero_point.defined() && !weight.zero_point.isfinite().all().item<bool>())
     fail("a zero point is not finite");
-  if (weight.codes.numel() > 0 && weight.codes.max().item<int>() >= 1 << spec.quant.weight.bits)
-    fail(str("a code exceeds ", spec.quant.weight.bits, " bits"));
+  if (weight.codes.numel() > 0 && weight.codes.max().item<int>() >= 1 << quant.bits)
+    fail(str("a code exceeds ", quant.bits, " bits"));
 }
 
 // Blocks, their layers and the head, from the family's plugin, else from the names of tensors.
@@ -105,13 +122,13 @@ void plan_attention_scales(const ModelSource& source, const Model& model, QuantP
 
 }  // namespace
 
-std::vector<LayerSurvey> survey_layers(const ModelSource& source, Reporter& reporter) {
+std::vector<LayerSurvey> survey_layers(const ModelSource& source, const Registry& registry, Reporter& reporter) {
   std::vector<LayerSurvey> survey;
   const auto total = static_cast<int64_t>(source.packed_layers().size());
   for (const LinearSpec& spec : source.packed_layers()) {
     throw_if_interrupted();
     const QuantizedWeight weight = source.unpack(spec.name);
-    check_numbers(spec, weight);
+    check_numbers(spec, weight, registry);
     survey.push_back({&spec, weight.zero_point.defined()});
     release_layer(source, spec.name);
     reporter.activity("reading layers", static_cast<int64_t>(survey.size()), total);
@@ -156,6 +173,19 @@ QuantPlan plan_of_export(const ModelSource& source, const ModelSource& shown, co
     layer.quant = in_words_of(plan.global, quant_of(*found->second), *found->second);
   }
   return plan;
+}
+
+QuantPlan one_of_each(const QuantPlan& plan) {
+  QuantPlan kinds = plan;
+  kinds.layers.clear();
+  std::map<std::tuple<int64_t, int64_t, bool, LayerKind>, std::vector<LayerQuant>> seen;
+  for (const LayerPlan& layer : plan.layers) {
+    std::vector<LayerQuant>& quants = seen[{layer.out_features, layer.in_features, layer.has_bias, layer.kind}];
+    if (std::find(quants.begin(), quants.end(), layer.quant) != quants.end()) continue;
+    quants.push_back(layer.quant);
+    kinds.layers.push_back(layer);
+  }
+  return kinds;
 }
 
 QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer) {

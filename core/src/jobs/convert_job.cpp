@@ -15,7 +15,7 @@
 #include <arkit/str.h>
 
 #include "convert/export_plan.h"
-#include "convert/grid.h"
+#include "convert/layer_trial.h"
 #include "convert/proof.h"
 #include "jobs/canonical_source.h"
 #include "jobs/conversion_record.h"
@@ -61,18 +61,6 @@ LayerRecord record_of(const ConvertRun& run, const LayerPlan& layer, const Quant
   return record;
 }
 
-// Why a format cannot hold a layer; empty = it can.
-std::string why_not(const FormatChoice& format, const LayerRecord& record, const QuantPlan& plan, bool allow_rounding) {
-  if (format.exporter->info().wants_dequantized) return "it stores full-size weights and no codes";
-  if (const Verdict verdict = format.exporter->supports(record.plan, format.name); !verdict) return verdict.why_not;
-  const TensorMap packed = format.exporter->pack(record, plan, format.name);
-  const QuantizedWeight back = format.exporter->unpack(record.plan, packed, plan, format.name);
-  const GridDifference difference = compare_grids(record.quantized, back, record.plan.quant.weight);
-  if (difference.exact()) return {};
-  if (!difference.broken.empty()) return difference.broken;
-  return allow_rounding ? std::string() : difference.words() + "; pass --allow_rounding to accept that";
-}
-
 std::vector<FormatChoice> all_formats(const Registry& registry) {
   std::vector<FormatChoice> formats;
   for (const std::string& name : registry.names(Kind::exporter)) {
@@ -86,7 +74,8 @@ std::vector<FormatChoice> all_formats(const Registry& registry) {
 // For suggestions: a format that stumbles over the layer is none.
 bool holds(const FormatChoice& format, const LayerRecord& record, const QuantPlan& plan) {
   try {
-    return why_not(format, record, plan, false).empty() && format.exporter->supports_plan(plan, format.name);
+    return LayerTrial(plan, false).why_not(*format.exporter, format.name, record).empty() &&
+           format.exporter->supports_plan(plan, format.name);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted) throw;
     return false;
@@ -144,9 +133,10 @@ void for_each_layer(const ConvertRun& run, std::string_view what, const Use& use
 void check_layers(const ConvertRun& run) {
   for (const FormatChoice& format : run.formats) check_plan(run, format);
   check_source(run.formats, run.plan, run.shown);
+  const LayerTrial trial(run.plan, run.options.allow_rounding);
   for_each_layer(run, "trying layers", [&](const LayerRecord& record) {
     for (const FormatChoice& format : run.formats) {
-      const std::string reason = why_not(format, record, run.plan, run.options.allow_rounding);
+      const std::string reason = trial.why_not(*format.exporter, format.name, record);
       if (!reason.empty())
         throw_unsupported(str("format '", format.name, "' cannot hold layer '", printable(record.plan.name), "' (",
                               describe(record.plan.quant), " as ", printable(run.source.kind()), "): ", reason,
@@ -214,7 +204,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   judge_source_texts(*shown, reporter);
   say_what_stays(*source, reporter);
   (void)recorded_run(*source);  // what its record says of the run is read before any work, too
-  const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, reporter), registry);
+  const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, registry, reporter), registry);
   const fs::path output_dir = choose_output_dir(options, *source);
   const std::vector<FormatChoice> formats = find_formats(options.formats, false, output_dir, registry);
   const ConvertRun run{options, registry, reporter, *source, *shown, plan, formats};

@@ -38,7 +38,9 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   record.bias = result.bias;
   if (run.exports.wants_dequantized()) record.dequantized = dequantized.to(run.model_dtype);
   record.act_max = result.act_max;
-  write_record(run, std::move(record), relative_error(layer.weight, dequantized));
+  const double error = relative_error(layer.weight, dequantized);
+  require_something_left(plan, error, layer.weight, run.reporter);
+  write_record(run, std::move(record), error);
 }
 
 void quantize_embeddings(QuantizeRun& run) {

@@ -14,7 +14,8 @@ template <typename Call>
 decltype(auto) naming_layer(std::string_view layer, Call&& call) {
   try {
     return std::forward<Call>(call)();
-  } catch (const NamedError& error) {
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
     throw NamedError(error.code(), str("layer '", printable(layer), "': ", error.what()));
   }
 }

@@ -24,6 +24,7 @@
 #include "model_free/layer_rules.h"
 #include "rounding/round_units.h"
 #include "rounding/strip_rounding.h"
+#include "rounding/usable_numbers.h"
 #include "tuning/global_scales.h"
 #include "tuning/process_block.h"
 #include "util/seconds.h"
@@ -243,6 +244,7 @@ class ModelRounding {
       return;
     }
     const LayerPlan& layer = open.rounding->plan();
+    require_something_left(layer, open.rounding->relative_error(), open.rounding->weight(), run_.reporter);
     if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
     LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
     record.dequantized = open.rounding->dequantized();

@@ -29,13 +29,23 @@ bool rows_are_independent(const StripRounding::Task& task) {
   return !searched && quant.group_size != 0 && quant.super_bits == 0;
 }
 
-rounding::ErrorSums sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
+rounding::ErrorSums fast_sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
   const int64_t rows = weight.size(0), width = weight.size(1);
   if (weight.scalar_type() == at::kBFloat16 && dequantized.scalar_type() == at::kBFloat16)
     return rounding::error_sums(static_cast<const uint16_t*>(weight.const_data_ptr()),
                                 static_cast<const uint16_t*>(dequantized.const_data_ptr()), rows, width);
   const at::Tensor w = weight.to(at::kFloat).contiguous(), d = dequantized.to(at::kFloat).contiguous();
   return rounding::error_sums(w.const_data_ptr<float>(), d.const_data_ptr<float>(), rows, width);
+}
+
+// Squares leave the range of float long before weights do.
+rounding::ErrorSums sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
+  constexpr double kLeastSum = 1e-20;  // squares that a float rounds to zero are none of it
+  const rounding::ErrorSums sums = fast_sums_of(weight, dequantized);
+  if (std::isfinite(sums.error) && std::isfinite(sums.norm) && sums.norm > kLeastSum) return sums;
+  const at::Tensor w = weight.to(at::kDouble);
+  return {.error = (w - dequantized.to(at::kDouble)).square().sum().item<double>(),
+          .norm = w.square().sum().item<double>()};
 }
 
 double error_of(const std::vector<rounding::ErrorSums>& sums) {

@@ -41,6 +41,7 @@ class ARKIT_INTERNAL StripRounding {
   [[nodiscard]] const at::Tensor& dequantized() const noexcept { return dequantized_; }
   [[nodiscard]] double relative_error() const;  // ||W - D|| / ||W||
   [[nodiscard]] const LayerPlan& plan() const noexcept { return task_.plan; }
+  [[nodiscard]] const at::Tensor& weight() const noexcept { return task_.linear.weight; }
 
  private:
   void join(QuantizedWeight part, int64_t first_row);

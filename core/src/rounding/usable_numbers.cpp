@@ -11,9 +11,12 @@
 namespace arkit {
 namespace {
 
+// Of the norm: what plain rounding never loses, unless all codes are zero.
+constexpr double kEverything = 0.99;
+
 [[noreturn]] void refuse(std::string_view layer, std::string_view what) {
-  throw_unsupported(str("layer '", printable(layer), "': ", what,
-                        "; keep it in 16 bits (--ignore_layers) or choose a scheme with a wider range"));
+  throw_input(str("layer '", printable(layer), "': ", what,
+                  "; keep it in 16 bits (--ignore_layers) or choose a scheme with a wider range"));
 }
 
 bool finite(const at::Tensor& numbers) {
@@ -38,6 +41,18 @@ void require_usable_scales(const LayerRecord& layer) {
   if (!finite(global) || (global.defined() && global.eq(0).any().item<bool>()))
     refuse(name, "its global scale is zero or not finite");
   if (!finite(layer.act_max)) refuse(name, "the calibrated range of its inputs is not finite");
+}
+
+void require_something_left(const LayerPlan& layer, double relative_error, const at::Tensor& weight,
+                            Reporter& reporter) {
+  if (relative_error < kEverything) return;
+  const double largest = weight.abs().max().item<double>();
+  if (largest < kNegligibleWeight) {
+    reporter.warn(str("layer '", printable(layer.name), "': its weights, at most ", largest, ", are written as zeros"));
+    return;
+  }
+  refuse(layer.name, str("its weights, at most ", largest, ", are below the smallest scales of ", describe(layer.quant),
+                         ": rounded, it differs by ", relative_error, " of its norm"));
 }
 
 }  // namespace arkit

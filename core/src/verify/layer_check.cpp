@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -51,6 +52,20 @@ void check_integer_codes(const LinearSpec& spec, const QuantizedWeight& weight, 
   check.fail(str("'", spec.name, "': a zero point is outside 0 to ", top));
 }
 
+// Weights below this may be written as zeros: nothing computes with them.
+constexpr double kNegligible = 1e-30;
+
+// Squares of float32 end at 1e38 and begin at 1e-38; figures are ratios, for which all numbers may be divided by one.
+double divisor_of(double largest) {
+  constexpr double kFar = 1e12;
+  return largest > 0.0 && std::isfinite(largest) && (largest > kFar || largest < 1.0 / kFar) ? largest : 1.0;
+}
+
+at::Tensor divided(const at::Tensor& values, double divisor) {
+  if (divisor == 1.0 || !at::isFloatingType(values.scalar_type())) return values;
+  return values.to(at::kDouble).div(divisor).to(at::kFloat);
+}
+
 // Errors of one group in a row of the result: [out, groups, group], the last group filled up with zeros.
 at::Tensor grouped(const at::Tensor& values, int64_t groups) {
   const int64_t in = values.size(1);
@@ -72,11 +87,9 @@ void release_packed(const ModelSource& exported, const std::string& layer) {
 }
 
 // A scale of 0 is right for a group of zeros, whose codes say so by themselves: with a scale that is not 0 they decode
-// to 0 as well. (Bytes hold floats of 8 bits: 127 is none of their zeros.) The exponents of MX types have no zero:
-// their byte 0 is 2^-127.
+// to 0 as well. (Bytes hold floats of 8 bits: 127 is none of their zeros.)
 void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, const Registry& registry, Check& check) {
   const TensorQuant& quant = spec.quant.weight;
-  if (quant.data_type.starts_with("mx")) return;
   const at::Tensor zero = weight.scale.to(at::kFloat).eq(0);
   if (!zero.any().item<bool>()) return;
   const Scheme& scheme = registry.scheme_for(quant.data_type);
@@ -85,8 +98,12 @@ void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, co
   const double one = weight.scale.scalar_type() == at::kByte ? 127.0 : 1.0;
   scaled.scale = at::where(zero, at::full_like(weight.scale, one, at::kFloat), weight.scale.to(at::kFloat))
                      .to(weight.scale.scalar_type());
+  // The smallest scale of MX types is 2^-127, which is right for weights that are as small.
+  const bool zeros_or_nothing = decoded.abs().max().item<double>() < kNegligible;
   const at::Tensor lost =
-      decoded.eq(0).logical_and(scheme.dequantize(scaled, quant, at::kFloat).ne(0).logical_and(decoded.isfinite()));
+      decoded.abs()
+          .lt(zeros_or_nothing ? std::numeric_limits<float>::denorm_min() : kNegligible)
+          .logical_and(scheme.dequantize(scaled, quant, at::kFloat).ne(0).logical_and(decoded.isfinite()));
   if (!decoded.isfinite().all().item<bool>())
     check.fail(str("'", spec.name, "': a scale of 0 makes its weights no numbers"));
   else if (lost.any().item<bool>())
@@ -119,8 +136,11 @@ CheckResult check_packed_values(const ModelSource& exported, const Registry& reg
   return check.result(str(exported.packed_layers().size(), " packed layers: scales, zero points and codes in range"));
 }
 
-LayerFigures layer_figures(const std::string& name, const at::Tensor& weight, const at::Tensor& dequantized,
-                           const at::Tensor& scale) {
+LayerFigures layer_figures(const std::string& name, const at::Tensor& stored_weight, const at::Tensor& decoded,
+                           const at::Tensor& stored_scale) {
+  const double divisor = divisor_of(stored_weight.abs().max().item<double>());
+  const at::Tensor weight = divided(stored_weight, divisor), dequantized = divided(decoded, divisor);
+  const at::Tensor scale = stored_scale.defined() ? divided(stored_scale, divisor) : stored_scale;
   const at::Tensor error = weight.to(at::kFloat) - dequantized.to(at::kFloat);
   LayerFigures figures{.name = name};
   const double norm = weight.to(at::kFloat).norm().item<double>();
@@ -170,7 +190,7 @@ class LayerJudge {
       figures.worse_groups = codes->worse_groups;
     }
     if (!quant.data_type.starts_with("int")) figures.shifted_groups = 0.0;  // floats have no zero point
-    judge(figures, quant.data_type.starts_with("fp") ? kBf16Scale : 0.0);
+    judge(figures, original, quant.data_type.starts_with("fp") ? kBf16Scale : 0.0);
   }
 
   // `rounding`: what the dtype it is stored in adds, relative.
@@ -179,7 +199,7 @@ class LayerJudge {
     if (!original.defined()) return;
     LayerFigures figures = layer_figures(name, original, stored, {});
     figures.worse_groups = worse_than_zeros(original.to(at::kFloat), stored.to(at::kFloat), 0);
-    judge(figures, c10::elementSize(stored.scalar_type()) > 2 ? 0.0 : kBf16Rounding);
+    judge(figures, original, c10::elementSize(stored.scalar_type()) > 2 ? 0.0 : kBf16Rounding);
   }
 
   // Tools that make up for errors as they round (GPTQ) move codes further: an export of theirs has some in most layers.
@@ -217,11 +237,12 @@ class LayerJudge {
     return weight;
   }
 
-  void judge(const LayerFigures& figures, double rounding) {
+  void judge(const LayerFigures& figures, const at::Tensor& original, double rounding) {
     report_.add_layer(figures);
     ++compared_;
     const std::string& name = figures.name;
-    if (!std::isfinite(figures.relative_error) || figures.relative_error >= 1.0)
+    const bool may_vanish = original.abs().max().item<double>() < kNegligible && figures.relative_error <= 1.0;
+    if (!may_vanish && !(figures.relative_error < 1.0))
       check_.fail(str("'", name, "': differs from the source by ", figures.relative_error, " of its norm"));
     if (figures.shifted_groups > kShiftedShare)
       check_.fail(str("'", name, "': ", percent(figures.shifted_groups),

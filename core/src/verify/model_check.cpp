@@ -67,8 +67,10 @@ std::string figure(double value) {
   return text.data();
 }
 
+// In float, whose squares end at 1e38, where that is enough.
 double length_of(const at::Tensor& x) {
-  return x.norm().item<double>();
+  const double length = x.norm().item<double>();
+  return std::isfinite(length) ? length : x.to(at::kDouble).norm().item<double>();
 }
 
 double relative(const at::Tensor& got, const at::Tensor& wanted, double size) {
@@ -154,11 +156,13 @@ class Comparison {
     for (int64_t block = 0; block < original.num_blocks(); ++block) {
       throw_if_interrupted();
       std::tie(hidden, chain) = one_block(block, hidden, chain, wanted, read);
-      if (keep_blocks) continue;
-      original.release_block(block);
-      other.release_block(block);
+      if (!keep_blocks) {
+        original.release_block(block);
+        other.release_block(block);
+      }
+      if (!stopped_.empty()) break;
     }
-    if (!blocks_only_) compare_logits(hidden, chain);
+    if (!blocks_only_ && stopped_.empty()) compare_logits(hidden, chain);
     original.release_rest();
     other.release_rest();
   }
@@ -180,8 +184,16 @@ class Comparison {
     report.add(around.result(str("read as ", reader, " reads them, with the source's weights in the quantized layers: ",
                                  "blocks differ by at most ", figure(blocks_.empty() ? 0.0 : blocks_[worst].around),
                                  blocks_only_ ? std::string() : str(", logits by ", figure(logits_around_)))));
-    report.add(whole_blocks(kFirst, 0, std::min<size_t>(1, blocks_.size())));
-    report.add(whole_blocks(kBlocks, 0, blocks_.size()));
+    if (blocks_.empty() && !stopped_.empty()) {
+      report.add_skipped(kFirst, stopped_);
+    } else {
+      report.add(whole_blocks(kFirst, 0, std::min<size_t>(1, blocks_.size())));
+      report.add(whole_blocks(kBlocks, 0, blocks_.size()));
+    }
+    if (!stopped_.empty()) {
+      report.add_skipped(kLogits, stopped_);
+      return;
+    }
     if (blocks_only_) {
       report.add_skipped(kLogits, "the source has no head that its model family knows");
       return;
@@ -215,6 +227,11 @@ class Comparison {
     BlockHook plain;
     const at::Tensor wanted = original.run_block(block, hidden, wanted_context, plain);
     const double size = length_of(wanted - hidden);
+    if (!std::isfinite(size)) {
+      stopped_ = str("block ", block, " of the source itself computes numbers that are not finite in float32: its ",
+                     "weights are too large");
+      return {hidden, chain};
+    }
     BlockFigures figures;
     figures.around = relative(other.run_block(block, hidden, read, borrowing_), wanted, size);
     figures.around_bound = bound_around(block);
@@ -262,6 +279,11 @@ class Comparison {
     const bool whole = !heads.empty();
     const at::Tensor wanted = head_logits(original, hidden, plain, whole);
     const double size = length_of(wanted);
+    if (!std::isfinite(size)) {
+      stopped_ =
+          "the head of the source itself computes logits that are not finite in float32: its weights are too large";
+      return;
+    }
     const at::Tensor around = head_logits(other, hidden, borrowing_, whole);
     logits_around_ = relative(around, wanted, size);
     const at::Tensor got = head_logits(other, chain, decoding_, whole);
@@ -343,6 +365,7 @@ class Comparison {
   std::map<std::string_view, const LinearSpec*> specs_;
   std::vector<BlockFigures> blocks_;
   double carried_ = 0.0;  // how far off the chain of blocks may be, as a length
+  std::string stopped_;     // why no further block says anything
   double logits_ = 0.0, logits_around_ = 0.0, logits_bound_ = 0.0, logits_around_bound_ = 0.0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -20,6 +21,7 @@ constexpr SchemeInfo kInfo = {"nv_fp4", "E2M1 values, an 8-bit float scale per 1
                               kDataTypes};
 constexpr double kGlobalTop = 2688.0;    // 448 * 6: the largest scale times the largest element
 constexpr double kMostGlobal = 0x1p120;  // finite for the least weights, and so is its reciprocal
+constexpr double kMostUe5m3 = 118784.0;  // what still rounds to the largest scale, kUe5m3Max
 
 bool is_e5m3(const TensorQuant& quant) {
   return quant.data_type == "nvfp4_v2";
@@ -57,6 +59,15 @@ at::Tensor global_of(const at::Tensor& peak) {
 // (docs/spec/observers.md 3).
 at::Tensor stored_global(const at::Tensor& global) {
   return global.masked_fill((global == 0).logical_or(global.isfinite().logical_not()), 1.0);
+}
+
+// Scales end where weights do not: what is beyond them would be cut off.
+void require_in_range(const at::Tensor& peak) {
+  const double largest = peak.max().item<double>();
+  if (!std::isfinite(largest) || largest / 6.0 <= kMostUe5m3) return;  // damage is told by its place
+  throw_input(str("its largest weight is ", largest, ", expected at most ", 6.0 * kMostUe5m3,
+                  ", 6 times the largest scale of 'nvfp4_v2'; keep it in 16 bits (--ignore_layers) or choose a scheme "
+                  "with a wider range"));
 }
 
 Verdict supports_tensor(const TensorQuant& quant, int64_t in_features, std::string_view what) {
@@ -102,8 +113,12 @@ Verdict NvFp4Scheme::supports(const LayerPlan& layer) const {
 }
 
 at::Tensor NvFp4Scheme::global_scale(const at::Tensor& weight, const TensorQuant& quant) const {
-  if (is_e5m3(quant)) return {};
-  const at::Tensor global = global_of(at::maximum(weight.max(), -weight.min()));
+  const at::Tensor peak = at::maximum(weight.max(), -weight.min());
+  if (is_e5m3(quant)) {
+    require_in_range(peak);
+    return {};
+  }
+  const at::Tensor global = global_of(peak);
   return quant.observer.empty() ? global : global.to(sdk::arithmetic_dtype(quant)).to(at::kFloat);
 }
 

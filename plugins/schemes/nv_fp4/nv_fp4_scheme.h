@@ -10,7 +10,8 @@ class NvFp4Scheme final : public sdk::ScaledScheme {
   [[nodiscard]] const SchemeInfo& info() const noexcept override;
   [[nodiscard]] std::span<const Preset> presets() const override;
   [[nodiscard]] Verdict supports(const LayerPlan& layer) const override;
-  // G = 2688 / max |weight|, f32 [1]; 0 for a weight of zeros.
+  // G = 2688 / max |weight|, f32 [1]; 0 for a weight of zeros. None for E5M3 scales: throws ErrorCode::input for
+  // weights beyond the largest of them.
   [[nodiscard]] at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const override;
   // The smallest: that of the layer with the largest weight (docs/spec/floats.md 7).
   [[nodiscard]] at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override;
