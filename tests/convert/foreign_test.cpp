@@ -108,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(Tools, Foreign,
 // AutoAWQ made this one and said what it holds: dequantized in float16.
 void expect_autoawq_weights(const fs::path& folder) {
   const auto source = open_source(folder.string(), testing::registry());
-  const auto expected = open_safetensors(foreign("autoawq-0.2.9") / "expected");
+  const auto expected = open_safetensors(foreign("autoawq-0.2.9") / "expected" / "weights.safetensors");
   ASSERT_EQ(source->packed_layers().size(), 7U);
   for (const LinearSpec& spec : source->packed_layers()) {
     const Scheme& scheme = testing::registry().scheme_for("int");

@@ -120,7 +120,7 @@ TEST(GgufSource, RefusesWhatItCannotRead) {
   file.tensors[1].name = "output.weight";
   file.tensors[0].name = "token_embd.bias";
   EXPECT_ERROR(open(dir, file), "input", "'token_embd.weight' is missing");
-  EXPECT_ERROR(gguf::open_gguf(dir.path()), "input", "not a regular file");
+  EXPECT_ERROR(gguf::open_gguf(dir.path()), "input", "is a folder; a file is expected");
 }
 
 TEST(GgufSource, NoticesAFileThatWasCut) {

@@ -182,7 +182,7 @@ TEST_F(RuntimeRun, TakesAFileOfTheUsers) {
   options_.scheme = "W8A16";
   EXPECT_TRUE(contains(why(), "eight is too many"));
   options_.runtime = (folder_.path() / "absent.toml").string();
-  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { run(); }), "is not a file"));
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { run(); }), "no such file"));
 }
 
 TEST(RuntimeList, ShowsThem) {
