@@ -365,7 +365,7 @@ class Comparison {
   std::map<std::string_view, const LinearSpec*> specs_;
   std::vector<BlockFigures> blocks_;
   double carried_ = 0.0;  // how far off the chain of blocks may be, as a length
-  std::string stopped_;     // why no further block says anything
+  std::string stopped_;   // why no further block says anything
   double logits_ = 0.0, logits_around_ = 0.0, logits_bound_ = 0.0, logits_around_bound_ = 0.0;
 };
 
