@@ -98,6 +98,7 @@ const Damage kDamages[] = {
     {"PermutedRowsOfFullSize", "fake", kLayers, [](Folder& f) { swap_rows(tensor(f, str(kUp, "weight")), 0); }},
     {"OneCode", "mxfp4", kLayers, [](Folder& f) { tensor(f, str(kUp, "weight_packed"))[9][4].bitwise_xor_(0x77); }},
     {"ExponentOneOff", "mxfp4", kLayers, [](Folder& f) { tensor(f, str(kUp, "weight_scale"))[9][1].add_(1); }},
+    {"SmallestExponent", "mxfp4", kLayers, [](Folder& f) { tensor(f, str(kUp, "weight_scale"))[9][1].zero_(); }},
     {"ZeroPointOneOff", "asymmetric", kLayers, [](Folder& f) { tensor(f, str(kUp, "qzeros")).bitwise_xor_(0x11111111); }},
     {"OffsetOneOff", "mlx", kLayers, [](Folder& f) { tensor(f, str(kUp, "biases")).add_(tensor(f, str(kUp, "scales"))); }},
     {"OtherZeroConvention", "auto_round", kLayers, [](Folder& f) { quantization(f)["packing_format"] = "auto_round"; }},
