@@ -259,6 +259,11 @@ TEST(EveryOption, SavedFilesHoldTheValuesOfTheRecipe) {
       arkit::cli::recipe_text(*find_command("quantize"), recorded(options_of("quantize", {"m", "--recipe", "rtn"})));
   EXPECT_NE(rtn.find("\ndisable_opt_rtn = true\n"), std::string::npos) << rtn;
   EXPECT_EQ(rtn.find("\nlr ="), std::string::npos) << rtn;  // nothing is tuned
+  const std::string best = arkit::cli::recipe_text(
+      *find_command("quantize"),
+      resolved("quantize", options_of("quantize", {"m", "--recipe", "best", "--scheme", "W2A16"})));
+  for (const char* line : {"\nenable_alg_ext = true\n", "\nnot_use_best_mse = true\n"})
+    EXPECT_NE(best.find(line), std::string::npos) << line << best;
 }
 
 TEST(EveryOption, ABudgetTypedAsBitsIsSavedAsABudget) {
