@@ -5,7 +5,7 @@
 #   anything cites the documents arkit was designed from, which are in no clone
 #
 # A section N is the heading "## N Title"; "docs/spec/rtn.md 2, 3 and 5" and "2 to 4" cite several.
-# cmake -DROOT=<repository> -P check_citations.cmake
+# cmake -DROOT=<repository, absolute> -P check_citations.cmake
 
 cmake_minimum_required(VERSION 3.25)
 if(NOT EXISTS "${ROOT}/docs/spec/README.md")
