@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/quant_config.h>
+#include <arkit/sdk/rope.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -21,14 +22,6 @@ void set_dtype(json::Object& config, const std::string& name, bool both) {
 }
 
 constexpr const char* kRope = "config.json: rope parameters";
-
-// As transformers 5: rope_scaling counts whole where there is anything in it, else rope_parameters.
-const json::Object* counting_rope(const json::Object& config) {
-  for (const char* key : {"rope_scaling", "rope_parameters"})
-    if (const json::Value* found = json::find(config, key))
-      if (const json::Object* rope = found->if_object(); rope != nullptr && !rope->empty()) return rope;
-  return nullptr;
-}
 
 bool is_same_number(const json::Value& a, const json::Value& b) {
   return a.is_number() && b.is_number() ? a.to_number<double>() == b.to_number<double>() : a == b;
@@ -53,7 +46,7 @@ void say_beside(json::Object& config, const json::Object& rope) {
 // are added where those would take something else for granted; transformers 5 reads both, to the same effect.
 void add_old_rope(json::Object& config) {
   const json::Object* counts = counting_rope(config);
-  if (counts == nullptr) return;
+  if (counts == nullptr || counts->empty()) return;
   json::Object rope = *counts;
   const auto is_object = [](const auto& entry) { return entry.value().is_object(); };
   if (std::any_of(rope.begin(), rope.end(), is_object)) return;  // one a kind of layer: has no older words

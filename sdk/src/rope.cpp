@@ -159,6 +159,15 @@ json::Object one_for_all(const json::Object& given, std::string_view what) {
 
 }  // namespace
 
+const json::Object* counting_rope(const json::Object& config) {
+  const auto object = [&config](std::string_view key) -> const json::Object* {
+    const json::Value* found = json::find(config, key);
+    return found == nullptr ? nullptr : found->if_object();
+  };
+  const json::Object* scaling = object("rope_scaling");
+  return scaling != nullptr && !scaling->empty() ? scaling : object("rope_parameters");
+}
+
 json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what) {
   json::Object rope;
   // One of the two counts, whole: rope_scaling, if there is anything in it.

@@ -56,20 +56,26 @@ class Program : public ::testing::Test {
     double seconds = 0;  // after the action
   };
 
+  // The program with all it says in `log`; `prepare` runs in its process before it starts.
+  static pid_t started(
+      const std::vector<std::string>& words, const fs::path& log, const std::function<void()>& prepare = [] {}) {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    prepare();
+    const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ::dup2(file, STDOUT_FILENO);
+    ::dup2(file, STDERR_FILENO);
+    std::vector<char*> argv;
+    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+
   // Starts the program, waits until it tunes, does `action` to it and waits for its end.
   End end_of(const std::vector<std::string>& words, const std::function<void(pid_t)>& action) const {
     const fs::path log = folder_.path() / "log";
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      ::dup2(file, STDOUT_FILENO);
-      ::dup2(file, STDERR_FILENO);
-      std::vector<char*> argv;
-      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-      argv.push_back(nullptr);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
+    const pid_t child = started(words, log);
     const auto limit = steady_clock::now() + std::chrono::seconds(120);
     while (!contains(content_of(log), "quantizing") && steady_clock::now() < limit)
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -215,18 +221,9 @@ class EarlySignal : public Program {
   // False where the moment was missed: the program was at its end.
   bool interrupt(const std::vector<std::string>& words, int signal, const std::function<bool(pid_t)>& is_time) {
     const fs::path log = folder_.path() / "log";
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const pid_t child = started(words, log, [this] {
       ::setenv("XDG_CACHE_HOME", cache_.path().c_str(), 1);  // plugins are tried anew
-      const int file = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      ::dup2(file, STDOUT_FILENO);
-      ::dup2(file, STDERR_FILENO);
-      std::vector<char*> argv;
-      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-      argv.push_back(nullptr);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
+    });
     const auto limit = steady_clock::now() + std::chrono::seconds(60);
     int status = 0;
     bool in_time = true;

@@ -17,8 +17,8 @@ class ARKIT_INTERNAL LayerTrial {
   [[nodiscard]] std::string why_not(const Exporter& exporter, std::string_view variant, const LayerRecord& layer) const;
 
  private:
-  QuantPlan
-      kinds_;  // what packers see of the plan: one layer of each kind, so that all layers together cost what they are
+  // What packers see of the plan: one layer of each kind, so that all layers together cost what they are.
+  QuantPlan kinds_;
   bool allow_rounding_;
 };
 

@@ -7,5 +7,4 @@ list(APPEND ARKIT_CORE_SOURCES
   src/inference/residency.cpp
   src/inference/row_scores.cpp
   src/inference/sampler.cpp
-  src/inference/source_notes.cpp
   src/inference/window_eval.cpp)

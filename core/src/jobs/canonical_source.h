@@ -4,7 +4,6 @@
 #include <memory>
 #include <string>
 
-#include <arkit/export.h>
 #include <arkit/log.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
@@ -25,7 +24,7 @@ namespace arkit {
 // Of these only the last.
 [[nodiscard]] std::unique_ptr<ModelSource> without_denied_biases(std::unique_ptr<ModelSource> source, const Registry&);
 // Says so, where `source` comes from one of the two and what it does not show is more than zeros.
-ARKIT_INTERNAL void warn_of_denied_biases(const ModelSource& source, Reporter& reporter);
+void warn_of_denied_biases(const ModelSource& source, Reporter& reporter);
 
 // open_source() without it: what lies in the folder, for those who ask what another program will make of it.
 [[nodiscard]] std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry);

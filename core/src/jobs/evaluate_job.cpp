@@ -14,8 +14,8 @@
 
 #include "inference/engine.h"
 #include "inference/residency.h"
-#include "inference/source_notes.h"
 #include "inference/window_eval.h"
+#include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/heap.h"
 #include "util/seconds.h"

@@ -8,7 +8,7 @@
 
 #include "inference/engine.h"
 #include "inference/generator.h"
-#include "inference/source_notes.h"
+#include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 
 namespace arkit {

@@ -14,7 +14,7 @@
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
 #include "inference/residency.h"
-#include "inference/source_notes.h"
+#include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/heap.h"
 #include "util/seconds.h"

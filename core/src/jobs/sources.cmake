@@ -30,6 +30,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/jobs/runtime_check.cpp
   src/jobs/source_hashes.cpp
   src/jobs/source_labels.cpp
+  src/jobs/source_notes.cpp
   src/jobs/source_state.cpp
   src/jobs/token_source.cpp
   src/jobs/tokenize_job.cpp

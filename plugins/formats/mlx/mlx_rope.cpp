@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <arkit/error.h>
+#include <arkit/sdk/rope.h>
 #include <arkit/str.h>
 
 #include "mlx_classes.h"
@@ -33,12 +34,9 @@ bool by_layer_type(const json::Object& rope) {
   return std::any_of(rope.begin(), rope.end(), [](const auto& entry) { return entry.value().is_object(); });
 }
 
-// As transformers: rope_scaling, where there is one, is what counts.
 const json::Object* rope_of(const json::Object& config) {
-  const json::Object* scaling = object_of(config, "rope_scaling");
-  if (scaling != nullptr && !scaling->empty()) return scaling;
-  const json::Object* rope = object_of(config, "rope_parameters");
-  if (rope == nullptr) return nullptr;
+  const json::Object* rope = sdk::counting_rope(config);
+  if (rope == nullptr || rope == object_of(config, "rope_scaling")) return rope;
   const json::Object* mode = object_of(*rope, "default");
   return mode != nullptr ? mode : rope;
 }

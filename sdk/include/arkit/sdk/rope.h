@@ -29,6 +29,10 @@ struct RopeConfig {
   std::vector<double> short_factor, long_factor;  // longrope, one per rotating pair
 };
 
+// What a configuration says of its rotary embedding, as transformers 5 chooses: rope_scaling, whole, if there is anything
+// in it, else rope_parameters; null where neither is an object. Points into `config`.
+[[nodiscard]] const json::Object* counting_rope(const json::Object& config);
+
 // The one-dict layout of transformers 5 made from either layout: rope_parameters, or rope_theta + rope_scaling +
 // partial_rotary_factor at top level. The result always has rope_type and rope_theta.
 [[nodiscard]] json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what);

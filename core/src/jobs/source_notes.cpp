@@ -1,4 +1,4 @@
-#include "inference/source_notes.h"
+#include "jobs/source_notes.h"
 
 #include <arkit/json.h>
 #include <arkit/str.h>
