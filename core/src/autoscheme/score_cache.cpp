@@ -12,7 +12,6 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "jobs/source_hashes.h"
 #include "util/sha256.h"
 
 namespace arkit::auto_scheme {
@@ -40,14 +39,14 @@ json::Array pool_key(std::span<const PoolLayer> pool) {
   return out;
 }
 
-json::Object model_key(const ModelSource& source) {
+json::Object model_key(const ModelSource& source, std::span<const fs::path> weight_files) {
   json::Array tensors, files;
   for (const TensorInfo& info : source.weights().tensors()) {
     json::Array shape;
     for (const int64_t size : info.shape) shape.emplace_back(size);
     tensors.push_back(json::Array{info.name, info.stored_type, std::move(shape)});
   }
-  for (const fs::path& file : weight_files(source, std::nullopt)) {
+  for (const fs::path& file : weight_files) {
     throw_if_interrupted();
     files.push_back(json::Array{file.filename().string(), sha256_file(file)});
   }
@@ -104,7 +103,7 @@ std::string score_key(const ScoreInputs& inputs) {
                          {"samples", ids_key(inputs.input_ids)},
                          {"shape", std::move(shape)},
                          {"pool", pool_key(inputs.pool)},
-                         {"model", model_key(inputs.source)}};
+                         {"model", model_key(inputs.source, inputs.weight_files)}};
   return sha256_hex(json::dump(key, 0, true));
 }
 

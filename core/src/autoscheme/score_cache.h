@@ -19,9 +19,11 @@ namespace arkit::auto_scheme {
 
 // What scores follow from. `variant`: whatever else makes the model differ from its files (a rotation, a cut to the
 // first blocks). Input ids and weight files are hashed, so that a copied model finds its scores and a changed one does
-// not; the model enters with its configuration and the names, types and shapes of all tensors, too.
+// not; the model enters with its configuration and the names, types and shapes of all tensors, too. `weight_files`: all
+// that the source reads, in the order of names.
 struct ScoreInputs {
   const ModelSource& source;
+  std::span<const std::filesystem::path> weight_files;
   const at::Tensor& input_ids;
   std::span<const PoolLayer> pool;
   std::span<const SchemeOption> options;

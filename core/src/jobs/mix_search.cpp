@@ -14,6 +14,7 @@
 #include "autoscheme/options.h"
 #include "autoscheme/score_cache.h"
 #include "jobs/calibrate.h"
+#include "jobs/source_hashes.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
 
@@ -208,7 +209,9 @@ void MixSearch::score() {
   const ScoreSettings scoring{.mode = parse_score_mode(wanted.score),
                               .batch_size = settings.batch_size,
                               .seed = static_cast<uint64_t>(options_.tuning.seed)};
+  const std::vector<std::filesystem::path> files = weight_files(*planned_.source, std::nullopt);
   const ScoreInputs inputs{.source = *planned_.source,
+                           .weight_files = files,
                            .input_ids = samples_,
                            .pool = pool_.layers,
                            .options = schemes_,

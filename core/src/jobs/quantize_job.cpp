@@ -29,7 +29,6 @@
 #include "output/output_folder.h"
 #include "quant/plan.h"
 #include "rotation/rotated_source.h"
-#include "rounding/round_model.h"
 #include "util/heap.h"
 #include "util/seconds.h"
 
@@ -287,7 +286,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
     quantize_with_samples(run, calibration);
   } else {
     hashes.start(planned.model_free);
-    round_model(run, tuning.disable_opt_rtn);
+    quantize_without_samples(run);
   }
   outcome.seconds = seconds_since(start);
   const std::vector<ExportReport> reports = finish_exports(run);

@@ -47,4 +47,7 @@ void quantize_embeddings(QuantizeRun& run);
 // dropped by rule.
 void write_untouched(QuantizeRun& run, std::string_view prefix);
 
+// Rounds and writes the whole model where no sample goes through it.
+void quantize_without_samples(QuantizeRun& run);
+
 }  // namespace arkit

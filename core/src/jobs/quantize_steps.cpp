@@ -11,10 +11,38 @@
 #include "jobs/quantize_run.h"
 #include "plugins/naming_layer.h"
 #include "quant/scheme_resolver.h"
+#include "rounding/round_model.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/usable_numbers.h"
 
 namespace arkit {
+namespace {
+
+// What rounding finishes goes to the exports and into the record of the run.
+class RunSink final : public RoundingSink {
+ public:
+  explicit RunSink(QuantizeRun& run) : run_(run) {}
+  [[nodiscard]] bool wants_dequantized() const override { return run_.exports.wants_dequantized(); }
+  [[nodiscard]] bool takes(std::string_view tensor) const override { return !is_dropped(run_.plan, tensor); }
+  void coming_to(int64_t begin, int64_t end) override { run_.hashes.pace(begin, end); }
+  void write_layer(LayerRecord record, double relative_error) override {
+    write_record(run_, std::move(record), relative_error);
+  }
+  void write_tensor(const std::string& name, const at::Tensor& tensor) override {
+    run_.exports.add_plain(name, tensor, false);
+  }
+  void block_done(int64_t block, int64_t num_blocks, double seconds) override {
+    const auto done = static_cast<int64_t>(run_.outcome.blocks.size());
+    run_.outcome.blocks.push_back({.block = block, .seconds = seconds});
+    run_.reporter.block_done({.block = done, .num_blocks = num_blocks, .seconds = seconds});
+  }
+
+ private:
+  QuantizeRun& run_;
+};
+
+}  // namespace
+
 void write_record(QuantizeRun& run, LayerRecord record, double relative_error) {
   const LayerPlan& plan = record.plan;
   const std::string bias_name = plan.name + ".bias";
@@ -68,6 +96,18 @@ void write_untouched(QuantizeRun& run, std::string_view prefix) {
     run.exports.add_plain(info.name, tensor, false);
     weights.release(info.name);
   }
+}
+
+void quantize_without_samples(QuantizeRun& run) {
+  RunSink sink(run);
+  round_model({.registry = run.registry,
+               .source = run.source,
+               .model = run.model,
+               .plan = run.plan,
+               .model_dtype = run.model_dtype,
+               .model_free = run.model_free,
+               .disable_opt_rtn = run.tuning.disable_opt_rtn},
+              sink);
 }
 
 }  // namespace arkit

@@ -61,10 +61,10 @@ struct Job {
 
 class ModelRounding {
  public:
-  ModelRounding(QuantizeRun& run, std::optional<bool> disable_opt_rtn)
+  ModelRounding(const RoundingRun& run, RoundingSink& sink)
       : run_(run),
-        disable_opt_rtn_(disable_opt_rtn),
-        plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, run.exports.wants_dequantized())),
+        sink_(sink),
+        plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized())),
         budget_(2 * plan_.largest_bytes + kBaseBytes) {
     for (const RoundUnit& unit : plan_.units)
       if (unit.layer != nullptr) {
@@ -169,10 +169,10 @@ class ModelRounding {
 
   // One at a time: fresh_ belongs to the thread that starts.
   void start(const RoundUnit& unit) {
-    run_.hashes.pace(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
+    sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
     fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}};
     if (unit.layer == nullptr) {
-      if (!is_dropped(run_.plan, unit.tensor->name)) {
+      if (sink_.takes(unit.tensor->name)) {
         fresh_.copy = run_.source.weights().load(unit.tensor->name);
         fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
       }
@@ -184,10 +184,10 @@ class ModelRounding {
       StripRounding::Task task{.linear = *linear->second,
                                .plan = layer,
                                .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
-                               .mode = rtn_mode(layer, run_.plan.global, disable_opt_rtn_)};
+                               .mode = rtn_mode(layer, run_.plan.global, run_.disable_opt_rtn)};
       if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
         task.global_scale = scale->second;
-      if (run_.exports.wants_dequantized()) task.dequantized = run_.model_dtype;
+      if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
       fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
       fresh_.strips = fresh_.rounding->strips();
     }
@@ -237,7 +237,7 @@ class ModelRounding {
   void write(OpenUnit& open) {
     const std::string tensor = open.unit->tensor == nullptr ? std::string() : open.unit->tensor->name;
     if (open.rounding == nullptr) {
-      if (open.copy.defined()) run_.exports.add_plain(tensor, open.copy, false);
+      if (open.copy.defined()) sink_.write_tensor(tensor, open.copy);
       open.copy.reset();
       run_.source.weights().release(tensor);
       return;
@@ -246,7 +246,7 @@ class ModelRounding {
     if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
     LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
     record.dequantized = open.rounding->dequantized();
-    write_record(run_, std::move(record), open.rounding->relative_error());
+    sink_.write_layer(std::move(record), open.rounding->relative_error());
     open.rounding.reset();
     close_layer(layer);
   }
@@ -269,11 +269,9 @@ class ModelRounding {
     const auto begun = begin_of_decoder_block_.emplace(name, start).first->second;
     if (--left_of_decoder_block_.at(name) > 0) return;
     const double seconds = seconds_since(begun);
-    const auto done = static_cast<int64_t>(run_.outcome.blocks.size());
     const std::optional<model_free::BlockPlace> place = model_free::block_place(layer.name);
-    run_.outcome.blocks.push_back({.block = run_.model_free && place ? place->index : layer.block, .seconds = seconds});
-    run_.reporter.block_done(
-        {.block = done, .num_blocks = static_cast<int64_t>(layers_of_decoder_block_.size()), .seconds = seconds});
+    sink_.block_done(run_.model_free && place ? place->index : layer.block,
+                     static_cast<int64_t>(layers_of_decoder_block_.size()), seconds);
   }
 
   // "model.layers.3" of "model.layers.3.mlp.experts.7.up_proj".
@@ -282,8 +280,8 @@ class ModelRounding {
     return place ? str(place->list, ".", place->index) : run_.model.block_name(layer.block);
   }
 
-  QuantizeRun& run_;
-  const std::optional<bool> disable_opt_rtn_;
+  const RoundingRun& run_;
+  RoundingSink& sink_;
   const RoundPlan plan_;
   const int64_t budget_;
   const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
@@ -309,8 +307,8 @@ class ModelRounding {
 
 }  // namespace
 
-void round_model(QuantizeRun& run, std::optional<bool> disable_opt_rtn) {
-  ModelRounding rounding(run, disable_opt_rtn);
+void round_model(const RoundingRun& run, RoundingSink& sink) {
+  ModelRounding rounding(run, sink);
   // One parallel region for all of it: inside, the parallel loops of schemes and exporters run on their own thread.
   at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) { rounding.work(); });
   rounding.rethrow_failure();
