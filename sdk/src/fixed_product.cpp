@@ -1,4 +1,4 @@
-#include "util/fixed_product.h"
+#include <arkit/sdk/fixed_product.h>
 
 #include <algorithm>
 #include <vector>
@@ -9,7 +9,7 @@
 
 #include <arkit/error.h>
 
-#include "util/fixed_product_kernels.h"
+#include "fixed_product_kernels.h"
 
 namespace arkit {
 namespace {

@@ -1,6 +1,6 @@
 // Vectors run along the rows of x, so every element of y has its own lane and its sum one order, however many lanes a
 // register has. Compiled without contraction: a product and a sum are never fused.
-#include "util/fixed_product_kernels.h"
+#include "fixed_product_kernels.h"
 
 #include <algorithm>
 #include <bit>

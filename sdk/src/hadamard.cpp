@@ -1,4 +1,4 @@
-#include <arkit/hadamard.h>
+#include <arkit/sdk/hadamard.h>
 
 #include <algorithm>
 #include <array>
@@ -13,11 +13,11 @@
 
 #include <arkit/error.h>
 #include <arkit/fixed_order.h>
+#include <arkit/sdk/fixed_product.h>
 #include <arkit/str.h>
 
-#include "rotation/hadamard_orders.h"
-#include "rotation/walsh_kernels.h"
-#include "util/fixed_product.h"
+#include "hadamard_orders.h"
+#include "walsh_kernels.h"
 
 namespace arkit {
 namespace {

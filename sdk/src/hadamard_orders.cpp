@@ -1,4 +1,4 @@
-#include "rotation/hadamard_orders.h"
+#include "hadamard_orders.h"
 
 #include <array>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "model_free/layer_rules.h"
+#include <arkit/sdk/layer_rules.h>
 
 #include <algorithm>
 #include <array>

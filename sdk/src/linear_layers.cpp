@@ -1,4 +1,4 @@
-#include <arkit/linear_layers.h>
+#include <arkit/sdk/linear_layers.h>
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "model_free/text_config.h"
+#include <arkit/sdk/text_config.h>
 
 #include <array>
 

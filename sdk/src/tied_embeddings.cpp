@@ -1,4 +1,4 @@
-#include <arkit/tied_embeddings.h>
+#include <arkit/sdk/tied_embeddings.h>
 
 #include <algorithm>
 #include <array>
@@ -8,10 +8,9 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
-
-#include "model_free/layer_rules.h"
-#include "model_free/text_config.h"
 
 namespace arkit {
 namespace {

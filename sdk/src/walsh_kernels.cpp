@@ -1,4 +1,4 @@
-#include "rotation/walsh_kernels.h"
+#include "walsh_kernels.h"
 
 #include <cstring>
 

@@ -1,5 +1,5 @@
 // Matrices against autoscheme.md B.2: check sums, orthogonality, the fast transform against the dense product.
-#include <arkit/hadamard.h>
+#include <arkit/sdk/hadamard.h>
 
 #include <cmath>
 #include <cstdint>

@@ -39,7 +39,7 @@ struct PluginSearch {
 };
 
 // --plugin values, ARKIT_PLUGIN_PATH (colon list; "disable" = no discovery), the user's data folder,
-// <executable>/../lib/arkit/plugins.
+// arkit/plugins beside libarkit_core.so.
 [[nodiscard]] ARKIT_EXPORT PluginSearch default_search(std::span<const std::string> named);
 
 class ARKIT_EXPORT Registry {

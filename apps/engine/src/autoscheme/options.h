@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/registry.h>
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <arkit/descriptors.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 
 #include "autoscheme/score_table.h"

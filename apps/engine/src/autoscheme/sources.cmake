@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/autoscheme/accounting.cpp
   src/autoscheme/allocation.cpp
   src/autoscheme/groups.cpp
@@ -26,7 +26,7 @@ list(APPEND ARKIT_CORE_SOURCES
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_autoscheme_kernels OBJECT src/autoscheme/score_kernels.cpp)
-target_include_directories(arkit_autoscheme_kernels PRIVATE src include)
+target_include_directories(arkit_autoscheme_kernels PRIVATE ${ARKIT_ENGINE_INCLUDES})
 target_compile_options(arkit_autoscheme_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_autoscheme_kernels)
-list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_autoscheme_kernels>)
+list(APPEND ARKIT_ENGINE_SOURCES $<TARGET_OBJECTS:arkit_autoscheme_kernels>)

@@ -14,10 +14,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/export.h>
 #include <arkit/json.h>
 #include <arkit/log.h>
-#include <arkit/tokenizer.h>
 
 namespace arkit::calibration {
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/export.h>
-#include <arkit/tokenizer.h>
 
 #include "calibration/dataset_spec.h"
 #include "calibration/documents.h"

@@ -13,10 +13,10 @@
 
 #include <arkit/error.h>
 #include <arkit/fixed_order.h>
+#include <arkit/sdk/fixed_product.h>
 #include <arkit/str.h>
 
 #include "calibration/sampling.h"
-#include "util/fixed_product.h"
 
 namespace arkit::calibration {
 namespace {

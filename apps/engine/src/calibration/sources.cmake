@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/calibration/calibration.cpp
   src/calibration/dataset_registry.cpp
   src/calibration/dataset_spec.cpp

@@ -8,13 +8,13 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "model_free/layer_rules.h"
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"

@@ -6,8 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/str.h>
 
 #include "convert/export_plan.h"

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/convert/config_difference.cpp
   src/convert/export_plan.cpp
   src/convert/grid.cpp

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/attention_quantizer.cpp
   src/inference/backend_choice.cpp
   src/inference/engine.cpp

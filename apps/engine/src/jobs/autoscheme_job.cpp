@@ -2,8 +2,8 @@
 // and how large the export would be. Writes no export.
 #include <chrono>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/str.h>
 
 #include "util/seconds.h"

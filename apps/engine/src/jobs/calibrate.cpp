@@ -5,9 +5,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
-#include <arkit/tokenizer.h>
 
 #include "calibration/calibration.h"
 #include "calibration/self_dataset.h"

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/json.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>

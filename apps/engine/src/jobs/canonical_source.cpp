@@ -8,10 +8,9 @@
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/sdk/text_config.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
-#include <arkit/tied_embeddings.h>
-
-#include "model_free/text_config.h"
 
 namespace arkit {
 namespace {

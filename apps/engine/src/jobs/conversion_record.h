@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>
 

@@ -6,10 +6,10 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/escape.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/part_file.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>

@@ -6,10 +6,10 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/model_source.h>
-#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "inference/engine.h"

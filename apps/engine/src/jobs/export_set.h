@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/registry.h>
 
 namespace arkit {

@@ -1,8 +1,8 @@
 // `arkit generate`: prompts in, texts out.
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 

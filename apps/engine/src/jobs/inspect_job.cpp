@@ -6,10 +6,10 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/inference_backend.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>

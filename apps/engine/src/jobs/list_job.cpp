@@ -1,9 +1,9 @@
 #include <algorithm>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/inference_backend.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>

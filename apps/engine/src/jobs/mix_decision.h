@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/json.h>
 
 #include "jobs/mix_search.h"

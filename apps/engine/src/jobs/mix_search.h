@@ -11,7 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 
 #include "autoscheme/allocation.h"
 #include "autoscheme/pool.h"

@@ -2,9 +2,9 @@
 #include <fstream>
 #include <string>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/file_start.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>

@@ -2,8 +2,8 @@
 // Every option either acts or is answered: a combination that would leave one without effect is refused where the user
 // expects another result, and warned about where not.
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/registry.h>
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <arkit/resolved_options.h>
+#include <arkit/engine/resolved_options.h>
 
 #include "quant/scheme_resolver.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 // The options of a run as arkit-run.json has them.
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>
 

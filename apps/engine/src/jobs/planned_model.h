@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 

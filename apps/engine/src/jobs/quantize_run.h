@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 

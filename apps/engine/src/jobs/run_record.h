@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>
 

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/autoscheme_job.cpp
   src/jobs/calibrate.cpp
   src/jobs/canonical_source.cpp

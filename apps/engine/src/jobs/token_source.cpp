@@ -5,10 +5,10 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/file_start.h>
 #include <arkit/input_file.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
 

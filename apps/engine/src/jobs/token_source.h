@@ -8,9 +8,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
-#include <arkit/tokenizer.h>
 
 namespace arkit {
 

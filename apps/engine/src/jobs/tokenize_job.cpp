@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include <arkit/jobs.h>
-#include <arkit/tokenizer.h>
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/tokenizer.h>
 
 #include "jobs/token_source.h"
 

@@ -5,10 +5,9 @@
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
-
-#include "model_free/layer_rules.h"
-#include "model_free/text_config.h"
 
 namespace arkit {
 namespace {

@@ -6,18 +6,18 @@
 #include <map>
 #include <optional>
 
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/model_source.h>
 #include <arkit/part_file.h>
-#include <arkit/resident_jobs.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
 #include "inference/residency.h"
 #include "jobs/canonical_source.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
-#include "model_free/text_config.h"
 #include "output/swap_journal.h"
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"

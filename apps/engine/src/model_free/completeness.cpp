@@ -15,12 +15,11 @@
 
 #include <arkit/error.h>
 #include <arkit/json.h>
-#include <arkit/linear_layers.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/linear_layers.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
-
-#include "model_free/layer_rules.h"
-#include "model_free/text_config.h"
 
 namespace arkit::model_free {
 namespace {

@@ -1,6 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/model_free/checkpoint_source.cpp
   src/model_free/completeness.cpp
-  src/model_free/layer_rules.cpp
-  src/model_free/text_config.cpp
   src/model_free/weights_model.cpp)

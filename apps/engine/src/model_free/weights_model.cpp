@@ -9,11 +9,10 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/text_config.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
-#include <arkit/tied_embeddings.h>
-
-#include "model_free/layer_rules.h"
-#include "model_free/text_config.h"
 
 namespace arkit::model_free {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 
 #include "oneshot/quant_args.h"

@@ -7,9 +7,9 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "model_free/layer_rules.h"
 #include "oneshot/layer_quant.h"
 #include "oneshot/target_match.h"
 #include "quant/attention_plan.h"

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/oneshot/layer_quant.cpp
   src/oneshot/modifier.cpp
   src/oneshot/quant_args.cpp

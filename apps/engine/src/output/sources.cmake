@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/output/file_tree.cpp
   src/output/folder_guard.cpp
   src/output/old_export.cpp

@@ -4,8 +4,8 @@
 #include <string>
 
 #include <arkit/descriptors.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 

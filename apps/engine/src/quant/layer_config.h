@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 
 namespace arkit {
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <arkit/descriptors.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>

@@ -5,8 +5,8 @@
 #include <span>
 #include <string_view>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 
 namespace arkit {
 

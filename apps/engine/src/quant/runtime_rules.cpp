@@ -118,7 +118,7 @@ RuntimeRules read_file(const fs::path& file) {
   return parse_runtime(text, what);
 }
 
-// Beside this library: PREFIX/lib/libarkit_core.so, PREFIX/share/arkit/runtimes.
+// Beside this library: PREFIX/lib/libarkit_engine.so, PREFIX/share/arkit/runtimes.
 fs::path installed_folder() {
   std::error_code failed;
   const fs::path library = boost::dll::this_line_location(failed);

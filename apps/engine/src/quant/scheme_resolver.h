@@ -7,8 +7,8 @@
 #include <vector>
 
 #include <arkit/descriptors.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/registry.h>
 
 namespace arkit {

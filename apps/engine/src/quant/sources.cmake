@@ -1,7 +1,6 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/quant/attention_plan.cpp
   src/quant/layer_config.cpp
-  src/quant/linear_layers.cpp
   src/quant/plan.cpp
   src/quant/recipes.cpp
   src/quant/runtime_rules.cpp

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <memory>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/str.h>
 

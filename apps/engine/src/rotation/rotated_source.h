@@ -10,10 +10,10 @@
 
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
-#include <arkit/hadamard.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/hadamard.h>
 
 #include "rotation/decoder_layout.h"
 #include "rotation/rotation_spec.h"

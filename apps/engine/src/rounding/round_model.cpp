@@ -18,10 +18,10 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
 #include "io/finite.h"
-#include "model_free/layer_rules.h"
 #include "rounding/round_units.h"
 #include "rounding/strip_rounding.h"
 #include "tuning/global_scales.h"

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/rounding/round_model.cpp
   src/rounding/round_units.cpp
   src/rounding/strip_rounding.cpp
@@ -6,7 +6,7 @@ list(APPEND ARKIT_CORE_SOURCES
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_rounding_kernels OBJECT src/rounding/error_kernels.cpp)
-target_include_directories(arkit_rounding_kernels PRIVATE src include)
+target_include_directories(arkit_rounding_kernels PRIVATE ${ARKIT_ENGINE_INCLUDES})
 target_compile_options(arkit_rounding_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_rounding_kernels)
-list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_rounding_kernels>)
+list(APPEND ARKIT_ENGINE_SOURCES $<TARGET_OBJECTS:arkit_rounding_kernels>)

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/text/added_tokens.cpp
   src/text/bpe.cpp
   src/text/byte_alphabet.cpp

@@ -1,4 +1,4 @@
-#include <arkit/tokenizer.h>
+#include <arkit/engine/tokenizer.h>
 
 #include <charconv>
 #include <unordered_set>

@@ -13,11 +13,11 @@
 #include <arkit/error.h>
 #include <arkit/fixed_order.h>
 #include <arkit/inference_backend.h>
+#include <arkit/sdk/fixed_product.h>
 #include <arkit/str.h>
 
 #include "tuning/gemm_onednn.h"
 #include "util/cpu_limit.h"
-#include "util/fixed_product.h"
 
 namespace arkit {
 namespace {

@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/tuning/attention_ranges.cpp
   src/tuning/collect.cpp
   src/tuning/gemm.cpp
@@ -17,10 +17,10 @@ list(APPEND ARKIT_CORE_SOURCES
 
 # Loops over elements do not see LibTorch's headers.
 add_library(arkit_tuning_kernels OBJECT src/tuning/tuning_kernels.cpp)
-target_include_directories(arkit_tuning_kernels PRIVATE src include)
+target_include_directories(arkit_tuning_kernels PRIVATE ${ARKIT_ENGINE_INCLUDES})
 target_compile_options(arkit_tuning_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_tuning_kernels)
-list(APPEND ARKIT_CORE_SOURCES $<TARGET_OBJECTS:arkit_tuning_kernels>)
+list(APPEND ARKIT_ENGINE_SOURCES $<TARGET_OBJECTS:arkit_tuning_kernels>)
 
 # Matrix products through Debian's oneDNN, opened at run time (gemm_onednn.h says why). Without it LibTorch multiplies.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)

@@ -11,9 +11,9 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
-#include "model_free/text_config.h"
 #include "verify/json_numbers.h"
 #include "verify/target_rules.h"
 

@@ -9,8 +9,8 @@
 #include <set>
 #include <string_view>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/regex.h>

@@ -13,14 +13,14 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
 #include "model_free/checkpoint_source.h"
-#include "model_free/text_config.h"
 #include "verify/block_hooks.h"
 #include "verify/expected_error.h"
 #include "verify/head_logits.h"

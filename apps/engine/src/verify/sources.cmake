@@ -1,4 +1,4 @@
-list(APPEND ARKIT_CORE_SOURCES
+list(APPEND ARKIT_ENGINE_SOURCES
   src/verify/block_hooks.cpp
   src/verify/code_check.cpp
   src/verify/config_check.cpp

@@ -54,7 +54,7 @@ std::string whole_file(const fs::path& file) {
   return text;
 }
 
-// Beside this library: PREFIX/lib/libarkit_core.so, PREFIX/share/arkit/targets.
+// Beside this library: PREFIX/lib/libarkit_engine.so, PREFIX/share/arkit/targets.
 std::vector<TargetRules> read_installed() {
   std::error_code failed;
   const fs::path library = boost::dll::this_line_location(failed);

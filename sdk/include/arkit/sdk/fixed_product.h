@@ -3,14 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/export.h>
 #include <arkit/model_adapter.h>
 
 namespace arkit {
 
 // x [..., in] f32, weight [out, in] f32 or bf16 -> f32 [..., out] = x W^T + bias; bias may be undefined. No autograd.
-[[nodiscard]] ARKIT_INTERNAL at::Tensor fixed_linear(const at::Tensor& x, const at::Tensor& weight,
-                                                     const at::Tensor& bias);
+[[nodiscard]] at::Tensor fixed_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 class FixedOrderHook final : public BlockHook {
  public:

@@ -8,7 +8,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/export.h>
 #include <arkit/model_source.h>
 
 namespace arkit {
@@ -16,19 +15,19 @@ namespace arkit {
 // +1 and -1, int8 [order, order], rows orthogonal. Powers of two are Sylvester's; other orders are Paley's, doublings
 // and Williamson's, and equal AutoRound's for the orders it rebuilds (12, 20, 28, 36, 40, 52, 60, 108, 140, 156, 172).
 // Throws ErrorCode::unsupported naming an order arkit cannot construct.
-[[nodiscard]] ARKIT_EXPORT at::Tensor hadamard_signs(int64_t order);
-[[nodiscard]] ARKIT_EXPORT bool has_hadamard(int64_t order);
+[[nodiscard]] at::Tensor hadamard_signs(int64_t order);
+[[nodiscard]] bool has_hadamard(int64_t order);
 
 // size = K * 2^m as the fast transform takes it: K = 1 for powers of two, else the first of AutoRound's orders (172
 // down to 12) that fits, else the largest constructible order up to 256 that does. Nullopt when none fits.
-[[nodiscard]] ARKIT_EXPORT std::optional<int64_t> hadamard_factor(int64_t size);
+[[nodiscard]] std::optional<int64_t> hadamard_factor(int64_t size);
 
 // Does AutoRound rebuild the rotation of this size from the size alone?
-[[nodiscard]] ARKIT_EXPORT bool is_reference_hadamard(int64_t size);
+[[nodiscard]] bool is_reference_hadamard(int64_t size);
 
 // R = diag(s) M^T with M = kron(H_K, Sylvester) / sqrt(size). Without a seed s is all ones: the deterministic rotation,
 // which is symmetric for powers of two.
-class ARKIT_EXPORT HadamardRotation final : public InputRotation {
+class HadamardRotation final : public InputRotation {
  public:
   // Throws ErrorCode::unsupported naming a size without a factor.
   explicit HadamardRotation(int64_t size, std::optional<uint64_t> seed = std::nullopt);
@@ -49,7 +48,6 @@ class ARKIT_EXPORT HadamardRotation final : public InputRotation {
 
 // The rotation by a stored matrix: x R with R = matrix, [n, n] of floats, or of int8 signs, then divided by sqrt(n).
 // Throws ErrorCode::input naming `what` when it is not square or not orthogonal.
-[[nodiscard]] ARKIT_EXPORT std::shared_ptr<const InputRotation> matrix_rotation(const at::Tensor& matrix,
-                                                                                const std::string& what);
+[[nodiscard]] std::shared_ptr<const InputRotation> matrix_rotation(const at::Tensor& matrix, const std::string& what);
 
 }  // namespace arkit

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include <arkit/export.h>
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 
@@ -25,20 +24,20 @@ struct BlockPlace {
   std::string list;
   int64_t index = -1;
 };
-[[nodiscard]] ARKIT_INTERNAL std::optional<BlockPlace> block_place(std::string_view name);
+[[nodiscard]] std::optional<BlockPlace> block_place(std::string_view name);
 
 // May this tensor be the weight of a linear layer: "*.weight", two dimensions, floating point, neither an embedding nor
 // a convolution?
 [[nodiscard]] bool is_linear_weight(const TensorInfo& tensor);
 
 // Is `layer` (name without ".weight") a table of token embeddings, whose rows are looked up?
-[[nodiscard]] ARKIT_INTERNAL bool is_embedding_table(std::string_view layer);
+[[nodiscard]] bool is_embedding_table(std::string_view layer);
 
 // Does the name belong to a tower that does not read text: vision, audio?
-[[nodiscard]] ARKIT_INTERNAL bool is_other_sense(std::string_view name);
+[[nodiscard]] bool is_other_sense(std::string_view name);
 
 // Rules for one checkpoint: layers that stay as they are.
-class ARKIT_INTERNAL LayerRules {
+class LayerRules {
  public:
   explicit LayerRules(const json::Object& config);
 

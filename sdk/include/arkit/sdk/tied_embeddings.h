@@ -5,7 +5,6 @@
 
 #include <string>
 
-#include <arkit/export.h>
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 
@@ -29,12 +28,12 @@ struct TiedEmbeddings {
 
 // One matrix stored: tied, unless config.json says false; then the other one is missing. Two that are equal: tied
 // unless it says false. Two that differ: never. A packed head is its own.
-[[nodiscard]] ARKIT_EXPORT TiedEmbeddings find_tied_embeddings(const ModelSource& source);
+[[nodiscard]] TiedEmbeddings find_tied_embeddings(const ModelSource& source);
 
 // The name of the embeddings' layer as the lists of blocks beside it suggest; empty = not known.
-[[nodiscard]] ARKIT_EXPORT std::string expected_embedding(const ModelSource& source);
+[[nodiscard]] std::string expected_embedding(const ModelSource& source);
 
 // Writes tie_word_embeddings where loaders look for it: config.json itself and the text_config in it.
-ARKIT_EXPORT void state_tied_embeddings(json::Object& config, bool tied);
+void state_tied_embeddings(json::Object& config, bool tied);
 
 }  // namespace arkit

@@ -8,7 +8,7 @@
 
 #include <string>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 
 namespace arkit {
 

@@ -2,8 +2,8 @@
 // The options of a quantization as plain data, under the names users type: what arkit-run.json records and
 // --save_config writes.
 
+#include <arkit/engine/jobs.h>
 #include <arkit/export.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>
 
