@@ -8,7 +8,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>

@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
 

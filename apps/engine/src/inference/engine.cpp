@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>

@@ -1,7 +1,6 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/autoscheme_job.cpp
   src/jobs/calibrate.cpp
-  src/jobs/canonical_source.cpp
   src/jobs/conversion_record.cpp
   src/jobs/convert_job.cpp
   src/jobs/diff_job.cpp
@@ -20,7 +19,6 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/mix_rescore.cpp
   src/jobs/mix_search.cpp
   src/jobs/mix_solve.cpp
-  src/jobs/open_source.cpp
   src/jobs/option_effects.cpp
   src/jobs/option_record.cpp
   src/jobs/planned_model.cpp

@@ -15,12 +15,12 @@
 #include <arkit/str.h>
 
 #include "inference/residency.h"
-#include "jobs/canonical_source.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "output/swap_journal.h"
 #include "rotation/rotated_source.h"
 #include "rotation/rotation_spec.h"
+#include "source/canonical_source.h"
 #include "util/heap.h"
 #include "util/tensor_cache.h"
 #include "verify/config_check.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
 #include <arkit/str.h>

@@ -1,4 +1,4 @@
-#include "jobs/canonical_source.h"
+#include "source/canonical_source.h"
 
 #include <algorithm>
 #include <map>

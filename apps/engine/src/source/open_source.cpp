@@ -2,7 +2,7 @@
 #include <fstream>
 #include <string>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/file_start.h>
 #include <arkit/model_adapter.h>
@@ -10,8 +10,8 @@
 #include <arkit/str.h>
 
 #include "io/hub_cache.h"
-#include "jobs/canonical_source.h"
 #include "output/swap_journal.h"
+#include "source/canonical_source.h"
 
 namespace arkit {
 namespace fs = std::filesystem;

@@ -9,7 +9,7 @@
 #include <set>
 #include <string_view>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>

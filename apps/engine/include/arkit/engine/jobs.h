@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/open_source.h>
 #include <arkit/export.h>
 #include <arkit/json.h>
 #include <arkit/log.h>
@@ -195,13 +196,5 @@ struct DiffOptions {
 // Lists for `arkit list`: schemes, formats (the format x scheme matrix from supports()), backends, models, recipes,
 // datasets, runtimes, plugins.
 [[nodiscard]] ARKIT_EXPORT json::Object list_things(const std::string& what, const Registry&);
-
-// Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or a hub id found in
-// the local Hugging Face cache. Throws ErrorCode::input with the command that would download a missing hub id.
-class ModelSource;
-class Model;
-[[nodiscard]] ARKIT_EXPORT std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry&);
-// The adapter for source.config(); throws ErrorCode::unsupported naming the model_type and the nearest known one.
-[[nodiscard]] ARKIT_EXPORT ModelAdapter& adapter_for(const ModelSource& source, const Registry&);
 
 }  // namespace arkit
