@@ -43,9 +43,10 @@ GENERATED = {"arkit/header_hash.h"}
 # Words of identifiers and strings in core/ and apps/engine/ that belong to one plugin, format, family or layer. Names of plugins come from
 # the folders of plugins/; these say what every number is called, too.
 NOT_NAMES = {"fake", "int", "torch", "fp8"}
-FAMILIES = r"llama\d*|qwen\d*|mistral|mixtral|gemma\d*|phi\d*|falcon|bloom|mamba\d*|gpt_neox|gpt_oss|internlm\d*|deepseek\w*|granite|olmo\d*"
-LAYERS = (r"[qkvo]_proj|qkv_proj|(gate|up|down|gate_up|in|out)_proj|c_attn|c_proj|self_attn|mlp|experts?|router|lm_head|embed_tokens|wte|wpe|w1|w2|"
-          r"w3|w13|input_layernorm|post_attention_layernorm")
+FAMILIES = (r"llama\d*|qwen\d*|mistral|mixtral|gemma\d*|phi\d*|falcon|bloom|mamba\d*|gpt_neox|gpt_oss|internlm\d*|deepseek\w*|granite|"
+            r"olmo\d*")
+LAYERS = (r"[qkvo]_proj|qkv_proj|(gate|up|down|gate_up|in|out)_proj|c_attn|c_proj|self_attn|mlp|experts?|router|lm_head|embed_tokens|"
+          r"wte|wpe|w1|w2|w3|w13|input_layernorm|post_attention_layernorm")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 # Strings stay, comments go.
@@ -150,8 +151,9 @@ class Check:
 
     def names(self):
         """Lines and words, by file."""
-        plugins = {name for kind in ("backends", "formats", "models", "schemes") for name in os.listdir(os.path.join(self.root, "plugins", kind))
-                   if os.path.isdir(os.path.join(self.root, "plugins", kind, name))} - NOT_NAMES
+        folder = os.path.join(self.root, "plugins")
+        plugins = {entry.name for kind in os.scandir(folder) if kind.is_dir()
+                   for entry in os.scandir(kind.path) if entry.is_dir()} - NOT_NAMES
         word = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(plugins))}|{FAMILIES}|{LAYERS})(?![a-z0-9])")
         found = {}
         for file in self.files:

@@ -9,7 +9,8 @@
 
 namespace arkit {
 
-// As resolved_options() of arkit/resolved_options.h, with what the model and the recipe file have decided meanwhile.
+// As resolved_options() of arkit/engine/resolved_options.h, with what the model and the recipe file have decided
+// meanwhile.
 [[nodiscard]] json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuning& tuning,
                                             const Registry& registry);
 
