@@ -93,7 +93,7 @@ class Check:
     def resolve(self, file, kind, name):
         """The file of the tree that an include means; None for those of others."""
         if kind == "<":
-            roots = ["core/include", "sdk/include", "apps/engine/include", "sdk/.."]
+            roots = ["core/include", "sdk/include", "apps/engine/include"]
             if name.startswith("arkit/sdk/conformance/"):
                 return "sdk/conformance/" + name.rsplit("/", 1)[1]
         else:
