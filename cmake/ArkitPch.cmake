@@ -1,4 +1,4 @@
-# One precompiled header for everything that uses LibTorch operators (architecture.md 4.3).
+# One precompiled header for everything that uses LibTorch operators.
 if(ARKIT_PCH)
   file(WRITE ${CMAKE_BINARY_DIR}/pch/arkit_pch.cpp "// Owner of the precompiled header.\n")
   add_library(arkit_pch OBJECT ${CMAKE_BINARY_DIR}/pch/arkit_pch.cpp)

@@ -3,7 +3,7 @@
 
 Usage: tools/make_foreign_checkpoints.py tests/data/foreign        (needs numpy)
 
-Random weights of a one-block Llama are rounded here, packed by the formulas of formats.md 0.1, 3 and 5, and written beside
+Random weights of a one-block Llama are rounded here, packed by the formulas of docs/spec/packing.md 1 to 4, and written beside
 "expected.safetensors": codes, zero points, scales and the group of each input as they were before packing.
 """
 import json

@@ -18,7 +18,7 @@ KEEP = {
     "auto_round-W4A16G32-bias-fp32", "mixed-auto_round-W4A16", "mixed-auto_gptq-W4A16", "lmhead-auto_round-W4A16",
     "qwen3tied-auto_round-W4A16", "shard200KB-auto_round-W4A16", "auto_gptq-W3A16G32-asym", "auto_awq-W4A16G32-asym",
     "auto_round_auto_awq-W5A16G32-asym", "auto_round_gptqmodel-W4A16G32",
-    # Compared element by element, as their bytes are not ours (formats.md 13.3).
+    # Compared element by element, as their bytes are not ours (docs/spec/model-free.md 6).
     "modelfree-auto_round-W4A16-asym", "modelfree-auto_round-NVFP4_E5M3", "modelfree-fp32bias-auto_round-W4A16",
     "modelfree-fusedmoe-auto_round-W4A16",
 }

@@ -14,7 +14,7 @@ enum class Type {
   text,     // anything
   integer,  // a whole number
   number,   // a real number
-  bytes,    // 5GB, 1.5GiB, 200MB, 64KB or a plain number; 1GB = 1000^3 (formats.md 2.5), 1GiB = 1024^3
+  bytes,    // 5GB, 1.5GiB, 200MB, 64KB or a plain number; 1GB = 1000^3 (docs/spec/export-folder.md 5), 1GiB = 1024^3
   list,     // comma separated, or given several times
   path,     // as text; repeatable
 };

@@ -21,8 +21,8 @@ struct SchemeCase {
   std::string name;  // letters, digits and '_'
   std::shared_ptr<const Scheme> scheme;
   TensorQuant quant;
-  bool idempotent =
-      true;  // values on the grid quantize to themselves (false: the range of a grid need not be the grid's)
+  // Values on the grid quantize to themselves (false: the range of a grid need not be the grid's).
+  bool idempotent = true;
 };
 
 inline std::string scheme_case_name(const ::testing::TestParamInfo<SchemeCase>& info) {

@@ -1,4 +1,4 @@
-// The `_ref` twins: formats.md 0.1 read aloud, one code at a time.
+// The `_ref` twins: docs/spec/packing.md 1 read aloud, one code at a time.
 #include <arkit/sdk/bit_pack.h>
 
 #include <cstring>

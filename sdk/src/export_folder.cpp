@@ -110,7 +110,7 @@ struct ExportFolder::Impl {
     return file;
   }
 
-  // The index of formats.md 14; null when one file holds everything.
+  // The index of docs/spec/export-folder.md 5; null when one file holds everything.
   std::string index_text() const {
     json::Object weight_map;
     int64_t elements = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// Constructions of single Hadamard matrices (autoscheme.md B.2), as rows of +1 and -1.
+// Constructions of single Hadamard matrices (docs/spec/rotations.md 3), as rows of +1 and -1.
 
 #include <cstdint>
 #include <optional>

@@ -1,5 +1,5 @@
 #pragma once
-// config.json and generation_config.json of an export, made from the source's (formats.md 2.2, 2.4).
+// config.json and generation_config.json of an export, made from the source's (docs/spec/export-folder.md 2 and 4).
 
 #include <string>
 

@@ -9,7 +9,7 @@
 namespace arkit::model_free {
 namespace {
 
-// Name parts of towers that do not read text (formats.md 13.2, step 3).
+// Name parts of towers that do not read text (docs/spec/model-free.md 2).
 constexpr std::array<std::string_view, 8> kOtherSenses = {"vision", "visual", "image", "img",
                                                           "audio",  "speech", "wav",   "waveform"};
 // Routers decide which expert sees a token; an error there costs more than all it could save.
@@ -85,7 +85,7 @@ LayerRules::LayerRules(const json::Object& config) {
     parts.insert(parts.end(), more.begin(), more.end());
     return parts;
   };
-  // The first rule that fits (formats.md 13.4).
+  // The first rule that fits (docs/spec/model-free.md 3).
   if (architecture_contains(config, "Longcat"))
     keep({"classifier"}, "Longcat");
   else if (architecture_contains(config, "Glm4MoeLite"))

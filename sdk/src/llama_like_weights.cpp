@@ -44,7 +44,7 @@ std::string LlamaLikeModel::block_name(int64_t block) const {
   return str(prefix_, "layers.", block);
 }
 
-// Module-definition order, which is the order AutoRound sees (models.md B10).
+// Module-definition order, which is the order AutoRound sees (docs/spec/decoder.md 1).
 std::vector<LayerPlan> LlamaLikeModel::block_plans(int64_t block) const {
   const LlamaLikeConfig& c = config_;
   const std::string name = block_name(block), attention = name + ".self_attn.", mlp = name + ".mlp.";
@@ -144,7 +144,7 @@ void LlamaLikeModel::check_tensors() const {
   check_tensor(final_norm_.name, {config_.hidden_size});
   const std::vector<int64_t> table = {config_.vocab_size, config_.hidden_size};
   const std::string embeddings = prefix_ + "embed_tokens.weight";
-  // A checkpoint may hold only one of the two tied tensors (models.md C4).
+  // A checkpoint may hold only one of the two tied tensors (docs/spec/checkpoints.md 3).
   const bool head_alone = tied_ && source_.weights().find(embeddings) == nullptr;
   if (!head_alone) check_tensor(embeddings, table);
   // A packed head may keep its codes under the name of the weight (fp8, mlx).

@@ -23,8 +23,8 @@ at::Tensor powers_of_two(const at::Tensor& bytes) {
   return out;
 }
 
-// llmcompressor.md 3.4: magnitudes from 1.75 times a power of two on take the next one. In float16 a scale below 2^-24
-// is 0, which becomes 1.
+// docs/spec/observers.md 3: magnitudes from 1.75 times a power of two on take the next one. In float16 a scale below
+// 2^-24 is 0, which becomes 1.
 at::Tensor observed_bytes(const at::Tensor& peak, int max_exponent, at::ScalarType dtype) {
   constexpr int kSmallestHalf = 127 - 24, kOne = 127;
   const at::Tensor from = peak.contiguous();

@@ -119,7 +119,7 @@ std::string block_prefixes(const QuantPlan& plan) {
 
 namespace {
 
-// What a model-free run records instead (formats.md 13.6).
+// What a model-free run records instead (docs/spec/model-free.md 5).
 json::Object model_free_config(const QuantPlan& plan, const RunRecord& run) {
   const TensorQuant& weight = plan.global.weight;
   const TensorQuant& act = plan.global.act;

@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 7> kTypes = {"default", "linear",   "dyna
                                                     "yarn",    "longrope", "proportional"};
 
 // f32 on purpose, operation by operation as the reference: double differs in the last bit, which shows in bf16 tables
-// at large positions (models.md A10).
+// at large positions (docs/spec/decoder.md 4).
 at::Tensor powers_of_base(double base, int64_t dim) {
   const at::Tensor exponent = at::arange(0, dim, 2, at::kFloat) / static_cast<double>(dim);
   if (!FixedOrder::active()) return at::pow(base, exponent);

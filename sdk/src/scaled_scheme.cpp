@@ -35,7 +35,7 @@ at::Tensor finite_peaks(const at::Tensor& weight, const ScaleLayout& layout) {
 }
 
 // Observers compute in the dtype the weight is stored in, which may have been widened for block forwards. Otherwise
-// formats that compute in the weight's dtype have no use for float16's range (algorithms.md 2.4).
+// formats that compute in the weight's dtype have no use for float16's range (docs/spec/floats.md 2).
 at::Tensor readable(const at::Tensor& weight, const TensorQuant& quant, bool narrow) {
   if (!quant.observer.empty()) return weight.to(arithmetic_dtype(quant));
   return narrow && weight.scalar_type() == at::kHalf ? weight.to(at::kBFloat16) : weight;
@@ -218,7 +218,7 @@ QuantizedWeight ScaledScheme::quantize_rtn(const at::Tensor& weight, const Tenso
   return quantize_tuned(weight, plain, quant);
 }
 
-// algorithms.md 3.3: the multiplier of every group's largest magnitude with the smallest loss; the first of equals.
+// docs/spec/rtn.md 5: the multiplier of every group's largest magnitude with the smallest loss; the first of equals.
 at::Tensor ScaledScheme::search(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
                                 const TensorQuant& quant, const at::Tensor& imatrix, bool repair) const {
   ARKIT_CHECK(layout.rows == 1, "a search needs groups along rows");

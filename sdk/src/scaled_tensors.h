@@ -53,7 +53,7 @@ using CandidateScales = std::function<ScaledScheme::Scales(int64_t begin, int64_
 void add_to_peaks(const at::Tensor& x, const ScaleLayout& layout, const at::Tensor& peak, const at::Tensor& grad_peak,
                   at::Tensor& grad_x);
 
-// algorithms.md 3.2 on importances [in] spread over the weight's rows; undefined stays undefined.
+// docs/spec/rtn.md 3 on importances [in] spread over the weight's rows; undefined stays undefined.
 [[nodiscard]] at::Tensor repaired_importance(const at::Tensor& imatrix, const at::Tensor& weight, int64_t group_size,
                                              int bits);
 

@@ -1,4 +1,4 @@
-// The accounting table of autoscheme.md A.6, and exact bytes.
+// The accounting table of docs/spec/auto-scheme.md 4, and exact bytes.
 #include "autoscheme/accounting.h"
 
 #include <arkit/model_source.h>

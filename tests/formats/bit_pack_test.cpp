@@ -30,7 +30,7 @@ std::vector<uint32_t> words_of(const std::vector<uint8_t>& bytes) {
   return words;
 }
 
-// formats.md Appendix A.1: the 32 codes i mod 2^b.
+// docs/spec/packing.md 7: the 32 codes i mod 2^b.
 struct StreamVector {
   int bits;
   std::vector<uint32_t> words;

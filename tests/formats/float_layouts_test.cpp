@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(All, FloatFormats,
                          testing::Values("auto_round", "llm_compressor", "auto_round:llm_compressor", "fp8",
                                          "auto_round:fp8"));
 
-// formats.md 1.1 where arkit can write them: MXFP6 is refused before any work, and nothing turns into fake.
+// docs/FORMATS.md: MXFP6 is refused before any work, and nothing turns into fake.
 TEST(FloatSupports, IsTheMatrixOfTheSpecification) {
   const std::map<std::string, std::string> accepted = {
       {"auto_round", "MXFP4 MXFP8 MXINT4 NVFP4 NVFP4A16 NVFP4_E5M3 FPW8A16 FP8_STATIC FP8_BLOCK "},
@@ -152,7 +152,8 @@ TEST(FloatSupports, MicroScaledRowsAreWholeGroups) {
             std::string::npos);
 }
 
-// formats.md A.3: the first bytes of the reference's NVFP4 and MXFP4 exports; the even element is the low nibble.
+// docs/spec/packing.md 7: the first bytes of the reference's NVFP4 and MXFP4 exports; the even element is the low
+// nibble.
 TEST(FloatLayout, PutsTheEvenElementInTheLowNibble) {
   const TensorQuant mx{.data_type = "mx_fp", .bits = 4, .group_size = 32};
   const QuantPlan plan = plan_of({.weight = mx, .act = mx}, 1, 32);
@@ -222,7 +223,7 @@ TEST_P(FloatFormats, FoldersReadBack) {
   }
 }
 
-// formats.md 8.5, and 15.19 repaired: layouts of all kinds in one export, each layer found in its own group.
+// docs/spec/format-compressed-tensors.md 3: layouts of all kinds in one export, each layer found in its own group.
 // Powers of two may be stored by their exponents (DeepSeek-V3.1's "ue8m0"): byte b is 2^(b - 127).
 TEST(FloatLayout, ReadsScalesStoredAsExponents) {
   const at::Tensor exponents = at::full({1, 1}, 130, at::kByte).view(at::ScalarType::Float8_e8m0fnu);

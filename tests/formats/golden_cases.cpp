@@ -52,7 +52,7 @@ void add_llm_compressor(std::vector<GoldenCase>& cases) {
   for (const char* scheme : {"W3A16", "W4A16", "W8A16"})
     cases.push_back(asym(with_group(of(std::string("llm_compressor-") + scheme + "G32-asym", format, scheme), 32)));
   // The reference makes codes again from weights that were rounded to bfloat16; 8 bits are too many for that
-  // (formats.md 0.2). Ours are the quantizer's.
+  // (docs/spec/export-folder.md 9). Ours are the quantizer's.
   cases.back().deviation.other_bytes = {R"(0\.mlp\.gate_proj\.weight_packed$)",
                                         R"(0\.self_attn\.[ko]_proj\.weight_packed$)",
                                         R"(1\.self_attn\.[oq]_proj\.weight_packed$)"};
@@ -69,7 +69,8 @@ GoldenCase ignoring(GoldenCase golden, const char* layers) {
   return golden;
 }
 
-// Without the head in `ignore`, transformers looks for its scales and computes NaN (formats.md 15.2).
+// Without the head in `ignore`, transformers looks for its scales and computes NaN
+// (docs/spec/format-compressed-tensors.md 3).
 GoldenCase ignores_head(GoldenCase golden, const char* ignore = R"(["lm_head"])") {
   golden.deviation.config = {{"ignore", ignore}};
   return golden;
@@ -91,7 +92,7 @@ void add_float_auto_round(std::vector<GoldenCase>& cases) {
   cases.push_back(ignoring(of("mixed-auto_round-FP8_STATIC-ignore", "auto_round", "FP8_STATIC"), "k_proj"));
   cases.push_back(from(of("qwen3tied-auto_round-NVFP4", "auto_round", "NVFP4"), kQwen3));
   cases.push_back(of("auto_round-BF16", "auto_round", "BF16"));
-  cases.back().deviation.no_quantization_config = true;  // loaders refuse 16 bits (formats.md 15.4)
+  cases.back().deviation.no_quantization_config = true;  // loaders refuse 16 bits (docs/DEFECTS.md)
   cases.push_back(of("fp8-FP8_BLOCK", "fp8", "FP8_BLOCK"));
   cases.push_back(ignoring(of("mixed-fp8-FP8_BLOCK-ignore", "fp8", "FP8_BLOCK"), "k_proj"));
   cases.push_back(from(of("qwen3tied-fp8-FP8_BLOCK", "fp8", "FP8_BLOCK"), kQwen3));
@@ -121,10 +122,10 @@ void add_float_llm_compressor(std::vector<GoldenCase>& cases) {
 void add_fake(std::vector<GoldenCase>& cases) {
   for (const char* scheme : {"MXFP4", "NVFP4", "FP8_STATIC", "INT8_W8A8"})
     cases.push_back(of(std::string("fake-") + scheme, "fake", scheme));
-  // Without it, what loads the export computes NaN (formats.md 15.8).
+  // Without it, what loads the export computes NaN (docs/spec/format-fake.md 1).
   for (GoldenCase& golden : cases)
     if (golden.name == "fake-NVFP4") golden.deviation.added = {"input_global_scale$"};
-  // What the reference writes where it cannot write auto_round and does not say so (formats.md 15.11).
+  // What the reference writes where it cannot write auto_round and does not say so (docs/DEFECTS.md).
   for (const char* scheme : {"INT8_W8A8", "INT4"})
     cases.push_back(of(std::string("auto_round-") + scheme, "fake", scheme));
 }

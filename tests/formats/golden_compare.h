@@ -8,7 +8,7 @@
 
 namespace arkit::test {
 
-// Where an export is to differ from the reference's: its defects (formats.md 15), and what depends on a calibration.
+// Where an export is to differ from the reference's: its defects (docs/DEFECTS.md), and what depends on a calibration.
 struct Deviation {
   // Member of quantization_config -> the value expected instead, as JSON.
   std::vector<std::pair<std::string, std::string>> config;

@@ -19,7 +19,7 @@ QuantizedWeight constant_weight(int64_t out, int64_t in, int64_t groups) {
   return weight;
 }
 
-// formats.md 3.2: what the zero words of symmetric layers are in both conventions.
+// docs/spec/packing.md 3: what the zero words of symmetric layers are in both conventions.
 TEST(IntLayouts, SymmetricZeroWords) {
   struct Expected {
     int bits;

@@ -17,7 +17,7 @@ std::string why_not(const std::string& name, const LayerPlan& layer) {
   return exporter_named(name).supports(layer, name).why_not;
 }
 
-// formats.md 1.1 with 15.1 repaired: symmetric 5 to 7 bits are written.
+// docs/spec/export-folder.md 1: symmetric 5 to 7 bits are written.
 TEST(Supports, IsTheMatrixOfTheSpecification) {
   ::unsetenv("AR_ALLOW_W8_ASYM");
   for (int bits = 2; bits <= 8; ++bits) {

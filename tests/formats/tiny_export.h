@@ -1,6 +1,6 @@
 #pragma once
 // Runs an exporter the way a quantize job does, on a tiny golden source: a plan built from a GoldenCase,
-// round-to-nearest codes by the formulas of formats.md 0.3, one LayerRecord per layer.
+// round-to-nearest codes by the formulas of docs/spec/rtn.md 1, one LayerRecord per layer.
 
 #include <filesystem>
 #include <memory>

@@ -5,7 +5,7 @@ check_interop.py --arkit BINARY --model MODEL --work DIR [--layers N] [CASE ...]
 For each case: `arkit quantize` (RTN), then logits on fixed ids (relative error, L2 over all logits, at most 2e-2); AutoRound's
 integer packings also compare 32 greedy tokens on three prompts (equal but for near ties). Both sides compute in float32 where the loader lets them:
 AutoRound is asked for its torch backend, because the one it picks by itself on an Intel CPU (ARK) rounds activations to int8, which alone
-moves logits by 2 to 4 % (inference.md B.2); the last case and the packings that its torch backend cannot read use it all the same, with a
+moves logits by 2 to 4 %; the last case and the packings that its torch backend cannot read use it all the same, with a
 bound to match.
 
 Cases with quantized activations use the model's first two blocks. A difference d before a rounding step s turns into one of about sqrt(d s)
@@ -72,7 +72,7 @@ def own_backend(name):
 
 
 def mx_int4(x):
-    """MXINT4 of algorithms.md 2.6: one power of two for 32 values, quarters up to 1.75."""
+    """MXINT4 of docs/spec/floats.md 4: one power of two for 32 values, quarters up to 1.75."""
     t = x.reshape(-1, 32)
     peak = t.abs().amax(-1, keepdim=True)
     scale = torch.exp2(torch.where(peak == 0, torch.ones_like(peak), torch.floor(torch.log2(peak))))
@@ -93,7 +93,7 @@ def in_float32(model):
 
 def decompressed(export):
     """compressed-tensors' own decompression, put into a plain model: transformers allocates zero points of asymmetric layers unpacked and
-    refuses the file's packed ones, which are as vLLM wants them (formats.md 15.5)."""
+    refuses the file's packed ones, which are as vLLM wants them (docs/spec/format-compressed-tensors.md 3)."""
     config = AutoConfig.from_pretrained(export)
     groups = CompressedTensorsConfig.from_dict(config.quantization_config).quantization_config.config_groups
     scheme = next(iter(groups.values()))

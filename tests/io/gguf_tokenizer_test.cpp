@@ -137,8 +137,8 @@ TEST(GgufTokenizer, GivesTheIdsOfTheSourceOfTheTinyModel) {
   EXPECT_EQ(made.encode(kText, false), original.encode(kText, false));
 }
 
-// transformers rebuilds this tokenizer without its Digits step (models.md D3), so numbers behind several blanks differ;
-// the GGUF says "smollm" and is followed.
+// transformers rebuilds this tokenizer without its Digits step (docs/spec/tokenizers.md 5), so numbers behind several
+// blanks differ; the GGUF says "smollm" and is followed.
 TEST(GgufTokenizer, GivesTheIdsOfSmolLM2) {
   const char* file = std::getenv("ARKIT_SMOLLM2_GGUF");
   const char* folder = std::getenv("ARKIT_SMOLLM2_HF");

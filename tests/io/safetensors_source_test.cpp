@@ -44,7 +44,7 @@ TEST(SafetensorsSource, ReadsGoldenSource) {
   EXPECT_EQ(info->stored_type, "BF16");
   const at::Tensor weight = source->load(info->name);
   EXPECT_EQ(weight.scalar_type(), at::kBFloat16);
-  // First row as formats.md A.3 prints it.
+  // First row as docs/spec/packing.md 7 prints it.
   const auto bits = weight.view(at::kShort);
   const std::vector<int> expected{0x3D83, 0xBD43, 0x3BA5, 0xBCEF, 0xBC98, 0xBDAB, 0x3CDB, 0x3D6C};
   for (size_t i = 0; i < expected.size(); ++i)

@@ -116,7 +116,8 @@ fs::path regular(const ModelFreeCase& wanted, const TemporaryFolder& folder) {
 }
 
 // The reference computes in float32 here and divides by a scale it has not rounded yet, while it stores a rounded one
-// (formats.md 13.3), in a layout of its own for model-free runs. Ours is the regular run's, in its layout (ADR 0022).
+// (docs/spec/model-free.md 6), in a layout of its own for model-free runs. Ours is the regular run's, in its layout
+// (ADR 0022).
 TEST(ModelFreeDefects, AsymmetricExportsAreThoseOfARegularRun) {
   const ModelFreeCase asym{.name = "auto_round-W4A16-asym", .asym = true};
   const TemporaryFolder folder;
@@ -207,7 +208,7 @@ TEST(ModelFreeDefects, ZerosOfE5m3HaveNoSign) {
   EXPECT_GT(signs, 0);
 }
 
-// The reference loses the name of the preset on the way and writes W4A16 (formats.md 15.14).
+// The reference loses the name of the preset on the way and writes W4A16 (docs/spec/model-free.md 6).
 TEST(ModelFreeDefects, MixedPresetKeepsDenseLayersAtEightBits) {
   const ModelFreeCase wanted{.name = "auto_round-W4A16_MIXED", .scheme = "W4A16_MIXED"};
   const TemporaryFolder folder;

@@ -81,8 +81,8 @@ TEST_F(Quantize, LeavesAnExportARecordAndACard) {
     if (const json::Value* error = layer.as_object().if_contains("relative_error");
         error != nullptr && error->to_number<double>() > 0.01)
       ++with_error;
-  EXPECT_EQ(with_error,
-            14);  // 4-bit RTN of Gaussian weights loses about a tenth; 0 would mean that nothing was quantized
+  // 4-bit RTN of Gaussian weights loses about a tenth; 0 would mean that nothing was quantized
+  EXPECT_EQ(with_error, 14);
   EXPECT_EQ(recorder_.blocks.size(), 2U);
   const json::Array& sources = record.at("source").at("files").as_array();
   ASSERT_EQ(sources.size(), 1U);

@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 import make_synthetic_llama as synthetic
 
 MB = 1_000_000
-LARGE_LIMIT = 1000 * MB  # resident bytes for the 4 GB model (issue 3, section 5)
+LARGE_LIMIT = 1000 * MB  # resident bytes for the 4 GB model
 # A run of the deeper small model takes 164 MB: LibTorch's code, a block of 26 MB, strips of two threads. A quarter more is for other
 # allocators and versions; two blocks more, or the packed form of all of them, are not.
 SMALL_LIMIT = 205 * MB

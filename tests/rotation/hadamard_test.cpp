@@ -1,4 +1,5 @@
-// Matrices against autoscheme.md B.2: check sums, orthogonality, the fast transform against the dense product.
+// Matrices against docs/spec/rotations.md 2 and 3: check sums, orthogonality, the fast transform against the dense
+// product.
 #include <arkit/sdk/hadamard.h>
 
 #include <cmath>

@@ -1,6 +1,6 @@
 #pragma once
 // The arithmetic of the scaled schemes in plain LibTorch operators and autograd, one operator after the other as
-// algorithms.md 2.4 - 2.6 lists them: what the fused kernels are compared with.
+// docs/spec/floats.md 2 to 5 lists them: what the fused kernels are compared with.
 
 #include <ATen/ATen.h>
 

@@ -159,7 +159,7 @@ TEST(IntScheme, EqualEndsShareTheGradient) {
   EXPECT_EQ(gradient.max_scale.item<float>(), gradient.min_scale.item<float>());
 }
 
-// autograd would overflow there too, and loss curves depend on it; the optimizer copes (algorithms.md 11.10).
+// autograd would overflow there too, and loss curves depend on it; the optimizer copes (docs/spec/signround.md 11).
 TEST(IntScheme, LargeGradientsOverflowInTheDtypeOfTheScale) {
   const int_scheme::IntScheme scheme;
   for (const bool sym : {true, false}) {

@@ -16,7 +16,7 @@ namespace {
 
 // Gradients of V only multiply and add.
 constexpr double kGradV = 1e-6;
-// Gradients of min_scale and max_scale pass through float16 (algorithms.md 10).
+// Gradients of min_scale and max_scale pass through float16 (docs/spec/signround.md 11).
 constexpr double kGradScale = 5e-3;
 
 struct Case {

@@ -337,7 +337,7 @@ TEST(ScaledSchemes, SearchNeverLosesToRoundToNearest) {
   EXPECT_FALSE(NvFp4Scheme().searches(quant_of("nvfp4_v2", 4, 16)));
 }
 
-// The elements are this scheme's own, unlike the reference's (algorithms.md 11.1).
+// The elements are this scheme's own, unlike the reference's (docs/spec/floats.md 4).
 TEST(ScaledSchemes, MxInt4SearchStaysOnItsOwnGrid) {
   at::manual_seed(4);
   const MxIntScheme scheme;

@@ -1,6 +1,6 @@
 #pragma once
-// The int scheme of algorithms.md 2.1 and 2.2 written with differentiable ATen operators: slow, obvious, and the ground
-// truth of the fused path. Every gradient comes from autograd.
+// The int scheme of docs/spec/integers.md 1 and 2 written with differentiable ATen operators: slow, obvious, and the
+// ground truth of the fused path. Every gradient comes from autograd.
 
 #include <arkit/scheme.h>
 

@@ -31,7 +31,7 @@ struct PluginEntry {
   std::vector<ComponentEntry> components;
 };
 
-// Where to look, in order (architecture.md 2.4). Relative paths are made absolute; nothing is looked for in the working
+// Where to look, in order (docs/PLUGINS.md). Relative paths are made absolute; nothing is looked for in the working
 // directory.
 struct PluginSearch {
   std::vector<std::filesystem::path> named;    // --plugin: files or folders; a refusal there is an error

@@ -1,6 +1,6 @@
 #pragma once
-// The header of a safetensors file (formats.md 2.3): u64 length N, N bytes of JSON, data. Works on bytes in memory, so
-// that it can be fuzzed.
+// The header of a safetensors file (docs/spec/checkpoints.md 1): u64 length N, N bytes of JSON, data. Works on bytes in
+// memory, so that it can be fuzzed.
 
 #include <cstddef>
 #include <cstdint>

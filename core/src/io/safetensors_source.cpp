@@ -197,8 +197,8 @@ void refuse_second_set(const fs::path& folder, const SafetensorsSource& source, 
   }
 }
 
-// An index beside model.safetensors rules when it lists that file (extra tensors kept apart, formats.md 2.6); otherwise
-// the single file does, as in transformers.
+// An index beside model.safetensors rules when it lists that file (extra tensors kept apart,
+// docs/spec/export-folder.md 6); otherwise the single file does, as in transformers.
 bool uses_index(const fs::path& folder) {
   if (!io::has_entry(folder, kIndexFile)) return false;
   if (!io::has_entry(folder, kSingleFile)) return true;

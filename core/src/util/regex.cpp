@@ -11,8 +11,8 @@
 namespace arkit {
 namespace {
 
-constexpr uint32_t kMatchLimit =
-    100000;  // backtracking steps; layer names are short, an honest pattern needs a few hundred
+// Backtracking steps; layer names are short, an honest pattern needs a few hundred.
+constexpr uint32_t kMatchLimit = 100000;
 constexpr size_t kMaxPattern = 4096;
 
 std::string pcre_message(int code) {

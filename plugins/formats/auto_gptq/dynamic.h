@@ -1,5 +1,6 @@
 #pragma once
-// GPTQ's "dynamic": regular expressions that give single layers another scheme, or none (formats.md 4).
+// GPTQ's "dynamic": regular expressions that give single layers another scheme, or none
+// (docs/spec/format-auto_gptq.md 3).
 
 #include <memory>
 #include <string>

@@ -1,5 +1,5 @@
 #pragma once
-// The ways AutoRound stores weights, and which one a plan gets (formats.md 1, 3.3, 6, 7).
+// The ways AutoRound stores weights, and which one a plan gets (docs/spec/format-auto_round.md 1).
 
 #include <optional>
 #include <string_view>

@@ -56,8 +56,8 @@ std::string common_matrix(const WeightSource& weights) {
   return {};
 }
 
-// B.3: every packed layer but the head, in blocks. Where AutoRound's loader also turns the inputs of layers left in 16
-// bits, whose weights nobody turned, this one does not.
+// docs/spec/rotations.md 6, single layers: every packed layer but the head, in blocks. Where AutoRound's loader also
+// turns the inputs of layers left in 16 bits, whose weights nobody turned, this one does not.
 void read_layer_rotation(const json::Object& config, const WeightSource& weights, sdk::PackedRotations& rotations) {
   const std::string what = "rotation_config";
   const std::string type = json::get_string(config, "hadamard_type", what).value_or("hadamard");
@@ -84,7 +84,7 @@ void read_layer_rotation(const json::Object& config, const WeightSource& weights
   };
 }
 
-// B.5: type 0 is rebuilt from the size, 1 is stored as signs, 2 as floats.
+// docs/spec/rotations.md 6, the model: type 0 is rebuilt from the size, 1 is stored as signs, 2 as floats.
 Rotation model_rotation(const sdk::LayerTensors& layer, std::string_view prefix, Shared& shared) {
   const std::string type = str(prefix, "_type"), size = str(prefix, "_size"), matrix = str(prefix, "_matrix");
   if (layer.find(type) == nullptr) return nullptr;

@@ -1,5 +1,5 @@
 #pragma once
-// The rotations an AutoRound checkpoint records (autoscheme.md B.3, B.5), as arkit applies them.
+// The rotations an AutoRound checkpoint records (docs/spec/rotations.md 6), as arkit applies them.
 
 #include <arkit/json.h>
 #include <arkit/sdk/packed_folder.h>

@@ -26,7 +26,7 @@ std::vector<int64_t> stored_shape(const LayerPlan& layer) {
   return {layer.out_features, layer.in_features};
 }
 
-// The one activation scale a loader cannot make itself (formats.md 15.8).
+// The one activation scale a loader cannot make itself (docs/spec/format-fake.md 1).
 bool has_global_scale(const LayerPlan& layer) {
   return layer.quant.act.quantized() && layer.quant.act.data_type == "nv_fp4_with_static_gs";
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What a GGUF architecture is called in the Hugging Face world: tensor names, row order, config.json (gguf.md 11).
+// What a GGUF architecture is called in the Hugging Face world: tensor names, row order, config.json
+// (docs/spec/gguf-reading.md 4).
 
 #include <cstdint>
 #include <optional>

@@ -1,6 +1,6 @@
 #pragma once
-// GGUF blocks to float32, bit for bit as ggml does it (gguf.md 3): every formula in binary32, in the written order,
-// without fused multiply-add. No LibTorch here.
+// GGUF blocks to float32, bit for bit as ggml does it (docs/spec/gguf-reading.md 3): every formula in binary32, in the
+// written order, without fused multiply-add. No LibTorch here.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,7 @@
 #pragma once
-// The container: header, metadata and tensor table of a GGUF file (gguf.md 1), parsed from bytes in memory without
-// copying them. Every length is checked against what is left of the file before it is used. No LibTorch here.
+// The container: header, metadata and tensor table of a GGUF file (docs/spec/gguf-reading.md 1), parsed from bytes in
+// memory without copying them. Every length is checked against what is left of the file before it is used. No LibTorch
+// here.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
 #pragma once
-// The tokenizer.* keys of a GGUF file as the files Hugging Face models come with (gguf.md 13).
+// The tokenizer.* keys of a GGUF file as the files Hugging Face models come with (docs/spec/gguf-reading.md 6).
 
 #include <string>
 

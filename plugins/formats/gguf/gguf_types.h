@@ -1,5 +1,5 @@
 #pragma once
-// Tensor types of GGUF files: ids, names and block sizes (gguf.md 2). No LibTorch here.
+// Tensor types of GGUF files: ids, names and block sizes (docs/spec/gguf-reading.md 2). No LibTorch here.
 
 #include <cstdint>
 #include <string_view>

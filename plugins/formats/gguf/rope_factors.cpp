@@ -15,9 +15,10 @@
 namespace arkit::gguf {
 namespace {
 
-// With w = 2 pi base^(2k/dim), the wave length of pair k, llama3 scaling divides its frequency by (gguf.md 11.1)
-//   1 for w < o / high,  factor for w > o / low,  else 1 / ((1 - s) / factor + s)  with s = (o / w - low) / (high -
-//   low).
+// With w = 2 pi base^(2k/dim), the wave length of pair k, llama3 scaling divides its frequency by
+// (docs/spec/gguf-reading.md 5)
+//   1 for w < o / high,  factor for w > o / low,
+//   else 1 / ((1 - s) / factor + s)  with s = (o / w - low) / (high - low).
 struct Llama3 {
   double factor = 8, low = 1, high = 4, original = 8192;
 };

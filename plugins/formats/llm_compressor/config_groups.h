@@ -21,11 +21,11 @@ namespace arkit::llm_compressor {
 struct ModelFacts {
   std::string_view attention_class;  // what static scales of queries name as their target ("LlamaAttention")
   const WeightSource& weights;       // of the source: its linear layers that are not quantized are listed
-  bool model_free = false;           // lists the embeddings among what is left alone, too (formats.md 13.6)
+  bool model_free = false;           // lists embeddings as left alone, too (docs/spec/model-free.md 5)
 };
 
-// The whole quantization_config (formats.md 8.0 to 8.5). A model-free run names the class of routed experts too, where
-// their projections are not called like those of most models.
+// The whole quantization_config (docs/spec/format-compressed-tensors.md 3). A model-free run names the class of routed
+// experts too, where their projections are not called like those of most models.
 [[nodiscard]] json::Object quantization_config(const QuantPlan& plan, const ModelFacts& model);
 
 // Static scales of keys, values and queries: kv_cache_scheme and attention_input_activations.

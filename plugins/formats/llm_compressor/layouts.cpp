@@ -26,7 +26,7 @@ constexpr std::array kNames = {
     Named{"mxfp4-pack-quantized", Layout::mxfp4},      Named{"mxfp8-quantized", Layout::mxfp8},
 };
 
-constexpr double kHalfLevels8 = 127.5;  // llmcompressor.md 3.2: range / 2 of 8 bits
+constexpr double kHalfLevels8 = 127.5;  // docs/spec/observers.md 2: range / 2 of 8 bits
 
 constexpr sdk::Fp8Layout kFp8{.block_scale = "weight_scale", .flat = false, .f32_weight_only = true};
 constexpr std::initializer_list<at::ScalarType> kScaleTypes = {at::kHalf, at::kBFloat16, at::kFloat};

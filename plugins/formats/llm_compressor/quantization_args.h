@@ -1,5 +1,6 @@
 #pragma once
-// compressed-tensors' QuantizationArgs: how one tensor of a config group is quantized (formats.md 8.0).
+// compressed-tensors' QuantizationArgs: how one tensor of a config group is quantized
+// (docs/spec/format-compressed-tensors.md 2).
 
 #include <string>
 

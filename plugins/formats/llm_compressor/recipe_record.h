@@ -10,9 +10,9 @@ namespace arkit::llm_compressor {
 // class, several by name.
 [[nodiscard]] RecipeRecord recipe_of(const ExportRequest& request);
 
-// quantization_config as llm-compressor writes it (llmcompressor.md 5.2): every argument stated, groups in the order of
-// their first layer, patterns of `ignore` written out, every linear layer of `weights` that stays as it is in it. Empty
-// where nothing is quantized.
+// quantization_config as llm-compressor writes it (docs/spec/format-compressed-tensors.md 5): every argument stated,
+// groups in the order of their first layer, patterns of `ignore` written out, every linear layer of `weights` that
+// stays as it is in it. Empty where nothing is quantized.
 [[nodiscard]] json::Object recorded_config(const QuantPlan& plan, const RecipeRecord& record,
                                            const WeightSource& weights);
 

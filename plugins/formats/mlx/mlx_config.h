@@ -1,5 +1,5 @@
 #pragma once
-// What mlx-lm reads in config.json's "quantization" (formats.md 9, 16.3).
+// What mlx-lm reads in config.json's "quantization" (docs/spec/format-mlx.md 2).
 
 #include <string>
 

@@ -19,7 +19,7 @@ constexpr std::array<std::string_view, 1> kDataTypes = {kName};
 constexpr SchemeInfo kInfo = {"fp8_int", "8-bit floats rounded to integers of 2 to 8 bits (W4FP8)", kDataTypes};
 
 constexpr double kMax = 448.0;                    // of e4m3
-constexpr double kLeastScale = 1 / (kMax * 512);  // algorithms.md 2.9
+constexpr double kLeastScale = 1 / (kMax * 512);  // docs/spec/integers.md 6
 
 // The second of the two roundings.
 TensorQuant integers_of(const TensorQuant& quant) {
@@ -69,7 +69,7 @@ WeightTuning Fp8IntScheme::begin_tuning(const at::Tensor& weight, const TensorQu
                                         const TuningSetup& setup) const {
   const at::Tensor scale = setup.global_scale.defined() ? setup.global_scale : global_scale(weight, quant);
   TuningSetup inner = setup;
-  inner.enable_alg_ext = false;  // algorithms.md 1.11 names no search for it
+  inner.enable_alg_ext = false;  // docs/spec/signround.md 10 names no search for it
   WeightTuning tuning = integers_.begin_tuning(floats_of(weight, scale), integers_of(quant), inner);
   tuning.global_scale = scale;
   return tuning;

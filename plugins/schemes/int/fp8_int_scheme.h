@@ -1,6 +1,6 @@
 #pragma once
 // W4FP8: weights are first 8-bit floats with one scale a tensor, and these are rounded to integers in groups
-// (algorithms.md 2.9). See README.md.
+// (docs/spec/integers.md 6). See README.md.
 
 #include <arkit/scheme.h>
 

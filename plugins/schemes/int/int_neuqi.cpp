@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kCoarse = 64, kFine = 32;  // the reference's grid on a CPU
 
-// Points of the search (algorithms.md 3.4), as NeuqiGrid wants them.
+// Points of the search (docs/spec/rtn.md 6), as NeuqiGrid wants them.
 struct Points {
   at::Tensor coarse, fine;
 

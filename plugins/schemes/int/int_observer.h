@@ -5,7 +5,7 @@
 
 namespace arkit::int_scheme {
 
-// Rounding as compressed-tensors' observers "minmax" and "mse" have it (llmcompressor.md 3.2, 3.3, 3.7). Whole groups.
+// Rounding as compressed-tensors' observers "minmax" and "mse" have it (docs/spec/observers.md 2 and 4). Whole groups.
 [[nodiscard]] QuantizedWeight quantize_observed(const at::Tensor& weight, const TensorQuant& quant);
 
 // Activations as compressed-tensors computes them (TensorQuant.observer kCompressedTensors), in the dtype of x: every

@@ -23,7 +23,8 @@ constexpr std::array<std::string_view, 3> kDataTypes = {"int", "int_sym_gptq", "
 constexpr SchemeInfo kInfo = {"int", "integers of 2 to 8 bits, symmetric or asymmetric, one scale per group",
                               kDataTypes};
 
-constexpr int64_t kWordCodes = 32;  // codes that fill whole 32-bit words for every number of bits (formats.md 0.1)
+// Codes that fill whole 32-bit words for every number of bits (docs/spec/packing.md 1).
+constexpr int64_t kWordCodes = 32;
 
 Preset weight_only(int bits, int64_t group_size, const std::string& suffix) {
   Preset preset;
@@ -46,7 +47,8 @@ Preset weight_and_activation(std::string name, int bits) {
   return preset;
 }
 
-// algorithms.md 4: W2A16 .. W8A16 in groups of 128, the same in groups of 64 and 32, and the mixed recipe of 4.2.
+// docs/spec/schemes.md 1: W2A16 .. W8A16 in groups of 128, the same in groups of 64 and 32, and the mixed preset of
+// section 3.
 std::vector<Preset> make_presets() {
   std::vector<Preset> presets;
   for (int bits = 2; bits <= 8; ++bits) {
@@ -116,7 +118,7 @@ Verdict IntScheme::supports(const LayerPlan& layer) const {
   if (layer.quant.weight.quantized())
     if (Verdict weight = supports_weight(layer); !weight) return weight;
   // Every packed layout of weights alone fills whole words along both sides; AutoRound keeps other layers in 16 bits
-  // whatever the format (algorithms.md 7.4).
+  // whatever the format (docs/spec/schemes.md 8).
   if (layer.quant.weight.quantized() && !layer.quant.act.quantized() && !sdk::is_range_observer(layer.quant.weight) &&
       (layer.out_features % kWordCodes != 0 || layer.in_features % kWordCodes != 0))
     return Verdict::no(
@@ -139,7 +141,7 @@ double IntScheme::bits_per_weight(const LayerPlan& layer) const {
          static_cast<double>(per_group) * static_cast<double>(shape.per_row) / static_cast<double>(shape.in);
 }
 
-// algorithms.md 3.1: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. NeUQI weighs
+// docs/spec/rtn.md 2: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. NeUQI weighs
 // the errors of all; the other observers see weights only.
 bool IntScheme::searches(const TensorQuant& quant) const {
   return quant.observer == sdk::kNeuqi || (quant.observer.empty() && quant.sym && quant.bits < 8);
@@ -156,7 +158,7 @@ WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant
     freeze_neuqi(weight, quant, setup.imatrix, tuning);
     return tuning;
   }
-  // algorithms.md 1.11: the others tune as without it.
+  // docs/spec/signround.md 10: the others tune as without it.
   const bool ext = setup.enable_alg_ext && quant.sym && quant.observer.empty();
   if (ext) {
     tuning.init_scale = search_scale(w, setup.imatrix, false);

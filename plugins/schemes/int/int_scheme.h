@@ -1,5 +1,6 @@
 #pragma once
-// Integer weights and activations with one scale per group (algorithms.md 2.1, 2.2, 2.3, 3.3). See README.md.
+// Integer weights and activations with one scale per group (docs/spec/integers.md 1 to 5, docs/spec/rtn.md 4). See
+// README.md.
 
 #include <arkit/scheme.h>
 

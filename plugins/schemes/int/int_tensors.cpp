@@ -124,7 +124,7 @@ void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, Se
   args.groups = weight.args.groups;
   args.weight = weight.args.weight;
   args.imatrix = f32_data(imatrix, weight.shape.in, "imatrix");
-  // The reference repairs only when some entry is exactly 0 (algorithms.md 3.2).
+  // The reference repairs only when some entry is exactly 0 (docs/spec/rtn.md 3).
   args.repair = repair && imatrix.defined() && imatrix.min().item<float>() == 0;
 }
 

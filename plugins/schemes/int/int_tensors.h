@@ -46,7 +46,7 @@ float search_floor(Dtype scale);
 // [in], undefined = uniform; it must outlive `args`.
 void set_search(const Weight& weight, const at::Tensor& imatrix, bool repair, SearchArgs& args);
 
-// algorithms.md 3.3: the best scale of every group, f32 [n_groups], representable in the weight's dtype.
+// docs/spec/rtn.md 4: the best scale of every group, f32 [n_groups], representable in the weight's dtype.
 [[nodiscard]] at::Tensor search_scale(const Weight& weight, const at::Tensor& imatrix, bool repair);
 
 // Codes, scale [out, per_row] and zero point. Throws ErrorCode::input when the weight holds a NaN or an infinity.

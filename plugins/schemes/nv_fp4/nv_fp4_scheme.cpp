@@ -54,7 +54,7 @@ at::Tensor global_of(const at::Tensor& peak) {
 }
 
 // What is stored: loaders divide by it, so that a weight of zeros has 1, as under compressed-tensors' observers
-// (llmcompressor.md 3.5).
+// (docs/spec/observers.md 3).
 at::Tensor stored_global(const at::Tensor& global) {
   return global.masked_fill((global == 0).logical_or(global.isfinite().logical_not()), 1.0);
 }

@@ -12,7 +12,7 @@ class NvFp4Scheme final : public sdk::ScaledScheme {
   [[nodiscard]] Verdict supports(const LayerPlan& layer) const override;
   // G = 2688 / max |weight|, f32 [1]; 0 for a weight of zeros.
   [[nodiscard]] at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const override;
-  // The smallest: that of the layer with the largest weight (algorithms.md 2.8).
+  // The smallest: that of the layer with the largest weight (docs/spec/floats.md 7).
   [[nodiscard]] at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override;
 
   [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,

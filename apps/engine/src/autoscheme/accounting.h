@@ -11,8 +11,8 @@
 
 namespace arkit::auto_scheme {
 
-// AutoRound's formula (autoscheme.md A.6): codes, and 8 or 16 bits of scale and the bits of a zero point a group;
-// symmetric integers pay for zero points too. FP8_BLOCK, which it has no answer for, counts one scale a block.
+// AutoRound's formula (docs/spec/auto-scheme.md 4): codes, and 8 or 16 bits of scale and the bits of a zero point a
+// group; symmetric integers pay for zero points too. FP8_BLOCK, which it has no answer for, counts one scale a block.
 // `codes_only` = ignore_scale_zp_bits: weights x bits. Throws ErrorCode::input for shapes whose bits do not fit.
 [[nodiscard]] ARKIT_INTERNAL int64_t autoround_bits(const LayerPlan& layer, const TensorQuant& weight,
                                                     bool codes_only = false);

@@ -1,5 +1,5 @@
 #pragma once
-// From losses, costs and a budget to one option for every layer (autoscheme.md A.8).
+// From losses, costs and a budget to one option for every layer (docs/spec/auto-scheme.md 1).
 
 #include <cstdint>
 #include <span>

@@ -1,5 +1,6 @@
 #pragma once
-// Layers that must get one scheme together (autoscheme.md A.7): what serving engines fuse, and what users ask for.
+// Layers that must get one scheme together (docs/spec/auto-scheme.md 8): what serving engines fuse, and what users ask
+// for.
 
 #include <cstddef>
 #include <string>

@@ -1,5 +1,5 @@
 #pragma once
-// The options of AutoScheme: what a user lists as schemes a layer may get (autoscheme.md A.9).
+// The options of AutoScheme: what a user lists as schemes a layer may get (docs/spec/auto-scheme.md 10).
 
 #include <string>
 #include <string_view>
@@ -20,7 +20,7 @@ namespace arkit::auto_scheme {
 
 // Each entry is a preset's name or an object of scheme fields as in layer_config. options.overrides but its bits apply
 // to all of them first; an 8-bit integer option stays symmetric where a chosen format has no asymmetric 8 bits. Entries
-// that mean the same are taken once. Throws ErrorCode::usage for an empty list and for recipes that give layers
+// that mean the same are taken once. Throws ErrorCode::usage for an empty list and for presets that give layers
 // different schemes (W4A16_MIXED), ErrorCode::unsupported for unknown names.
 [[nodiscard]] ARKIT_INTERNAL std::vector<SchemeOption> resolve_options(const QuantizeOptions& options,
                                                                        const Registry& registry, Reporter& reporter);

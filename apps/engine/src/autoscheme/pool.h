@@ -1,6 +1,6 @@
 #pragma once
 // Which layers AutoScheme decides on, which count with a scheme they already have, and which options each may get
-// (autoscheme.md A.5).
+// (docs/spec/auto-scheme.md 3).
 
 #include <functional>
 #include <span>

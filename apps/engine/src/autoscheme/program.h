@@ -1,6 +1,6 @@
 #pragma once
 // The program of AutoScheme: one option for every group, the sum of losses least, the sum of costs within a budget
-// (multiple-choice knapsack, autoscheme.md A.8). Pure: no LibTorch, no models.
+// (multiple-choice knapsack, docs/spec/auto-scheme.md 9). Pure: no LibTorch, no models.
 
 #include <cstddef>
 #include <cstdint>

@@ -22,7 +22,7 @@ using SchemeFor = std::function<const Scheme&(std::string_view data_type)>;
 
 enum class ScoreMode {
   standard,  // "default": divergence from the float model to second order, errors of weights and activations, one pass
-  compat,    // "compat": AutoRound 0.16.1's score (autoscheme.md A.3), weight errors, one pass an option
+  compat,    // "compat": AutoRound 0.16.1's score (docs/spec/auto-scheme.md 5), weight errors, one pass an option
 };
 
 // "tuned" starts from the standard scores (tuned_scores.h). Throws ErrorCode::usage for a name that is no mode.

@@ -1,6 +1,6 @@
 #pragma once
-// AutoRound 0.16.1's score (autoscheme.md A.3): the gradient of the calibration loss of the model that is rounded
-// throughout, times the rounding errors of the weights, in absolute values. One pass an option.
+// AutoRound 0.16.1's score (docs/spec/auto-scheme.md 5): the gradient of the calibration loss of the model that is
+// rounded throughout, times the rounding errors of the weights, in absolute values. One pass an option.
 
 #include <memory>
 #include <span>

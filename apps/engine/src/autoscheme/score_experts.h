@@ -1,5 +1,5 @@
 #pragma once
-// Experts that no calibration token reached have no score of their own (autoscheme.md A.3). No LibTorch here.
+// Experts that no calibration token reached have no score of their own (docs/spec/auto-scheme.md 7). No LibTorch here.
 
 #include <span>
 

@@ -1,7 +1,7 @@
 #pragma once
 // One forward and one backward through the model over calibration samples, with one block resident at a time: the
 // forward keeps what enters each block, the backward computes each block once more and takes its gradient apart
-// (autoscheme.md A.3, A.4). What is looked at on the way is the score's business.
+// (docs/spec/auto-scheme.md 7). What is looked at on the way is the score's business.
 
 #include <cstdint>
 #include <vector>

@@ -223,9 +223,9 @@ std::vector<Row> Loader::take(Entry& entry, int64_t count) const {
   return rows;
 }
 
-// Shares nsamples out among several entries (algorithms.md 6.3.5): those with num take it, the others share the rest,
-// short ones first. (The reference caps by the length of another entry when the order by length differs from the order
-// given; here each by its own.)
+// Shares nsamples out among several entries (docs/spec/calibration.md 6): those with num take it, the others share the
+// rest, short ones first. (The reference caps by the length of another entry when the order by length differs from the
+// order given; here each by its own.)
 std::vector<Row> Loader::mixed(std::vector<Entry>& entries) const {
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry& a, const Entry& b) { return a.available < b.available; });

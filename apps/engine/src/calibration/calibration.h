@@ -1,11 +1,12 @@
 #pragma once
-// Calibration data: from the --dataset argument to token ids [nsamples, seqlen] (algorithms.md 6).
+// Calibration data: from the --dataset argument to token ids [nsamples, seqlen] (docs/spec/calibration.md 3).
 //
 // Entries of the argument: "self" (the model writes its samples), a local file, or a known name whose files lie in the
 // Hugging Face cache.
 //   .json .jsonl   one document an item, shuffled with random.Random(seed); too short documents are dropped unless
-//   concat is given .txt           arkit's extension: one running text cut into consecutive rows, which are then
-//   shuffled the same way .safetensors   token ids: tensor input_ids [n, L], used as they are, rows cut to seqlen
+//                  concat is given
+//   .txt           arkit's extension: one running text cut into consecutive rows, which are then shuffled the same way
+//   .safetensors   token ids: tensor input_ids [n, L], used as they are, rows cut to seqlen
 
 #include <cstdint>
 #include <functional>

@@ -1,6 +1,6 @@
 #pragma once
-// Data sets known by name (algorithms.md 6.2). arkit downloads nothing: a name stands for files that the Hugging Face
-// cache already holds.
+// Data sets known by name (docs/spec/calibration.md 2). arkit downloads nothing: a name stands for files that the
+// Hugging Face cache already holds.
 
 #include <filesystem>
 #include <span>
@@ -16,8 +16,8 @@ struct KnownDataset {
   std::string_view names;  // accepted names, separated by blanks; the first is the usual one
   std::string_view hub_id;
   std::string_view split;  // default
-  std::string_view
-      fields;  // fields whose texts make a document, separated by blanks; "messages" = contents of a conversation
+  // Fields whose texts make a document, separated by blanks; "messages" = contents of a conversation.
+  std::string_view fields;
   std::string_view joint;  // between the fields
   std::string_view summary;
 };

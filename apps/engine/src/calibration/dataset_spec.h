@@ -1,5 +1,5 @@
 #pragma once
-// The dataset argument (algorithms.md 6.1): entry(,entry)*, entry = name(:key[=value])*.
+// The dataset argument (docs/spec/calibration.md 1): entry(,entry)*, entry = name(:key[=value])*.
 //
 // As in the reference, spaces mean nothing outside quotes; unlike it (a defect: it strips them everywhere and keeps the
 // quotes), 'single' or "double" quotes protect spaces and the separators , : = inside them and are removed, and an

@@ -1,5 +1,5 @@
 #pragma once
-// Documents of local files, before tokenization (algorithms.md 6.4).
+// Documents of local files, before tokenization (docs/spec/calibration.md 4).
 
 #include <cstddef>
 #include <filesystem>

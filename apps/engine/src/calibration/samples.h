@@ -1,5 +1,6 @@
 #pragma once
-// Documents to rows of exactly seqlen token ids: tokenize, truncate, concatenate, filter (algorithms.md 6.3 and 6.5).
+// Documents to rows of exactly seqlen token ids: tokenize, truncate, concatenate, filter
+// (docs/spec/calibration.md 3 and 5).
 
 #include <cstdint>
 #include <span>
@@ -29,9 +30,9 @@ struct SpecialFrame {
 };
 [[nodiscard]] ARKIT_EXPORT SpecialFrame special_frame(const Tokenizer& tokenizer);
 
-// Joins token sequences to rows of seqlen ids, each with the special tokens the tokenizer gives one text (6.5 as
-// intended; the reference counts BOS and EOS once per sample and so misses seqlen, defect 11.6). An unfinished last row
-// is dropped.
+// Joins token sequences to rows of seqlen ids, each with the special tokens the tokenizer gives one text
+// (docs/spec/calibration.md 5; the reference counts BOS and EOS once per sample and so misses seqlen). An unfinished
+// last row is dropped.
 class ARKIT_EXPORT RowPacker {
  public:
   RowPacker(SpecialFrame frame, int64_t seqlen);

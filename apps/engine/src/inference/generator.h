@@ -22,8 +22,8 @@ struct GenerationRequest {
 struct GenerationResult {
   std::vector<std::vector<int64_t>> tokens;  // new ones, a row for each prompt
   double prompt_seconds = 0, decode_seconds = 0;
-  int64_t decoded =
-      0;  // tokens made in decode_seconds, all rows together (the first of each row comes with the prompt)
+  // Tokens made in decode_seconds, all rows together (the first of each row comes with the prompt).
+  int64_t decoded = 0;
 };
 
 // Needs engine.load_all(). Stops early when every row has ended or the model's positions are used up. Throws

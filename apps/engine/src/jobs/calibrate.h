@@ -16,11 +16,11 @@ namespace arkit {
 
 struct Calibration {
   at::Tensor hidden;     // [nsamples, seqlen, hidden] in the model's dtype: embedded samples
-  at::Tensor loss_mask;  // u8 [nsamples, seqlen], 0 where the loss does not look (algorithms.md 1.2)
+  at::Tensor loss_mask;  // u8 [nsamples, seqlen], 0 where the loss does not look (docs/spec/signround.md 6)
   json::Object report;   // counts and hashes for arkit-run.json
 };
 
-// seqlen no longer than the model's and the tokenizer's limits; each cut is warned about (algorithms.md 5).
+// seqlen no longer than the model's and the tokenizer's limits; each cut is warned about (docs/spec/calibration.md 8).
 [[nodiscard]] ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source,
                                           Reporter& reporter);
 

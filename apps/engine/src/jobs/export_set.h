@@ -20,8 +20,8 @@ class OutputFolder;
 struct FormatChoice {
   Exporter* exporter = nullptr;
   std::string name;  // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
-  std::filesystem::path
-      output_dir;  // one format: the output folder itself; several: a subfolder named after the format
+  // One format: the output folder itself; several: a subfolder named after the format.
+  std::filesystem::path output_dir;
 };
 
 // Resolves names, each once. `from_recipe`: formats that record a recipe file, in their variant for it; no name = all

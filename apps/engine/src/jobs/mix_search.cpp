@@ -23,7 +23,7 @@ namespace {
 
 using namespace auto_scheme;
 
-// Of scoring (autoscheme.md A.2); mixtures of experts get half the length.
+// Of scoring (docs/spec/auto-scheme.md 2); mixtures of experts get half the length.
 constexpr int64_t kSamples = 16, kLength = 256;
 
 std::vector<MixBudget> wanted_budgets(const AutoSchemeOptions& options) {

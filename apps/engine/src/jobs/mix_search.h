@@ -1,6 +1,6 @@
 #pragma once
 // AutoScheme on one model: what every layer may get and costs is found out once, losses are scored once, and any number
-// of budgets are asked for (autoscheme.md A).
+// of budgets are asked for (docs/spec/auto-scheme.md 1).
 
 #include <cstdint>
 #include <memory>

@@ -12,7 +12,7 @@
 namespace arkit {
 namespace {
 
-// From here on the automatic rate depends on a layer's bits (algorithms.md 5).
+// From here on the automatic rate depends on a layer's bits (docs/spec/signround.md 5).
 constexpr int64_t kManyIters = 1000;
 
 template <typename Given>

@@ -111,7 +111,8 @@ struct Planner {
     planned.recipe = std::move(record);
   }
 
-  // Rounding into a format that records model-free runs: worth a try. The reference's choice (formats.md 13.1).
+  // Rounding into a format that records model-free runs: worth a try. The reference's choice
+  // (docs/spec/model-free.md 1).
   [[nodiscard]] bool may_be_model_free() const {
     const bool rounds =
         tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr && choices == nullptr;

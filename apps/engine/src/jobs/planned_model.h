@@ -29,7 +29,7 @@ struct PlannedModel {
   std::unique_ptr<Model> model;                // header only, weights to be cast to bf16; refers to *source
   QuantPlan plan;
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
-                            // searched or measured (formats.md 13.1)
+                            // searched or measured (docs/spec/model-free.md 1)
   bool forwards = false;    // the plan needs samples
   std::shared_ptr<const RecipeRecord> recipe;  // null = planned without a recipe file
 };
@@ -44,7 +44,7 @@ struct PlannedModel {
 
 // The dtype of weights while they are worked on. They are cast to bf16 as in the reference, so that an export's bytes
 // do not depend on the machine; block forwards take f32 where this machine multiplies it faster (product_speed.h), and
-// then the weights stay as they are (algorithms.md 1.1). Throws ErrorCode::usage for an unknown amp_dtype.
+// then the weights stay as they are (docs/spec/signround.md 12). Throws ErrorCode::usage for an unknown amp_dtype.
 [[nodiscard]] at::ScalarType choose_dtype(const TuningOptions& options, bool forwards);
 // What arkit-run.json says about the choice: dtype, what decided, and the figures measured for "auto".
 [[nodiscard]] json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype);

@@ -1,6 +1,6 @@
 #pragma once
 // A checkpoint as model-free quantization wants to see it: every expert of a fused 3-D tensor as a matrix of its own
-// (formats.md 13.5), every packed layer as real numbers.
+// (docs/spec/model-free.md 4), every packed layer as real numbers.
 
 #include <memory>
 

@@ -1,6 +1,6 @@
 #pragma once
-// QuantizationModifier and AutoRoundModifier with their fields read, checked and resolved to schemes (llmcompressor.md
-// 1.2, 1.3, 2); every other modifier is refused by name.
+// QuantizationModifier and AutoRoundModifier with their fields read, checked and resolved to schemes
+// (docs/spec/modifier-recipes.md 2); every other modifier is refused by name.
 
 #include <cstdint>
 #include <filesystem>

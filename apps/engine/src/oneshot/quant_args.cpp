@@ -86,7 +86,7 @@ std::string strategy_of(const json::Object& fields, const QuantArgs& args, const
   return *args.group_size > 0 ? "group" : "channel";
 }
 
-// llmcompressor.md 2.1: what fits together.
+// What fits together (docs/spec/modifier-recipes.md 3).
 void check(const QuantArgs& args, const std::string& where) {
   const std::string& s = args.strategy;
   static const std::vector<std::string> known = {"tensor", "channel",      "group",    "block",

@@ -1,6 +1,6 @@
 #pragma once
 // compressed-tensors' QuantizationArgs and QuantizationScheme, as recipes state them and exports record them
-// (llmcompressor.md 2.1, 2.2).
+// (docs/spec/modifier-recipes.md 3 and 4).
 
 #include <cstdint>
 #include <optional>

@@ -1,5 +1,5 @@
 #pragma once
-// The containers of a recipe: stages of groups of modifiers (llmcompressor.md 1.1), read from YAML or JSON.
+// The containers of a recipe: stages of groups of modifiers (docs/spec/modifier-recipes.md 1), read from YAML or JSON.
 
 #include <filesystem>
 #include <string>

@@ -20,7 +20,7 @@ namespace arkit::oneshot {
 namespace {
 
 constexpr size_t kNamesShown = 8;
-constexpr double kAveraging = 0.01;  // of the observer "minmax" (llmcompressor.md 3.1)
+constexpr double kAveraging = 0.01;  // of the observer "minmax" (docs/spec/observers.md 1)
 
 std::string dtype_text(at::ScalarType dtype) {
   if (dtype == at::kFloat) return "float32";
@@ -157,7 +157,7 @@ class Planner {
     return {};
   }
 
-  // llmcompressor.md 2.4: everything a group size does not divide is listed before any work.
+  // docs/spec/modifier-recipes.md 6: everything a group size does not divide is listed before any work.
   void check_shapes() const {
     std::vector<std::string> ragged;
     for (const LayerPlan& layer : plan_.layers) {

@@ -1,5 +1,5 @@
 #pragma once
-// Which scheme of a recipe a layer gets (llmcompressor.md 2.3).
+// Which scheme of a recipe a layer gets (docs/spec/modifier-recipes.md 5).
 
 #include <optional>
 #include <string>

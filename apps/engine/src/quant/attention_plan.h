@@ -1,5 +1,5 @@
 #pragma once
-// Static scales of keys, values and queries: from the options to what the plan says (algorithms.md 7.2).
+// Static scales of keys, values and queries: from the options to what the plan says (docs/spec/calibration.md 10).
 
 #include <string>
 

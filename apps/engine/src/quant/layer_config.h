@@ -1,5 +1,5 @@
 #pragma once
-// layer_config and ignore_layers: which layers get another scheme, or none (algorithms.md 7.3).
+// layer_config and ignore_layers: which layers get another scheme, or none (docs/spec/schemes.md 4 and 5).
 
 #include <string>
 #include <string_view>
@@ -25,8 +25,9 @@ struct LayerRule {
 // ErrorCode::input (file) naming the key at fault.
 [[nodiscard]] ARKIT_INTERNAL std::vector<LayerRule> parse_layer_config(const std::string& text);
 
-// The pattern as formats record it and layers are matched with (formats.md 2.7): a plain text becomes ".*<escaped>.*";
-// otherwise bare dots are escaped and ".*" is added at ends that are not anchored. Matching is a search.
+// The pattern as formats record it and layers are matched with (docs/spec/schemes.md 6): a plain text becomes
+// ".*<escaped>.*"; otherwise bare dots are escaped and ".*" is added at ends that are not anchored. Matching is a
+// search.
 [[nodiscard]] ARKIT_INTERNAL std::string to_standard_regex(std::string_view pattern);
 
 }  // namespace arkit

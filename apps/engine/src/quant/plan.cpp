@@ -93,8 +93,8 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
   }
 }
 
-// An entry is an exact layer name or a part of one; "layers.1" does not mean "layers.10" (algorithms.md 7.3). As in the
-// reference, the entry wins over layer_config and is also kept as a pattern for formats that record it.
+// An entry is an exact layer name or a part of one; "layers.1" does not mean "layers.10" (docs/spec/schemes.md 5). As
+// in the reference, the entry wins over layer_config and is also kept as a pattern for formats that record it.
 void apply_ignore_layers(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
   if (options.ignore_layers.empty()) return;
   const auto layers = by_name(plan);

@@ -24,9 +24,9 @@ struct LayerChoice {
 using LayerChoices = std::map<std::string, LayerChoice, std::less<>>;
 
 // Applies, in this order: the global scheme, `choices` (null = none), layer_config, block lists left out, lm_head and
-// tied-embedding rules, ignore_layers, shape rules (algorithms.md 7.3, 7.4). Pure. Warns through `reporter`; throws
-// ErrorCode::usage for a pattern that matches nothing unless options.allow_unmatched, and ErrorCode::unsupported when a
-// scheme refuses a layer and the policy is "error".
+// tied-embedding rules, ignore_layers, shape rules (docs/spec/schemes.md 4 to 8). Pure. Warns through `reporter`;
+// throws ErrorCode::usage for a pattern that matches nothing unless options.allow_unmatched, and ErrorCode::unsupported
+// when a scheme refuses a layer and the policy is "error".
 [[nodiscard]] ARKIT_INTERNAL QuantPlan build_plan(const Model& model, const std::string& model_type,
                                                   const ResolvedScheme& scheme, const QuantizeOptions& options,
                                                   const Registry& registry, Reporter& reporter,

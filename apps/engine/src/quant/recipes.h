@@ -1,6 +1,6 @@
 #pragma once
-// Recipes: named sets of tuning defaults with AutoRound's numbers (algorithms.md 5). A recipe's value applies where the
-// user gave none.
+// Recipes: named sets of tuning defaults with AutoRound's numbers (docs/spec/schemes.md 9). A recipe's value applies
+// where the user gave none.
 
 #include <span>
 #include <string_view>

@@ -1,5 +1,6 @@
 #pragma once
-// From what a user types (a preset name and overrides) to the LayerQuant every layer starts with (algorithms.md 4).
+// From what a user types (a preset name and overrides) to the LayerQuant every layer starts with
+// (docs/spec/schemes.md 2).
 
 #include <optional>
 #include <string>

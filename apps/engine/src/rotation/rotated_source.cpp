@@ -83,7 +83,8 @@ void RotatedSource::fuse(const Registry& registry) {
   if (spec_.r2) fuse_heads(matrix(layout_.head_dim, spec_.random_r2, kR2));
 }
 
-// B.5, offline R1: the stream is E R; what reads it gets its norm's gain and R, what writes it R^T.
+// docs/spec/rotations.md 5, R1 in the weights: the stream is E R; what reads it gets its norm's gain and R, what writes
+// it R^T.
 void RotatedSource::fuse_residual(const Rotation& r1) {
   turns_[layout_.embedding] = {.origin = layout_.embedding_origin, .gain = {}, .input = r1, .output = nullptr};
   turns_[std::string(kHeadWeight)] = {
@@ -107,8 +108,8 @@ void RotatedSource::fuse_residual(const Rotation& r1) {
   untie();
 }
 
-// B.5, R2: attention mixes values of a head over positions only, so each head's values may turn; the bias of v turns
-// with them.
+// docs/spec/rotations.md 5, R2: attention mixes values of a head over positions only, so each head's values may turn;
+// the bias of v turns with them.
 void RotatedSource::fuse_heads(const Rotation& r2) {
   for (const BlockNames& block : layout_.blocks) {
     TensorTurn& value = turns_[block.v + ".weight"];
@@ -233,7 +234,8 @@ void RotatedSource::rotate_inputs_as(const ModelSource& exported) {
   query_key_ = exported.query_key_rotation();
 }
 
-// The members of B.3, and the layers that stay as they are: a loader must not rotate those.
+// The members of docs/spec/rotations.md 6 for single layers, and the layers that stay as they are: a loader must not
+// rotate those.
 void RotatedSource::record_layers(const QuantPlan& plan, int64_t block_size) {
   json::Array left;
   for (const LayerPlan& layer : plan.layers)
@@ -247,7 +249,7 @@ void RotatedSource::record_layers(const QuantPlan& plan, int64_t block_size) {
   record_["rotation_config"] = std::move(config);
 }
 
-// The members of B.5; nothing when all of it is in the weights.
+// The members of docs/spec/rotations.md 6 for the model; nothing when all of it is in the weights.
 void RotatedSource::record_model() {
   if (!spec_.online()) return;
   const json::Value size = spec_.rotation_size ? json::Value(*spec_.rotation_size) : json::Value(nullptr);

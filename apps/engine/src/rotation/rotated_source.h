@@ -1,6 +1,6 @@
 #pragma once
-// A checkpoint with rotated weights (autoscheme.md B): calibration, tuning, rounding and exporters see just another
-// source. Tensors are turned as they are loaded, so memory holds one at a time.
+// A checkpoint with rotated weights (docs/spec/rotations.md 2): calibration, tuning, rounding and exporters see just
+// another source. Tensors are turned as they are loaded, so memory holds one at a time.
 
 #include <map>
 #include <memory>

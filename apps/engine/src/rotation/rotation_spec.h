@@ -1,6 +1,6 @@
 #pragma once
-// What --rotation asks for: a name or the fields of a JSON object (autoscheme.md B.1), checked before anything is
-// opened.
+// What --rotation asks for: a name or the fields of a JSON object (docs/spec/rotations.md 1), checked before anything
+// is opened.
 
 #include <cstdint>
 #include <optional>
@@ -13,8 +13,8 @@ namespace arkit::rotation {
 
 struct RotationSpec {
   enum class Kind {
-    per_layer,  // B.3: the input of every quantized layer, in blocks, at run time
-    model       // B.4, B.5: R1 to R4, fused into the weights where they can be
+    per_layer,  // docs/spec/rotations.md 4: the input of every quantized layer, in blocks, at run time
+    model       // docs/spec/rotations.md 5: R1 to R4, fused into the weights where they can be
   };
   std::string text;  // as typed
   Kind kind = Kind::per_layer;

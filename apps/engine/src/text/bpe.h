@@ -1,5 +1,5 @@
 #pragma once
-// Byte-pair encoding of one pre-token (models.md D1 "BPE").
+// Byte-pair encoding of one pre-token (docs/spec/tokenizers.md 2).
 
 #include <cstdint>
 #include <memory>

@@ -1,6 +1,6 @@
 #pragma once
-// Chat templates: the Jinja subset of models.md E. A template is parsed once; rendering is bounded in steps, recursion
-// and output.
+// Chat templates: the Jinja subset of docs/spec/chat-templates.md 2. A template is parsed once; rendering is bounded in
+// steps, recursion and output.
 
 #include <memory>
 #include <string>

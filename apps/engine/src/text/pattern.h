@@ -1,6 +1,6 @@
 #pragma once
 // What a Split pre-tokenizer or a Replace normalizer looks for: a literal string, one of the well-known
-// pre-tokenization regexes (own scanners, models.md D2) or any other regular expression (PCRE2).
+// pre-tokenization regexes (own scanners, docs/spec/tokenizers.md 3) or any other regular expression (PCRE2).
 
 #include <cstddef>
 #include <functional>

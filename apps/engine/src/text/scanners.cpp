@@ -1,5 +1,6 @@
-// Hand-written matchers for the regular expressions of models.md D2. They see exactly the crate's character classes,
-// which no regex library of Debian 12 does, and run several times faster (docs/adr/0006-tokenizer-patterns.md).
+// Hand-written matchers for the regular expressions of docs/spec/tokenizers.md 3. They see exactly the crate's
+// character classes, which no regex library of Debian 12 does, and run several times faster
+// (docs/adr/0006-tokenizer-patterns.md).
 
 #include <array>
 #include <initializer_list>
@@ -15,7 +16,7 @@ namespace patterns = pretokenizer_patterns;
 
 namespace {
 
-constexpr uint16_t kUpperish = kLu | kLt | kLm | kLo | kMark;  // U of models.md
+constexpr uint16_t kUpperish = kLu | kLt | kLm | kLo | kMark;  // U of docs/spec/tokenizers.md 3
 constexpr uint16_t kLowerish = kLl | kLm | kLo | kMark;        // W
 
 // Reads one text; every rule takes a position and returns the end of its match, or 0 for "no match" (a match is never
@@ -89,7 +90,7 @@ class Scanner {
     const size_t end = run_other(begin);
     return end == begin ? 0 : newlines(end, slash);
   }
-  // U*W+ of models.md: greedy, gives back to the last character that is both.
+  // U*W+ of docs/spec/tokenizers.md 3: greedy, gives back to the last character that is both.
   [[nodiscard]] size_t word_lower(size_t i) const {
     const size_t upper_end = run(i, kUpperish);
     const size_t end = run(upper_end, kLowerish);

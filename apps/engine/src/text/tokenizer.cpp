@@ -128,7 +128,7 @@ void Tokenizer::Impl::add_file_tokens(const json::Object& file) {
   }
 }
 
-// Tokens that only tokenizer_config.json knows come after those of tokenizer.json (models.md D4).
+// Tokens that only tokenizer_config.json knows come after those of tokenizer.json (docs/spec/tokenizers.md 4).
 void Tokenizer::Impl::add_config_tokens(const json::Object& config) {
   if (const json::Value* decoder_tokens = json::find(config, "added_tokens_decoder")) {
     for (const auto& [key, spec] : json::as_object(*decoder_tokens, "tokenizer_config.json: added_tokens_decoder")) {

@@ -1,5 +1,5 @@
 #pragma once
-// Ranges of keys, values and queries over the calibration samples (algorithms.md 7.2).
+// Ranges of keys, values and queries over the calibration samples (docs/spec/calibration.md 10).
 
 #include <array>
 #include <map>

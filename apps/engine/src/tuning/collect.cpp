@@ -53,7 +53,7 @@ at::Tensor sum_of_squares(const at::Tensor& x) {
   return sum;
 }
 
-// compressed-tensors' moving average (llmcompressor.md 3.1) over batches, of which the first sets the range.
+// compressed-tensors' moving average (docs/spec/observers.md 1) over batches, of which the first sets the range.
 void average_ranges(InputStatistics& seen, const at::Tensor& x) {
   constexpr double kWeight = 0.01;
   const at::Tensor low = x.min().to(at::kFloat).clamp_max(0), high = x.max().to(at::kFloat).clamp_min(0);

@@ -33,7 +33,7 @@ struct InputStatistics {
 };
 
 // Does quantizing this activation need a calibrated maximum: static scales, or a static global scale
-// (algorithms.md 7.1)?
+// (docs/spec/calibration.md 9)?
 [[nodiscard]] ARKIT_EXPORT bool wants_act_max(const TensorQuant& act);
 
 struct StatisticsWanted {

@@ -2,9 +2,9 @@
 // Matrix product through Debian's oneDNN, a module of its own that core opens when it wants it.
 //
 // Two reasons. LibTorch's wheel carries the headers of another oneDNN version, which must not be seen here
-// (architecture.md 4.2). And libtorch_cpu.so exports a few template instances of its own oneDNN (std::call_once of
-// gemm_info_t::jit_init), which would take the place of Debian's in one global symbol scope: bf16 and int8 products
-// then fail or worse. Opened with RTLD_DEEPBIND the module and the libraries it brings find their own symbols first.
+// (docs/adr/0013-onednn-in-a-module.md). And libtorch_cpu.so exports a few template instances of its own oneDNN
+// (std::call_once of gemm_info_t::jit_init), which would take the place of Debian's in one global symbol scope: bf16
+// and int8 products then fail or worse. Opened with RTLD_DEEPBIND the module and the libraries it brings find their own symbols first.
 
 #include <cstdint>
 

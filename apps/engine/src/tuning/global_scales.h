@@ -1,5 +1,5 @@
 #pragma once
-// Layers that serving engines fuse into one product must agree on their global scale (algorithms.md 2.8).
+// Layers that serving engines fuse into one product must agree on their global scale (docs/spec/floats.md 7).
 
 #include <span>
 

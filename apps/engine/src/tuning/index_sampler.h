@@ -1,6 +1,6 @@
 #pragma once
-// Which calibration samples an iteration sees (algorithms.md 1.8): shuffled passes over all samples, an incomplete tail
-// dropped.
+// Which calibration samples an iteration sees (docs/spec/signround.md 7): shuffled passes over all samples, an
+// incomplete tail dropped.
 
 #include <cstdint>
 #include <span>

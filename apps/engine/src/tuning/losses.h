@@ -1,6 +1,6 @@
 #pragma once
-// The loss of SignRound between a block's output and its reference output (algorithms.md 1.7, 1.11), with its gradient
-// in closed form: no autograd nodes for the loss itself.
+// The loss of SignRound between a block's output and its reference output (docs/spec/signround.md 6 and 10), with its
+// gradient in closed form: no autograd nodes for the loss itself.
 
 #include <cstdint>
 #include <optional>

@@ -1,5 +1,5 @@
 #pragma once
-// --enable_neuqi in a plan (algorithms.md 3.4): which weights get a searched grid.
+// --enable_neuqi in a plan (docs/spec/rtn.md 6): which weights get a searched grid.
 
 #include <arkit/descriptors.h>
 #include <arkit/export.h>

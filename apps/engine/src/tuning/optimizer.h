@@ -1,5 +1,5 @@
 #pragma once
-// One optimizer step over tensors of tuned parameters: sign SGD, with momentum, or Adam (algorithms.md 1.5).
+// One optimizer step over tensors of tuned parameters: sign SGD, with momentum, or Adam (docs/spec/signround.md 5).
 
 #include <ATen/core/Tensor.h>
 

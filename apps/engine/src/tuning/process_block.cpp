@@ -126,7 +126,7 @@ BlockForward BlockProcessor::forward_of(int64_t first, int64_t count) {
   };
 }
 
-// alg_ext searches initial scales while tuning, OPT-RTN final ones; W4A4 goes without (algorithms.md 1.11).
+// alg_ext searches initial scales while tuning, OPT-RTN final ones; W4A4 goes without (docs/spec/signround.md 10).
 bool BlockProcessor::needs_imatrix(const Layer& layer) const {
   if (layer.weight_scheme == nullptr || !layer.weight_scheme->searches(layer.quant().weight)) return false;
   if (!tunes()) return rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn) == RtnMode::searched;
@@ -232,7 +232,7 @@ QuantizedHook BlockProcessor::quantized_hook(const std::vector<Layer>& layers, c
 }
 
 // Reference outputs of all samples into `target`, and what the layers' inputs look like on the way. Static activation
-// ranges come from the chain the quantized model will see (algorithms.md 1.3 step 4).
+// ranges come from the chain the quantized model will see (docs/spec/signround.md 2).
 std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layers, const BlockForward& forward,
                                                        const at::Tensor& full, const at::Tensor& input,
                                                        const at::Tensor& target, const std::string& what) {
@@ -262,7 +262,7 @@ std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layer
   return attention;
 }
 
-// Experts that saw no token take the largest maximum of the others at the same place (algorithms.md 9).
+// Experts that saw no token take the largest maximum of the others at the same place (docs/spec/calibration.md 11).
 void BlockProcessor::fill_act_max(std::vector<Layer>& layers) {
   const auto place = [](const Layer& layer) {
     const std::string& name = layer.plan->name;
@@ -395,7 +395,7 @@ BlockResult BlockProcessor::process_head(BlockIo& io) {
   };
   task.count_first_samples = true;
   task.progress = [&](int64_t done, int64_t total) { reporter_.activity(str("tuning ", head->name), done, total); };
-  // One sample at a time: logits are large (algorithms.md 1.9).
+  // One sample at a time: logits are large (docs/spec/signround.md 8).
   options_.tune.gradient_accumulate_steps *= std::exchange(options_.tune.batch_size, 1);
   tune_layers(layers, std::move(task), result);
   io = {};

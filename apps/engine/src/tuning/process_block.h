@@ -1,6 +1,6 @@
 #pragma once
-// One decoder block from full precision to codes, in the order of algorithms.md 1.3: reference output, calibration,
-// tuning (SignRound), search (OPT-RTN) or plain rounding (RTN), and the inputs of the next block.
+// One decoder block from full precision to codes, in the order of docs/spec/signround.md 2: reference output,
+// calibration, tuning (SignRound), search (OPT-RTN) or plain rounding (RTN), and the inputs of the next block.
 
 #include <functional>
 #include <map>
@@ -59,7 +59,7 @@ struct BlockResult {
   TuneTimes times;
 };
 
-// How quantize_rtn treats a layer of a run without tuning (algorithms.md 3.1).
+// How quantize_rtn treats a layer of a run without tuning (docs/spec/rtn.md 2).
 [[nodiscard]] ARKIT_EXPORT RtnMode rtn_mode(const LayerPlan& layer, const LayerQuant& global,
                                             std::optional<bool> disable_opt_rtn);
 
@@ -75,7 +75,7 @@ class ARKIT_EXPORT BlockProcessor {
   // the caller. `propagate_quantized` false skips the last step, the quantized chain's output, when nobody reads it.
   [[nodiscard]] BlockResult process(int64_t first, int64_t count, BlockIo& io, bool propagate_quantized = true);
 
-  // Quantizes the head, if planned, from the outputs of the last block (algorithms.md 1.9). io is used up.
+  // Quantizes the head, if planned, from the outputs of the last block (docs/spec/signround.md 8). io is used up.
   [[nodiscard]] BlockResult process_head(BlockIo& io);
 
  private:

@@ -10,7 +10,7 @@
 
 namespace arkit {
 
-// Must samples go through the blocks: for tuning, for the importance matrix of a scale search (algorithms.md 3.1), or
+// Must samples go through the blocks: for tuning, for the importance matrix of a scale search (docs/spec/rtn.md 2), or
 // for the ranges of static activations and attention states? Each layer is asked, since layer_config may give one what
 // no other has.
 [[nodiscard]] ARKIT_EXPORT bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disable_opt_rtn,

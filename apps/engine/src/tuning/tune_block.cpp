@@ -210,7 +210,7 @@ double BlockTuner::accumulate(std::span<const int64_t> samples, bool sum) {
   return loss;
 }
 
-// What the tracked loss is divided by (algorithms.md 1.6, `numel`).
+// What the tracked loss is divided by (docs/spec/signround.md 4, `count`).
 double BlockTuner::tracked_count(std::span<const int64_t> samples, const Batching& plan) const {
   double count = 1.0;
   if (task_.loss_mask.defined()) {

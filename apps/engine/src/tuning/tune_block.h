@@ -1,6 +1,6 @@
 #pragma once
 // SignRound on one decoder block (or a chain of blocks): signed-gradient descent on rounding offsets and ranges so that
-// the block with quantized weights gives the output of the original one (algorithms.md 1.4 - 1.8).
+// the block with quantized weights gives the output of the original one (docs/spec/signround.md 3 to 7).
 
 #include <functional>
 #include <map>

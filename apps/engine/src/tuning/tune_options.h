@@ -1,5 +1,5 @@
 #pragma once
-// Options of SignRound with every default resolved (algorithms.md 1.5, 1.6), and the learning-rate rules.
+// Options of SignRound with every default resolved (docs/spec/signround.md 4 and 5), and the learning-rate rules.
 
 #include <cstdint>
 #include <optional>

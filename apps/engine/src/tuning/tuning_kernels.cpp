@@ -112,8 +112,8 @@ ARKIT_INLINE void sign_steps(float* p, float* g, int64_t n, float lr) {
   }
 }
 
-// A float16 scale may overflow its gradient (algorithms.md 11.10): one step of sign SGD takes inf as a sign and NaN as
-// none, but optimizer state must not keep either.
+// A float16 scale may overflow its gradient (docs/spec/signround.md 11): one step of sign SGD takes inf as a sign and
+// NaN as none, but optimizer state must not keep either.
 ARKIT_INLINE float bounded(float g) {
   constexpr float kLargest = 65504.0F;  // of float16
   return g != g ? 0.0F : g > kLargest ? kLargest : g < -kLargest ? -kLargest : g;

@@ -28,7 +28,7 @@ template <typename T>
 double squared_error(const T* pred, const T* ref, const uint8_t* mask, int64_t rows, int64_t width, float factor,
                      T* grad);
 
-// The same without elements whose |pred - ref| is above `limit` (the outlier loss of algorithms.md 1.11).
+// The same without elements whose |pred - ref| is above `limit` (the outlier loss of docs/spec/signround.md 10).
 template <typename T>
 double squared_error_below(const T* pred, const T* ref, const uint8_t* mask, int64_t rows, int64_t width, float factor,
                            float limit, T* grad);

@@ -1,6 +1,6 @@
 #pragma once
-// Tuning of norm weights and biases (enable_norm_bias_tuning, algorithms.md 1.10): an additive offset in units of one
-// step of a 4-bit grid over the whole vector; nothing is rounded, the result stays a vector of floats.
+// Tuning of norm weights and biases (enable_norm_bias_tuning, docs/spec/signround.md 9): an additive offset in units of
+// one step of a 4-bit grid over the whole vector; nothing is rounded, the result stays a vector of floats.
 
 #include <ATen/core/Tensor.h>
 

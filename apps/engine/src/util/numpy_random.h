@@ -1,6 +1,6 @@
 #pragma once
 // numpy.random.default_rng(seed).permutation(n): PCG64 seeded by SeedSequence. It is the order
-// datasets.Dataset.shuffle(seed) gives (algorithms.md 6.2).
+// datasets.Dataset.shuffle(seed) gives (docs/spec/calibration.md 7).
 
 #include <cstdint>
 #include <vector>

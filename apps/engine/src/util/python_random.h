@@ -1,7 +1,7 @@
 #pragma once
 // Python's random.Random(seed) as far as sample order needs it: MT19937 seeded by init_by_array, randbelow by
-// rejection, shuffle (algorithms.md 1.8). Exact, so that calibration sees the same samples in the same order as the
-// reference.
+// rejection, shuffle (docs/spec/calibration.md 7). Exact, so that calibration sees the same samples in the same order
+// as the reference.
 
 #include <cstdint>
 #include <random>

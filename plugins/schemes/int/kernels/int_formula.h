@@ -1,6 +1,7 @@
 #pragma once
-// The scale of one group: the scalar half of algorithms.md 2.1, 2.2 and 1.11. Included by the fast kernels only; the
-// reference has its own copy written the long way. always_inline for the reason given in sdk/float16.h.
+// The scale of one group: the scalar half of docs/spec/integers.md 1 to 3 and docs/spec/signround.md 10. Included by
+// the fast kernels only; the reference has its own copy written the long way. always_inline for the reason given in
+// sdk/float16.h.
 
 #include <arkit/sdk/float16.h>
 
@@ -131,7 +132,8 @@ ARKIT_ALWAYS_INLINE GroupScale group_scale(const WeightArgs& a, int64_t i, float
 
 // One rounded term of the scale's gradient: autograd casts every term to the scale's dtype where the scale was cast. A
 // term may overflow to infinity there, and the loss curves of the reference depend on it (signround_int4_asym_accum2);
-// the optimizer takes the sign of infinity and no step for inf - inf, so no scale is poisoned (algorithms.md 11.10).
+// the optimizer takes the sign of infinity and no step for inf - inf, so no scale is poisoned
+// (docs/spec/signround.md 11).
 ARKIT_ALWAYS_INLINE float gradient_term(Dtype scale, float x) {
   return round_to(scale, x);
 }

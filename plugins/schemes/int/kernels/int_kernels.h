@@ -5,7 +5,8 @@
 // sets (int_kernels_impl.h); all give the same bits. Sums are defined by their order: element i of a group goes to
 // partial sum i % 16, and the 16 partial sums are added by halving (l += l + 8, then 4, 2, 1).
 //
-// Letters as in algorithms.md 2.1 and 2.2: s scale, zp zero point, q code without offset, u = W / s, r = round(u + V).
+// Letters as in docs/spec/integers.md 1 and 2: s scale, zp zero point, q code without offset, u = W / s, r = round(u +
+// V).
 
 #include <cstdint>
 
@@ -16,8 +17,8 @@ namespace arkit::int_scheme {
 using sdk::Dtype;
 using sdk::Groups;
 
-// How the scale of a symmetric weight follows from its range: algorithms.md 2.2 int_sym and int_sym_gptq, and 2.5
-// mx_uint, whose power of two is floored at the least that its dtype holds.
+// How the scale of a symmetric weight follows from its range: docs/spec/integers.md 2, and 5 for int_sym_gptq
+// and mx_uint, whose power of two is floored at the least that its dtype holds.
 enum class ScaleRule : uint8_t { full_range, gptq, power_of_two };
 
 struct Formula {
@@ -35,9 +36,9 @@ struct WeightArgs {
   Groups groups;
   const void* weight = nullptr;  // [out, in]
   const float* v = nullptr;      // [n_groups, group]
-  const float* min_scale =
-      nullptr;  // [n_groups], both or neither of min_scale and max_scale unless init_scale is given
-  const float* max_scale = nullptr;   // [n_groups]
+  // [n_groups], both or neither unless init_scale is given
+  const float* min_scale = nullptr;
+  const float* max_scale = nullptr;
   const float* init_scale = nullptr;  // [n_groups]: s = init_scale * max_scale, range unused (sym only)
   const void* weight_min = nullptr;   // [n_groups] in the weight's dtype
   const void* weight_max = nullptr;
@@ -70,13 +71,13 @@ struct SearchArgs {
   Groups groups;
   const void* weight = nullptr;
   const float* imatrix = nullptr;  // [in]; null = uniform
-  bool repair = false;             // apply algorithms.md 3.2 to it (only when it holds a zero)
+  bool repair = false;             // apply docs/spec/rtn.md 3 to it (only when it holds a zero)
   float floor = 1e-5F;             // smallest |s|, already rounded to the weight's dtype
   float* scratch = nullptr;        // 2 * round_up(group, 16) floats, private to the thread
   float* scale = nullptr;          // out [n_groups], values representable in the weight's dtype
 };
 
-// Where algorithms.md 3.4 looks: `coarse` parts of the scale without clipping, in ascending order, then `fine` points
+// Where docs/spec/rtn.md 6 looks: `coarse` parts of the scale without clipping, in ascending order, then `fine` points
 // between the neighbours of the best of them, lo * (1 - t) + hi * t.
 struct NeuqiGrid {
   const float* coarse = nullptr;

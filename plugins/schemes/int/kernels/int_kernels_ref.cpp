@@ -1,5 +1,5 @@
 // The slow, obvious twin of int_kernels_impl.h: one element at a time, standard library, every formula written as in
-// algorithms.md. Ground truth of the tests and nothing else.
+// docs/spec/integers.md 1 to 5 and docs/spec/rtn.md 3 to 6. Ground truth of the tests and nothing else.
 
 #include <algorithm>
 #include <array>
@@ -196,7 +196,7 @@ bool quantize(const WeightArgs& a, const CodesOut& out, int64_t begin, int64_t e
   return finite;
 }
 
-// autograd's cast of a gradient to the scale's dtype, where it may overflow (algorithms.md 11.10).
+// autograd's cast of a gradient to the scale's dtype, where it may overflow (docs/spec/signround.md 11).
 float cast_gradient(Dtype scale, float x) {
   return cast(scale, x);
 }
@@ -281,7 +281,7 @@ float reciprocal(Dtype dtype, float x) {
   return std::abs(x) >= cast(dtype, dtype == Dtype::f16 ? 1e-5F : 1e-30F) ? cast(dtype, 1.0F / x) : 0.0F;
 }
 
-// algorithms.md 3.2. `size` counts the padding, whose weight is 0 and whose importance is 1e-5.
+// docs/spec/rtn.md 3. `size` counts the padding, whose weight is 0 and whose importance is 1e-5.
 std::vector<float> repaired(Dtype dtype, const std::vector<float>& w, std::vector<float> importance, int64_t size,
                             int bits) {
   const auto zeros = std::count_if(importance.begin(), importance.end(), [](float x) { return x <= 1e-30F; });

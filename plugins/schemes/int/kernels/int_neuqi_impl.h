@@ -1,4 +1,4 @@
-// The NeUQI grid search of the fast kernels (algorithms.md 3.4): the third part of int_kernels_impl.h.
+// The NeUQI grid search of the fast kernels (docs/spec/rtn.md 6): the third part of int_kernels_impl.h.
 //
 // All arithmetic is f32. A candidate wins when its loss is strictly smaller, so the first of equals stays. What is left
 // out below cannot win: it is out by more than all rounding of a sum.

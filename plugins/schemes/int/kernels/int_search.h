@@ -1,5 +1,5 @@
 #pragma once
-// The grid of the symmetric scale search (algorithms.md 3.3), shared by the fast kernels and the reference.
+// The grid of the symmetric scale search (docs/spec/rtn.md 4), shared by the fast kernels and the reference.
 
 #include <arkit/sdk/float16.h>
 

@@ -41,7 +41,7 @@ ARKIT_ALWAYS_INLINE float loss_of(const float* w, const float* importance, int64
   return sum(total);
 }
 
-// algorithms.md 3.2 for one group of `size` elements, of which `n` exist and the others are padding (w = 0, importance
+// docs/spec/rtn.md 3 for one group of `size` elements, of which `n` exist and the others are padding (w = 0, importance
 // 1e-5).
 template <Dtype kDtype>
 void repair_importance(const float* w, float* importance, int64_t n, int64_t size, int bits) {

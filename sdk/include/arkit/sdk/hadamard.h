@@ -1,6 +1,6 @@
 #pragma once
-// Hadamard matrices and the rotations made of them (autoscheme.md B.2). A rotation turns the input of a linear layer,
-// x' = x R, and the same function turns the rows of its weight, W' = W R, so that the product stays the same.
+// Hadamard matrices and the rotations made of them (docs/spec/rotations.md 2). A rotation turns the input of a linear
+// layer, x' = x R, and the same function turns the rows of its weight, W' = W R, so that the product stays the same.
 
 #include <cstdint>
 #include <memory>

@@ -1,6 +1,6 @@
 #pragma once
 // What a checkpoint's tensor names and its config.json say about its linear layers when no model family is known
-// (formats.md 13.2 to 13.4).
+// (docs/spec/model-free.md 2 and 3).
 
 #include <cstdint>
 #include <optional>

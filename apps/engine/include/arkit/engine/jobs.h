@@ -17,7 +17,8 @@
 
 namespace arkit {
 
-// Options of SignRound as users type them; unset = the recipe's value, then the default in brackets (algorithms.md 5).
+// Options of SignRound as users type them; unset = the recipe's value, then the default in brackets
+// (docs/spec/schemes.md 9).
 struct TuningOptions {
   std::optional<int64_t> iters;         // [200]; 0 = RTN / OPT-RTN
   std::optional<double> lr, minmax_lr;  // [1 / iters]
@@ -32,12 +33,12 @@ struct TuningOptions {
   bool not_use_best_mse = false;
   bool enable_alg_ext = false;
   bool enable_adam = false;
-  bool enable_neuqi = false;            // searched grids of integer weights, frozen while tuning (algorithms.md 3.4)
-  std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme (algorithms.md 3.1)
+  bool enable_neuqi = false;            // searched grids of integer weights, frozen while tuning (docs/spec/rtn.md 6)
+  std::optional<bool> disable_opt_rtn;  // unset = decided by the scheme (docs/spec/rtn.md 2)
   bool enable_deterministic_algorithms = false;
   int64_t seed = 42;
-  std::string amp_dtype =
-      "auto";  // compute dtype of block forwards: auto (bf16 where the CPU has it), bfloat16, float32
+  // Compute dtype of block forwards: auto (bf16 where the CPU has it), bfloat16, float32.
+  std::string amp_dtype = "auto";
 };
 
 // Fields of the scheme that override the preset; unset = the preset's.
@@ -48,22 +49,22 @@ struct SchemeOverrides {
   std::optional<std::string> data_type, act_data_type, scale_dtype;
 };
 
-// Static scales of attention (algorithms.md 7.2); an empty type = none.
+// Static scales of attention (docs/spec/calibration.md 10); an empty type = none.
 struct AttentionOptions {
   std::string kv_dtype, attention_dtype;  // fp8; nvfp4 for kv_dtype only. attention_dtype asks for kv_dtype too
   std::string kv_granularity = "tensor", attention_granularity = "tensor";  // or "head"
   double averaging = 0.0;                                                   // see AttentionQuant
 };
 
-// The best mix of schemes for a budget (autoscheme.md A). No options = off.
+// The best mix of schemes for a budget (docs/spec/auto-scheme.md 1). No options = off.
 struct AutoSchemeOptions {
   std::vector<std::string> options;       // preset names; SchemeOverrides (bits apart) apply to each
   std::vector<double> avg_bits;           // budgets in bits a weight; `quantize` takes one
   std::optional<int64_t> target_size;     // or the bytes of everything the export writes
-  std::string bits_accounting = "exact";  // bytes of the first format's layout; "autoround" = its formula (A.6)
+  std::string bits_accounting = "exact";  // the first format's bytes; "autoround": docs/spec/auto-scheme.md 4
   bool ignore_scale_zp_bits = false;      // with "autoround": count the codes alone
-  std::string score = "default";          // "compat" = AutoRound 0.16.1's (A.3, weight error only)
-  std::vector<std::vector<std::string>> shared_layers;  // groups of names, patterns or parts of names (A.7)
+  std::string score = "default";          // "compat" = AutoRound 0.16.1's, docs/spec/auto-scheme.md 5
+  std::vector<std::vector<std::string>> shared_layers;  // names, patterns or parts of names, docs/spec/auto-scheme.md 8
   bool share_fused_layers = true;                       // groups of the model family: q/k/v, gate/up, experts
   std::optional<int64_t> nsamples, seqlen, batch_size;  // of scoring [16, 256 (128 for experts), 1]
   double refine_seconds = 0.0;      // time for exchanges on the measured loss after the program; 0 = none
@@ -83,13 +84,13 @@ struct QuantizeOptions {
   // it; `scheme`, `overrides`, `layer_config` and the like must be left alone. `formats` may then be empty.
   std::filesystem::path recipe_file;
   TuningOptions tuning;
-  std::string dataset;       // algorithms.md 6.1 grammar, or "self"; empty = none given
+  std::string dataset;       // docs/spec/calibration.md 1, or "self"; empty = none given
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
   std::vector<std::string> to_quant_block_names;  // block lists to quantize ("model.layers"); empty = all
   bool quant_lm_head = false;
   AutoSchemeOptions auto_scheme;  // with options, `scheme` is only the name of what the mix starts from
-  std::string rotation;           // name of autoscheme.md B.1 or JSON; empty = none
+  std::string rotation;           // docs/spec/rotations.md 1; empty = none
   AttentionOptions attention;
   // Serving engine whose rules are errors before anything starts: a name of 'arkit list runtimes' or a rule file; empty
   // = the rules of all engines together are warnings.

@@ -1,6 +1,7 @@
 #pragma once
-// Text <-> token ids, exactly as the Hugging Face tokenizers library does it for the components listed in models.md D:
-// byte-level BPE and SentencePiece-style BPE. An unknown component of tokenizer.json is refused by name.
+// Text <-> token ids, exactly as the Hugging Face tokenizers library does it for the components listed in
+// docs/spec/tokenizers.md 1: byte-level BPE and SentencePiece-style BPE. An unknown component of tokenizer.json is
+// refused by name.
 
 #include <cstdint>
 #include <memory>
@@ -35,8 +36,8 @@ class ARKIT_EXPORT Tokenizer {
   [[nodiscard]] std::optional<int64_t> bos_id() const noexcept;
   [[nodiscard]] std::optional<int64_t> eos_id() const noexcept;
   [[nodiscard]] std::optional<int64_t> pad_id() const noexcept;
-  [[nodiscard]] std::optional<int64_t> model_max_length()
-      const noexcept;  // tokenizer_config.json; nullopt when absent or absurd (> 1e9)
+  // Of tokenizer_config.json; nullopt when absent or absurd (> 1e9).
+  [[nodiscard]] std::optional<int64_t> model_max_length() const noexcept;
 
   // Renders the chat template (tokenizer_config.json "chat_template") over messages [{"role","content"}, ...]. Throws
   // ErrorCode::unsupported naming the construct for template syntax outside the supported Jinja subset.
