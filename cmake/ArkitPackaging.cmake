@@ -3,14 +3,18 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/arkit)
 
 set_target_properties(arkit_core PROPERTIES EXPORT_NAME core)
+set_target_properties(arkit_engine PROPERTIES EXPORT_NAME engine)
 set_target_properties(arkit_api PROPERTIES EXPORT_NAME api)
 set_target_properties(arkit_sdk PROPERTIES EXPORT_NAME sdk)
 install(TARGETS arkit_core EXPORT arkitTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
+install(TARGETS arkit_engine EXPORT arkitEngineTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
 install(TARGETS arkit_api arkit_sdk EXPORT arkitTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(EXPORT arkitTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
+install(EXPORT arkitEngineTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
 
-install(DIRECTORY core/include/ sdk/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+install(DIRECTORY core/include/ sdk/include/ apps/engine/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 install(DIRECTORY sdk/conformance/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/arkit/sdk/conformance COMPONENT development
         FILES_MATCHING PATTERN "*.h")
 foreach(folder template examples)
@@ -29,6 +33,7 @@ foreach(script ArkitTorch ArkitHeaderHash ArkitPlugin)
   list(APPEND package_scripts cmake/${script}.cmake)
 endforeach()
 export(EXPORT arkitTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitTargets.cmake)
+export(EXPORT arkitEngineTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitEngineTargets.cmake)
 # Included as <arkit/sdk/conformance/...>, installed or not.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include/arkit/sdk)
 file(CREATE_LINK ${CMAKE_SOURCE_DIR}/sdk/conformance ${CMAKE_BINARY_DIR}/include/arkit/sdk/conformance SYMBOLIC)

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <map>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/str.h>
 
 #include "command.h"

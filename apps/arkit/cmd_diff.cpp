@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
-#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "command.h"

@@ -1,5 +1,5 @@
+#include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
-#include <arkit/resident_jobs.h>
 #include <arkit/str.h>
 
 #include "command.h"

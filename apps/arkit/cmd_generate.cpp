@@ -1,5 +1,5 @@
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 
 #include "command.h"
 #include "compute_options.h"

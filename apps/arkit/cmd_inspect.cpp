@@ -1,4 +1,4 @@
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 
 #include "command.h"
 #include "render.h"

@@ -1,4 +1,4 @@
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/str.h>
 
 #include "command.h"

@@ -1,5 +1,5 @@
-#include <arkit/jobs.h>
-#include <arkit/resolved_options.h>
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/resolved_options.h>
 
 #include "command.h"
 #include "quantize_options.h"

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
-#include <arkit/resolved_options.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {

@@ -1,7 +1,7 @@
 #pragma once
 // The options of a quantization, as several commands take them.
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/json.h>
 #include <arkit/registry.h>
 

@@ -10,8 +10,8 @@
 
 namespace arkit::cli {
 
-// `resolved` holds options by name, as arkit/resolved_options.h makes them; null and empty ones are left out, and so is
-// what the command does not take.
+// `resolved` holds options by name, as arkit/engine/resolved_options.h makes them; null and empty ones are left out,
+// and so is what the command does not take.
 [[nodiscard]] std::string recipe_text(const Command& command, const json::Object& resolved);
 
 // Throws ErrorCode::resource.

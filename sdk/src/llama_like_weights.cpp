@@ -6,8 +6,8 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/llama_like.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
-#include <arkit/tied_embeddings.h>
 
 namespace arkit::sdk {
 namespace {

@@ -5,9 +5,9 @@
 #include <unordered_set>
 
 #include <arkit/error.h>
-#include <arkit/linear_layers.h>
 #include <arkit/regex.h>
 #include <arkit/sdk/attention_scales.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {

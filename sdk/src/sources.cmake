@@ -11,14 +11,20 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/fixed_product.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/hadamard.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/hadamard_orders.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_export.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hf_texts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/int_format.cpp
   ${CMAKE_CURRENT_LIST_DIR}/int_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tensors.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/layer_rules.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/linear_layers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_weights.cpp
@@ -41,11 +47,16 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/scaled_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scaled_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/text_config.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/tied_embeddings.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/walsh_kernels.cpp)
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Samples a model writes itself are the same on every machine: a product and a sum are never fused.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
   PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -ffp-contract=off)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3;-ffp-contract=off")
 # Element loops: no LibTorch in them, and worth every optimisation.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
                             ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp

@@ -9,6 +9,7 @@
 #include <arkit/part_file.h>
 
 #include "jobs/job_testing.h"
+#include "jobs/source_hashes.h"
 #include "score_testing.h"
 
 namespace arkit::auto_scheme {
@@ -26,6 +27,7 @@ struct Cached {
   ScoreSettings settings;
   Recorder recorder;
   ScoreTable table;
+  std::vector<std::filesystem::path> files = weight_files(*model.source, std::nullopt);
 
   Cached() {
     for (const SchemeOption& o : model.options) table.options.push_back(o.name);
@@ -36,6 +38,7 @@ struct Cached {
   }
   ScoreInputs inputs() {
     return {.source = *model.source,
+            .weight_files = files,
             .input_ids = model.ids,
             .pool = model.pool,
             .options = model.options,
@@ -86,7 +89,9 @@ TEST(ScoreCache, ItIsTheContentOfWeightsThatCounts) {
   const auto key_of = [&](const fs::path& folder) {
     const std::unique_ptr<ModelSource> source = open_hf_folder(folder);
     const ScoreInputs given = c.inputs();
+    const std::vector<fs::path> files = weight_files(*source, std::nullopt);
     return score_key({.source = *source,
+                      .weight_files = files,
                       .input_ids = given.input_ids,
                       .pool = given.pool,
                       .options = given.options,

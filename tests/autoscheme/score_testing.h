@@ -8,7 +8,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 

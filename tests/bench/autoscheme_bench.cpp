@@ -19,12 +19,12 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/tokenizer.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
-#include <arkit/tokenizer.h>
 
 #include "autoscheme/program.h"
 #include "autoscheme/refine_meter.h"

@@ -9,7 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 #include <arkit/model_source.h>
 
 #include "jobs/job_testing.h"

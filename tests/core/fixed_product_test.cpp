@@ -1,11 +1,11 @@
-#include "util/fixed_product.h"
+#include <arkit/sdk/fixed_product.h>
 
 #include <cstring>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "util/fixed_product_kernels.h"
+#include "src/fixed_product_kernels.h"
 
 namespace arkit {
 namespace {

@@ -53,7 +53,6 @@ file(GLOB_RECURSE files RELATIVE "${ROOT}" ${patterns})
 file(GLOB pages RELATIVE "${ROOT}" "${ROOT}/*.md" "${ROOT}/*.txt")
 list(APPEND files ${pages})
 list(FILTER files EXCLUDE REGEX "^tests/(data|fuzz/corpus|docs/check_citations.cmake)")
-list(FILTER files EXCLUDE REGEX "^(core|sdk)/include/")
 
 foreach(name IN LISTS files)
   set(file "${ROOT}/${name}")

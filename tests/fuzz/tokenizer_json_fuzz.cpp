@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/error.h>
-#include <arkit/tokenizer.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const std::string text =

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 
 #include "inference/support.h"
 

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <arkit/tokenizer.h>
+#include <arkit/engine/tokenizer.h>
 
 #include "gguf_source.h"
 #include "gguf_testing.h"

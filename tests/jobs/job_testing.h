@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/jobs.h>
 #include <arkit/error.h>
-#include <arkit/jobs.h>
 #include <arkit/log.h>
 #include <arkit/registry.h>
 

@@ -5,8 +5,8 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/linear_layers.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/linear_layers.h>
 
 #include "jobs/job_testing.h"
 #include "jobs/written_model.h"

@@ -5,12 +5,12 @@
 
 #include <arkit/json.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
 #include "jobs/job_testing.h"
 #include "jobs/tiny_checkpoint.h"
 #include "jobs/written_model.h"
-#include "model_free/layer_rules.h"
 #include "util/sha256.h"
 
 namespace arkit {

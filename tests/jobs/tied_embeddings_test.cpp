@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/tied_embeddings.h>
+#include <arkit/sdk/tied_embeddings.h>
 
 #include "formats/memory_source.h"
 #include "jobs/job_testing.h"

@@ -13,10 +13,10 @@
 #include "autoscheme/score_kernels_ref.h"
 #include "io/finite_kernels.h"
 #include "io/finite_kernels_ref.h"
-#include "rotation/walsh_kernels.h"
-#include "rotation/walsh_kernels_ref.h"
 #include "rounding/error_kernels.h"
 #include "rounding/error_kernels_ref.h"
+#include "src/walsh_kernels.h"
+#include "src/walsh_kernels_ref.h"
 
 namespace arkit {
 namespace {

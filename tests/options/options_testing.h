@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
 
 #include "arguments.h"
 #include "command_line.h"

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include <arkit/resolved_options.h>
+#include <arkit/engine/resolved_options.h>
 
 #include "options_testing.h"
 #include "recipe_file.h"

@@ -1,6 +1,6 @@
 // Matrices against docs/spec/rotations.md 2 and 3: check sums, orthogonality, the fast transform against the dense
 // product.
-#include <arkit/hadamard.h>
+#include <arkit/sdk/hadamard.h>
 
 #include <cmath>
 #include <cstdint>

@@ -13,10 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
-#include <arkit/tokenizer.h>
 #include <gtest/gtest.h>
 
 #include "text/chat_template.h"

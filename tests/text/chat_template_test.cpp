@@ -7,7 +7,7 @@
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
-#include <arkit/tokenizer.h>
+#include <arkit/engine/tokenizer.h>
 #include <gtest/gtest.h>
 
 namespace {

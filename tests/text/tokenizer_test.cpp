@@ -1,7 +1,7 @@
 // Tokenizers against the Hugging Face tokenizers crate: every text of tokenizer_vectors.json through every BPE
 // tokenizer there.
 
-#include <arkit/tokenizer.h>
+#include <arkit/engine/tokenizer.h>
 
 #include <chrono>
 #include <filesystem>

@@ -9,6 +9,7 @@
 
 #include <arkit/error.h>
 
+#include "rounding/rtn_mode.h"
 #include "tuning/aten_int_scheme.h"
 #include "tuning/recording_scheme.h"
 #include "tuning/sample_needs.h"

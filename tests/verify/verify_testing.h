@@ -5,10 +5,10 @@
 #include <functional>
 #include <string>
 
-#include <arkit/jobs.h>
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/resident_jobs.h>
 #include <arkit/json.h>
 #include <arkit/model_source.h>
-#include <arkit/resident_jobs.h>
 
 #include "jobs/job_testing.h"
 

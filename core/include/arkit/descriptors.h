@@ -26,8 +26,8 @@ struct [[nodiscard]] Verdict {
 struct TensorQuant {
   std::string data_type = "int";  // names the Scheme that understands the rest: int, mx_fp, nv_fp, fp, int_asym_dq ...
   int bits = 16;
-  int64_t group_size =
-      128;  // >0: consecutive elements along in_features; -1: one group a row (activations: a token); 0: per tensor
+  // >0: consecutive elements along in_features; -1: one group a row (activations: a token); 0: per tensor
+  int64_t group_size = 128;
   int64_t block_rows = 0;  // >0: two-dimensional blocks of block_rows x group_size (FP8_BLOCK: 128 x 128)
   bool sym = true;
   bool dynamic = true;                  // activations only: scales computed at run time (true) or calibrated (false)
@@ -54,8 +54,8 @@ struct LayerQuant {
   bool operator==(const LayerQuant&) const = default;
 };
 
-// Static scales of what attention computes with (algorithms.md 7.2): keys and values as the cache keeps them, queries
-// where attention itself runs in few bits. bits 16 = stays in floating point. Weights are not touched by it.
+// Static scales of what attention computes with (docs/spec/calibration.md 10): keys and values as the cache keeps them,
+// queries where attention itself runs in few bits. bits 16 = stays in floating point. Weights are not touched by it.
 struct AttentionQuant {
   TensorQuant kv{.data_type = "float"}, query{.data_type = "float"};
   bool kv_per_head = false, query_per_head = false;  // one scale a head instead of one a module
@@ -75,8 +75,8 @@ struct AttentionPlan {
   int64_t key_dim = 0, value_dim = 0;  // of one head
 };
 
-// A named scheme users type ("W4A16"). A mixed recipe (algorithms.md 4.2) gives layers that are no routed experts a
-// scheme of their own: "W4A16_MIXED" rounds experts to 4 bits and the rest to 8.
+// A named scheme users type ("W4A16"). A mixed preset (docs/spec/schemes.md 3) gives layers that are no routed experts
+// a scheme of their own: "W4A16_MIXED" rounds experts to 4 bits and the rest to 8.
 struct Preset {
   std::string name;
   std::string summary;
@@ -107,7 +107,7 @@ struct LayerPlan {
 // A layer_config key that is a pattern, kept for formats that record it (auto_round extra_config, gptq dynamic).
 struct PatternRule {
   std::string pattern;  // as typed
-  std::string regex;    // its standard regular expression (formats.md 2.7)
+  std::string regex;    // its standard regular expression (docs/spec/schemes.md 6)
   LayerQuant quant;
   bool ignore = false;  // came from ignore_layers
 };
@@ -122,8 +122,8 @@ struct QuantPlan {
   std::vector<std::string> block_lists;  // common prefixes of the decoder block lists: {"model.layers"}
   int64_t num_blocks = 0;
   bool tied_embeddings = false;
-  std::string
-      rotation;  // of the whole model, as --rotation named it; empty = none. Layers say what they need at run time
+  // Of the whole model, as --rotation named it; empty = none. Layers say what they need at run time.
+  std::string rotation;
   AttentionQuant attention;
   std::vector<AttentionPlan> attentions;  // modules it applies to; empty where attention.quantized() is false
 
@@ -133,8 +133,8 @@ struct QuantPlan {
 // A packed linear layer as a backend or a reader sees it.
 struct LinearSpec {
   std::string name;
-  std::string
-      packing;  // "auto_round:auto_gptq", "auto_round", "auto_round:auto_awq", "gptq", "awq" ...: layout of the tensors
+  // "auto_round:auto_gptq", "auto_round", "auto_round:auto_awq", "gptq", "awq" ...: layout of the tensors.
+  std::string packing;
   int64_t out_features = 0;
   int64_t in_features = 0;
   bool has_bias = false;

@@ -24,11 +24,11 @@ namespace arkit {
 struct LayerRecord {
   const LayerPlan& plan;
   const QuantizedWeight& quantized;
-  at::Tensor dequantized;  // [out, in] in the model dtype: what the packed layer stands for; only when
-                           // ExporterInfo.wants_dequantized
-  at::Tensor bias;         // as in the source (dtype included); undefined = none
-  at::Tensor act_scale;    // f32 [1] or per-channel static activation scale; undefined = none
-  at::Tensor act_max;      // f32 [1] calibrated maximum behind it; undefined = none
+  // [out, in] in the model dtype: what the packed layer stands for; only when ExporterInfo.wants_dequantized.
+  at::Tensor dequantized;
+  at::Tensor bias;       // as in the source (dtype included); undefined = none
+  at::Tensor act_scale;  // f32 [1] or per-channel static activation scale; undefined = none
+  at::Tensor act_max;    // f32 [1] calibrated maximum behind it; undefined = none
 };
 
 // What an llm-compressor recipe asked for, in compressed-tensors' own words, for formats that record it as it is.
@@ -39,7 +39,7 @@ struct RecipeRecord {
   json::Value kv_cache_scheme;                        // quantization arguments, or null
 };
 
-// Settings of the run that formats record in their configuration (formats.md 2.7).
+// Settings of the run that formats record in their configuration (docs/spec/export-folder.md 7).
 struct RunRecord {
   int64_t iters = 0, nsamples = 128, seqlen = 2048, batch_size = 8, gradient_accumulate_steps = 1, seed = 42;
   double lr = 0.0, minmax_lr = 0.0;  // 0 = automatic (1 / iters)
@@ -107,7 +107,7 @@ class ARKIT_EXPORT Exporter {
   [[nodiscard]] virtual Verdict supports_plan(const QuantPlan& plan, std::string_view variant) const;
 
   // Tensors of one layer by suffix; pure, the layout is documented above its definition. `plan` decides the packing
-  // (formats.md 1).
+  // (docs/spec/export-folder.md 1).
   [[nodiscard]] virtual TensorMap pack(const LayerRecord& layer, const QuantPlan& plan,
                                        std::string_view variant) const = 0;
   // The inverse: unpack(pack(x)) == x is a conformance test.

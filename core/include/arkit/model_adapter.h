@@ -24,9 +24,9 @@ struct Linear {
   std::string name;  // as in the checkpoint, without ".weight"
   int64_t out_features = 0;
   int64_t in_features = 0;
-  at::Tensor weight;  // [out, in] in the model's dtype (Conv1D and experts already in this orientation); undefined =
-                      // packed elsewhere
-  at::Tensor bias;    // undefined = none
+  // [out, in] in the model's dtype (Conv1D and experts already in this orientation); undefined = packed elsewhere.
+  at::Tensor weight;
+  at::Tensor bias;  // undefined = none
   LayerKind kind = LayerKind::linear;
   std::string fused_group;  // see LayerPlan
   // ModelSource::input_rotation of the layer; null = none. The model applies it: hooks are given the rotated x.
@@ -62,8 +62,8 @@ struct ForwardContext {
   int64_t seqlen = 0;   // new positions
   int64_t past = 0;     // positions in the cache
   at::Tensor key_mask;  // bool [batch, past + seqlen], true = real token; undefined = all real
-  std::vector<at::Tensor> cos,
-      sin;                        // RoPE tables [seqlen or batch, ...] per table the family uses, in the model's dtype
+  // RoPE tables [seqlen or batch, ...] per table the family uses, in the model's dtype.
+  std::vector<at::Tensor> cos, sin;
   std::vector<at::Tensor> masks;  // additive or bool attention masks per kind the family uses; undefined = plain causal
   KvCache* cache = nullptr;
 };

@@ -30,7 +30,7 @@ struct AttentionRanges {
   at::Tensor key, value, query;
 };
 
-// An orthogonal matrix that turns a layer's input before its product (autoscheme.md B.3, B.5): x' = x R, on blocks of
+// An orthogonal matrix that turns a layer's input before its product (docs/spec/rotations.md 2): x' = x R, on blocks of
 // size() consecutive features. The layer's weight is turned already, so that the product stays the same.
 class ARKIT_EXPORT InputRotation {
  public:
@@ -140,7 +140,7 @@ class ARKIT_EXPORT ModelReader {
 };
 
 // A plain Hugging Face folder: config.json and one or several safetensors files (F64 F32 F16 BF16 F8 and integer
-// types), headers and index checked as formats.md 2.3 and users.md 5.2 demand. Pickle weights are refused. This is what
+// types), headers and index checked (docs/spec/checkpoints.md 1). Pickle weights are refused. This is what
 // readers of packed exports build on.
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<ModelSource> open_hf_folder(const std::filesystem::path& folder);
 

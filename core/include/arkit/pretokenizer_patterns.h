@@ -1,7 +1,7 @@
 #pragma once
-// The regular expressions of well-known pre-tokenizers, spelled as tokenizer.json files spell them (models.md D2). A
-// reader that writes one of these into the tokenizer it makes gets arkit's own fast scanner for it; any other spelling
-// runs through PCRE2.
+// The regular expressions of well-known pre-tokenizers, spelled as tokenizer.json files spell them
+// (docs/spec/tokenizers.md 3). A reader that writes one of these into the tokenizer it makes gets arkit's own fast
+// scanner for it; any other spelling runs through PCRE2.
 
 #include <string_view>
 

@@ -31,7 +31,7 @@ struct PluginEntry {
   std::vector<ComponentEntry> components;
 };
 
-// Where to look, in order (architecture.md 2.4). Relative paths are made absolute; nothing is looked for in the working
+// Where to look, in order (docs/PLUGINS.md). Relative paths are made absolute; nothing is looked for in the working
 // directory.
 struct PluginSearch {
   std::vector<std::filesystem::path> named;    // --plugin: files or folders; a refusal there is an error
@@ -39,7 +39,7 @@ struct PluginSearch {
 };
 
 // --plugin values, ARKIT_PLUGIN_PATH (colon list; "disable" = no discovery), the user's data folder,
-// <executable>/../lib/arkit/plugins.
+// arkit/plugins beside libarkit_core.so.
 [[nodiscard]] ARKIT_EXPORT PluginSearch default_search(std::span<const std::string> named);
 
 class ARKIT_EXPORT Registry {

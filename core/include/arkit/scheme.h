@@ -2,9 +2,9 @@
 // A Scheme turns real numbers into codes and back: one number format (int, mx_fp, nv_fp ...). It also gives tuning its
 // fake quantization and the gradient of it, so that no weight-shaped autograd graph exists while a block is tuned.
 //
-// Notation (algorithms.md 0): a weight is [out_features, in_features]; groups run along in_features; n_groups = ceil(in
-// / group_size), one per row for group_size -1 or in < group_size; "grouped" means [out * n_groups, group] with a
-// zero-padded last group per row.
+// Notation (docs/spec/notation.md 2): a weight is [out_features, in_features]; groups run along in_features; n_groups =
+// ceil(in / group_size), one per row for group_size -1 or in < group_size; "grouped" means [out * n_groups, group] with
+// a zero-padded last group per row.
 
 #include <map>
 #include <optional>
@@ -27,8 +27,8 @@ struct WeightTuning {
   at::Tensor max_scale;   // f32 [n_groups_total], in [0, scale_limit], starts at 1
   at::Tensor weight_min;  // [n_groups_total] in the weight's dtype: min(group, 0)
   at::Tensor weight_max;  // [n_groups_total] in the weight's dtype: max(group, 0)
-  at::Tensor
-      init_scale;  // f32 [n_groups_total]: scale (int) or multiplier (mx, nv) of the initial search (enable_alg_ext)
+  // f32 [n_groups_total]: scale (int) or multiplier (mx, nv) of the initial search (enable_alg_ext).
+  at::Tensor init_scale;
   at::Tensor global_scale;   // f32 scalar shared by fused layers (NVFP4)
   float scale_limit = 1.0F;  // upper clamp of min_scale and max_scale: 1 (SignRound), 2 (enable_alg_ext)
 };
@@ -41,20 +41,21 @@ struct WeightGradient {
 // Options of begin_tuning.
 struct TuningSetup {
   bool enable_minmax_tuning = true;
-  bool enable_alg_ext = false;  // SignRoundV2: initial scale search and the wider clamp (algorithms.md 1.11)
+  bool enable_alg_ext = false;  // SignRoundV2: initial scale search and the wider clamp (docs/spec/signround.md 10)
   at::Tensor imatrix;           // f32 [in_features], sum of x^2; undefined = uniform
   at::Tensor global_scale;      // see WeightTuning
 };
 
 // A quantized weight, one code per element, unpacked.
 struct QuantizedWeight {
-  at::Tensor
-      codes;  // [out, in]: int -> u8 code in 0..2^bits-1 (zero point included); fp8 -> float8; fp4 -> u8 holding e2m1
-  at::Tensor scale;         // [out, n_groups]; [1] per tensor; [ceil(out/M), ceil(in/N)] for blocks. dtype as
-                            // TensorQuant.scale_dtype or the scheme says
-  at::Tensor zero_point;    // like scale, integer values as f32; undefined for symmetric schemes, whose zero point is
-                            // 2^(bits-1) (int) or 0
-  at::Tensor global_scale;  // f32 [1]; undefined unless the scheme has one
+  // [out, in]: int -> u8 code in 0..2^bits-1 (zero point included); fp8 -> float8; fp4 -> u8 holding e2m1.
+  at::Tensor codes;
+  // [out, n_groups]; [1] per tensor; [ceil(out/M), ceil(in/N)] for blocks. dtype as TensorQuant.scale_dtype or the
+  // scheme says.
+  at::Tensor scale;
+  // Like scale, integer values as f32; undefined for symmetric schemes, whose zero point is 2^(bits-1) (int) or 0.
+  at::Tensor zero_point;
+  at::Tensor global_scale;                               // f32 [1]; undefined unless the scheme has one
   std::map<std::string, at::Tensor, std::less<>> extra;  // "d_scale", "min", "d_min" of super-blocks; "g_idx", "offset"
 };
 
@@ -66,7 +67,7 @@ struct SchemeInfo {
 };
 
 // How a weight is searched before rounding when nothing is tuned.
-enum class RtnMode { plain, searched };  // searched = OPT-RTN (algorithms.md 3.3)
+enum class RtnMode { plain, searched };  // searched = OPT-RTN (docs/spec/rtn.md 4)
 
 // Rows are independent of each other in quantize_rtn, except where one scale serves several (group_size 0, blocks, a
 // given global scale) or a search runs: large weights are rounded in strips of rows (ADR 0017).
@@ -86,7 +87,7 @@ class ARKIT_EXPORT Scheme {
   // AutoScheme.
   [[nodiscard]] virtual double bits_per_weight(const LayerPlan& layer) const = 0;
 
-  // Does OPT-RTN search anything for this format, i.e. is an importance matrix worth collecting (algorithms.md 3.1)?
+  // Does OPT-RTN search anything for this format, i.e. is an importance matrix worth collecting (docs/spec/rtn.md 2)?
   [[nodiscard]] virtual bool searches(const TensorQuant& quant) const = 0;
 
   // The scale fused layers must share, or an undefined tensor (most schemes). merge_global_scales picks the common one.
@@ -102,7 +103,8 @@ class ARKIT_EXPORT Scheme {
                                  at::Tensor& out) const = 0;
 
   // Adds d loss / d trainable to `gradient`, given grad_out = d loss / d fake_quant_weight ([out, in], f32 or bf16).
-  // Allocates undefined members on first use. Straight-through estimator with the gradients of algorithms.md 2.
+  // Allocates undefined members on first use. Straight-through estimator with the gradients of docs/spec/integers.md 3
+  // and docs/spec/floats.md 8.
   virtual void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning,
                                           const TensorQuant& quant, const at::Tensor& grad_out,
                                           WeightGradient& gradient) const = 0;

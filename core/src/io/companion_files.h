@@ -14,7 +14,7 @@
 namespace arkit::io {
 
 // The texts that most models have, in the order in which an export lists them.
-[[nodiscard]] std::span<const std::string_view> well_known_texts();
+[[nodiscard]] ARKIT_INTERNAL std::span<const std::string_view> well_known_texts();
 
 // Everything in the folder and its subfolders that travels with a model (docs/adr/0023-what-a-model-folder-holds.md):
 // all files but weights of this and of other formats, what says how weights are quantized, hidden files, and subfolders

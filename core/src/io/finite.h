@@ -5,13 +5,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/export.h>
+
 namespace arkit::io {
 
 // Throws ErrorCode::input naming `name`, the position and the value of the first NaN or infinity of a floating-point
 // tensor on the CPU. Integer and float8 tensors pass without a look.
-void check_finite(const at::Tensor& tensor, std::string_view name);
+ARKIT_INTERNAL void check_finite(const at::Tensor& tensor, std::string_view name);
 
 // The question alone.
-[[nodiscard]] bool is_finite(const at::Tensor& tensor);
+[[nodiscard]] ARKIT_INTERNAL bool is_finite(const at::Tensor& tensor);
 
 }  // namespace arkit::io

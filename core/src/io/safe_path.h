@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include <arkit/export.h>
+
 namespace arkit::io {
 
 // A file name without any path in it: no separator, not "." or "..", no control character, at most 255 bytes.
@@ -12,10 +14,11 @@ namespace arkit::io {
 
 // folder / name, links resolved. The result is a regular file; a link to nothing, a folder, a FIFO or a device throws
 // ErrorCode::input, and so does a `name` that is_plain_name refuses. Nothing is opened.
-[[nodiscard]] std::filesystem::path resolve_file(const std::filesystem::path& folder, std::string_view name);
+[[nodiscard]] ARKIT_INTERNAL std::filesystem::path resolve_file(const std::filesystem::path& folder,
+                                                                std::string_view name);
 
 // True when the folder has an entry of this name, a link to nothing included: what is there and cannot be read is an
 // error, not absence.
-[[nodiscard]] bool has_entry(const std::filesystem::path& folder, std::string_view name);
+[[nodiscard]] ARKIT_INTERNAL bool has_entry(const std::filesystem::path& folder, std::string_view name);
 
 }  // namespace arkit::io

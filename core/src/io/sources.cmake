@@ -11,8 +11,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/safetensors_file.cpp
   src/io/safetensors_header.cpp
   src/io/safetensors_index.cpp
-  src/io/safetensors_source.cpp
-  src/io/tied_embeddings.cpp)
+  src/io/safetensors_source.cpp)
 # Kernels do without LibTorch and want the loop vectoriser.
 set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/src/io/finite_kernels.cpp PROPERTIES
   SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3")

@@ -31,11 +31,12 @@ fs::path user_folder() {
   return {};
 }
 
+// Beside this library, whatever program it serves: PREFIX/lib/libarkit_core.so, PREFIX/lib/arkit/plugins.
 fs::path installed_folder() {
   std::error_code failed;
-  const fs::path program = boost::dll::program_location(failed);
+  const fs::path library = boost::dll::this_line_location(failed);
   if (failed) return {};
-  return fs::weakly_canonical(program.parent_path() / "../lib/arkit/plugins", failed);
+  return fs::weakly_canonical(library, failed).parent_path() / "arkit/plugins";
 }
 
 }  // namespace

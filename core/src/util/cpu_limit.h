@@ -17,6 +17,6 @@ enum class CpuLimit : uint8_t { baseline, avx2, avx512, avx512_vnni, avx512_bf16
 [[nodiscard]] ARKIT_INTERNAL std::string_view cpu_limit_name() noexcept;  // of the latter
 
 // "GenuineIntel" by CPUID: for libraries that treat other CPUs worse whatever their instruction sets.
-[[nodiscard]] bool intel_cpu() noexcept;
+[[nodiscard]] ARKIT_INTERNAL bool intel_cpu() noexcept;
 
 }  // namespace arkit

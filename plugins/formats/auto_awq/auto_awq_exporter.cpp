@@ -6,11 +6,11 @@
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
-#include <arkit/linear_layers.h>
 #include <arkit/plugin.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
 #include <arkit/sdk/int_layouts.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>
 

@@ -5,7 +5,7 @@
 #include <set>
 
 #include <arkit/error.h>
-#include <arkit/linear_layers.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/packed_source.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>

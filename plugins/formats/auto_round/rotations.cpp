@@ -10,7 +10,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
-#include <arkit/hadamard.h>
+#include <arkit/sdk/hadamard.h>
 #include <arkit/str.h>
 
 namespace arkit::auto_round {

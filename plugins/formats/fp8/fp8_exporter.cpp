@@ -4,11 +4,11 @@
 #include <string>
 
 #include <arkit/exporter.h>
-#include <arkit/linear_layers.h>
 #include <arkit/plugin.h>
 #include <arkit/sdk/float_layouts.h>
 #include <arkit/sdk/hf_export.h>
 #include <arkit/sdk/int_format.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>
 

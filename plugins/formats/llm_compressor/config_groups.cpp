@@ -5,7 +5,7 @@
 #include <unordered_set>
 
 #include <arkit/error.h>
-#include <arkit/linear_layers.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/quant_config.h>
 #include <arkit/str.h>
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <arkit/error.h>
-#include <arkit/linear_layers.h>
+#include <arkit/sdk/linear_layers.h>
 #include <arkit/str.h>
 
 #include "layouts.h"

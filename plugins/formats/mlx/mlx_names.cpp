@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
-#include <arkit/tied_embeddings.h>
 
 namespace arkit::mlx {
 namespace {

@@ -7,7 +7,7 @@
 
 namespace arkit::sdk {
 
-// What a call's masks are made of; positions are slots of the padded row, not position ids (models.md A1).
+// What a call's masks are made of; positions are slots of the padded row, not position ids (docs/spec/decoder.md 3).
 struct MaskSpec {
   int64_t past = 0;     // keys that precede the first query
   int64_t seqlen = 0;   // queries
@@ -27,7 +27,7 @@ struct MaskSpec {
 [[nodiscard]] at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const at::Tensor& mask, double scale);
 // The same as a chain of plain operators: scores in memory, rounded to the dtype at each step as in the reference's
-// eager attention (models.md A1).
+// eager attention (docs/spec/decoder.md 3).
 [[nodiscard]] at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                        const at::Tensor& mask, double scale);
 

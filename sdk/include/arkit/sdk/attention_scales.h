@@ -1,6 +1,6 @@
 #pragma once
-// Static scales of attention as the safetensors formats store them, beside the module they belong to (formats.md
-// 6, 8.3):
+// Static scales of attention as the safetensors formats store them, beside the module they belong to
+// (docs/spec/calibration.md 10):
 //
 //   fp8     MODULE.k_scale  MODULE.v_scale  MODULE.q_scale     largest magnitude / 448, what a stored number is worth
 //   nvfp4   MODULE.k_global_scale  MODULE.v_global_scale       largest magnitude / 2688
@@ -45,7 +45,8 @@ struct AttentionScaleLayout {
 // The inverse; nullopt for another name.
 [[nodiscard]] std::optional<TensorQuant> attention_type(const std::string& name);
 
-// static_kv_dtype, static_kv_granularity and their like of attention, in AutoRound's configuration (formats.md 2.7).
+// static_kv_dtype, static_kv_granularity and their like of attention, in AutoRound's configuration
+// (docs/spec/export-folder.md 7).
 void add_static_attention(json::Object& config, const AttentionQuant& quant);
 [[nodiscard]] AttentionQuant read_static_attention(const json::Object& config, const std::string& what);
 

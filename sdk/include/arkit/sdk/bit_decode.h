@@ -1,6 +1,6 @@
 #pragma once
-// Codes of packed integer layers, one at a time, from the formulas of formats.md 0.1, 3 and 5. Readers and `verify` use
-// this; it shares nothing with bit_pack.h on purpose, so that a mistake in the packers cannot hide behind its own
+// Codes of packed integer layers, one at a time, from the formulas of docs/spec/packing.md 1 to 4. Readers and `verify`
+// use this; it shares nothing with bit_pack.h on purpose, so that a mistake in the packers cannot hide behind its own
 // inverse. Keep it so.
 
 #include <cstdint>

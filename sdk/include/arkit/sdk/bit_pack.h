@@ -1,5 +1,5 @@
 #pragma once
-// The bit stream BS(b) every integer layout is made of (formats.md 0.1), on raw memory.
+// The bit stream BS(b) every integer layout is made of (docs/spec/packing.md 1), on raw memory.
 //
 //   32 codes of b bits -> b 32-bit words, little endian; code i takes stream bits [i*b, (i+1)*b)
 //

@@ -5,7 +5,7 @@
 // header and the place of every tensor are laid out at once: a tensor goes straight to its final offset with one
 // pwrite, whatever the order of arrival, and nothing is copied or held back. The space is claimed from the file system
 // at the start, so that a disk too small is found before hours of tuning and not after. The order inside a file is the
-// reference's (formats.md 2.3), which makes files comparable byte for byte.
+// reference's (docs/spec/export-folder.md 3), which makes files comparable byte for byte.
 //
 // Files are written as "NAME.part", synced, and renamed in finish(): texts first, then shards, the file that makes the
 // model loadable (the index, or the only shard) last. Destroyed before that, the folder holds none of them.
@@ -26,13 +26,14 @@ struct PlannedTensor {
   std::string name;
   at::ScalarType dtype = at::ScalarType::Undefined;
   std::vector<int64_t> shape;
-  bool extra = false;  // belongs to the file of its own: no model class loads it (formats.md 2.6)
+  bool extra = false;  // belongs to the file of its own: no model class loads it (docs/spec/export-folder.md 6)
 };
 
 class ExportFolder {
  public:
   // Shards are filled in the order of `tensors`, a new one begins where the next tensor would exceed `max_shard_bytes`
-  // (formats.md 14). Throws ErrorCode::resource when another run writes into `directory`, or space is missing.
+  // (docs/spec/export-folder.md 5). Throws ErrorCode::resource when another run writes into `directory`, or space is
+  // missing.
   ExportFolder(std::filesystem::path directory, const std::vector<PlannedTensor>& tensors, int64_t max_shard_bytes,
                const std::string& extra_file = "model_extra_tensors.safetensors");
   ~ExportFolder();

@@ -1,6 +1,6 @@
 #pragma once
 // How micro-scaled and 8-bit float weights are stored. AutoRound's own format and compressed-tensors share these
-// tensors (formats.md 6, 7, 8.2-8.4); they differ in names and shapes of fp8 scales, which Fp8Layout says.
+// tensors (docs/spec/packing.md 6); they differ in names and shapes of fp8 scales, which Fp8Layout says.
 //
 //   MXFP4       weight_packed U8 [out, in/2]   weight_scale U8 [out, in/32]       E8M0: 2^(byte - 127)
 //   MXINT4      the same; sign and magnitude in quarters

@@ -1,5 +1,5 @@
 #pragma once
-// Group arithmetic shared by schemes and exporters (algorithms.md 0).
+// Group arithmetic shared by schemes and exporters (docs/spec/notation.md 2).
 
 #include <cstdint>
 

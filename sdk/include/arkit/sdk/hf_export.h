@@ -1,7 +1,7 @@
 #pragma once
-// The part every format shares that is a Hugging Face folder of safetensors files (formats.md 2): which source tensor
-// goes where and in which dtype, config.json and its relatives, companions. A format adds its packing and its
-// quantization_config.
+// The part every format shares that is a Hugging Face folder of safetensors files (docs/spec/export-folder.md 2): which
+// source tensor goes where and in which dtype, config.json and its relatives, companions. A format adds its packing and
+// its quantization_config.
 
 #include <functional>
 #include <memory>
@@ -35,13 +35,14 @@ struct HfFormat {
   bool quantization_config_file = true;  // also as quantization_config.json
   // Last touch on quantization_config when every layer has been added, for what only layers tell; unset = none.
   std::function<void(json::Object&)> finish_config;
-  // dtype of a packed layer's bias, unless the source stores it in F32 (formats.md 2.4); unset = the source's.
+  // dtype of a packed layer's bias, unless the source stores it in F32 (docs/spec/export-folder.md 4); unset = the
+  // source's.
   std::optional<at::ScalarType> bias_dtype;
   // Static scales of attention (attention_scales.h), where the plan has any: their dtype, and whether those of heads
   // are [heads, 1, 1].
   at::ScalarType attention_scale_dtype = at::ScalarType::Float;
   bool attention_scale_broadcast = false;
-  // Where tensors go that no model class loads (formats.md 2.6).
+  // Where tensors go that no model class loads (docs/spec/export-folder.md 6).
   std::string extra_file = "model_extra_tensors.safetensors";
   // Names and shapes of the target's classes, where they are not the source's; unset = they are.
   std::function<TensorPlace(std::string_view)> place;

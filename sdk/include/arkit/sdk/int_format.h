@@ -1,6 +1,6 @@
 #pragma once
 // What the exporters of integer formats have in common beside the bytes: the rules for what can be packed, the shapes
-// of the packed tensors, and the reasons given for a no (formats.md 1.1, 3.1, 5).
+// of the packed tensors, and the reasons given for a no (docs/spec/export-folder.md 1, docs/spec/packing.md 2 and 4).
 
 #include <string_view>
 #include <vector>

@@ -1,9 +1,12 @@
 #pragma once
-// The two layouts integer checkpoints come in, GPTQ's and AWQ's, as tensors: what exporters write (formats.md 3, 5).
+// The two layouts integer checkpoints come in, GPTQ's and AWQ's, as tensors: what exporters write
+// (docs/spec/packing.md 2 to 4).
 //
-//   GPTQ   qweight I32 [in / 32 * b, out]   codes along in, transposed        qzeros I32 [G, out / 32 * b]  zeros along
-//   out AWQ    qweight I32 [in, out / 32 * b]   codes along out, interleaved      qzeros I32 [G, out / 32 * b]  the
-//   same way both   scales  F16 [G, out]             the transposed scale
+//   GPTQ   qweight I32 [in / 32 * b, out]   codes along in, transposed
+//          qzeros  I32 [G, out / 32 * b]    zeros along out
+//   AWQ    qweight I32 [in, out / 32 * b]   codes along out, interleaved
+//          qzeros  I32 [G, out / 32 * b]    the same way
+//   both   scales  F16 [G, out]             the transposed scale
 //
 // Readers do not use this: they decode through bit_decode.h, which shares no code with the packers.
 

@@ -1,6 +1,6 @@
 #pragma once
-// The decoder most families share (models.md A4): h += o(attention(norm(h))); h += down(act(gate(norm(h))) * up(...)).
-// A family plugin reads its config.json into LlamaLikeConfig and is done.
+// The decoder most families share (docs/spec/decoder.md 1): h += o(attention(norm(h))); h += down(act(gate(norm(h))) *
+// up(...)). A family plugin reads its config.json into LlamaLikeConfig and is done.
 
 #include <cstdint>
 #include <memory>
@@ -37,7 +37,7 @@ struct LlamaLikeConfig {
   RopeConfig rope;
 };
 
-// What a family's configuration class assumes for absent keys (models.md A9).
+// What a family's configuration class assumes for absent keys (docs/spec/decoder.md 6).
 struct LlamaLikeDefaults {
   int64_t vocab_size = 32000, hidden_size = 4096, intermediate_size = 11008, num_blocks = 32, heads = 32;
   std::optional<int64_t> kv_heads;  // unset = as many as heads

@@ -1,5 +1,5 @@
 #pragma once
-// Base of the OCP microscaling formats: a power-of-two scale a group, stored as E8M0 (algorithms.md 2.5).
+// Base of the OCP microscaling formats: a power-of-two scale a group, stored as E8M0 (docs/spec/floats.md 3).
 
 #include <arkit/sdk/scaled_scheme.h>
 

@@ -11,7 +11,7 @@
 namespace arkit::sdk {
 
 // RMSNorm of the llama kind over the last dimension: weight * round(x * rsqrt(mean(x^2) + eps)); the normalised value
-// is rounded to x's dtype before the weight multiplies it (models.md A1). Differentiable in x and weight.
+// is rounded to x's dtype before the weight multiplies it (docs/spec/decoder.md 2). Differentiable in x and weight.
 [[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 [[nodiscard]] at::Tensor rms_norm_ref(const at::Tensor& x, const at::Tensor& weight, double eps);
 

@@ -1,5 +1,5 @@
 #pragma once
-// What number formats share of compressed-tensors' range observers (llmcompressor.md 3), chosen by
+// What number formats share of compressed-tensors' range observers (docs/spec/observers.md 1 to 4), chosen by
 // TensorQuant.observer: every step of the arithmetic is rounded to scale_dtype, the dtype the weight is stored in, and
 // scales are positive.
 
@@ -17,14 +17,14 @@ namespace arkit::sdk {
 inline constexpr std::string_view kCompressedTensors = "compressed-tensors";
 
 // TensorQuant.observer "mse": ranges shrink by steps of 1 / kMseGrid to where the sum of |y - x|^kMseNorm of a group is
-// smallest; the search ends when no group of the weight has gained for kMsePatience steps (llmcompressor.md 3.7).
+// smallest; the search ends when no group of the weight has gained for kMsePatience steps (docs/spec/observers.md 4).
 inline constexpr std::string_view kMse = "mse";
 inline constexpr int kMseSteps = 20, kMseGrid = 100, kMsePatience = 5;
 inline constexpr double kMseNorm = 2.4;
 
 // TensorQuant.observer of integer weights whose scale another rule gives, with the data type's own arithmetic:
-// "neuqi" = scale and zero point of the least weighted error, found on a grid (algorithms.md 3.4), "gptq" = symmetric
-// scales of 2^bits - 1 steps (int_sym_gptq, 2.2), "power_of_two" = microscaling's (mx_uint, 2.5).
+// "neuqi" = scale and zero point of the least weighted error, found on a grid (docs/spec/rtn.md 6), "gptq" = symmetric
+// scales of 2^bits - 1 steps (int_sym_gptq, docs/spec/integers.md 5), "power_of_two" = microscaling's (mx_uint).
 inline constexpr std::string_view kNeuqi = "neuqi", kGptq = "gptq", kPowerOfTwo = "power_of_two";
 
 // Is the observer one of compressed-tensors', "minmax" or "mse", which compute in scale_dtype?

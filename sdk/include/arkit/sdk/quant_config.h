@@ -1,6 +1,6 @@
 #pragma once
 // What formats record about a plan: the members of quantization_config that auto_round, auto_gptq, auto_awq, fp8 and
-// fake share (formats.md 2.7), and AutoRound's extra_config (3.5).
+// fake share (docs/spec/export-folder.md 7), and AutoRound's extra_config (section 8).
 
 #include <string>
 #include <string_view>
@@ -28,8 +28,8 @@ namespace arkit::sdk {
 // layer outside the blocks records its full scheme; patterns do where a format's loader wants them so (fp8).
 [[nodiscard]] json::Object extra_config(const QuantPlan& plan, bool full_patterns = false);
 
-// The same of a model-free run: every layer left in floating point, and patterns as the user typed them (formats.md
-// 13.6).
+// The same of a model-free run: every layer left in floating point, and patterns as the user typed them
+// (docs/spec/model-free.md 5).
 [[nodiscard]] json::Object model_free_extra_config(const QuantPlan& plan);
 
 // Adds the linear layers that the plan does not know (linear_layers.h) to either of them, as left in floating point.

@@ -1,5 +1,6 @@
 #pragma once
-// Rotary position embedding tables for every rope_type of models.md A3, and the reading of old and new config layouts.
+// Rotary position embedding tables for every rope_type of docs/spec/decoder.md 4, and the reading of old and new config
+// layouts.
 
 #include <cstdint>
 #include <optional>

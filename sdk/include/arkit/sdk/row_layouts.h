@@ -1,5 +1,5 @@
 #pragma once
-// Codes packed row by row, the way compressed-tensors and MLX store integer weights (formats.md 8.1, 9):
+// Codes packed row by row, the way compressed-tensors and MLX store integer weights (docs/spec/packing.md 5):
 //
 //   codes [rows, n] u8  ->  I32 [rows, ceil(n * b / 32)]     every row is one bit stream BS(b) of its own
 //

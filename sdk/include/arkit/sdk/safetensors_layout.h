@@ -1,7 +1,7 @@
 #pragma once
-// The bytes of a safetensors file as the reference writes them (formats.md 2.3): 8 bytes with the length of the header,
-// the header (JSON without blanks, padded with blanks to a multiple of 8), the data. Tensors lie in the order of
-// descending dtype rank, then name, without gaps.
+// The bytes of a safetensors file as the reference writes them (docs/spec/export-folder.md 3): 8 bytes with the length
+// of the header, the header (JSON without blanks, padded with blanks to a multiple of 8), the data. Tensors lie in the
+// order of descending dtype rank, then name, without gaps.
 
 #include <cstdint>
 #include <string>

@@ -12,7 +12,8 @@ namespace arkit::sdk {
 [[nodiscard]] at::Tensor ste(const at::Tensor& x, const at::Tensor& value);
 
 // [..., in] -> [rows * ceil(in / group), group], every row padded at its end with `pad`; group_size -1 or > in: [rows,
-// in] (algorithms.md 0). from_groups is the inverse: drops the padding and restores `sizes`. Both are differentiable.
+// in] (docs/spec/notation.md 2). from_groups is the inverse: drops the padding and restores `sizes`. Both are
+// differentiable.
 [[nodiscard]] at::Tensor to_groups(const at::Tensor& x, int64_t group_size, double pad = 0);
 [[nodiscard]] at::Tensor from_groups(const at::Tensor& grouped, at::IntArrayRef sizes);
 

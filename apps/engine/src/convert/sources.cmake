@@ -1,0 +1,7 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/convert/config_difference.cpp
+  src/convert/export_plan.cpp
+  src/convert/grid.cpp
+  src/convert/layer_trial.cpp
+  src/convert/proof.cpp
+  src/convert/weight_difference.cpp)

@@ -1,0 +1,80 @@
+#include "jobs/calibrate.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <arkit/engine/tokenizer.h>
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "calibration/calibration.h"
+#include "calibration/self_dataset.h"
+#include "tuning/losses.h"
+
+namespace arkit {
+namespace {
+
+// The embedding's output for all samples, a batch at a time, so that nothing but the result grows with nsamples.
+at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_size) {
+  const at::NoGradGuard no_grad;
+  model.load_rest();
+  at::Tensor hidden;
+  for (int64_t begin = 0; begin < input_ids.size(0); begin += batch_size) {
+    const int64_t count = std::min(batch_size, input_ids.size(0) - begin);
+    const at::Tensor part = model.embed(input_ids.narrow(0, begin, count));
+    if (!hidden.defined()) hidden = at::empty({input_ids.size(0), part.size(1), part.size(2)}, part.options());
+    hidden.narrow(0, begin, count).copy_(part);
+  }
+  model.release_rest();
+  return hidden;
+}
+
+}  // namespace
+
+ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source, Reporter& reporter) {
+  const auto cut = [&](int64_t limit, std::string_view whose) {
+    if (tuning.seqlen <= limit) return;
+    reporter.warn(str("seqlen ", tuning.seqlen, " is longer than ", whose, " allows; using ", limit));
+    tuning.seqlen = limit;
+  };
+  cut(model.max_positions(), "the model (max_position_embeddings)");
+  const double longest =
+      json::get_double(source.tokenizer_config(), "model_max_length", "tokenizer_config.json").value_or(0);
+  if (longest >= 1 && longest < 1e9) cut(static_cast<int64_t>(longest), "the tokenizer (model_max_length)");
+  return tuning;
+}
+
+Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                     const Model& model, const Registry& registry, Reporter& reporter) {
+  reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
+  std::optional<Tokenizer> tokenizer;
+  if (const std::string text = source.tokenizer_json(); !text.empty())
+    tokenizer.emplace(text, source.tokenizer_config());
+  const Tokenizer* const words = tokenizer ? &*tokenizer : nullptr;
+  const calibration::CalibrationOptions wanted{.dataset = options.dataset,
+                                               .nsamples = tuning.nsamples,
+                                               .seqlen = tuning.seqlen,
+                                               .seed = tuning.options.seed,
+                                               .batch_size = tuning.batch_size,
+                                               .vocab_size = model.vocab_size()};
+  const auto self = [&](int64_t n) {
+    const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);
+    return calibration::write_self_samples(
+        {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
+        reporter);
+  };
+  return {.set = calibration::load_calibration(wanted, words, self, reporter),
+          .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
+}
+
+Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                      Model& model, const Registry& registry, Reporter& reporter) {
+  const Samples samples = read_samples(options, tuning, source, model, registry, reporter);
+  return {.hidden = embed_all(model, samples.set.input_ids, tuning.batch_size),
+          .loss_mask = loss_mask(samples.set.input_ids, samples.pad_id),
+          .report = samples.set.report()};
+}
+
+}  // namespace arkit

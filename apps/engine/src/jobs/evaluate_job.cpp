@@ -1,0 +1,99 @@
+// `arkit eval ppl`: perplexity over consecutive windows without overlap, each scoring tokens 1 .. seqlen - 1; with
+// --against also the distance from a reference model.
+#include <chrono>
+#include <cmath>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include <arkit/engine/jobs.h>
+#include <arkit/engine/resident_jobs.h>
+#include <arkit/error.h>
+#include <arkit/model_source.h>
+#include <arkit/str.h>
+
+#include "inference/engine.h"
+#include "inference/residency.h"
+#include "inference/window_eval.h"
+#include "jobs/source_notes.h"
+#include "jobs/token_source.h"
+#include "util/heap.h"
+#include "util/seconds.h"
+
+namespace arkit {
+namespace {
+
+void check_options(const EvalOptions& options) {
+  if (options.text_file.empty() == options.ids_file.empty()) throw_usage("give one of --text FILE and --ids FILE");
+  check_window_options(options.seqlen, options.batch_size, options.max_windows);
+}
+
+json::Object describe(const Engine& engine) {
+  json::Object backends;
+  for (const auto& [name, count] : engine.layers_by_backend()) backends[name] = count;
+  return backends;
+}
+
+}  // namespace
+
+json::Object evaluate_perplexity(const EvalOptions& options, const Registry& registry, Reporter& reporter) {
+  return evaluate_perplexity(options, "auto", registry, reporter);
+}
+
+json::Object evaluate_perplexity(const EvalOptions& options, const std::string& resident, const Registry& registry,
+                                 Reporter& reporter) {
+  check_options(options);
+  return_large_blocks();
+  reporter.step("open the model");
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  std::unique_ptr<ModelSource> reference_source;
+  if (!options.against.empty()) reference_source = open_source(options.against, registry);
+  warn_about_source(*source, reporter);
+  warn_about_backend(options.backend, *source, reporter);
+  if (reference_source) warn_about_source(*reference_source, reporter);
+  const at::ScalarType dtype = compute_dtype(options.dtype);
+  Engine engine(*source, registry, dtype, options.backend);
+  std::unique_ptr<Engine> reference;
+  if (reference_source) reference = std::make_unique<Engine>(*reference_source, registry, dtype, options.backend);
+
+  const bool text = !options.text_file.empty();
+  const at::Tensor ids =
+      text ? tokenize_file(options.text_file, tokenizer_of(*source)) : read_input_ids(options.ids_file);
+  const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
+  engine.check_ids(windows, str("'", (text ? options.text_file : options.ids_file).string(), "'"));
+
+  std::vector<const ModelSource*> models = {source.get()};
+  if (reference_source) models.push_back(reference_source.get());
+  const Residency residency = choose_residency(resident, models, dtype, window_passes(windows));
+  if (residency.all)
+    for (Engine* each : {&engine, reference.get()})
+      if (each != nullptr) each->keep_resident();
+
+  reporter.step(str("evaluate ", windows.size(0), " windows of ", options.seqlen, " tokens"));
+  const auto start = std::chrono::steady_clock::now();
+  const EvalResult score = evaluate_windows(engine, reference.get(), windows, options.batch_size, reporter);
+  const double seconds = seconds_since(start);
+
+  json::Object result;
+  result["model"] = options.model;
+  result["perplexity"] = std::exp(score.model.nll);
+  result["nll"] = score.model.nll;
+  result["windows"] = windows.size(0);
+  result["seqlen"] = options.seqlen;
+  result["tokens"] = score.model.tokens;
+  result["dtype"] = options.dtype;
+  result["seconds"] = seconds;
+  result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
+  result["backends"] = describe(engine);
+  result["resident"] = residency.describe();
+  if (score.divergence) {
+    result["against"] = json::Object{{"model", options.against},
+                                     {"perplexity", std::exp(score.reference->nll)},
+                                     {"mean_kl", score.divergence->mean_kl},
+                                     {"p99_kl", score.divergence->p99_kl},
+                                     {"top1_agreement", score.divergence->top1_agreement}};
+  }
+  return result;
+}
+
+}  // namespace arkit

@@ -1,0 +1,78 @@
+#pragma once
+// The formats one run writes: chosen and asked at plan time, fed block by block, finished together.
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arkit/engine/jobs.h>
+#include <arkit/exporter.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+namespace output {
+class OutputFolder;
+}
+
+struct FormatChoice {
+  Exporter* exporter = nullptr;
+  std::string name;  // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
+  // One format: the output folder itself; several: a subfolder named after the format.
+  std::filesystem::path output_dir;
+};
+
+// Resolves names, each once. `from_recipe`: formats that record a recipe file, in their variant for it; no name = all
+// of those. Throws ErrorCode::unsupported with the nearest name.
+[[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
+                                                     const std::filesystem::path& output_dir, const Registry& registry);
+
+// The same, and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
+// reason.
+[[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
+                                                       bool from_recipe, const std::filesystem::path& output_dir,
+                                                       const Registry& registry);
+
+// Asks formats that want to see the model itself (SourceCheck). Throws ErrorCode::unsupported with the exporter's
+// reason.
+void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source);
+
+// Why a format cannot have them, and which can: the beginning of a sentence.
+[[nodiscard]] std::string no_attention_scales(const std::string& format);
+
+// Is this a source tensor that no export takes: a tied head, a RoPE buffer?
+[[nodiscard]] bool is_dropped(const QuantPlan& plan, std::string_view tensor);
+
+// Bytes of packed layers plus untouched tensors, per format; known from the plan.
+[[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
+
+// The folder of the run, with room for all formats; see OutputFolder for what it throws.
+[[nodiscard]] std::unique_ptr<output::OutputFolder> prepare_output(const std::filesystem::path& output_dir,
+                                                                   const std::vector<FormatChoice>& formats,
+                                                                   const QuantPlan& plan, const ModelSource& source,
+                                                                   bool force, Reporter& reporter);
+
+class ExportSet {
+ public:
+  // Every format writes into its folder of `output`, whatever `request` says.
+  ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request, const output::OutputFolder& output);
+
+  [[nodiscard]] bool wants_dequantized() const;
+  void add_layer(const LayerRecord& layer);
+  void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
+  void add_attention(const AttentionRanges& ranges);
+  // Finishes every job.
+  [[nodiscard]] std::vector<ExportReport> finish();
+  [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
+  // Where the files of format `i` are until the run is complete.
+  [[nodiscard]] const std::filesystem::path& staged(size_t i) const { return staged_[i]; }
+
+ private:
+  std::vector<FormatChoice> formats_;
+  std::vector<std::filesystem::path> staged_;
+  std::vector<std::unique_ptr<ExportJob>> jobs_;
+};
+
+}  // namespace arkit

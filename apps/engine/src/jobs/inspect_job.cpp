@@ -1,0 +1,163 @@
+// `arkit inspect`: what a model, an export or a bare tensor file holds, how many bits its weights take, and what can
+// run it.
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include <ATen/ATen.h>
+
+#include <arkit/engine/jobs.h>
+#include <arkit/error.h>
+#include <arkit/exporter.h>
+#include <arkit/inference_backend.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+#include <arkit/str.h>
+
+#include "inference/backend_choice.h"
+#include "io/stored_bytes.h"
+#include "quant/attention_plan.h"
+#include "quant/scheme_resolver.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+json::Array shape_of(const std::vector<int64_t>& shape) {
+  json::Array sizes;
+  for (const int64_t size : shape) sizes.emplace_back(size);
+  return sizes;
+}
+
+json::Array list_tensors(const WeightSource& weights) {
+  json::Array rows;
+  for (const TensorInfo& tensor : weights.tensors())
+    rows.push_back(json::Object{{"name", tensor.name},
+                                {"type", tensor.stored_type},
+                                {"shape", shape_of(tensor.shape)},
+                                {"bytes", tensor.stored_bytes},
+                                {"file", tensor.file}});
+  return rows;
+}
+
+// Bytes, tensors and elements by the type they are stored in.
+json::Array summarize_types(const WeightSource& weights) {
+  struct Sum {
+    int64_t tensors = 0, bytes = 0, elements = 0;
+  };
+  std::map<std::string, Sum> types;
+  for (const TensorInfo& tensor : weights.tensors()) {
+    Sum& sum = types[tensor.stored_type];
+    ++sum.tensors;
+    sum.bytes += tensor.stored_bytes;
+    sum.elements += tensor.numel();
+  }
+  json::Array rows;
+  for (const auto& [type, sum] : types)
+    rows.push_back(
+        json::Object{{"type", type}, {"tensors", sum.tensors}, {"elements", sum.elements}, {"bytes", sum.bytes}});
+  return rows;
+}
+
+// Which backend would run a packed layer, or every backend's reason for not doing it.
+std::string runner_of(const LinearSpec& spec, const Registry& registry) {
+  std::string best, reasons;
+  int best_score = 0;
+  for (const std::string& name : registry.names(Kind::backend)) {
+    const InferenceBackend& backend = registry.backend(name);
+    const Availability available = backend.probe(host_info());
+    const Verdict verdict = available.score > 0 ? backend.supports(spec) : Verdict::no(available.why_not);
+    if (verdict && available.score > best_score) {
+      best = name;
+      best_score = available.score;
+    }
+    if (!verdict) reasons += str(reasons.empty() ? "" : "; ", name, ": ", verdict.why_not);
+  }
+  return best.empty() ? str("nothing here (", reasons, ")") : best;
+}
+
+// Packed layers that share packing and scheme, with the backend that runs them.
+json::Array summarize_packed(const ModelSource& source, const Registry& registry) {
+  std::map<std::pair<std::string, std::string>, std::vector<const LinearSpec*>> kinds;
+  for (const LinearSpec& spec : source.packed_layers()) kinds[{spec.packing, describe(spec.quant)}].push_back(&spec);
+  json::Array rows;
+  for (const auto& [kind, specs] : kinds) {
+    int64_t weights = 0, bytes = 0;
+    for (const LinearSpec* spec : specs) {
+      weights += spec->out_features * spec->in_features;
+      for (const auto& [suffix, tensor] : source.packed_tensors(spec->name))
+        if (suffix != "bias") bytes += static_cast<int64_t>(tensor.nbytes());
+    }
+    rows.push_back(json::Object{
+        {"packing", kind.first},
+        {"scheme", kind.second},
+        {"layers", specs.size()},
+        {"bits_per_weight", weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0},
+        {"runs_on", runner_of(for_backends(*specs.front(), source), registry)}});
+  }
+  return rows;
+}
+
+// Modules with static scales of attention. They are applied when arkit runs the model; the cache keeps its own type.
+json::Array summarize_attention(const ModelSource& source) {
+  json::Array rows;
+  std::map<std::string, int64_t> kinds;
+  for (const AttentionSpec& spec : source.attention_specs()) ++kinds[describe(spec.quant)];
+  for (const auto& [scheme, modules] : kinds)
+    rows.push_back(
+        json::Object{{"scheme", scheme},
+                     {"modules", modules},
+                     {"runs_as", "rounded to this type and back; the cache in memory keeps the compute type"}});
+  return rows;
+}
+
+// Shapes from the configuration: parameters of the whole model as if nothing was packed.
+void describe_model(json::Object& report, const ModelSource& source, const Registry& registry) {
+  const json::Object& config = source.config();
+  report["model_type"] = json::get_string(config, "model_type", "config.json").value_or("");
+  try {
+    const std::unique_ptr<Model> model = adapter_for(source, registry).open(source, at::kBFloat16);
+    report["blocks"] = model->num_blocks();
+    report["hidden_size"] = model->hidden_size();
+    report["vocab_size"] = model->vocab_size();
+    report["max_positions"] = model->max_positions();
+    report["tied_embeddings"] = model->tied_embeddings();
+    int64_t weights = 0;
+    for (const LayerPlan& layer : model->linears()) weights += layer.out_features * layer.in_features;
+    report["linear_weights"] = weights;
+    report["runs"] = true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::internal) throw;
+    report["runs"] = false;
+    report["why_not"] = error.what();
+  }
+}
+
+json::Object inspect_tensors(const fs::path& file) {
+  const std::unique_ptr<WeightSource> weights = open_safetensors(file);
+  return {{"path", file.string()},
+          {"kind", "safetensors file"},
+          {"bytes", stored_bytes(*weights)},
+          {"types", summarize_types(*weights)},
+          {"tensors", list_tensors(*weights)}};
+}
+
+}  // namespace
+
+json::Object inspect_model(const std::string& model_or_file, const Registry& registry) {
+  std::error_code error;
+  if (fs::is_regular_file(model_or_file, error) && fs::path(model_or_file).extension() == ".safetensors")
+    return inspect_tensors(model_or_file);
+  const std::unique_ptr<ModelSource> source = open_source(model_or_file, registry);
+  json::Object report{{"path", source->path().string()}, {"kind", source->kind()}};
+  describe_model(report, *source, registry);
+  report["bytes"] = stored_bytes(source->weights());
+  report["types"] = summarize_types(source->weights());
+  report["packed"] = summarize_packed(*source, registry);
+  if (!source->attention_specs().empty()) report["attention"] = summarize_attention(*source);
+  report["tensors"] = list_tensors(source->weights());
+  return report;
+}
+
+}  // namespace arkit

@@ -1,0 +1,206 @@
+#include "jobs/planned_model.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "source/canonical_source.h"
+#include "jobs/source_hashes.h"
+#include "jobs/truncated_source.h"
+#include "model_free/checkpoint_source.h"
+#include "model_free/completeness.h"
+#include "model_free/weights_model.h"
+#include "oneshot/recipe_plan.h"
+#include "quant/plan.h"
+#include "rotation/rotation_spec.h"
+#include "tuning/neuqi_plan.h"
+#include "tuning/product_speed.h"
+#include "tuning/sample_needs.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+namespace {
+
+// Keeps warnings of a plan that may be dropped.
+class HeldWarnings final : public Reporter {
+ public:
+  void warn(std::string_view message) override { messages_.emplace_back(message); }
+  void pass_on(Reporter& reporter) const {
+    for (const std::string& message : messages_) reporter.warn(message);
+  }
+
+ private:
+  std::vector<std::string> messages_;
+};
+
+std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
+                                  const Registry& registry) {
+  return model_free ? model_free::open_weights(source, dtype) : adapter_for(source, registry).open(source, dtype);
+}
+
+struct Planner {
+  const QuantizeOptions& options;
+  const ResolvedTuning& tuning;
+  const ResolvedScheme& scheme;
+  const oneshot::Recipe* recipe;
+  const Registry& registry;
+  const LayerChoices* choices;
+
+  [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
+
+  [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
+                                                         Reporter& reporter) const {
+    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
+    warn_of_denied_biases(*source, reporter);
+    if (!source->packed_layers().empty() && !forced())
+      throw_unsupported(
+          str("'", options.model, "' is already quantized (", source->kind(),
+              "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
+    if (!source->rotation_config().empty())
+      throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
+                            ") and needs its rotations at run time; quantize the model it was made from"));
+    planned.files = weight_files(*source, options.num_hidden_layers);
+    // What is cut off need not be complete, nor belong to the model.
+    if (options.num_hidden_layers) source = truncate_blocks(std::move(source), *options.num_hidden_layers);
+    model_free::require_complete(*source, registry);
+    planned.state = SourceState(*source, planned.files);
+    return model_free ? model_free::open_checkpoint(std::move(source), registry) : std::move(source);
+  }
+
+  [[nodiscard]] PlannedModel plan(bool model_free, Reporter& reporter) const {
+    PlannedModel planned;
+    planned.model_free = model_free;
+    planned.source = open_source(model_free, planned, reporter);
+    if (!options.rotation.empty()) rotate(planned);
+    planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
+    build(planned, reporter);
+    apply_neuqi(planned.plan, tuning, reporter);
+    if (planned.rotated != nullptr) planned.rotated->rotate_inputs(planned.plan);
+    planned.forwards = needs_samples(
+        planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
+        [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
+    return planned;
+  }
+
+  [[nodiscard]] bool has_family() const {
+    try {
+      (void)adapter_for(*arkit::open_source(options.model, registry), registry);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  void rotate(PlannedModel& planned) const {
+    auto rotated = std::make_unique<rotation::RotatedSource>(std::move(planned.source),
+                                                             rotation::parse_rotation(options.rotation), registry);
+    planned.rotated = rotated.get();
+    planned.source = std::move(rotated);
+  }
+
+  void build(PlannedModel& planned, Reporter& reporter) const {
+    const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
+    if (recipe == nullptr) {
+      planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter, choices);
+      return;
+    }
+    auto [plan, record] = oneshot::plan_recipe(*recipe, *planned.model, *planned.source, registry, reporter);
+    planned.plan = std::move(plan);
+    planned.recipe = std::move(record);
+  }
+
+  // Rounding into a format that records model-free runs: worth a try. The reference's choice
+  // (docs/spec/model-free.md 1).
+  [[nodiscard]] bool may_be_model_free() const {
+    const bool rounds =
+        tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr && choices == nullptr;
+    const bool mx = scheme.name == "MXFP4" || scheme.name == "MXFP8";
+    return options.model_free.value_or(true) && rounds &&
+           std::all_of(options.formats.begin(), options.formats.end(), [mx](const std::string& format) {
+             return format.starts_with("auto_round") || (mx && format == "llm_compressor");
+           });
+  }
+};
+
+PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
+  if (planner.options.tuning.iters.value_or(0) > 0)
+    throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  if (planner.tuning.options.enable_neuqi)
+    throw_usage("model_free rounds without a search; leave it or --enable_neuqi out");
+  const AttentionOptions& attention = planner.options.attention;
+  if (!attention.kv_dtype.empty() || !attention.attention_dtype.empty())
+    throw_usage(
+        "model_free has no forward pass to calibrate keys and values with; leave model_free out, or "
+        "static_kv_dtype and static_attention_dtype");
+  PlannedModel planned = planner.plan(true, reporter);
+  if (planned.forwards)
+    throw_usage(str("model_free has no forward pass to calibrate static activation scales with, which scheme '",
+                    planner.scheme.name,
+                    "' needs; pass --act_bits 16 to quantize weights alone, or leave model_free out"));
+  return planned;
+}
+
+PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
+  if (planner.forced()) return plan_forced(planner, reporter);
+  if (planner.may_be_model_free()) {
+    try {
+      HeldWarnings held;
+      PlannedModel planned = planner.plan(true, held);
+      if (!planned.forwards) {
+        held.pass_on(reporter);
+        return planned;
+      }
+    } catch (const Error& error) {
+      // The family's plugin may know better, or what is wrong; without one this is the answer.
+      if (error.code() == ErrorCode::interrupted || !planner.has_family()) throw;
+    }
+  }
+  return planner.plan(false, reporter);
+}
+
+}  // namespace
+
+PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
+                        const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
+                        const LayerChoices* choices) {
+  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices}, reporter);
+  if (planned.model_free) {
+    tuning.iters = 0;
+    tuning.disable_opt_rtn = true;
+  }
+  return planned;
+}
+
+at::ScalarType choose_dtype(const TuningOptions& options, bool forwards) {
+  if (options.amp_dtype == "bfloat16") return at::kBFloat16;
+  if (options.amp_dtype == "float32") return at::kFloat;
+  if (options.amp_dtype != "auto")
+    throw_usage(str("amp_dtype '", options.amp_dtype, "' is unknown; expected auto, bfloat16 or float32"));
+  return forwards ? product_speed().faster() : at::kBFloat16;
+}
+
+json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype) {
+  json::Object compute{{"dtype", dtype == at::kFloat ? "float32" : "bfloat16"}};
+  if (options.amp_dtype != "auto") {
+    compute["chosen_by"] = "amp_dtype";
+    return compute;
+  }
+  const ProductSpeed& speed = product_speed();
+  compute["chosen_by"] = speed.kept ? "kept measurement" : "measurement";
+  compute["float32_gflops"] = speed.float32;
+  compute["bfloat16_gflops"] = speed.bfloat16;
+  return compute;
+}
+
+std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {
+  if (dtype == at::kBFloat16) return std::move(planned.model);
+  planned.model.reset();
+  return open_model(*planned.source, planned.model_free, dtype, registry);
+}
+
+}  // namespace arkit

@@ -1,0 +1,302 @@
+// `arkit quantize`, one function per step, in order: the table of contents of the product.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/escape.h>
+#include <arkit/inference_backend.h>
+#include <arkit/part_file.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "io/finite.h"
+#include "jobs/calibrate.h"
+#include "jobs/deterministic_scope.h"
+#include "jobs/memory_estimate.h"
+#include "jobs/mix_decision.h"
+#include "jobs/option_effects.h"
+#include "jobs/option_record.h"
+#include "jobs/planned_model.h"
+#include "jobs/quantize_run.h"
+#include "jobs/runtime_check.h"
+#include "jobs/source_hashes.h"
+#include "jobs/source_labels.h"
+#include "oneshot/modifier.h"
+#include "oneshot/recipe_plan.h"
+#include "output/output_folder.h"
+#include "quant/plan.h"
+#include "rotation/rotated_source.h"
+#include "util/heap.h"
+#include "util/seconds.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kFewThreads = 4;
+
+std::string method_name(const ResolvedTuning& tuning, bool forwards) {
+  // Plain rounding may need samples too: for the ranges of static activations.
+  if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
+  return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
+}
+
+ProcessOptions process_options(const ResolvedTuning& tuning) {
+  ProcessOptions options;
+  options.tune = tune_options(tuning);
+  options.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
+  options.disable_opt_rtn = tuning.disable_opt_rtn;
+  return options;
+}
+
+fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
+  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
+  fs::path name = source.path().filename().empty() ? source.path().parent_path().filename() : source.path().stem();
+  return fs::absolute(name.string() + "-" + plan.scheme_name);
+}
+
+// What a recipe file has to say about itself, before anything is opened.
+std::optional<oneshot::Recipe> read_recipe(const QuantizeOptions& options, Reporter& reporter) {
+  if (options.recipe_file.empty()) return std::nullopt;
+  oneshot::Recipe recipe = oneshot::read_recipe_file(options.recipe_file);
+  for (const std::string& warning : recipe.warnings) reporter.warn(warning);
+  for (const std::string& note : recipe.notes) reporter.info(note);
+  return recipe;
+}
+
+RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned) {
+  const QuantPlan& plan = planned.plan;
+  RunRecord run;
+  run.model_free = planned.model_free;
+  run.recipe = planned.recipe;
+  run.disable_opt_rtn = tuning.disable_opt_rtn;
+  run.iters = tuning.iters;
+  run.nsamples = tuning.nsamples;
+  run.seqlen = tuning.seqlen;
+  run.batch_size = tuning.batch_size;
+  run.gradient_accumulate_steps = tuning.options.gradient_accumulate_steps;
+  run.seed = tuning.options.seed;
+  run.lr = tuning.lr;
+  run.minmax_lr = tuning.minmax_lr;
+  run.enable_minmax_tuning = tuning.options.enable_minmax_tuning;
+  run.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
+  run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
+  run.scale_dtype = plan.global.weight.scale_dtype;
+  run.dataset = options.dataset;
+  return run;
+}
+
+json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
+                            const std::vector<FormatChoice>& formats, const ModelSource& source, const Model& model,
+                            bool forwards, at::ScalarType dtype, const json::Object& auto_scheme,
+                            const Registry& registry) {
+  json::Object report = describe_plan(plan);
+  if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
+  report["method"] = method_name(tuning, forwards);
+  report["options"] = recorded_options(options, tuning, registry);
+  json::Array outputs;
+  for (const FormatChoice& format : formats)
+    outputs.push_back(json::Object{{"format", format.name},
+                                   {"output_dir", format.output_dir.string()},
+                                   {"bytes", planned_bytes(format, plan, source.weights())}});
+  report["outputs"] = std::move(outputs);
+  report["peak_memory_estimate_bytes"] = estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, forwards, dtype);
+  report["dry_run"] = true;
+  return report;
+}
+
+void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const BlockResult& result) {
+  for (const QuantizedLayer& layer : result.layers) {
+    const auto found =
+        std::find_if(linears.begin(), linears.end(), [&](const Linear* l) { return l->name == layer.plan->name; });
+    ARKIT_CHECK(found != linears.end(), str("layer '", layer.plan->name, "' is not in the block that gave it"));
+    write_layer(run, **found, layer);
+  }
+  for (const auto& [name, weight] : result.norms) {
+    run.exports.add_plain(name, weight.to(run.model_dtype), true);
+    run.written.insert(name);
+  }
+  for (const AttentionRanges& ranges : result.attention) run.exports.add_attention(ranges);
+}
+
+// Block by block: quantize (and tune), write what is done, let go of it. Blocks of one chain (nblocks) go together.
+void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
+  const int64_t total = run.plan.num_blocks;
+  const bool head_follows = std::any_of(run.plan.layers.begin(), run.plan.layers.end(),
+                                        [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); });
+  for (int64_t first = 0; first < total; first += run.tuning.options.nblocks) {
+    throw_if_interrupted();
+    const int64_t count = std::min(run.tuning.options.nblocks, total - first);
+    std::vector<Linear*> linears;
+    for (int64_t block = first; block < first + count; ++block) {
+      run.model.load_block(block);
+      rotation::check_applied(run.source, run.model.block_linears(block));
+      for (Linear* layer : run.model.block_linears(block)) {
+        io::check_finite(layer->weight, layer->name + ".weight");
+        linears.push_back(layer);
+      }
+    }
+    const BlockResult result = processor.process(first, count, io, head_follows || first + count < total);
+    write_results(run, linears, result);
+    for (int64_t block = first; block < first + count; ++block) {
+      write_untouched(run, run.model.block_name(block) + ".");
+      run.model.release_block(block);
+    }
+    const double before = result.losses.empty() ? -1.0 : result.losses.front();
+    run.outcome.blocks.push_back({first, before, result.best_loss, result.best_iter, result.seconds});
+    run.reporter.block_done({first + count - 1, total, result.seconds, before, result.best_loss, result.best_iter,
+                             result.tokens_per_second});
+  }
+  if (!head_follows) return;
+  run.model.load_rest();
+  io::check_finite(run.model.head().weight, run.model.head().name + ".weight");
+  write_results(run, {&run.model.head()}, processor.process_head(io));
+  run.model.release_rest();
+}
+
+void quantize_with_samples(QuantizeRun& run, const Calibration& calibration) {
+  // On few cores a hash beside tuning would take the time of a core that parallel loops wait for.
+  if (host_info().threads > kFewThreads) run.hashes.start();
+  PythonRandom random(static_cast<uint64_t>(run.tuning.options.seed));
+  ProcessOptions process = process_options(run.tuning);
+  process.loss_mask = calibration.loss_mask;
+  BlockProcessor processor(
+      run.model, run.plan,
+      [&](std::string_view data_type) -> const Scheme& { return run.registry.scheme_for(data_type); },
+      std::move(process), run.reporter, random);
+  BlockIo io{.full = calibration.hidden};
+  quantize_blocks(run, processor, io);
+  write_untouched(run, "");
+}
+
+// Everything that can fail is done before the folder changes.
+std::vector<ExportReport> finish_exports(QuantizeRun& run) {
+  run.hashes.start();  // at the latest: while the disk is waited for
+  std::vector<ExportReport> reports = run.exports.finish();
+  run.outcome.source_files = run.hashes.wait();
+  run.outcome.peak_rss_bytes = peak_rss_bytes();
+  for (size_t i = 0; i < reports.size(); ++i) {
+    const FormatChoice& format = run.exports.formats()[i];
+    write_file(run.exports.staged(i) / "README.md",
+               model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
+    const json::Object record =
+        run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
+    write_file(run.exports.staged(i) / "arkit-run.json", escape_json(json::dump(record, 2)) + "\n");
+  }
+  return reports;
+}
+
+// What --target-size promised, looked at once more: the files of the first format.
+void check_target(const QuantizeRun& run) {
+  const std::optional<int64_t> target = run.options.auto_scheme.target_size;
+  if (!target) return;
+  int64_t bytes = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(run.exports.staged(0)))
+    if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+  if (bytes > *target)
+    run.reporter.warn(
+        str("the files of the export take ", bytes, " bytes, ", bytes - *target, " more than target_size"));
+}
+
+json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& reports) {
+  json::Array outputs;
+  for (size_t i = 0; i < reports.size(); ++i)
+    outputs.push_back(json::Object{{"format", run.exports.formats()[i].name},
+                                   {"output_dir", run.exports.formats()[i].output_dir.string()},
+                                   {"bytes", reports[i].bytes},
+                                   {"bits_per_weight", reports[i].bits_per_weight},
+                                   {"files", reports[i].files.size()}});
+  return {{"method", run.outcome.method},
+          {"scheme", run.plan.scheme_name},
+          {"quantized_layers", quantized_count(run.plan)},
+          {"outputs", std::move(outputs)},
+          {"seconds", run.outcome.seconds},
+          {"peak_rss_bytes", run.outcome.peak_rss_bytes}};
+}
+
+}  // namespace
+
+json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
+  const auto start = Clock::now();
+  check_options(given);
+  const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
+  std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
+  QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
+  ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
+  const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
+  const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
+
+  reporter.step("reading the model");
+  PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
+                                    registry, reporter, mix ? &mix->choices : nullptr);
+  const std::unique_ptr<ModelSource>& source = planned.source;
+  check_effects(given, wanted, planned, mix.has_value(), registry, reporter);
+  options.model_free = planned.model_free;  // for the record: decided now
+  judge_source_texts(*source, reporter);
+  say_what_stays(*source, reporter);
+  const QuantPlan& plan = planned.plan;
+  decide_for_bits(wanted, options.recipe, plan.global.weight);
+  const bool forwards = planned.forwards;
+  if (!forwards) return_large_blocks();
+  // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
+  const at::ScalarType stored = recipe ? oneshot::stored_dtype(*source) : at::kBFloat16;
+  const at::ScalarType dtype = stored == at::kBFloat16 ? choose_dtype(wanted.options, forwards) : at::kFloat;
+  const std::unique_ptr<Model> model = take_model(planned, dtype, registry);
+  const ResolvedTuning tuning = forwards ? fit_to_model(wanted, *model, *source, reporter) : wanted;
+  const fs::path output_dir = choose_output_dir(options, plan, *source);
+  const std::vector<FormatChoice> formats =
+      choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
+  check_source(formats, plan, *source);
+  check_runtimes(options.runtime, plan, formats, reporter);
+  const json::Object auto_scheme = mix ? mix->report : json::Object();
+  if (options.dry_run)
+    return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme, registry);
+  SourceHashes hashes(planned.files);
+  const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
+
+  // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
+  const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
+  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, forwards)};
+  const Calibration calibration =
+      forwards ? calibrate(options, tuning, *source, *model, registry, reporter) : Calibration{};
+  outcome.calibration = calibration.report;
+  if (forwards && stored == at::kBFloat16)
+    outcome.compute = describe_compute(wanted.options, dtype);
+  else if (forwards)
+    outcome.compute = {{"dtype", "float32"}, {"chosen_by", "dtype of the model"}};
+  return_large_blocks();  // calibration has reused its buffers; from here on TensorCacheScope does
+
+  const ExportRequest request{.output_dir = output_dir,
+                              .source = *source,
+                              .plan = plan,
+                              .run = run_settings(options, tuning, planned),
+                              .model_dtype = model_dtype,
+                              .max_shard_bytes = options.max_shard_bytes};
+  ExportSet exports(formats, request, *output);
+  QuantizeRun run{options, tuning,  registry, reporter, *source,     *model,
+                  plan,    exports, hashes,   outcome,  model_dtype, planned.model_free};
+  reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
+                    "), ", outcome.method));
+  quantize_embeddings(run);
+  if (forwards) {
+    quantize_with_samples(run, calibration);
+  } else {
+    hashes.start(planned.model_free);
+    quantize_without_samples(run);
+  }
+  outcome.seconds = seconds_since(start);
+  const std::vector<ExportReport> reports = finish_exports(run);
+  check_target(run);
+  throw_if_interrupted();
+  planned.state.require_unchanged();
+  output->commit();
+  return summary(run, reports);
+}
+
+}  // namespace arkit

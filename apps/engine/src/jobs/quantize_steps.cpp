@@ -1,0 +1,115 @@
+#include <string>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "io/finite.h"
+#include "jobs/quantize_run.h"
+#include "plugins/naming_layer.h"
+#include "quant/scheme_resolver.h"
+#include "rounding/round_model.h"
+#include "rounding/strip_rounding.h"
+#include "rounding/usable_numbers.h"
+
+namespace arkit {
+namespace {
+
+// What rounding finishes goes to the exports and into the record of the run.
+class RunSink final : public RoundingSink {
+ public:
+  explicit RunSink(QuantizeRun& run) : run_(run) {}
+  [[nodiscard]] bool wants_dequantized() const override { return run_.exports.wants_dequantized(); }
+  [[nodiscard]] bool takes(std::string_view tensor) const override { return !is_dropped(run_.plan, tensor); }
+  void coming_to(int64_t begin, int64_t end) override { run_.hashes.pace(begin, end); }
+  void write_layer(LayerRecord record, double relative_error) override {
+    write_record(run_, std::move(record), relative_error);
+  }
+  void write_tensor(const std::string& name, const at::Tensor& tensor) override {
+    run_.exports.add_plain(name, tensor, false);
+  }
+  void block_done(int64_t block, int64_t num_blocks, double seconds) override {
+    const auto done = static_cast<int64_t>(run_.outcome.blocks.size());
+    run_.outcome.blocks.push_back({.block = block, .seconds = seconds});
+    run_.reporter.block_done({.block = done, .num_blocks = num_blocks, .seconds = seconds});
+  }
+
+ private:
+  QuantizeRun& run_;
+};
+
+}  // namespace
+
+void write_record(QuantizeRun& run, LayerRecord record, double relative_error) {
+  const LayerPlan& plan = record.plan;
+  const std::string bias_name = plan.name + ".bias";
+  if (!record.bias.defined() && run.source.weights().find(bias_name) != nullptr)
+    record.bias = run.source.weights().load(bias_name);
+  require_usable_scales(record);
+  run.exports.add_layer(record);
+  run.written.insert(plan.name + ".weight");
+  run.written.insert(bias_name);
+  run.outcome.layers.push_back({plan.name, describe(plan.quant), relative_error});
+}
+
+void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& result) {
+  const LayerPlan& plan = *result.plan;
+  at::Tensor dequantized = result.dequantized;
+  if (!dequantized.defined())
+    dequantized = run.registry.scheme_for(plan.quant.weight.data_type)
+                      .dequantize(result.quantized, plan.quant.weight, layer.weight.scalar_type());
+  require_finite_result(plan.name, dequantized);
+  LayerRecord record{.plan = plan, .quantized = result.quantized};
+  record.bias = result.bias;
+  if (run.exports.wants_dequantized()) record.dequantized = dequantized.to(run.model_dtype);
+  record.act_max = result.act_max;
+  const double error = relative_error(layer.weight, dequantized);
+  require_something_left(plan, error, layer.weight, run.reporter);
+  write_record(run, std::move(record), error);
+}
+
+void quantize_embeddings(QuantizeRun& run) {
+  for (const LayerPlan& layer : run.plan.layers) {
+    if (layer.kind != LayerKind::embedding || !layer.quantized()) continue;
+    const std::string name = layer.name + ".weight";
+    Linear table{.name = layer.name, .out_features = layer.out_features, .in_features = layer.in_features};
+    table.weight = run.source.weights().load(name).contiguous();
+    io::check_finite(table.weight, name);
+    const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
+    QuantizedLayer result{.plan = &layer};
+    result.quantized = plugins::naming_layer(
+        layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, RtnMode::plain, {}, 0, {}); });
+    write_layer(run, table, result);
+    run.source.weights().release(name);
+  }
+}
+
+void write_untouched(QuantizeRun& run, std::string_view prefix) {
+  const WeightSource& weights = run.source.weights();
+  for (const TensorInfo& info : weights.tensors()) {
+    if (!info.name.starts_with(prefix) || run.written.contains(info.name)) continue;
+    run.written.insert(info.name);
+    if (is_dropped(run.plan, info.name)) continue;
+    const at::Tensor tensor = weights.load(info.name);
+    io::check_finite(tensor, info.name);
+    run.exports.add_plain(info.name, tensor, false);
+    weights.release(info.name);
+  }
+}
+
+void quantize_without_samples(QuantizeRun& run) {
+  RunSink sink(run);
+  round_model({.registry = run.registry,
+               .source = run.source,
+               .model = run.model,
+               .plan = run.plan,
+               .model_dtype = run.model_dtype,
+               .model_free = run.model_free,
+               .disable_opt_rtn = run.tuning.disable_opt_rtn},
+              sink);
+}
+
+}  // namespace arkit

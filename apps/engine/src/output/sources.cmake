@@ -1,0 +1,6 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/output/file_tree.cpp
+  src/output/folder_guard.cpp
+  src/output/old_export.cpp
+  src/output/output_folder.cpp
+  src/output/swap_journal.cpp)

@@ -1,0 +1,325 @@
+#include "quant/runtime_rules.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include <toml++/toml.h>
+#include <boost/dll/runtime_symbol_info.hpp>
+
+#include <arkit/error.h>
+#include <arkit/input_file.h>
+#include <arkit/json.h>
+#include <arkit/str.h>
+
+#include "quant/scheme_resolver.h"
+#include "util/toml_depth.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t kLargestFile = 256 * 1024;
+
+void check_keys(const json::Object& object, std::initializer_list<std::string_view> known, const std::string& what) {
+  const std::vector<std::string> names(known.begin(), known.end());
+  for (const auto& member : object)
+    if (std::find(names.begin(), names.end(), std::string_view(member.key())) == names.end()) {
+      const std::string near = nearest(std::string(member.key()), names);
+      throw_input(str(what, ": key '", printable(std::string(member.key())), "' is unknown",
+                      near.empty() ? str("; known are ", quoted_list(names)) : str("; did you mean '", near, "'?")));
+    }
+}
+
+std::string required_text(const json::Object& object, std::string_view key, const std::string& what) {
+  const auto text = json::get_string(object, key, what);
+  if (!text || text->empty()) throw_input(str(what, ": '", key, "' is missing; a text is expected"));
+  return *text;
+}
+
+std::vector<std::string> texts(const json::Object& object, std::string_view key, const std::string& what) {
+  std::vector<std::string> out;
+  const json::Value* value = json::find(object, key);
+  if (value == nullptr) return out;
+  for (const json::Value& entry : json::as_array(*value, str(what, ": '", key, "'"))) {
+    if (!entry.is_string() || entry.get_string().empty())
+      throw_input(str(what, ": '", key, "' holds ", json::dump(entry), "; a list of texts is expected"));
+    out.emplace_back(entry.get_string());
+  }
+  if (out.empty()) throw_input(str(what, ": '", key, "' is an empty list and would fit nothing; leave it out"));
+  return out;
+}
+
+std::vector<int64_t> numbers(const json::Object& object, std::string_view key, const std::string& what) {
+  std::vector<int64_t> out;
+  const json::Value* value = json::find(object, key);
+  if (value == nullptr) return out;
+  for (const json::Value& entry : json::as_array(*value, str(what, ": '", key, "'"))) {
+    if (!entry.is_int64())
+      throw_input(str(what, ": '", key, "' holds ", json::dump(entry), "; a list of whole numbers is expected"));
+    out.push_back(entry.get_int64());
+  }
+  if (out.empty()) throw_input(str(what, ": '", key, "' is an empty list and would fit nothing; leave it out"));
+  return out;
+}
+
+RuntimeRules::Fused read_fused(const json::Object& object, const std::string& what) {
+  check_keys(object, {"parts", "experts"}, what);
+  const bool experts = json::get_bool(object, "experts", what).value_or(false);
+  RuntimeRules::Fused fused{.parts = texts(object, "parts", what)};
+  if (experts != fused.parts.empty())
+    throw_input(str(what, ": expected either parts = [\"q_proj\", \"k_proj\"] or experts = true"));
+  return fused;
+}
+
+RuntimeRules::Entry read_entry(const json::Object& object, std::string_view text_key, const std::string& what) {
+  check_keys(
+      object,
+      {"formats", "data_type", "bits", "group_size", "sym", "act_bits", "act_dynamic", "outside_blocks", text_key},
+      what);
+  RuntimeRules::Entry entry;
+  entry.formats = texts(object, "formats", what);
+  if (entry.formats.empty()) throw_input(str(what, ": 'formats' is missing; a list of format names is expected"));
+  entry.data_types = texts(object, "data_type", what);
+  entry.bits = numbers(object, "bits", what);
+  entry.group_sizes = numbers(object, "group_size", what);
+  entry.act_bits = numbers(object, "act_bits", what);
+  entry.sym = json::get_bool(object, "sym", what);
+  entry.act_dynamic = json::get_bool(object, "act_dynamic", what);
+  entry.outside_blocks = json::get_bool(object, "outside_blocks", what);
+  entry.text = required_text(object, text_key, what);
+  return entry;
+}
+
+// Calls `read` for each table of an array of tables.
+template <typename Read>
+void each_table(const json::Object& object, std::string_view key, const std::string& what, const Read& read) {
+  const json::Value* tables = json::find(object, key);
+  if (tables == nullptr) return;
+  int64_t number = 0;
+  for (const json::Value& table : json::as_array(*tables, str(what, ": '", key, "'"))) {
+    const std::string where = str(what, ": [[", key, "]] number ", ++number);
+    read(json::as_object(table, where), where);
+  }
+}
+
+RuntimeRules read_file(const fs::path& file) {
+  const std::string what = str("'", file.string(), "'");
+  return parse_runtime(read_input_file(file, kLargestFile, "runtime rules "), what);
+}
+
+// Beside this library: PREFIX/lib/libarkit_engine.so, PREFIX/share/arkit/runtimes.
+fs::path installed_folder() {
+  std::error_code failed;
+  const fs::path library = boost::dll::this_line_location(failed);
+  if (failed) return {};
+  return fs::weakly_canonical(library, failed).parent_path().parent_path() / "share/arkit/runtimes";
+}
+
+std::vector<RuntimeRules> read_installed() {
+  std::vector<RuntimeRules> all;
+  std::vector<fs::path> files;
+  std::error_code failed;
+  for (fs::directory_iterator it(installed_folder(), failed), end; !failed && it != end; it.increment(failed))
+    if (it->path().extension() == ".toml") files.push_back(it->path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    all.push_back(read_file(file));
+    if (all.back().name != file.stem().string())
+      throw_input(str("'", file.string(), "': its name is '", printable(all.back().name), "', expected '",
+                      file.stem().string(), "' as the file is called; install arkit again"));
+  }
+  return all;
+}
+
+template <typename T>
+bool fits(const std::vector<T>& wanted, const T& value) {
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end();
+}
+
+bool fits(const std::optional<bool>& wanted, bool value) {
+  return !wanted || *wanted == value;
+}
+
+bool fits(const RuntimeRules::Entry& entry, const LayerPlan& layer, const std::string& format) {
+  const auto& [weight, act, rotation] = layer.quant;
+  const bool act_quantized = act.quantized();
+  return fits(entry.formats, format) && fits(entry.data_types, weight.data_type) &&
+         fits(entry.bits, int64_t{weight.bits}) && fits(entry.group_sizes, weight.group_size) &&
+         fits(entry.act_bits, int64_t{act_quantized ? act.bits : 16}) && fits(entry.sym, weight.sym) &&
+         (!entry.act_dynamic || (act_quantized && *entry.act_dynamic == act.dynamic)) &&
+         fits(entry.outside_blocks, layer.block < 0);
+}
+
+void add_once(std::vector<std::string>& list, const std::string& entry) {
+  if (std::find(list.begin(), list.end(), entry) == list.end()) list.push_back(entry);
+}
+
+std::string_view last_name(std::string_view layer) {
+  return layer.substr(layer.rfind('.') + 1);
+}
+
+// What a fused rule makes of a layer: the name of its group, or nothing.
+std::string group_of(const RuntimeRules::Fused& rule, const std::string& layer) {
+  if (rule.parts.empty()) {
+    const size_t experts = layer.find(".experts.");
+    return experts == std::string::npos ? std::string() : layer.substr(0, experts) + ".experts";
+  }
+  if (std::find(rule.parts.begin(), rule.parts.end(), last_name(layer)) == rule.parts.end()) return {};
+  return layer.substr(0, layer.size() - last_name(layer).size());
+}
+
+using Members = std::vector<const LayerPlan*>;
+
+// "q_proj int4 g128 sym, k_proj 16-bit". Of experts only one of each kind is named.
+std::string describe_members(const Members& members) {
+  std::vector<std::string> parts;
+  for (const LayerPlan* layer : members) add_once(parts, str(last_name(layer->name), " ", describe(layer->quant)));
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+// Groups of one rule with more than one scheme.
+std::vector<Members> mixed_groups(const QuantPlan& plan, const RuntimeRules::Fused& rule) {
+  std::map<std::string, Members> groups;
+  for (const LayerPlan& layer : plan.layers)
+    if (const std::string group = group_of(rule, layer.name); !group.empty()) groups[group].push_back(&layer);
+  std::vector<Members> mixed;
+  for (auto& [name, members] : groups) {
+    const std::string first = describe(members.front()->quant);
+    if (!std::all_of(members.begin(), members.end(), [&](const auto* l) { return describe(l->quant) == first; }))
+      mixed.push_back(std::move(members));
+  }
+  return mixed;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  return text;
+}
+
+std::string what_it_loads(const RuntimeRules& runtime, const std::string& format) {
+  std::vector<std::string> said;
+  for (const RuntimeRules::Entry& entry : runtime.loads)
+    if (fits(entry.formats, format)) add_once(said, entry.text);
+  return joined(said);
+}
+
+std::string formats_it_reads(const RuntimeRules& runtime) {
+  std::vector<std::string> names;
+  for (const RuntimeRules::Entry& entry : runtime.loads)
+    for (const std::string& format : entry.formats) add_once(names, format);
+  std::sort(names.begin(), names.end());
+  return quoted_list(names);
+}
+
+}  // namespace
+
+RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
+  std::ostringstream as_json;
+  try {
+    util::refuse_deep_keys(text, what);
+    as_json << toml::json_formatter{toml::parse(text)};
+  } catch (const toml::parse_error& error) {
+    throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
+  }
+  const json::Value parsed = json::parse(as_json.str(), what);
+  const json::Object& object = json::as_object(parsed, what);
+  check_keys(object, {"name", "title", "checked", "model_types", "fused", "refuses", "loads"}, what);
+  RuntimeRules rules;
+  rules.name = required_text(object, "name", what);
+  rules.title = json::get_string(object, "title", what).value_or(rules.name);
+  rules.checked = json::get_string(object, "checked", what).value_or("");
+  rules.model_types = texts(object, "model_types", what);
+  each_table(object, "fused", what, [&](const json::Object& table, const std::string& where) {
+    rules.fused.push_back(read_fused(table, where));
+  });
+  each_table(object, "refuses", what, [&](const json::Object& table, const std::string& where) {
+    rules.refuses.push_back(read_entry(table, "why", where));
+  });
+  each_table(object, "loads", what, [&](const json::Object& table, const std::string& where) {
+    rules.loads.push_back(read_entry(table, "says", where));
+  });
+  if (rules.loads.empty()) throw_input(str(what, ": has no [[loads]]; such an engine would load nothing"));
+  return rules;
+}
+
+const std::vector<RuntimeRules>& installed_runtimes() {
+  static const std::vector<RuntimeRules> all = read_installed();
+  return all;
+}
+
+RuntimeRules find_runtime(const std::string& name_or_path) {
+  if (name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".toml")) return read_file(name_or_path);
+  std::vector<std::string> names;
+  for (const RuntimeRules& rules : installed_runtimes()) {
+    if (rules.name == lower(name_or_path)) return rules;
+    names.push_back(rules.name);
+  }
+  throw_unsupported(unknown_name("runtime", name_or_path, names,
+                                 "'arkit list runtimes' shows all, a rule file is given by its path"));
+}
+
+std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const RuntimeRules> runtimes) {
+  struct Cause {
+    std::vector<std::string> engines;
+    std::string first;                // layer of the first group
+    std::set<std::string> of_groups;  // first layers of all
+  };
+  std::map<std::string, Cause> causes;  // by what is mixed
+  for (const RuntimeRules& runtime : runtimes) {
+    for (const RuntimeRules::Fused& rule : runtime.fused) {
+      for (const Members& members : mixed_groups(plan, rule)) {
+        Cause& cause = causes[describe_members(members)];
+        add_once(cause.engines, runtime.title);
+        if (cause.first.empty()) cause.first = members.front()->name;
+        cause.of_groups.insert(members.front()->name);
+      }
+    }
+  }
+  std::vector<std::string> sentences;
+  for (const auto& [members, cause] : causes) {
+    const size_t groups = cause.of_groups.size();
+    sentences.push_back(str(groups, groups == 1 ? " group" : " groups", " of layers (first '", cause.first, "') that ",
+                            joined(cause.engines), cause.engines.size() == 1 ? " fuses" : " fuse",
+                            " into one mixes schemes (", members, "); give the layers of a group the same scheme"));
+  }
+  return sentences;
+}
+
+std::vector<std::string> format_violations(const QuantPlan& plan, const std::string& format,
+                                           const RuntimeRules& runtime) {
+  const std::string engine =
+      runtime.checked.empty() ? runtime.title : str(runtime.title, " (rules of ", runtime.checked, ")");
+  const bool reads_format = std::any_of(runtime.loads.begin(), runtime.loads.end(),
+                                        [&](const RuntimeRules::Entry& entry) { return fits(entry.formats, format); });
+  const bool quantizes =
+      std::any_of(plan.layers.begin(), plan.layers.end(), [](const LayerPlan& layer) { return layer.quantized(); });
+  if (!quantizes) return {};
+  if (!reads_format) return {str(engine, " does not read format '", format, "'; it reads ", formats_it_reads(runtime))};
+  if (!plan.model_type.empty() && !fits(runtime.model_types, plan.model_type))
+    return {str(engine, " has no class for model_type '", printable(plan.model_type), "'")};
+  std::map<std::string, std::vector<const LayerPlan*>> causes;
+  for (const LayerPlan& layer : plan.layers) {
+    if (!layer.quantized()) continue;
+    const auto fits_layer = [&](const RuntimeRules::Entry& entry) { return fits(entry, layer, format); };
+    const auto refusal = std::find_if(runtime.refuses.begin(), runtime.refuses.end(), fits_layer);
+    if (refusal != runtime.refuses.end())
+      causes[refusal->text].push_back(&layer);
+    else if (std::none_of(runtime.loads.begin(), runtime.loads.end(), fits_layer))
+      causes[str("of this format it loads ", what_it_loads(runtime, format))].push_back(&layer);
+  }
+  std::vector<std::string> sentences;
+  for (const auto& [why, layers] : causes)
+    sentences.push_back(str(engine, " does not load ", layers.size(), layers.size() == 1 ? " layer" : " layers",
+                            " (first '", layers.front()->name, "', ", describe(layers.front()->quant),
+                            ") from format '", format, "': ", why));
+  return sentences;
+}
+
+}  // namespace arkit

@@ -1,0 +1,7 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/quant/attention_plan.cpp
+  src/quant/layer_config.cpp
+  src/quant/plan.cpp
+  src/quant/recipes.cpp
+  src/quant/runtime_rules.cpp
+  src/quant/scheme_resolver.cpp)

@@ -1,0 +1,95 @@
+#pragma once
+// A checkpoint with rotated weights (docs/spec/rotations.md 2): calibration, tuning, rounding and exporters see just
+// another source. Tensors are turned as they are loaded, so memory holds one at a time.
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <arkit/descriptors.h>
+#include <arkit/export.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+#include <arkit/registry.h>
+#include <arkit/sdk/hadamard.h>
+
+#include "rotation/decoder_layout.h"
+#include "rotation/rotation_spec.h"
+#include "rotation/tensor_turn.h"
+
+namespace arkit::rotation {
+
+class ARKIT_INTERNAL RotatedSource final : public ModelSource {
+ public:
+  // Rotates at once what is fused into weights; a residual stream that turns gets an untied head. Throws
+  // ErrorCode::unsupported when a size has no matrix or the family is unknown.
+  RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const Registry& registry);
+
+  ~RotatedSource() override;
+
+  // What is left for run time: rotates the inputs of the plan's quantized layers and only of those, and says so in
+  // LayerQuant::rotation and QuantPlan::rotation. Replaces what an earlier call did. Throws ErrorCode::unsupported
+  // naming the first layer whose in_features no block divides.
+  void rotate_inputs(QuantPlan& plan);
+
+  // The same for the layers that an export rotates, with its matrices: the source as that export saw it.
+  void rotate_inputs_as(const ModelSource& exported);
+
+  std::string kind() const override { return original_->kind(); }
+  const std::filesystem::path& path() const override { return original_->path(); }
+  const json::Object& config() const override { return config_; }
+  const WeightSource& weights() const override;
+  std::string tokenizer_json() const override { return original_->tokenizer_json(); }
+  json::Object tokenizer_config() const override { return original_->tokenizer_config(); }
+  std::vector<CompanionFile> companions() const override { return original_->companions(); }
+  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override;
+  std::shared_ptr<const InputRotation> query_key_rotation() const override { return query_key_; }
+  json::Object rotation_config() const override { return record_; }
+  TensorMap rotation_tensors(std::string_view layer) const override;
+
+ private:
+  class Weights;
+  using Rotation = std::shared_ptr<const HadamardRotation>;
+  struct Online {
+    std::string name;  // "r1", "r4", "hadamard"
+    std::shared_ptr<const InputRotation> rotation;
+    Rotation hadamard;  // the same, when it is one of ours
+    bool random = false;
+  };
+
+  [[nodiscard]] Rotation matrix(int64_t size, bool random, int64_t which);
+  void fuse(const Registry& registry);
+  void fuse_residual(const Rotation& r1);
+  void fuse_heads(const Rotation& r2);
+  void add_bias_turn(const std::string& layer, const std::shared_ptr<const InputRotation>& output);
+  void untie();
+  void clear_online();
+  void add_online(const std::string& layer, Online online);
+  [[nodiscard]] Online online_for(const LayerPlan& layer, int64_t block_size);
+  [[nodiscard]] int64_t block_size_for(const QuantPlan& plan) const;
+  void record_layers(const QuantPlan& plan, int64_t block_size);
+  void record_model();
+
+  std::unique_ptr<ModelSource> original_;
+  const RotationSpec spec_;
+  json::Object config_;
+  DecoderLayout layout_;  // of Kind::model
+  std::map<std::string, TensorTurn, std::less<>> turns_;
+  std::map<std::string, Online, std::less<>> online_;  // by layer
+  std::map<std::pair<int64_t, int64_t>, Rotation> matrices_;
+  std::map<const HadamardRotation*, at::Tensor> stored_signs_;
+  std::shared_ptr<const InputRotation> query_key_;
+  json::Object record_;
+  std::unique_ptr<Weights> weights_;
+};
+
+// The text --rotation would take for an export that is rotated at run time, from what it says of itself; empty for
+// others. Throws ErrorCode::unsupported where that does not tell all of it (random signs of fused rotations).
+[[nodiscard]] std::string recorded_rotation(const ModelSource& exported);
+
+// Throws ErrorCode::unsupported when the family's plugin left out the rotation of one of these loaded layers.
+ARKIT_INTERNAL void check_applied(const ModelSource& source, std::span<Linear* const> layers);
+
+}  // namespace arkit::rotation

@@ -1,0 +1,319 @@
+#include "rounding/round_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <arkit/error.h>
+#include <arkit/log.h>
+#include <arkit/scheme.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/str.h>
+
+#include "io/finite.h"
+#include "rounding/global_scales.h"
+#include "rounding/round_units.h"
+#include "rounding/rtn_mode.h"
+#include "rounding/strip_rounding.h"
+#include "rounding/usable_numbers.h"
+#include "util/seconds.h"
+
+namespace arkit {
+namespace {
+
+constexpr int64_t kBaseBytes = int64_t{64} << 20;  // what may be open beside the two largest tensors
+constexpr size_t kOpenUnits = 3;                   // a thread, at most: small ones would only wait for the writer
+constexpr int64_t kCopyStrip = int64_t{1} << 21;   // elements of a copied tensor checked at a time
+
+using Clock = std::chrono::steady_clock;
+
+// A unit that was started and is not written yet.
+struct OpenUnit {
+  const RoundUnit* unit = nullptr;
+  std::unique_ptr<StripRounding> rounding;  // of a layer
+  at::Tensor copy;                          // of a tensor to copy
+  int64_t strips = 0, left = 0;             // all, not done
+};
+
+// The layers of the block whose units are under way; several blocks may be open at once.
+struct OpenBlock {
+  std::map<std::string_view, const Linear*> linears;
+  std::map<std::string_view, at::Tensor> global_scales;
+  int64_t left = 0;  // layers not written
+  Clock::time_point start = Clock::now();
+};
+
+struct Job {
+  enum class Kind { start, strip, write } kind;
+  size_t unit = 0;
+  int64_t strip = 0;
+};
+
+class ModelRounding {
+ public:
+  ModelRounding(const RoundingRun& run, RoundingSink& sink)
+      : run_(run),
+        sink_(sink),
+        plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized())),
+        budget_(2 * plan_.largest_bytes + kBaseBytes) {
+    for (const RoundUnit& unit : plan_.units)
+      if (unit.layer != nullptr) {
+        ++layers_of_block_[unit.layer->block];
+        if (unit.layer->block >= 0) ++layers_of_decoder_block_[decoder_block(*unit.layer)];
+        layers_.emplace(unit.layer->name, unit.layer);
+      }
+    left_of_decoder_block_ = layers_of_decoder_block_;
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (!failure_ && written_ < plan_.units.size()) {
+      const std::optional<Job> job = next();
+      if (!job) {
+        changed_.wait(lock);
+        continue;
+      }
+      lock.unlock();
+      std::exception_ptr failure;
+      try {
+        throw_if_interrupted();
+        perform(*job);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      if (failure && !failure_) failure_ = failure;
+      done(*job);
+      changed_.notify_all();
+    }
+  }
+
+  void rethrow_failure() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  // What frees memory goes first, what takes more of it last. Needs mutex_.
+  std::optional<Job> next() {
+    if (!writing_ && !open_.empty() && open_.front().left == 0) {
+      writing_ = true;
+      const RoundUnit& unit = plan_.units[written_];
+      in_use_ += unit.writing_bytes - unit.rounding_bytes;
+      return Job{Job::Kind::write, written_};
+    }
+    if (!strips_.empty()) {
+      const Job job = strips_.front();
+      strips_.pop_front();
+      return job;
+    }
+    if (starting_ || started_ == plan_.units.size()) return std::nullopt;
+    const RoundUnit& unit = plan_.units[started_];
+    const bool enough = open_.size() >= most_open_;
+    if (in_use_ > 0 && (enough || in_use_ + unit.rounding_bytes > budget_)) return std::nullopt;
+    starting_ = true;
+    in_use_ += unit.rounding_bytes;
+    return Job{Job::Kind::start, started_};
+  }
+
+  void perform(const Job& job) {
+    switch (job.kind) {
+      case Job::Kind::start:
+        start(plan_.units[job.unit]);
+        break;
+      case Job::Kind::strip:
+        round(at(job.unit), job.strip);
+        break;
+      case Job::Kind::write:
+        write(at(job.unit));
+        break;
+    }
+  }
+
+  // Needs mutex_.
+  void done(const Job& job) {
+    switch (job.kind) {
+      case Job::Kind::start:
+        starting_ = false;
+        if (failure_) break;
+        open_.push_back(std::move(fresh_));
+        for (int64_t i = 0; i < open_.back().strips; ++i) strips_.push_back({Job::Kind::strip, started_, i});
+        ++started_;
+        break;
+      case Job::Kind::strip:
+        --at_locked(job.unit).left;
+        break;
+      case Job::Kind::write:
+        writing_ = false;
+        in_use_ -= plan_.units[job.unit].writing_bytes;
+        open_.pop_front();
+        ++written_;
+        break;
+    }
+  }
+
+  OpenUnit& at_locked(size_t unit) { return open_[unit - written_]; }
+  OpenUnit& at(size_t unit) {
+    const std::lock_guard lock(mutex_);
+    return at_locked(unit);  // a deque keeps its elements where they are
+  }
+
+  // One at a time: fresh_ belongs to the thread that starts.
+  void start(const RoundUnit& unit) {
+    sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}};
+    if (unit.layer == nullptr) {
+      if (sink_.takes(unit.tensor->name)) {
+        fresh_.copy = run_.source.weights().load(unit.tensor->name);
+        fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
+      }
+    } else {
+      const LayerPlan& layer = *unit.layer;
+      const OpenBlock& block = open_block(layer.block);
+      const auto linear = block.linears.find(layer.name);
+      ARKIT_CHECK(linear != block.linears.end(), str("layer '", layer.name, "' is not in its block"));
+      StripRounding::Task task{.linear = *linear->second,
+                               .plan = layer,
+                               .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
+                               .mode = rtn_mode(layer, run_.plan.global, run_.disable_opt_rtn)};
+      if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
+        task.global_scale = scale->second;
+      if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
+      fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
+      fresh_.strips = fresh_.rounding->strips();
+    }
+    fresh_.left = fresh_.strips;
+  }
+
+  OpenBlock& open_block(int64_t index) {
+    const std::lock_guard lock(model_mutex_);
+    OpenBlock& block = blocks_[index];
+    if (block.left > 0) return block;
+    block.left = layers_of_block_.at(index);
+    std::vector<Linear*> linears;
+    if (index >= 0) {
+      run_.model.load_block(index);
+      linears = run_.model.block_linears(index);
+    } else {
+      run_.model.load_rest();
+      linears.push_back(&run_.model.head());
+    }
+    std::vector<GlobalScaleMember> members;
+    for (const Linear* linear : linears) {
+      block.linears.emplace(linear->name, linear);
+      const auto layer = layers_.find(linear->name);
+      if (layer == layers_.end()) continue;
+      ARKIT_CHECK(linear->weight.defined(), str("layer '", linear->name, "' is packed already"));
+      const std::string& data_type = layer->second->quant.weight.data_type;
+      members.push_back({layer->second, &run_.registry.scheme_for(data_type), linear->weight, {}});
+    }
+    share_global_scales(members);
+    for (const GlobalScaleMember& member : members)
+      if (member.scale.defined()) block.global_scales.emplace(member.plan->name, member.scale);
+    return block;
+  }
+
+  void round(OpenUnit& open, int64_t strip) {
+    if (open.rounding != nullptr) {
+      open.rounding->round(strip);
+      return;
+    }
+    const int64_t first = strip * kCopyStrip;
+    const int64_t count = std::min(kCopyStrip, open.copy.numel() - first);
+    const std::string& name = open.unit->tensor->name;
+    if (!io::is_finite(open.copy.view(-1).narrow(0, first, count))) io::check_finite(open.copy, name);
+    run_.source.weights().release(name);  // its pages come back when it is written, piece by piece
+  }
+
+  void write(OpenUnit& open) {
+    const std::string tensor = open.unit->tensor == nullptr ? std::string() : open.unit->tensor->name;
+    if (open.rounding == nullptr) {
+      if (open.copy.defined()) sink_.write_tensor(tensor, open.copy);
+      open.copy.reset();
+      run_.source.weights().release(tensor);
+      return;
+    }
+    const LayerPlan& layer = open.rounding->plan();
+    require_something_left(layer, open.rounding->relative_error(), open.rounding->weight(), run_.reporter);
+    if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
+    LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
+    record.dequantized = open.rounding->dequantized();
+    sink_.write_layer(std::move(record), open.rounding->relative_error());
+    open.rounding.reset();
+    close_layer(layer);
+  }
+
+  void close_layer(const LayerPlan& layer) {
+    const std::lock_guard lock(model_mutex_);
+    OpenBlock& block = blocks_.at(layer.block);
+    if (layer.block >= 0) count_layer(layer, block.start);
+    if (--block.left > 0) return;
+    blocks_.erase(layer.block);
+    if (layer.block < 0)
+      run_.model.release_rest();
+    else
+      run_.model.release_block(layer.block);
+  }
+
+  // People count decoder blocks, wherever a model without a family cuts them. Needs model_mutex_.
+  void count_layer(const LayerPlan& layer, Clock::time_point start) {
+    const std::string name = decoder_block(layer);
+    const auto begun = begin_of_decoder_block_.emplace(name, start).first->second;
+    if (--left_of_decoder_block_.at(name) > 0) return;
+    const double seconds = seconds_since(begun);
+    const std::optional<model_free::BlockPlace> place = model_free::block_place(layer.name);
+    sink_.block_done(run_.model_free && place ? place->index : layer.block,
+                     static_cast<int64_t>(layers_of_decoder_block_.size()), seconds);
+  }
+
+  // "model.layers.3" of "model.layers.3.mlp.experts.7.up_proj".
+  [[nodiscard]] std::string decoder_block(const LayerPlan& layer) const {
+    const auto place = run_.model_free ? model_free::block_place(layer.name) : std::nullopt;
+    return place ? str(place->list, ".", place->index) : run_.model.block_name(layer.block);
+  }
+
+  const RoundingRun& run_;
+  RoundingSink& sink_;
+  const RoundPlan plan_;
+  const int64_t budget_;
+  const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
+  std::map<int64_t, int64_t> layers_of_block_;
+  std::map<std::string, int64_t> layers_of_decoder_block_;
+  std::map<std::string_view, const LayerPlan*> layers_;  // to quantize
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::deque<OpenUnit> open_;  // units written_ .. started_ - 1
+  std::deque<Job> strips_;
+  OpenUnit fresh_;
+  size_t started_ = 0, written_ = 0;
+  int64_t in_use_ = 0;
+  bool starting_ = false, writing_ = false;
+  std::exception_ptr failure_;
+
+  std::mutex model_mutex_;  // guards the model and what follows
+  std::map<std::string, int64_t> left_of_decoder_block_;
+  std::map<std::string, Clock::time_point> begin_of_decoder_block_;
+  std::map<int64_t, OpenBlock> blocks_;
+};
+
+}  // namespace
+
+void round_model(const RoundingRun& run, RoundingSink& sink) {
+  ModelRounding rounding(run, sink);
+  // One parallel region for all of it: inside, the parallel loops of schemes and exporters run on their own thread.
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) { rounding.work(); });
+  rounding.rethrow_failure();
+}
+
+}  // namespace arkit

@@ -1,0 +1,96 @@
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include <arkit/engine/open_source.h>
+#include <arkit/error.h>
+#include <arkit/file_start.h>
+#include <arkit/input_file.h>
+#include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
+#include <arkit/str.h>
+
+#include "io/hub_cache.h"
+#include "output/swap_journal.h"
+#include "source/canonical_source.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+// An existing path stays a path, whatever it looks like; "org/name" that does not exist here is looked for in the hub
+// cache.
+fs::path resolve_path(const std::string& model) {
+  if (model.empty()) throw_usage("no model given; pass a folder, a .gguf file or a hub id such as 'Qwen/Qwen3-0.6B'");
+  std::error_code error;
+  if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
+  if (io::is_hub_id(model)) return io::resolve_hub_id(model);
+  throw_input(str("'", printable(model), "': no such file or folder"));
+}
+
+// Of a .gguf file that Git did not fetch.
+void refuse_if_pointer(const fs::path& file) {
+  std::string start(64, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  refuse_lfs_pointer(start, str("'", file.string(), "'"));
+}
+
+}  // namespace
+
+std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry) {
+  const fs::path path = resolve_path(model);
+  output::refuse_unfinished_swap(path);
+  if (std::error_code error; !fs::is_directory(path, error))
+    check_input_file(path, std::numeric_limits<int64_t>::max());
+  json::Value config;
+  const json::Object* config_object = nullptr;
+  if (fs::is_directory(path) && fs::exists(path / "config.json")) {
+    config = json::read_file(path / "config.json");
+    config_object = &json::as_object(config, str("'", (path / "config.json").string(), "'"));
+  }
+  std::string refusals;
+  for (const std::string& name : registry.names(Kind::reader)) {
+    ModelReader& reader = registry.reader(name);
+    const Verdict mine = reader.matches(path, config_object);
+    if (mine) return reader.open(path);
+    refusals += str("; ", name, ": ", mine.why_not);
+  }
+  if (fs::is_regular_file(path)) {
+    refuse_if_pointer(path);
+    throw_unsupported(str("'", path.string(), "': no plugin reads this kind of file as a model", refusals));
+  }
+  if (config_object != nullptr && json::find(*config_object, "quantization_config") != nullptr) {
+    const auto& quantization =
+        json::as_object(config_object->at("quantization_config"), "config.json: quantization_config");
+    const std::string method = json::get_string(quantization, "quant_method", "quantization_config").value_or("?");
+    throw_unsupported(str("'", path.string(), "': already quantized with quant_method '", printable(method),
+                          "', which no loaded plugin reads ('arkit list plugins' shows them)"));
+  }
+  return open_hf_folder(path);
+}
+
+std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
+  return canonical_source(open_stored(model, registry), registry);
+}
+
+ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {
+  const json::Object& config = source.config();
+  std::vector<std::string> known;
+  for (const std::string& name : registry.names(Kind::model)) {
+    ModelAdapter& adapter = registry.model(name);
+    if (adapter.matches(config)) return adapter;
+    for (const std::string_view type : adapter.info().model_types) known.emplace_back(type);
+  }
+  const auto type = json::get_string(config, "model_type", "config.json");
+  if (!type) throw_input(str("'", source.path().string(), "': config.json has no 'model_type'"));
+  throw_unsupported(unknown_name("model family", *type, known,
+                                 str("known model types: ", quoted_list(known),
+                                     "; a family is a plugin, see docs/PLUGINS.md; plain rounding needs "
+                                     "none: --recipe rtn --model_free")));
+}
+
+}  // namespace arkit

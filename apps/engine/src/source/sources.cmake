@@ -1,0 +1,3 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/source/canonical_source.cpp
+  src/source/open_source.cpp)

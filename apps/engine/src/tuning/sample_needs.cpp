@@ -1,0 +1,21 @@
+#include "tuning/sample_needs.h"
+
+#include <algorithm>
+
+#include "rounding/rtn_mode.h"
+
+namespace arkit {
+
+bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disable_opt_rtn,
+                   const BlockProcessor::SchemeFor& scheme_for) {
+  if (plan.attention.quantized()) return true;
+  return std::any_of(plan.layers.begin(), plan.layers.end(), [&](const LayerPlan& layer) {
+    const auto& [weight, act, rotation] = layer.quant;
+    if (!layer.quantized()) return false;
+    if (tunes || wants_act_max(act)) return true;
+    return weight.quantized() && rtn_mode(layer, plan.global, disable_opt_rtn) == RtnMode::searched &&
+           scheme_for(weight.data_type).searches(weight);
+  });
+}
+
+}  // namespace arkit

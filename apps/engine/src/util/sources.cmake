@@ -1,0 +1,5 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/util/heap.cpp
+  src/util/numpy_random.cpp
+  src/util/python_random.cpp
+  src/util/tensor_cache.cpp)

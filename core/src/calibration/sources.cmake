@@ -1,8 +1,0 @@
-list(APPEND ARKIT_CORE_SOURCES
-  src/calibration/calibration.cpp
-  src/calibration/dataset_registry.cpp
-  src/calibration/dataset_spec.cpp
-  src/calibration/documents.cpp
-  src/calibration/sampling.cpp
-  src/calibration/samples.cpp
-  src/calibration/self_dataset.cpp)

@@ -1,7 +1,0 @@
-list(APPEND ARKIT_CORE_SOURCES
-  src/convert/config_difference.cpp
-  src/convert/export_plan.cpp
-  src/convert/grid.cpp
-  src/convert/layer_trial.cpp
-  src/convert/proof.cpp
-  src/convert/weight_difference.cpp)

@@ -1,8 +1,0 @@
-list(APPEND ARKIT_CORE_SOURCES
-  src/oneshot/layer_quant.cpp
-  src/oneshot/modifier.cpp
-  src/oneshot/quant_args.cpp
-  src/oneshot/recipe_document.cpp
-  src/oneshot/recipe_plan.cpp
-  src/oneshot/target_match.cpp
-  src/oneshot/yaml_reader.cpp)

@@ -1,8 +1,0 @@
-list(APPEND ARKIT_CORE_SOURCES
-  src/quant/attention_plan.cpp
-  src/quant/layer_config.cpp
-  src/quant/linear_layers.cpp
-  src/quant/plan.cpp
-  src/quant/recipes.cpp
-  src/quant/runtime_rules.cpp
-  src/quant/scheme_resolver.cpp)

@@ -1,0 +1,147 @@
+#include <arkit/sdk/layer_rules.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include <arkit/str.h>
+
+namespace arkit::model_free {
+namespace {
+
+// Name parts of towers that do not read text (docs/spec/model-free.md 2).
+constexpr std::array<std::string_view, 8> kOtherSenses = {"vision", "visual", "image", "img",
+                                                          "audio",  "speech", "wav",   "waveform"};
+// Routers decide which expert sees a token; an error there costs more than all it could save.
+constexpr std::array<std::string_view, 2> kRouters = {"shared_expert_gate", "gate"};
+
+bool architecture_contains(const json::Object& config, std::string_view part) {
+  const json::Value* names = json::find(config, "architectures");
+  if (names == nullptr || !names->is_array()) return false;
+  return std::any_of(names->get_array().begin(), names->get_array().end(), [&](const json::Value& name) {
+    return name.is_string() && std::string_view(name.get_string()).find(part) != std::string_view::npos;
+  });
+}
+
+std::vector<std::string> dense_mlps(const json::Object& config) {
+  const int64_t dense =
+      std::clamp<int64_t>(json::get_int(config, "first_k_dense_replace", "config.json").value_or(1), 0, 1024);
+  std::vector<std::string> parts;
+  for (int64_t i = 0; i < dense; ++i) parts.push_back(str("layers.", i, ".mlp"));
+  return parts;
+}
+
+}  // namespace
+
+std::optional<int64_t> name_number(std::string_view component) {
+  int64_t value = 0;
+  const char* end = component.data() + component.size();
+  const auto [stop, error] = std::from_chars(component.data(), end, value);
+  if (component.empty() || error != std::errc() || stop != end || value < 0) return std::nullopt;
+  return value;
+}
+
+std::string_view last_component(std::string_view name) {
+  return name.substr(name.rfind('.') + 1);  // npos + 1 = 0
+}
+
+std::optional<BlockPlace> block_place(std::string_view name) {
+  size_t begin = name.find('.');
+  while (begin != std::string_view::npos) {
+    const size_t end = name.find('.', begin + 1);
+    if (end == std::string_view::npos) return std::nullopt;  // a number at the very end is no block
+    if (const auto index = name_number(name.substr(begin + 1, end - begin - 1)))
+      return BlockPlace{std::string(name.substr(0, begin)), *index};
+    begin = end;
+  }
+  return std::nullopt;
+}
+
+bool is_linear_weight(const TensorInfo& tensor) {
+  const std::string_view name = tensor.name;
+  const bool real = at::isFloatingType(tensor.dtype) && c10::elementSize(tensor.dtype) >= 2;  // no codes
+  if (!name.ends_with(".weight") || tensor.shape.size() != 2 || !real) return false;
+  if (tensor.shape[0] < 1 || tensor.shape[1] < 1) return false;
+  static constexpr std::array<std::string_view, 5> kOthers = {"embed", "conv", "wte", "wpe", "relative_attention_bias"};
+  return std::none_of(kOthers.begin(), kOthers.end(),
+                      [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
+}
+
+bool is_embedding_table(std::string_view layer) {
+  static constexpr std::array<std::string_view, 6> kTables = {
+      "embed_tokens", "wte", "embed_in", "word_embeddings", "tok_embeddings", "embeddings"};
+  return std::find(kTables.begin(), kTables.end(), last_component(layer)) != kTables.end();
+}
+
+bool is_other_sense(std::string_view name) {
+  return std::any_of(kOtherSenses.begin(), kOtherSenses.end(),
+                     [&](std::string_view sense) { return name.find(sense) != std::string_view::npos; });
+}
+
+LayerRules::LayerRules(const json::Object& config) {
+  const std::string type = json::get_string(config, "model_type", "config.json").value_or("");
+  const auto with_dense_mlps = [&](std::vector<std::string> more) {
+    std::vector<std::string> parts = dense_mlps(config);
+    parts.insert(parts.end(), more.begin(), more.end());
+    return parts;
+  };
+  // The first rule that fits (docs/spec/model-free.md 3).
+  if (architecture_contains(config, "Longcat"))
+    keep({"classifier"}, "Longcat");
+  else if (architecture_contains(config, "Glm4MoeLite"))
+    keep(dense_mlps(config), "Glm4MoeLite");
+  else if (type == "glm_moe_dsa")
+    keep(with_dense_mlps({"weights_proj", "indexer"}), type);
+  else if (type == "glm5_next")
+    keep(with_dense_mlps({"weights_proj", "indexer", "self_attn"}), type);
+  else if (type == "step3p5")
+    keep({"g_proj", "moe.gate", "eh_proj", "shared_head", "layers.45"}, type);
+  else if (type == "kimi_k25")
+    keep({"vision_tower", "mm_projector"}, type);
+  else if (architecture_contains(config, "Qwen4"))
+    keep({"hyper_connection", "mlp.gate", "shared_expert"}, "Qwen4");
+  else if (type == "bagel")
+    keep({"moe_gen"}, type);
+}
+
+void LayerRules::keep(std::vector<std::string> parts, const std::string& whose) {
+  for (std::string& part : parts) {
+    std::string reason = str("rule of ", whose, " models: '", part, "'");
+    parts_.push_back({std::move(part), std::move(reason)});
+  }
+}
+
+std::string LayerRules::why_kept(std::string_view layer) const {
+  for (const std::string_view router : kRouters)
+    if (last_component(layer) == router) return "router of a mixture of experts";
+  if (str(layer, ".").find(".router.") != std::string::npos) return "router of a mixture of experts";
+  for (const std::string_view sense : kOtherSenses)
+    if (layer.find(sense) != std::string_view::npos) return str("not a text layer ('", sense, "')");
+  const std::string closed = str(layer, ".");  // so that "layers.4" does not mean "layers.45"
+  for (const Part& part : parts_) {
+    const size_t at = closed.find(part.text);
+    if (at == std::string::npos) continue;
+    const char next = at + part.text.size() < closed.size() ? closed[at + part.text.size()] : '.';
+    if (part.text.find("layers.") == std::string::npos || next == '.') return part.reason;
+  }
+  return {};
+}
+
+std::string fused_group(std::string_view layer) {
+  struct Fused {
+    std::string_view member, group;
+  };
+  static constexpr std::array<Fused, 7> kFused = {{{"q_proj", "qkv"},
+                                                   {"k_proj", "qkv"},
+                                                   {"v_proj", "qkv"},
+                                                   {"gate_proj", "gate_up"},
+                                                   {"up_proj", "gate_up"},
+                                                   {"w1", "w13"},
+                                                   {"w3", "w13"}}};
+  const std::string_view last = last_component(layer);
+  for (const Fused& fused : kFused)
+    if (last == fused.member) return str(layer.substr(0, layer.size() - last.size()), fused.group);
+  return {};
+}
+
+}  // namespace arkit::model_free
