@@ -2,8 +2,8 @@
 # headers is refused, never run. As a script, it writes <arkit/header_hash.h>, and only when the hash has changed:
 #   cmake -DHEADERS=<folder of plugin.h> -DOUTPUT=<file> -P ArkitHeaderHash.cmake
 
-# Programs use it; no object of it crosses the boundary of a plugin.
-set(ARKIT_PROGRAM_HEADERS registry.h)
+# Programs use registry.h, no object of it crosses the boundary of a plugin; backend_c.h has a version of its own.
+set(ARKIT_PROGRAM_HEADERS backend_c.h registry.h)
 
 # arkit_header_hash(<variable> <folder>): over names and contents of the folder's headers, in the order of their names.
 function(arkit_header_hash result folder)

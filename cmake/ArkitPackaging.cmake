@@ -10,6 +10,9 @@ install(TARGETS arkit_core EXPORT arkitTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
 install(TARGETS arkit_engine EXPORT arkitEngineTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development)
+set_target_properties(arkit_backend PROPERTIES EXPORT_NAME backend)
+install(TARGETS arkit_backend EXPORT arkitBackendTargets)
+install(EXPORT arkitBackendTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
 install(TARGETS arkit_api arkit_sdk EXPORT arkitTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(EXPORT arkitTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
 install(EXPORT arkitEngineTargets NAMESPACE arkit:: DESTINATION ${package_dir} COMPONENT development)
@@ -32,6 +35,7 @@ foreach(script ArkitTorch ArkitHeaderHash ArkitPlugin)
   configure_file(cmake/${script}.cmake ${build_package_dir}/${script}.cmake COPYONLY)
   list(APPEND package_scripts cmake/${script}.cmake)
 endforeach()
+export(EXPORT arkitBackendTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitBackendTargets.cmake)
 export(EXPORT arkitTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitTargets.cmake)
 export(EXPORT arkitEngineTargets NAMESPACE arkit:: FILE ${build_package_dir}/arkitEngineTargets.cmake)
 # Included as <arkit/sdk/conformance/...>, installed or not.

@@ -47,6 +47,26 @@ std::string formats_text(const json::Object& result, bool verbose) {
   return text;
 }
 
+// One line a device; a backend that has none here says why.
+std::string backends_text(const json::Array& rows) {
+  std::vector<std::vector<std::string>> cells{{"name", "device", "hardware", "score", "summary"}};
+  for (const json::Value& value : rows) {
+    const json::Object& row = value.as_object();
+    const json::Array& devices = row.at("devices").as_array();
+    for (const json::Value& device : devices) {
+      const json::Object& shown = device.as_object();
+      const int64_t memory = shown.at("memory").as_int64();
+      std::string hardware = text_of(shown, "name");
+      if (memory > 0) hardware += str(", ", human_bytes(static_cast<double>(memory)));
+      cells.push_back(
+          {text_of(row, "name"), text_of(shown, "device"), hardware, text_of(shown, "score"), text_of(row, "summary")});
+    }
+    if (devices.empty())
+      cells.push_back({text_of(row, "name"), "-", text_of(row, "reason"), "0", text_of(row, "summary")});
+  }
+  return rows.empty() ? "no plugin offers a backend\n" : table(cells);
+}
+
 // What each engine loads, one line a format.
 std::string runtimes_text(const json::Array& rows) {
   std::string text;
@@ -71,6 +91,8 @@ Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter&) {
     result.human = plugins_text(rows);
   else if (what == "runtimes")
     result.human = runtimes_text(rows);
+  else if (what == "backends")
+    result.human = backends_text(rows);
   else if (what == "formats")
     result.human = formats_text(result.json, arguments.flag("verbose"));
   else

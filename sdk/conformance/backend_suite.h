@@ -1,10 +1,12 @@
 #pragma once
-// What every InferenceBackend must do with a packed layer. A backend's test instantiates it with layers it supports:
+// What every backend must do with packed layers, seen through the door it stands behind. A backend's test loads it with
+// a Registry and instantiates the suite with layers it supports:
 //
 //   INSTANTIATE_TEST_SUITE_P(Torch, BackendSuite, testing::ValuesIn(cases), arkit::conformance::backend_case_name);
 
 #include <ostream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -12,6 +14,7 @@
 
 #include <arkit/error.h>
 #include <arkit/inference_backend.h>
+#include <arkit/scheme.h>
 #include <arkit/sdk/testing.h>
 
 namespace arkit::conformance {
@@ -34,22 +37,30 @@ inline std::string backend_case_name(const testing::TestParamInfo<BackendCase>& 
 class BackendSuite : public testing::TestWithParam<BackendCase> {
  protected:
   void SetUp() override {
-    const Availability here = GetParam().backend().probe(host_info());
+    const Availability here = GetParam().backend().probe();
     if (here.score <= 0) GTEST_SKIP() << "needs another machine: " << here.why_not;
     ASSERT_TRUE(GetParam().backend().supports(GetParam().spec))
         << GetParam().backend().supports(GetParam().spec).why_not;
   }
 
-  std::unique_ptr<QuantLinear> make(at::ScalarType compute) {
+  // `count` times the same layer, fed by one input.
+  std::unique_ptr<QuantLinear> make(at::ScalarType compute, size_t count = 1) {
     // Clones that die here: a backend must not keep views of what it was lent.
-    TensorMap packed;
-    for (const auto& [suffix, tensor] : GetParam().packed) packed[suffix] = tensor.clone();
-    const auto dequantized = [this](at::ScalarType dtype) {
-      ++dequantized_calls_;
-      return GetParam().weight.to(dtype);
-    };
-    auto linear = GetParam().backend().make_linear(GetParam().spec, packed, dequantized, compute);
-    for (auto& [suffix, tensor] : packed) tensor.zero_();
+    std::vector<LayerWeights> layers(count);
+    std::vector<const LinearSpec*> specs;
+    for (LayerWeights& layer : layers) {
+      layer.spec = GetParam().spec;
+      for (const auto& [suffix, tensor] : GetParam().packed) layer.packed[suffix] = tensor.clone();
+      layer.dequantized = [this](at::ScalarType dtype) {
+        ++dequantized_calls_;
+        return GetParam().weight.to(dtype, false, true);
+      };
+      specs.push_back(&layer.spec);
+    }
+    const InferenceBackend& backend = GetParam().backend();
+    auto linear = backend.make_linears(layers, backend.supports_all(specs).device, compute);
+    for (LayerWeights& layer : layers)
+      for (auto& [suffix, tensor] : layer.packed) tensor.zero_();
     return linear;
   }
   at::Tensor expected(const at::Tensor& x) const {
@@ -84,10 +95,49 @@ TEST_P(BackendSuite, AnswersInTheDtypeOfTheInput) {
   EXPECT_TRUE(sdk::close(y, wanted, 2 * ulp));
 }
 
+TEST_P(BackendSuite, RunsSeveralLayersOnOneInput) {
+  const std::vector<const LinearSpec*> specs(3, &GetParam().spec);
+  if (const BackendVerdict verdict = GetParam().backend().supports_all(specs); !verdict) {
+    EXPECT_NE(verdict.why_not, "") << "a backend that runs layers one by one says so";
+    return;
+  }
+  at::manual_seed(3);
+  const std::unique_ptr<QuantLinear> linears = make(at::kFloat, 3);
+  const at::Tensor x = at::randn({4, GetParam().spec.in_features});
+  const std::vector<at::Tensor> y = linears->forward_all(x);
+  ASSERT_EQ(y.size(), 3U);
+  for (const at::Tensor& one : y) EXPECT_TRUE(sdk::close(one, expected(x), GetParam().atol, GetParam().rtol));
+}
+
+TEST_P(BackendSuite, RunsInSeveralThreadsAtOnce) {
+  const std::unique_ptr<QuantLinear> linear = make(at::kFloat);
+  std::vector<at::Tensor> x, y(3);
+  at::manual_seed(4);
+  for (int64_t rows = 1; rows <= 3; ++rows) x.push_back(at::randn({rows, GetParam().spec.in_features}));
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < x.size(); ++i)
+    threads.emplace_back([&, i] {
+      for (int repeat = 0; repeat < 20; ++repeat) y[i] = linear->forward(x[i]);
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_TRUE(sdk::close(y[i], expected(x[i]), GetParam().atol, GetParam().rtol)) << i;
+}
+
+TEST_P(BackendSuite, TakesStridedAndEmptyInputs) {
+  const std::unique_ptr<QuantLinear> linear = make(at::kFloat);
+  at::manual_seed(5);
+  const at::Tensor wide = at::randn({3, 2 * GetParam().spec.in_features});
+  const at::Tensor x = wide.narrow(1, 1, GetParam().spec.in_features);
+  EXPECT_TRUE(sdk::close(linear->forward(x), expected(x), GetParam().atol, GetParam().rtol));
+  const at::Tensor nothing = linear->forward(at::empty({0, GetParam().spec.in_features}));
+  EXPECT_EQ(nothing.sizes(), at::IntArrayRef({0, GetParam().spec.out_features}));
+}
+
 TEST_P(BackendSuite, RefusalsHaveReasons) {
   LinearSpec strange = GetParam().spec;
   strange.quant.rotation = "no-such-rotation";
-  const Verdict verdict = GetParam().backend().supports(strange);
+  const BackendVerdict verdict = GetParam().backend().supports(strange);
   EXPECT_FALSE(verdict);
   EXPECT_NE(verdict.why_not.find(strange.name), std::string::npos) << "a reason names the layer: " << verdict.why_not;
 }

@@ -43,9 +43,39 @@ TEST(TorchBackend, RefusesWhatNeedsAKernel) {
 }
 
 TEST(TorchBackend, MissingBiasIsAnError) {
-  const LinearSpec spec = layer("x", 8, 8, true).spec;
-  const auto dequantized = [](at::ScalarType dtype) { return at::zeros({8, 8}, dtype); };
-  EXPECT_THROW((void)torch_backend().make_linear(spec, {}, dequantized, at::kFloat), Error);
+  const LayerWeights weights{.spec = layer("x", 8, 8, true).spec, .dequantized = [](at::ScalarType dtype) {
+                               return at::zeros({8, 8}, dtype);
+                             }};
+  try {
+    (void)torch_backend().make_linear(weights, 0, at::kFloat);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input);
+    EXPECT_NE(std::string(error.what()).find("'model.layers.0.mlp.up_proj' has no bias tensor"), std::string::npos)
+        << error.what();
+  }
+}
+
+// What arkit could not give ends as it began: the backend only hands on that there was something.
+TEST(TorchBackend, AnErrorOfTheWeightsKeepsItsCodeAndWords) {
+  const LayerWeights weights{.spec = layer("x", 8, 8, false).spec,
+                             .dequantized = [](at::ScalarType) -> at::Tensor { throw_input("codes are damaged"); }};
+  try {
+    (void)torch_backend().make_linear(weights, 0, at::kFloat);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::input);
+    EXPECT_STREQ(error.what(), "codes are damaged");
+  }
+}
+
+TEST(TorchBackend, KeepsTheWeightItWasGivenWithoutACopy) {
+  const at::Tensor weight = at::ones({8, 8});
+  const LayerWeights weights{.spec = layer("x", 8, 8, false).spec,
+                             .dequantized = [&](at::ScalarType) { return weight; }};
+  const auto linear = torch_backend().make_linear(weights, 0, at::kFloat);
+  EXPECT_EQ(weight.use_count(), 2U);
+  EXPECT_EQ(linear->bytes(), 8 * 8 * 4);
 }
 
 TEST(BackendChoice, TakesTheBestAndKeepsReasons) {

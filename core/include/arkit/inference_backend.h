@@ -1,12 +1,14 @@
 #pragma once
-// A backend runs packed linear layers on some device. The registry asks probe() once and supports() per layer, then the
-// highest score wins; every "no" keeps its reason for `arkit list backends` and `arkit inspect`.
+// What a program sees of backends, which run packed linear layers on some device: every "no" keeps its reason for
+// `arkit list backends` and `arkit inspect`, and the highest score wins. Backends themselves stand behind a door made
+// of C (backend_c.h); core/src/plugins/backend_door makes this of them.
 
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,13 +18,18 @@
 
 namespace arkit {
 
-// A linear layer made ready for a device; owns (possibly repacked) weights.
+struct QuantizedWeight;
+
+// Linear layers that are fed one input, mostly one, made ready for a device; owns (possibly repacked) weights.
 class ARKIT_EXPORT QuantLinear {
  public:
   virtual ~QuantLinear();
-  // x [..., in_features] f32 or bf16 -> [..., out_features] in x's dtype, bias included.
-  [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x) const = 0;
+  // x [..., in_features] f32 or bf16 -> [..., out_features] in x's dtype, bias included; one tensor a layer.
+  [[nodiscard]] virtual std::vector<at::Tensor> forward_all(const at::Tensor& x) const = 0;
   [[nodiscard]] virtual int64_t bytes() const = 0;  // memory it holds
+
+  // Of the only layer.
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
 };
 
 struct HostInfo {
@@ -35,28 +42,58 @@ struct HostInfo {
 [[nodiscard]] ARKIT_EXPORT const HostInfo& host_info();
 
 struct Availability {
-  int score = 0;        // 0 = not usable here; higher is preferred
+  int score = 0;        // of the best device; 0 = not usable here
   std::string why_not;  // for score 0: absent device, missing instruction set
 };
 
 struct BackendInfo {
   std::string_view name;
   std::string_view summary;
-  std::string_view device;                     // "cpu", "cuda", "hpu"
-  std::span<const std::string_view> packings;  // LinearSpec.packing values it reads; empty = asks supports()
+};
+
+struct BackendDevice {
+  std::string kind;  // "cpu", "cuda" ...
+  std::string name, vendor;
+  int64_t index = 0;
+  int64_t memory = 0;        // bytes; 0 = not known
+  bool host_memory = false;  // its kernels read this process's memory
+  int score = 0;             // for a layer that suits it
+
+  [[nodiscard]] ARKIT_EXPORT std::string id() const;  // "cuda:1"
+};
+
+// The answer about layers, from the device that is best for them.
+struct BackendVerdict : Verdict {
+  int score = 0;                 // 0 = no
+  size_t device = 0;             // among devices()
+  bool own_activations = false;  // takes its input as it is and rounds it itself
+};
+
+// A layer's weights as a backend asks for them while it is made ready.
+struct LayerWeights {
+  LinearSpec spec;
+  TensorMap packed;                                       // by suffix, as the format stores them; `bias` among them
+  std::function<QuantizedWeight()> codes;                 // null = there are none
+  std::function<at::Tensor(at::ScalarType)> dequantized;  // the exact weight
 };
 
 class ARKIT_EXPORT InferenceBackend {
  public:
   virtual ~InferenceBackend();
   [[nodiscard]] virtual const BackendInfo& info() const noexcept = 0;
-  [[nodiscard]] virtual Availability probe(const HostInfo& host) const noexcept = 0;
-  [[nodiscard]] virtual Verdict supports(const LinearSpec& spec) const = 0;
-  // `packed` by suffix, as the format stores them; `bias` among them. `dequantized` gives the exact weight for backends
-  // without a kernel of their own for this packing [called at most once, during make_linear].
-  [[nodiscard]] virtual std::unique_ptr<QuantLinear> make_linear(
-      const LinearSpec& spec, const TensorMap& packed, const std::function<at::Tensor(at::ScalarType)>& dequantized,
-      at::ScalarType compute_dtype) const = 0;
+  [[nodiscard]] virtual std::span<const BackendDevice> devices() const = 0;  // empty = probe() says why
+  [[nodiscard]] virtual Availability probe() const = 0;
+  // For layers that are fed one input and run together.
+  [[nodiscard]] virtual BackendVerdict supports_all(std::span<const LinearSpec* const> layers) const = 0;
+  // On the device that supports_all named, for layers it said yes to; all share in_features. The weights may go when it
+  // returns.
+  [[nodiscard]] virtual std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
+                                                                  at::ScalarType compute_dtype) const = 0;
+
+  // The same for one layer.
+  [[nodiscard]] BackendVerdict supports(const LinearSpec& spec) const;
+  [[nodiscard]] std::unique_ptr<QuantLinear> make_linear(const LayerWeights& layer, size_t device,
+                                                         at::ScalarType compute_dtype) const;
 };
 
 }  // namespace arkit

@@ -75,6 +75,8 @@ inline constexpr Kind kKindOf<ModelReader> = Kind::reader;
 // The cast to the interface happens here, so multiple inheritance in a plugin cannot bite.
 template <typename Interface, typename Implementation>
 constexpr ArkitComponent component(const char* name, const char* summary) {
+  static_assert(kKindOf<Interface> != Kind::backend,
+                "backends come through <arkit/backend_c.h>: declare one with ARKIT_BACKEND of <arkit/sdk/backend.h>");
   return {static_cast<uint32_t>(kKindOf<Interface>), name, summary,
           +[]() -> void* { return static_cast<Interface*>(new Implementation()); },
           +[](void* object) { delete static_cast<Interface*>(object); }};

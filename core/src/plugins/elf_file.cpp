@@ -59,7 +59,7 @@ std::optional<ElfFile> ElfFile::parse(std::span<const uint8_t> bytes) {
       header->e_ident[EI_DATA] != ELFDATA2LSB || header->e_type != ET_DYN)
     return std::nullopt;
   if (!file.read_segments() || !file.read_sections()) return std::nullopt;
-  file.find_manifest();
+  file.find_manifests();
   return file;
 }
 
@@ -145,13 +145,13 @@ std::vector<std::string> ElfFile::exported(size_t limit) const {
   return names;
 }
 
-void ElfFile::find_manifest() {
+void ElfFile::find_manifests() {
   for (uint64_t i = 0; i < symbol_count_; ++i) {
     const auto symbol = *at_offset<Elf64_Sym>(symbols_offset_ + i * sizeof(Elf64_Sym));
-    if (symbol.st_shndx != SHN_UNDEF && name_of(symbol.st_name) == "arkit_manifest") {
-      manifest_address_ = symbol.st_value;
-      return;
-    }
+    if (symbol.st_shndx == SHN_UNDEF) continue;
+    const std::string_view name = name_of(symbol.st_name);
+    if (name == "arkit_manifest") manifest_address_ = symbol.st_value;
+    if (name == "arkit_backend_manifest") backend_address_ = symbol.st_value;
   }
 }
 
@@ -249,6 +249,8 @@ std::string ElfFile::refuse_relative(uint64_t address, uint64_t size) const {
 }
 
 std::string ElfFile::refuse_layout() const {
+  if (manifest_address_ != 0 && backend_address_ != 0)
+    return "has both `arkit_manifest` and `arkit_backend_manifest`; put the backend into a library of its own";
   if (std::string why = refuse_segments(); !why.empty()) return str("damaged: ", why, "; copy or build it again");
   std::map<int64_t, uint64_t> values;
   for (uint64_t i = 0; i < std::min<uint64_t>(dynamic_size_ / sizeof(Elf64_Dyn), kMaxSections); ++i) {
@@ -296,7 +298,36 @@ std::string ElfFile::text_at(uint64_t pointer_address, std::string_view field, M
   return {};
 }
 
+// As copy_manifest reads it once the library is loaded.
+std::optional<ManifestView> ElfFile::backend_manifest() const {
+  const auto number = [&](size_t field_offset) { return at_address<uint32_t>(backend_address_ + field_offset); };
+  const auto size = at_address<uint64_t>(backend_address_);
+  const auto magic = number(offsetof(ArkitBackendManifest, magic));
+  if (!size || !magic) return std::nullopt;
+  ManifestView view{.backend = true, .struct_size = *size};
+  if (view.struct_size < ARKIT_BACKEND_MANIFEST_SIZE_1_0) return view;
+  view.magic = *magic;
+  if (view.magic != ARKIT_BACKEND_MAGIC) return view;
+  view.door_major = number(offsetof(ArkitBackendManifest, major)).value_or(0);
+  view.door_minor = number(offsetof(ArkitBackendManifest, minor)).value_or(0);
+  if (view.door_major != ARKIT_BACKEND_MAJOR) return view;
+  const auto text = [&](size_t field_offset, std::string_view field) {
+    return text_at(backend_address_ + field_offset, field, view);
+  };
+  view.id = text(offsetof(ArkitBackendManifest, id), "id");
+  view.version = text(offsetof(ArkitBackendManifest, version), "version");
+  view.vendor = text(offsetof(ArkitBackendManifest, vendor), "vendor");
+  view.license = text(offsetof(ArkitBackendManifest, license), "license");
+  view.url = text(offsetof(ArkitBackendManifest, url), "url");
+  view.component_count = 1;
+  view.components.push_back({static_cast<uint32_t>(Kind::backend), text(offsetof(ArkitBackendManifest, name), "name"),
+                             text(offsetof(ArkitBackendManifest, summary), "summary"),
+                             /*has_functions=*/true});  // known after loading
+  return view;
+}
+
 std::optional<ManifestView> ElfFile::manifest() const {
+  if (backend_address_ != 0) return backend_manifest();
   const auto raw = has_manifest() ? at_address<ArkitManifest>(manifest_address_) : std::nullopt;
   if (!raw) return std::nullopt;
   ManifestView view;

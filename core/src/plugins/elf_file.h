@@ -24,11 +24,11 @@ class ElfFile {
   // Names of defined global symbols, sorted; at most `limit`, each cut to 512 bytes.
   [[nodiscard]] std::vector<std::string> exported(size_t limit) const;
 
-  // `arkit_manifest` is among the exported symbols.
-  [[nodiscard]] bool has_manifest() const noexcept { return manifest_address_ != 0; }
+  // `arkit_manifest` or `arkit_backend_manifest` is among the exported symbols.
+  [[nodiscard]] bool has_manifest() const noexcept { return manifest_address_ != 0 || backend_address_ != 0; }
 
   // Why the dynamic loader must not be given the file: segments that overlap, tables or relocations that lie or write
-  // outside of it. The loader itself checks none of that. Empty = nothing is wrong.
+  // outside of it, two manifests. The loader itself checks none of that. Empty = nothing is wrong.
   [[nodiscard]] std::string refuse_layout() const;
 
   // The manifest as the dynamic loader would relocate it; nullopt when absent or not stored in the usual way.
@@ -54,9 +54,10 @@ class ElfFile {
   [[nodiscard]] std::string refuse_symbols(uint64_t versions, uint64_t needed, uint64_t needed_count,
                                            uint64_t string_size) const;
   [[nodiscard]] std::string refuse_relative(uint64_t address, uint64_t size) const;
+  [[nodiscard]] std::optional<ManifestView> backend_manifest() const;
   bool read_segments();
   bool read_sections();
-  void find_manifest();
+  void find_manifests();
 
   std::span<const uint8_t> bytes_;
   std::vector<Segment> segments_;                           // PT_LOAD
@@ -65,7 +66,7 @@ class ElfFile {
   std::vector<std::pair<uint64_t, uint64_t>> relocations_;  // address -> addend of relative relocations, sorted
   std::vector<Segment> parts_;                              // of segments: what the loader protects, unwinds by, copies
   uint64_t dynamic_address_ = 0, dynamic_size_ = 0;         // PT_DYNAMIC
-  uint64_t manifest_address_ = 0;
+  uint64_t manifest_address_ = 0, backend_address_ = 0;
 };
 
 // A whole file mapped read-only; empty() when it cannot be mapped.

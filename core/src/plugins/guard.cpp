@@ -183,39 +183,6 @@ class GuardedCheckingExporter final : public GuardedExporter, public SourceCheck
   }
 };
 
-class GuardedLinear final : public GuardedOwn<QuantLinear> {
- public:
-  using Guarded::Guarded;
-  at::Tensor forward(const at::Tensor& x) const override {
-    return call("forward()", [&](QuantLinear& linear) { return linear.forward(x); });
-  }
-  int64_t bytes() const override {
-    return call("bytes()", [](QuantLinear& linear) { return linear.bytes(); });
-  }
-};
-
-class GuardedBackend final : public Guarded<InferenceBackend> {
- public:
-  using Guarded::Guarded;
-  const BackendInfo& info() const noexcept override {
-    return call("info()", [](InferenceBackend& b) -> const BackendInfo& { return b.info(); });
-  }
-  Availability probe(const HostInfo& host) const noexcept override {
-    return call("probe()", [&](InferenceBackend& b) { return b.probe(host); });
-  }
-  Verdict supports(const LinearSpec& spec) const override {
-    return call("supports()", [&](InferenceBackend& b) { return b.supports(spec); });
-  }
-  std::unique_ptr<QuantLinear> make_linear(const LinearSpec& spec, const TensorMap& packed,
-                                           const std::function<at::Tensor(at::ScalarType)>& dequantized,
-                                           at::ScalarType compute_dtype) const override {
-    return made<GuardedLinear>(
-        call("make_linear()",
-             [&](InferenceBackend& b) { return b.make_linear(spec, packed, dequantized, compute_dtype); }),
-        "make_linear()");
-  }
-};
-
 class GuardedModel : public GuardedOwn<Model> {
  public:
   using Guarded::Guarded;
@@ -432,9 +399,6 @@ std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origi
   if (dynamic_cast<const SourceCheck*>(inner.get()) != nullptr)
     return std::make_shared<GuardedCheckingExporter>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));
-}
-std::shared_ptr<InferenceBackend> guard(std::shared_ptr<InferenceBackend> inner, OriginPtr origin) {
-  return std::make_shared<GuardedBackend>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin) {
   return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));

@@ -1,7 +1,8 @@
 #pragma once
 // What stands between core and a plugin's objects: every call is forwarded, whatever exception comes out of it names
 // the plugin, and results that would end in a wrong file are refused. Objects a plugin makes (models, sources, export
-// jobs, packed layers) are guarded as well.
+// jobs) are guarded as well. Backends, which stand behind a door of their own, are not: core/src/plugins/backend_door
+// names them.
 
 #include <exception>
 #include <filesystem>
@@ -9,7 +10,6 @@
 #include <string>
 
 #include <arkit/exporter.h>
-#include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/plugin.h>
@@ -30,7 +30,6 @@ using OriginPtr = std::shared_ptr<const Origin>;
 
 [[nodiscard]] std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin);
 [[nodiscard]] std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin);
-[[nodiscard]] std::shared_ptr<InferenceBackend> guard(std::shared_ptr<InferenceBackend> inner, OriginPtr origin);
 [[nodiscard]] std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin);
 [[nodiscard]] std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin);
 

@@ -40,10 +40,22 @@ std::string refuse_file(const std::filesystem::path& path, PluginEntry& entry) {
   if (!file->has_manifest()) return std::string(kNoManifest);
   if (std::string why = file->refuse_layout(); !why.empty()) return why;
   const std::optional<ManifestView> manifest = file->manifest();
-  if (!manifest) return "its `arkit_manifest` lies outside the file; it is damaged: copy or build it again";
+  if (!manifest) return "its manifest lies outside the file; it is damaged: copy or build it again";
   describe(*manifest, entry);
   if (std::string why = refuse_versions(*manifest); !why.empty()) return why;
   return refuse_contents(*manifest);
+}
+
+// Accepts or refuses the manifest of a library that is loaded.
+template <typename Manifest>
+std::string check_loaded(const Manifest& manifest, PluginEntry& entry, const Manifest*& accepted) {
+  if (std::string why = refuse_pointers(manifest); !why.empty()) return why;
+  const ManifestView view = copy_manifest(manifest);
+  describe(view, entry);
+  if (std::string why = refuse_versions(view); !why.empty()) return why;
+  if (std::string why = refuse_contents(view); !why.empty()) return why;
+  accepted = &manifest;
+  return {};
 }
 
 std::string load_and_check(const std::filesystem::path& path, LoadedPlugin& plugin) {
@@ -54,16 +66,13 @@ std::string load_and_check(const std::filesystem::path& path, LoadedPlugin& plug
     const char* message = ::dlerror();
     return explain_load_failure(message == nullptr ? failed.message() : message, path);
   }
-  if (!library.has("arkit_manifest")) return std::string(kNoManifest);
-  const ArkitManifest& manifest = library.get<const ArkitManifest>("arkit_manifest");
+  const bool is_backend = library.has("arkit_backend_manifest");
+  if (!is_backend && !library.has("arkit_manifest")) return std::string(kNoManifest);
+  const auto* backend = is_backend ? &library.get<const ArkitBackendManifest>("arkit_backend_manifest") : nullptr;
+  const auto* manifest = is_backend ? nullptr : &library.get<const ArkitManifest>("arkit_manifest");
   keep_forever(std::move(library));
-  if (std::string why = refuse_pointers(manifest); !why.empty()) return why;
-  const ManifestView view = copy_manifest(manifest);
-  describe(view, plugin.entry);
-  if (std::string why = refuse_versions(view); !why.empty()) return why;
-  if (std::string why = refuse_contents(view); !why.empty()) return why;
-  plugin.manifest = &manifest;
-  return {};
+  return is_backend ? check_loaded(*backend, plugin.entry, plugin.backend)
+                    : check_loaded(*manifest, plugin.entry, plugin.manifest);
 }
 
 }  // namespace

@@ -9,8 +9,10 @@
 namespace arkit::plugins {
 
 struct LoadedPlugin {
-  PluginEntry entry;                        // state is loaded or refused
-  const ArkitManifest* manifest = nullptr;  // valid for the life of the process; null unless loaded and accepted
+  PluginEntry entry;  // state is loaded or refused
+  // One of them is set once the plugin is loaded and accepted; valid for the life of the process.
+  const ArkitManifest* manifest = nullptr;
+  const ArkitBackendManifest* backend = nullptr;
 };
 
 // What the file alone tells; none of its code runs. `path` is absolute and its permissions have been checked. Never

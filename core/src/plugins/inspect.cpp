@@ -33,7 +33,7 @@ PluginInspection inspect_plugin(const std::filesystem::path& file) {
     if (entry.reason.empty()) entry.reason = plugins::refuse_versions(*manifest);
     if (entry.reason.empty()) entry.reason = plugins::refuse_contents(*manifest);
   } else {
-    entry.reason = elf->has_manifest() ? "its `arkit_manifest` cannot be read from the file"
+    entry.reason = elf->has_manifest() ? "its manifest cannot be read from the file"
                                        : "no `arkit_manifest` symbol; is it an arkit plugin? (ARKIT_PLUGIN is "
                                          "missing, or its symbol is hidden)";
   }

@@ -59,13 +59,29 @@ struct LoadedObject {
   }
 };
 
+std::string outside(std::string_view field) {
+  return str("manifest field ", field, " points outside the file; it is damaged: copy or build it again");
+}
+
 }  // namespace
+
+std::string refuse_pointers(const ArkitBackendManifest& manifest) {
+  const LoadedObject object(&manifest);
+  if (object.room(&manifest) < sizeof(size_t)) return outside("arkit_backend_manifest");
+  if (manifest.struct_size < ARKIT_BACKEND_MANIFEST_SIZE_1_0) return {};
+  if (object.room(&manifest) < ARKIT_BACKEND_MANIFEST_SIZE_1_0) return outside("arkit_backend_manifest");
+  if (manifest.magic != ARKIT_BACKEND_MAGIC || manifest.major != ARKIT_BACKEND_MAJOR) return {};
+  const std::pair<const char*, std::string_view> texts[] = {
+      {manifest.id, "id"},   {manifest.version, "version"}, {manifest.vendor, "vendor"},  {manifest.license, "license"},
+      {manifest.url, "url"}, {manifest.name, "name"},       {manifest.summary, "summary"}};
+  for (const auto& [text, field] : texts)
+    if (!object.holds_text(text)) return outside(field);
+  const void* open = reinterpret_cast<const void*>(manifest.open);
+  return open == nullptr || object.room(open, /*code=*/true) > 0 ? std::string() : outside("open");
+}
 
 std::string refuse_pointers(const ArkitManifest& manifest) {
   const LoadedObject object(&manifest);
-  const auto outside = [](std::string_view field) {
-    return str("manifest field ", field, " points outside the file; it is damaged: copy or build it again");
-  };
   if (object.room(&manifest) < sizeof(ArkitManifest)) return outside("arkit_manifest");
   if (manifest.magic != kManifestMagic || manifest.struct_size < sizeof(ArkitManifest)) return {};
   const std::pair<const char*, std::string_view> texts[] = {{manifest.abi_tag, "abi_tag"}, {manifest.id, "id"},

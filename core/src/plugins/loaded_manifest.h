@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include <arkit/backend_c.h>
 #include <arkit/plugin.h>
 
 namespace arkit::plugins {
@@ -11,5 +12,6 @@ namespace arkit::plugins {
 // no code. Empty = copy_manifest and create() may follow its pointers. What the version fields do not allow to be read
 // is not looked at.
 [[nodiscard]] std::string refuse_pointers(const ArkitManifest& manifest);
+[[nodiscard]] std::string refuse_pointers(const ArkitBackendManifest& manifest);
 
 }  // namespace arkit::plugins

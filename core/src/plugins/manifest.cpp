@@ -26,11 +26,16 @@ bool is_word(std::string_view text, std::string_view punctuation) {
   });
 }
 
-std::string refuse_component(const ComponentView& component) {
+std::string refuse_component(const ComponentView& component, bool is_backend) {
+  if ((component.kind == static_cast<uint32_t>(Kind::backend)) != is_backend)
+    return str("component '", printable(component.name, 64),
+               "' is a backend; backends come through <arkit/backend_c.h>: declare it with ARKIT_BACKEND "
+               "(<arkit/sdk/backend.h>) in a library of its own");
   if (component.kind < static_cast<uint32_t>(Kind::scheme) || component.kind > static_cast<uint32_t>(Kind::reader))
     return str("component '", printable(component.name, 64), "' has unknown kind ", component.kind);
   if (!is_word(component.name, "_-.:"))
     return str("component name '", printable(component.name, 64), "' is not made of letters, digits and _ - . :");
+  if (!component.has_functions && is_backend) return str("backend '", component.name, "' has no function open()");
   if (!component.has_functions)
     return str("component '", component.name, "' has no create or destroy function; declare it with arkit::component");
   return {};
@@ -66,7 +71,47 @@ ManifestView copy_manifest(const ArkitManifest& manifest) {
   return view;
 }
 
+ManifestView copy_manifest(const ArkitBackendManifest& manifest) {
+  ManifestView view{.backend = true};
+  view.struct_size = manifest.struct_size;
+  if (view.struct_size < ARKIT_BACKEND_MANIFEST_SIZE_1_0) return view;
+  view.magic = manifest.magic;
+  if (view.magic != ARKIT_BACKEND_MAGIC) return view;
+  view.door_major = manifest.major;
+  view.door_minor = manifest.minor;
+  if (view.door_major != ARKIT_BACKEND_MAJOR) return view;
+  view.id = copy_text(manifest.id, "id", view);
+  view.version = copy_text(manifest.version, "version", view);
+  view.vendor = copy_text(manifest.vendor, "vendor", view);
+  view.license = copy_text(manifest.license, "license", view);
+  view.url = copy_text(manifest.url, "url", view);
+  view.component_count = 1;
+  view.components.push_back({static_cast<uint32_t>(Kind::backend), copy_text(manifest.name, "name", view),
+                             copy_text(manifest.summary, "summary", view), manifest.open != nullptr});
+  return view;
+}
+
+namespace {
+
+std::string refuse_door(const ManifestView& manifest) {
+  constexpr std::string_view kBuild =
+      "build it with the <arkit/backend_c.h> of this arkit or ask its vendor for that build";
+  if (manifest.struct_size < ARKIT_BACKEND_MANIFEST_SIZE_1_0)
+    return str("its backend manifest has ", manifest.struct_size, " bytes, this arkit expects at least ",
+               ARKIT_BACKEND_MANIFEST_SIZE_1_0, "; ", kBuild);
+  if (manifest.magic != ARKIT_BACKEND_MAGIC)
+    return str("`arkit_backend_manifest` does not have the door's magic number (found 0x", std::hex, manifest.magic,
+               "); ", kBuild);
+  if (manifest.door_major != ARKIT_BACKEND_MAJOR)
+    return str("built for  backend door ", manifest.door_major, ".", manifest.door_minor, "\nthis arkit backend door ",
+               ARKIT_BACKEND_MAJOR, ".", ARKIT_BACKEND_MINOR, "\n", kBuild);
+  return {};
+}
+
+}  // namespace
+
 std::string refuse_versions(const ManifestView& manifest) {
+  if (manifest.backend) return refuse_door(manifest);
   if (manifest.magic != kManifestMagic)
     return str("`arkit_manifest` does not start with arkit's magic number (found 0x", std::hex, manifest.magic,
                "); was it written without ARKIT_PLUGIN?");
@@ -89,7 +134,7 @@ std::string refuse_contents(const ManifestView& manifest) {
   if (!is_word(manifest.id, "_-."))
     return str("plugin id '", printable(manifest.id, 64), "' is not made of letters, digits and _ - .");
   for (const ComponentView& component : manifest.components)
-    if (std::string why = refuse_component(component); !why.empty()) return why;
+    if (std::string why = refuse_component(component, manifest.backend); !why.empty()) return why;
   return {};
 }
 
@@ -99,7 +144,9 @@ void describe(const ManifestView& manifest, PluginEntry& entry) {
   entry.vendor = printable(manifest.vendor, kMaxText);
   entry.license = printable(manifest.license, kMaxText);
   entry.url = printable(manifest.url, kMaxText);
-  entry.abi_tag = printable(manifest.abi_tag, kMaxText);
+  entry.abi_tag = manifest.backend && manifest.door_major > 0
+                      ? str("backend door ", manifest.door_major, ".", manifest.door_minor)
+                      : printable(manifest.abi_tag, kMaxText);
   entry.components.clear();
   for (const ComponentView& component : manifest.components)
     entry.components.push_back({static_cast<Kind>(component.kind), printable(component.name, kMaxText),

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/backend_c.h>
 #include <arkit/plugin.h>
 #include <arkit/registry.h>
 
@@ -22,7 +23,10 @@ struct ComponentView {
 };
 
 struct ManifestView {
-  uint32_t magic = 0, struct_size = 0, plugin_api = 0, component_count = 0;
+  bool backend = false;  // of a backend behind the door made of C, which is its only component
+  uint64_t struct_size = 0;
+  uint32_t magic = 0, plugin_api = 0, component_count = 0;
+  uint32_t door_major = 0, door_minor = 0;  // of backends, which have no ABI tag
   std::string abi_tag, id, version, vendor, license, url;
   std::vector<ComponentView> components;  // empty when component_count is out of range
   std::string unreadable;                 // the first field that is null or longer than kMaxText; empty = all fine
@@ -30,9 +34,10 @@ struct ManifestView {
 
 // Copies what the version fields allow to be read: nothing after them for a foreign magic or a too small struct.
 [[nodiscard]] ManifestView copy_manifest(const ArkitManifest& manifest);
+[[nodiscard]] ManifestView copy_manifest(const ArkitBackendManifest& manifest);
 
-// Why this arkit refuses the manifest, in the order magic, struct_size, plugin_api, abi_tag; empty = same C++.
-// Several lines mean "built for / this arkit / what to do".
+// Why this arkit refuses the manifest, in the order magic, struct_size, plugin_api, abi_tag or door; empty = same C++,
+// same MAJOR of the door. Several lines mean "built for / this arkit / what to do".
 [[nodiscard]] std::string refuse_versions(const ManifestView& manifest);
 
 // The same for what the manifest says: component count, strings, names, kinds.

@@ -89,6 +89,16 @@ void try_file(const std::filesystem::path& file) {
       }
     }
   }
+  const auto* backend = library == nullptr
+                            ? nullptr
+                            : static_cast<const ArkitBackendManifest*>(::dlsym(library, "arkit_backend_manifest"));
+  if (backend != nullptr && refuse_pointers(*backend).empty()) {
+    try {
+      ask_backend(*backend, file, [](const std::string& what) { say("C " + what); });
+    } catch (...) {
+      say("T " + current_exception_text());
+    }
+  }
   if (library != nullptr) {  // what it does at the end of a program; the parent keeps it until then
     say("C its termination functions");
     ::dlclose(library);

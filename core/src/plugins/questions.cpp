@@ -16,6 +16,8 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "plugins/backend_door/backend.h"
+
 namespace arkit::plugins {
 namespace {
 
@@ -60,16 +62,6 @@ class Questions {
     tell("supports()");
     (void)exporter.supports(sample_layer(), exporter.info().name);
   }
-  void ask_more(InferenceBackend& backend) const {
-    tell("probe()");
-    (void)backend.probe(host_info());
-    tell("supports()");
-    (void)backend.supports({.name = "model.layers.0.self_attn.q_proj",
-                            .packing = "auto_round",
-                            .out_features = 1024,
-                            .in_features = 1024,
-                            .quant = sample_layer().quant});
-  }
   void ask_more(ModelAdapter& adapter) const {
     tell("matches()");
     (void)adapter.matches(json::Object());
@@ -95,12 +87,32 @@ void ask_questions(const ArkitComponent& component, const std::filesystem::path&
     case Kind::exporter:
       return questions.ask<Exporter>();
     case Kind::backend:
-      return questions.ask<InferenceBackend>();
+      return;  // refused before: manifest.cpp
     case Kind::model:
       return questions.ask<ModelAdapter>();
     case Kind::reader:
       return questions.ask<ModelReader>();
   }
+}
+
+void ask_backend(const ArkitBackendManifest& manifest, const std::filesystem::path& plugin_file,
+                 const std::function<void(const std::string& what)>& doing) {
+  const std::string name = str("backend '", manifest.name, "'");
+  const auto tell = [&](std::string_view function) { doing(str(function, " of its ", name)); };
+  tell("open()");
+  std::shared_ptr<InferenceBackend> backend = backend_door::open_backend(
+      manifest, std::make_shared<const Origin>(
+                    Origin{.plugin = manifest.id, .file = plugin_file, .component = name, .shipped = false}));
+  tell("devices()");
+  (void)backend->probe();
+  tell("supports()");
+  (void)backend->supports({.name = sample_layer().name,
+                           .packing = "auto_round",
+                           .out_features = sample_layer().out_features,
+                           .in_features = sample_layer().in_features,
+                           .quant = sample_layer().quant});
+  tell("close()");
+  backend.reset();
 }
 
 std::string current_exception_text() {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include <arkit/backend_c.h>
 #include <arkit/plugin.h>
 
 namespace arkit::plugins {
@@ -13,6 +14,10 @@ namespace arkit::plugins {
 // what the component throws.
 void ask_questions(const ArkitComponent& component, const std::filesystem::path& plugin_file,
                    const std::function<void(const std::string& what)>& doing);
+
+// The same for a backend behind the door made of C: opens it, asks and closes it.
+void ask_backend(const ArkitBackendManifest& manifest, const std::filesystem::path& plugin_file,
+                 const std::function<void(const std::string& what)>& doing);
 
 // The exception being handled in words: "std::runtime_error 'no licence'", "an object of type int".
 [[nodiscard]] std::string current_exception_text();

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include <arkit/error.h>
@@ -15,6 +16,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "plugins/backend_door/backend.h"
 #include "plugins/discovery.h"
 #include "plugins/guard.h"
 #include "plugins/questions.h"
@@ -60,9 +62,10 @@ std::string refusal_message(const PluginEntry& entry) {
 
 struct Registry::Impl {
   struct Slot {
-    const ArkitComponent* component = nullptr;
-    const PluginEntry* plugin = nullptr;  // into `entries`, which no longer grows
-    std::shared_ptr<void> object;         // created on first use
+    const ArkitComponent* component = nullptr;      // of C++
+    const ArkitBackendManifest* backend = nullptr;  // behind the door made of C
+    const PluginEntry* plugin = nullptr;            // into `entries`, which no longer grows
+    std::shared_ptr<void> object;                   // created on first use
   };
   using Key = std::pair<Kind, std::string>;
 
@@ -75,11 +78,11 @@ struct Registry::Impl {
     std::vector<plugins::LoadedPlugin> found = plugins::look_for(search);
     for (plugins::LoadedPlugin& plugin : found) entries.push_back(std::move(plugin.entry));
     for (size_t i = 0; i < entries.size(); ++i)
-      if (entries[i].state == PluginState::loaded) index(entries[i], *found[i].manifest);
+      if (entries[i].state == PluginState::loaded) index(entries[i], found[i]);
   }
 
   // The earlier plugin wins; a later one with the same id, or whose every component is taken, is shadowed.
-  void index(PluginEntry& entry, const ArkitManifest& manifest) {
+  void index(PluginEntry& entry, const plugins::LoadedPlugin& plugin) {
     for (const PluginEntry& earlier : std::span(entries.data(), &entry)) {
       if (earlier.state != PluginState::loaded || earlier.id != entry.id) continue;
       entry.state = PluginState::shadowed;
@@ -92,7 +95,8 @@ struct Registry::Impl {
       ComponentEntry& component = entry.components[c];
       const auto [it, added] = slots.try_emplace(Key{component.kind, component.name});
       if (added) {
-        it->second = {&manifest.components[c], &entry, nullptr};
+        it->second = {plugin.manifest == nullptr ? nullptr : &plugin.manifest->components[c], plugin.backend, &entry,
+                      nullptr};
         continue;
       }
       component.shadowed = true;
@@ -121,17 +125,25 @@ struct Registry::Impl {
                                       : unknown_name(words(kKind).word, name, known, words(kKind).list));
     }
     const std::lock_guard lock(mutex);
-    if (!it->second.object) it->second.object = create<Interface>(it->second);
+    if (!it->second.object) it->second.object = create<Interface>(it->second, it->first.second);
     return *static_cast<Interface*>(it->second.object.get());
   }
 
   template <typename Interface>
-  static std::shared_ptr<Interface> create(const Slot& slot) {
+  static std::shared_ptr<Interface> create(const Slot& slot, const std::string& name) {
     const auto origin = std::make_shared<const plugins::Origin>(
         plugins::Origin{.plugin = slot.plugin->id,
                         .file = slot.plugin->path,
-                        .component = str(kind_name(kKindOf<Interface>), " '", slot.component->name, "'"),
+                        .component = str(kind_name(kKindOf<Interface>), " '", name, "'"),
                         .shipped = plugins::is_shipped(slot.plugin->path)});
+    if constexpr (std::is_same_v<Interface, InferenceBackend>)
+      return backend_door::open_backend(*slot.backend, origin);
+    else
+      return create_component<Interface>(slot, origin);
+  }
+
+  template <typename Interface>
+  static std::shared_ptr<Interface> create_component(const Slot& slot, const plugins::OriginPtr& origin) {
     const auto failed = [&](const std::string& why) {
       throw Error(ErrorCode::plugin, str(origin->text(), ": its ", origin->component, " ", why));
     };

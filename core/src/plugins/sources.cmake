@@ -1,5 +1,12 @@
 # One line a file, sorted.
 list(APPEND ARKIT_CORE_SOURCES
+  src/plugins/backend_door/backend.cpp
+  src/plugins/backend_door/calls.cpp
+  src/plugins/backend_door/description.cpp
+  src/plugins/backend_door/host_table.cpp
+  src/plugins/backend_door/lanes.cpp
+  src/plugins/backend_door/prepared.cpp
+  src/plugins/backend_door/weights.cpp
   src/plugins/discovery.cpp
   src/plugins/elf_file.cpp
   src/plugins/guard.cpp

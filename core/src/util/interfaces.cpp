@@ -88,7 +88,23 @@ Verdict Exporter::supports_plan(const QuantPlan&, std::string_view) const {
 }
 
 QuantLinear::~QuantLinear() = default;
+at::Tensor QuantLinear::forward(const at::Tensor& x) const {
+  std::vector<at::Tensor> y = forward_all(x);
+  ARKIT_CHECK(y.size() == 1, "one layer is wanted of several");
+  return std::move(y.front());
+}
+std::string BackendDevice::id() const {
+  return str(kind, ":", index);
+}
 InferenceBackend::~InferenceBackend() = default;
+BackendVerdict InferenceBackend::supports(const LinearSpec& spec) const {
+  const LinearSpec* const one = &spec;
+  return supports_all({&one, 1});
+}
+std::unique_ptr<QuantLinear> InferenceBackend::make_linear(const LayerWeights& layer, size_t device,
+                                                           at::ScalarType compute_dtype) const {
+  return make_linears({&layer, 1}, device, compute_dtype);
+}
 
 BlockHook::~BlockHook() = default;
 at::Tensor BlockHook::linear(const Linear& layer, const at::Tensor& x) {

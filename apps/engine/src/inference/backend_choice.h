@@ -1,5 +1,5 @@
 #pragma once
-// Which backend runs a packed layer: probe() and supports() of every registered one, highest score first.
+// Which backend runs a packed layer: supports() of every registered one, highest score first.
 
 #include <string>
 #include <vector>
@@ -11,6 +11,7 @@ namespace arkit {
 
 struct BackendChoice {
   InferenceBackend* backend = nullptr;  // null = none can
+  BackendVerdict verdict;               // its
   std::vector<std::string> refusals;    // "name: reason" of every other one that was asked and said no
 };
 

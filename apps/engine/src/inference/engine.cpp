@@ -20,7 +20,8 @@ namespace arkit {
 struct Engine::PackedLayer {
   LinearSpec spec;  // see for_backends
   InferenceBackend* backend = nullptr;
-  Scheme* act_scheme = nullptr;  // null = activations stay in floating point
+  size_t device = 0;             // of the backend
+  Scheme* act_scheme = nullptr;  // null = the backend is given activations as they are
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
   std::unique_ptr<QuantLinear> linear;
   std::vector<std::string> parts;  // names of its tensors
@@ -84,7 +85,9 @@ void Engine::choose_backends(const std::string& backend) {
                             quoted_list(choice.refusals), "); 'arkit list backends' shows what there is"));
     PackedLayer& layer = packed_[spec.name];
     layer.backend = choice.backend;
-    if (spec.quant.act.quantized()) layer.act_scheme = &registry_.scheme_for(spec.quant.act.data_type);
+    layer.device = choice.verdict.device;
+    if (spec.quant.act.quantized() && !choice.verdict.own_activations)
+      layer.act_scheme = &registry_.scheme_for(spec.quant.act.data_type);
     layer.spec = std::move(spec);
     ++layers_by_backend_[std::string(choice.backend->info().name)];
   }
@@ -98,15 +101,15 @@ void Engine::make_ready(const std::string& name) {
   const QuantizedWeight weight = source_.unpack(name);
   if (const auto found_max = weight.extra.find("act_max"); found_max != weight.extra.end())
     layer.act_max = found_max->second;
-  if (layer.act_scheme != nullptr && !spec.quant.act.dynamic && !layer.act_max.defined())
+  if (spec.quant.act.quantized() && !spec.quant.act.dynamic && !layer.act_max.defined())
     throw_input(str("layer '", name, "': its activations are static but the export has no scale for them"));
   const auto dequantized = [&](at::ScalarType dtype) {
     return registry_.scheme_for(spec.quant.weight.data_type).dequantize(weight, spec.quant.weight, dtype);
   };
-  const TensorMap tensors = source_.packed_tensors(name);
+  const LayerWeights weights{spec, source_.packed_tensors(name), [&] { return weight; }, dequantized};
   layer.parts.clear();
-  for (const auto& [suffix, tensor] : tensors) layer.parts.push_back(str(name, ".", suffix));
-  layer.linear = layer.backend->make_linear(spec, tensors, dequantized, dtype_);
+  for (const auto& [suffix, tensor] : weights.packed) layer.parts.push_back(str(name, ".", suffix));
+  layer.linear = layer.backend->make_linear(weights, layer.device, dtype_);
 }
 
 void Engine::load_block(int64_t block) {

@@ -62,19 +62,17 @@ json::Array summarize_types(const WeightSource& weights) {
 
 // Which backend would run a packed layer, or every backend's reason for not doing it.
 std::string runner_of(const LinearSpec& spec, const Registry& registry) {
-  std::string best, reasons;
-  int best_score = 0;
-  for (const std::string& name : registry.names(Kind::backend)) {
-    const InferenceBackend& backend = registry.backend(name);
-    const Availability available = backend.probe(host_info());
-    const Verdict verdict = available.score > 0 ? backend.supports(spec) : Verdict::no(available.why_not);
-    if (verdict && available.score > best_score) {
-      best = name;
-      best_score = available.score;
-    }
-    if (!verdict) reasons += str(reasons.empty() ? "" : "; ", name, ": ", verdict.why_not);
+  const BackendChoice choice = choose_backend(spec, registry, "");
+  if (choice.backend == nullptr) {
+    std::string reasons;
+    for (const std::string& refusal : choice.refusals) reasons += str(reasons.empty() ? "" : "; ", refusal);
+    return str("nothing here (", reasons, ")");
   }
-  return best.empty() ? str("nothing here (", reasons, ")") : best;
+  // A device is named where there is a choice, or where it is not this machine's processor.
+  const std::span<const BackendDevice> devices = choice.backend->devices();
+  const BackendDevice& device = devices[choice.verdict.device];
+  const std::string name(choice.backend->info().name);
+  return devices.size() == 1 && device.host_memory ? name : str(name, " on ", device.id());
 }
 
 // Packed layers that share packing and scheme, with the backend that runs them.

@@ -104,19 +104,27 @@ json::Array list_formats(const Registry& registry) {
   return rows;
 }
 
+json::Object describe(const BackendDevice& device) {
+  return {{"device", device.id()},
+          {"name", device.name},
+          {"vendor", device.vendor},
+          {"memory", device.memory},
+          {"memory_is_host", device.host_memory},
+          {"score", device.score}};
+}
+
 json::Array list_backends(const Registry& registry) {
   json::Array rows;
   for (const std::string& name : registry.names(Kind::backend)) {
     const InferenceBackend& backend = registry.backend(name);
-    const Availability available = backend.probe(host_info());
-    json::Array packings;
-    for (const std::string_view packing : backend.info().packings) packings.emplace_back(packing);
+    const Availability available = backend.probe();
+    json::Array devices;
+    for (const BackendDevice& device : backend.devices()) devices.push_back(describe(device));
     rows.push_back(json::Object{{"name", name},
                                 {"summary", backend.info().summary},
-                                {"device", backend.info().device},
                                 {"score", available.score},
                                 {"reason", available.why_not},
-                                {"packings", std::move(packings)}});
+                                {"devices", std::move(devices)}});
   }
   return rows;
 }

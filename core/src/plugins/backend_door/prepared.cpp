@@ -1,0 +1,155 @@
+#include "plugins/backend_door/prepared.h"
+
+#include <array>
+#include <deque>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "plugins/backend_door/description.h"
+#include "plugins/backend_door/weights.h"
+
+namespace arkit::backend_door {
+namespace {
+
+// Matrices of `rows` rows as the door has them.
+class Matrices {
+ public:
+  explicit Matrices(size_t most) {
+    shapes_.reserve(most);
+    tensors_.reserve(most);
+    pointers_.reserve(most);
+  }
+  void add(int64_t rows, int64_t columns, ArkitType type, void* host, ArkitBuffer* buffer, uint64_t offset) {
+    const std::array<int64_t, 2>& shape = shapes_.emplace_back(std::array<int64_t, 2>{rows, columns});
+    pointers_.push_back(
+        &tensors_.emplace_back(ArkitTensor{sizeof(ArkitTensor), shape.data(), 2, type, host, buffer, offset}));
+  }
+  [[nodiscard]] std::span<const ArkitTensor* const> all() const { return pointers_; }
+
+ private:
+  std::vector<std::array<int64_t, 2>> shapes_;
+  std::vector<ArkitTensor> tensors_;
+  std::vector<const ArkitTensor*> pointers_;
+};
+
+constexpr uint64_t kAlignment = 256;  // of each output within the memory of all
+
+uint64_t aligned(uint64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
+                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype)
+    : calls_(std::move(calls)), device_(std::move(device)) {
+  ARKIT_CHECK(!layers.empty(), "nothing is to be prepared");
+  in_features_ = layers.front().spec.in_features;
+  std::vector<const LinearSpec*> specs;
+  std::deque<WeightsDescription> described;
+  std::vector<const ArkitWeights*> weights;
+  for (const LayerWeights& layer : layers) {
+    ARKIT_CHECK(layer.spec.in_features == in_features_, "layers that run together have different inputs");
+    specs.push_back(&layer.spec);
+    out_features_.push_back(layer.spec.out_features);
+    weights.push_back(&described.emplace_back(layer).weights());
+  }
+  const UnitDescription unit(specs);
+  const ArkitPrepare request = {.struct_size = sizeof(ArkitPrepare),
+                                .unit = &unit.unit(),
+                                .device = device_->shown,
+                                .weights = weights.data(),
+                                .compute_type = type_of(compute_dtype),
+                                .padding = 0,
+                                .blob = nullptr,
+                                .blob_size = 0};
+  info_.struct_size = sizeof(info_);
+  const ArkitBackend& table = calls_->table();
+  Words words;
+  const ArkitStatus status = calls_->status_of(
+      "prepare()", words, [&](ArkitText* why) { return table.prepare(table.self, &request, &prepared_, &info_, why); });
+  if (status != ARKIT_OK) {
+    for (const WeightsDescription& one : described)
+      if (one.error()) std::rethrow_exception(one.error());
+    calls_->fail("prepare()", status, words);
+  }
+  if (prepared_ == nullptr) calls_->refuse("gave nothing back from prepare()");
+  x_type_ = scalar_type(info_.x_type);
+  y_type_ = scalar_type(info_.y_type);
+  if (!at::isFloatingType(x_type_) || !at::isFloatingType(y_type_)) {
+    table.release(table.self, prepared_);  // no destructor runs
+    calls_->refuse(
+        str("runs a layer on type ", info_.x_type, " to type ", info_.y_type, ", which are not both real numbers"));
+  }
+}
+
+PreparedLinears::~PreparedLinears() {
+  const plugins::Running running(calls_->origin(), "release()");
+  calls_->table().release(calls_->table().self, prepared_);
+}
+
+std::vector<at::Tensor> PreparedLinears::forward_all(const at::Tensor& x) const {
+  ARKIT_CHECK(x.dim() >= 1 && x.size(-1) == in_features_, "the input of a packed layer has a wrong shape");
+  const at::Tensor input = x.to(x_type_).contiguous();
+  std::vector<int64_t> sizes = x.sizes().vec();
+  std::vector<at::Tensor> y;
+  y.reserve(out_features_.size());
+  for (const int64_t out : out_features_) {
+    sizes.back() = out;
+    y.push_back(at::empty(sizes, input.options().dtype(y_type_)));
+  }
+  const int64_t rows = x.numel() / in_features_;
+  if (rows > 0 && device_->description.host_memory)
+    run_here(input, y, rows);
+  else if (rows > 0)
+    run_there(input, y, rows);
+  for (at::Tensor& one : y) one = one.to(x.scalar_type());
+  return y;
+}
+
+void PreparedLinears::run(const ArkitTensor& x, std::span<const ArkitTensor* const> y, ArkitStream* stream) const {
+  const ArkitBackend& table = calls_->table();
+  calls_->call("run()",
+               [&](ArkitText* why) { return table.run(table.self, prepared_, &x, y.data(), y.size(), stream, why); });
+}
+
+void PreparedLinears::run_here(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const {
+  Matrices inputs(1), outputs(y.size());
+  inputs.add(rows, in_features_, info_.x_type, const_cast<void*>(x.const_data_ptr()), nullptr, 0);
+  for (size_t i = 0; i < y.size(); ++i)
+    outputs.add(rows, out_features_[i], info_.y_type, y[i].mutable_data_ptr(), nullptr, 0);
+  run(*inputs.all().front(), outputs.all(), nullptr);
+}
+
+// A lane whose run failed is not used again.
+void PreparedLinears::run_there(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const {
+  std::unique_ptr<Lane> lane = device_->lanes->take();
+  uint64_t bytes = 0;
+  for (const at::Tensor& one : y) bytes += aligned(one.nbytes());
+  ArkitBuffer *from = lane->input(x.nbytes()), *to = lane->output(bytes);
+  Matrices inputs(1), outputs(y.size());
+  inputs.add(rows, in_features_, info_.x_type, nullptr, from, 0);
+  uint64_t offset = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    outputs.add(rows, out_features_[i], info_.y_type, nullptr, to, offset);
+    offset += aligned(y[i].nbytes());
+  }
+  const ArkitBackend& table = calls_->table();
+  calls_->call("copy_in()", [&](ArkitText* why) {
+    return table.copy_in(table.self, from, 0, x.const_data_ptr(), x.nbytes(), lane->stream(), why);
+  });
+  run(*inputs.all().front(), outputs.all(), lane->stream());
+  for (size_t i = 0; i < y.size(); ++i)
+    calls_->call("copy_out()", [&](ArkitText* why) {
+      return table.copy_out(table.self, y[i].mutable_data_ptr(), to, outputs.all()[i]->offset, y[i].nbytes(),
+                            lane->stream(), why);
+    });
+  lane->synchronize();
+  device_->lanes->give_back(std::move(lane));
+}
+
+}  // namespace arkit::backend_door

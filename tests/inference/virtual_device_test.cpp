@@ -1,0 +1,183 @@
+// Inference where the host cannot read the memory and kernels run only at synchronisation, by two compilers; and on a
+// backend written in C.
+#include <cctype>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/engine/jobs.h>
+#include <arkit/scheme.h>
+#include <arkit/sdk/testing.h>
+
+#include "conformance/backend_suite.h"
+#include "inference/backend_choice.h"
+#include "inference/engine.h"
+#include "inference/generator.h"
+#include "inference/support.h"
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path device_file(const std::string& folder) {
+  return fs::path(ARKIT_FIXTURES) / folder / "libarkit_backend_virtual_device.so";
+}
+
+// The plugins of this build and one backend beside them.
+const Registry& registry_with(const fs::path& backend) {
+  static std::map<fs::path, std::unique_ptr<Registry>> registries;
+  std::unique_ptr<Registry>& registry = registries[backend];
+  if (!registry) registry = std::make_unique<Registry>(PluginSearch{{backend}, {ARKIT_PLUGIN_BUILD_DIR}});
+  return *registry;
+}
+
+InferenceBackend& virtual_device() {
+  return registry_with(device_file("virtual_device")).backend("virtual_device");
+}
+InferenceBackend& one_loop() {
+  return registry_with(fs::path(ARKIT_FIXTURES) / "door_plain/libarkit_backend_door.so").backend("door");
+}
+
+conformance::BackendCase layer(InferenceBackend& (*backend)(), const std::string& name, int64_t out, int64_t in,
+                               bool bias) {
+  at::manual_seed(7);
+  conformance::BackendCase c;
+  c.name = name;
+  c.backend = backend;
+  c.spec = {.name = "model.layers.0.mlp.up_proj",
+            .packing = "any",
+            .out_features = out,
+            .in_features = in,
+            .has_bias = bias,
+            .quant = {.weight = {.bits = 4}}};
+  c.weight = at::randn({out, in});
+  if (bias) c.packed["bias"] = at::randn({out});
+  return c;
+}
+
+}  // namespace
+
+namespace conformance {
+
+INSTANTIATE_TEST_SUITE_P(VirtualDevice, BackendSuite,
+                         testing::Values(layer(virtual_device, "plain", 48, 32, false),
+                                         layer(virtual_device, "bias", 24, 64, true),
+                                         layer(virtual_device, "odd", 7, 33, true)),
+                         backend_case_name);
+INSTANTIATE_TEST_SUITE_P(WrittenInC, BackendSuite,
+                         testing::Values(layer(one_loop, "plain", 48, 32, false), layer(one_loop, "odd", 7, 33, true)),
+                         backend_case_name);
+
+}  // namespace conformance
+
+namespace {
+
+// An export of the reference: where its model lies, and which device it is run on.
+struct WholeModel {
+  std::string device, model;
+};
+std::string name_of(const testing::TestParamInfo<WholeModel>& info) {
+  std::string name = info.param.device + "_" + info.param.model;
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  return name;
+}
+
+class VirtualDeviceModel : public testing::TestWithParam<WholeModel> {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(device_file(GetParam().device)))
+      GTEST_SKIP() << "needs clang++ when arkit is configured (apt-get install clang-14), which was not found";
+    source_ = open_source(ARKIT_TEST_DATA "/golden/" + GetParam().model, registry());
+  }
+  const Registry& registry() const { return registry_with(device_file(GetParam().device)); }
+  Engine engine(const std::string& backend) const { return Engine(*source_, registry(), at::kFloat, backend); }
+  std::unique_ptr<ModelSource> source_;
+};
+
+TEST_P(VirtualDeviceModel, GivesTheLogitsAndTokensOfTorch) {
+  Engine torch = engine("torch"), there = engine("virtual_device");
+  torch.load_all();
+  there.load_all();
+  EXPECT_GT(there.layers_by_backend().at("virtual_device"), 0);
+  EXPECT_EQ(there.layers_by_backend().size(), 1U);
+  at::manual_seed(11);
+  const at::Tensor ids = at::randint(0, torch.model().vocab_size(), {2, 9}, at::kLong);
+  const at::Tensor expected = torch.forward(ids, {}, {}, nullptr, false);
+  EXPECT_GT(expected.abs().max().item<float>(), 0.01F);
+  EXPECT_TRUE(sdk::close(there.forward(ids, {}, {}, nullptr, false), expected, 1e-4, 1e-4));
+  const GenerationRequest request{.prompts = {{1, 2, 3, 4, 5}, {9, 8, 7}}, .max_new_tokens = 8};
+  EXPECT_EQ(generate_tokens(there, request, tests::silent()).tokens,
+            generate_tokens(torch, request, tests::silent()).tokens);
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, VirtualDeviceModel,
+                         testing::Values(WholeModel{"virtual_device", "auto_round-W4A16"},
+                                         WholeModel{"virtual_device", "auto_round-W4A16G32-bias-fp32"},
+                                         WholeModel{"virtual_device", "auto_awq-W4A16G32-asym"},
+                                         WholeModel{"virtual_device", "auto_gptq-W3A16G32-asym"},
+                                         WholeModel{"virtual_device", "qwen3tied-auto_round-W4A16"},
+                                         WholeModel{"virtual_device_clang", "auto_round-W4A16"},
+                                         WholeModel{"virtual_device_clang", "qwen3tied-auto_round-W4A16"}),
+                         name_of);
+
+// A checkpoint one of whose layers is packed, and takes activations in 8 bits if `act` says so.
+class OnePackedLayer final : public ModelSource {
+ public:
+  OnePackedLayer(const Registry& registry, TensorQuant act) : inner_(open_hf_folder(tests::model_folder("llama"))) {
+    const at::Tensor weight = inner_->weights().load(std::string(kLayer) + ".weight").to(at::kFloat);
+    spec_ = {.name = kLayer,
+             .packing = "test",
+             .out_features = weight.size(0),
+             .in_features = weight.size(1),
+             .quant = {.weight = {.data_type = "int", .bits = 4, .group_size = 32}, .act = std::move(act)}};
+    codes_ = registry.scheme("int").quantize_rtn(weight, spec_.quant.weight, RtnMode::plain, {}, 0, {});
+  }
+  std::string kind() const override { return "test"; }
+  const std::filesystem::path& path() const override { return inner_->path(); }
+  const json::Object& config() const override { return inner_->config(); }
+  const WeightSource& weights() const override { return inner_->weights(); }
+  std::string tokenizer_json() const override { return {}; }
+  json::Object tokenizer_config() const override { return {}; }
+  std::vector<CompanionFile> companions() const override { return {}; }
+  std::span<const LinearSpec> packed_layers() const override { return {&spec_, 1}; }
+  TensorMap packed_tensors(std::string_view) const override { return {}; }
+  QuantizedWeight unpack(std::string_view) const override { return codes_; }
+
+ private:
+  static constexpr const char* kLayer = "model.layers.1.mlp.down_proj";
+  std::unique_ptr<ModelSource> inner_;
+  LinearSpec spec_;
+  QuantizedWeight codes_;
+};
+
+// The virtual device rounds integer activations itself, which is to say not at all; torch is given rounded ones.
+TEST(VirtualDevice, IsGivenActivationsAsTheyAreWhereItTakesThemSo) {
+  const Registry& registry = registry_with(device_file("virtual_device"));
+  const OnePackedLayer plain(registry, {.data_type = "float"});
+  const OnePackedLayer rounded(registry, {.data_type = "int", .bits = 4, .group_size = -1});
+  const at::Tensor ids = at::arange(12, at::kLong).reshape({1, 12});
+  const auto logits = [&](const ModelSource& source, const std::string& backend) {
+    Engine engine(source, registry, at::kFloat, backend);
+    engine.load_all();
+    return engine.forward(ids, {}, {}, nullptr, false);
+  };
+  const at::Tensor exact = logits(plain, "virtual_device");
+  EXPECT_TRUE(sdk::close(exact, logits(plain, "torch"), 1e-5, 1e-5));
+  EXPECT_TRUE(exact.equal(logits(rounded, "virtual_device")));
+  EXPECT_FALSE(sdk::close(exact, logits(rounded, "torch"), 1e-4));
+}
+
+TEST(VirtualDevice, IsChosenByScoreOrByName) {
+  const Registry& registry = registry_with(device_file("virtual_device"));
+  LinearSpec spec{.name = "l", .packing = "any", .out_features = 8, .in_features = 8, .has_bias = true};
+  EXPECT_EQ(choose_backend(spec, registry, "").backend->info().name, "torch");  // 10 against 6
+  EXPECT_EQ(choose_backend(spec, registry, "virtual_device").verdict.device, 1U);
+}
+
+}  // namespace
+}  // namespace arkit
