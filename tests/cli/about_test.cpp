@@ -88,7 +88,9 @@ TEST(Completions, OfBashOfferEveryCommandOptionAndChoice) {
   for (const Command& command : commands()) {
     const std::vector<std::string> words = arkit::split(command.name, ' ');
     EXPECT_TRUE(has(first, words.front())) << command.name;
-    if (words.size() == 2) EXPECT_TRUE(has(offered(folder, {"arkit", words[0], ""}), words[1])) << command.name;
+    if (words.size() == 2) {
+      EXPECT_TRUE(has(offered(folder, {"arkit", words[0], ""}), words[1])) << command.name;
+    }
     std::vector<std::string> line{"arkit"};
     line.insert(line.end(), words.begin(), words.end());
     line.emplace_back("--");
@@ -173,8 +175,9 @@ TEST(Manual, HasAPageForEveryCommandWithEveryOption) {
     EXPECT_TRUE(contains(page, "\n.SH NAME\narkit-")) << command.name;
     for (const Option& option : all_options(command)) {
       EXPECT_TRUE(contains(page, "\\fB--" + std::string(option.name) + "\\fR")) << command.name << option.name;
-      if (option.row.range.allows != nullptr)
+      if (option.row.range.allows != nullptr) {
         EXPECT_TRUE(contains(page, "Expected: " + std::string(option.row.range.expected) + ".")) << option.name;
+      }
     }
   }
   const std::string quantize = replaced(run_arkit({"man", "quantize"}).out, "\\-", "-");
