@@ -107,6 +107,6 @@ TEST_F(WholeWay, ReproducesOrNamesWhatDiffers) {
   fs::rename(model, in("elsewhere"));
   const Outcome gone = run_arkit({"reproduce", made, "--dry-run"});
   EXPECT_EQ(gone.exit_code, 6) << gone.err;
-  EXPECT_TRUE(cli_test::contains(gone.out, "model: '" + model + "/model.safetensors' is missing")) << gone.out;
+  EXPECT_TRUE(cli_test::contains(gone.out, "model: '" + model + "' is missing")) << gone.out;
   EXPECT_EQ(run_arkit({"reproduce", in("nowhere")}).exit_code, 3);
 }
