@@ -41,13 +41,17 @@ TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
   for (const TensorQuant& weight : {two, three}) {
     const ResolvedTuning tuning = decided("best", weight);
     EXPECT_TRUE(tuning.enable_alg_ext && tuning.not_use_best_mse) << weight.bits;
+    EXPECT_EQ(tuning.nblocks, 2) << weight.bits;
     EXPECT_FALSE(decided("default", weight).enable_alg_ext || decided("default", weight).not_use_best_mse);
+    EXPECT_EQ(decided("default", weight).nblocks, 1);
   }
   for (const TensorQuant& weight : {four, mx}) {
     const ResolvedTuning tuning = decided("best", weight);
     EXPECT_FALSE(tuning.enable_alg_ext || tuning.not_use_best_mse) << weight.data_type;
+    EXPECT_EQ(tuning.nblocks, 1) << weight.data_type;
   }
-  const ResolvedTuning own = decided("best", two, {.not_use_best_mse = false, .enable_alg_ext = false});
+  const ResolvedTuning own = decided("best", two, {.nblocks = 1, .not_use_best_mse = false, .enable_alg_ext = false});
+  EXPECT_EQ(own.nblocks, 1);
   EXPECT_FALSE(own.enable_alg_ext || own.not_use_best_mse);
   EXPECT_FALSE(decided("best", two, {.dynamic_max_gap = 5}).not_use_best_mse) << "it looks for the best";
   EXPECT_FALSE(decided("best", two, {.enable_neuqi = true}).enable_alg_ext) << "it freezes the scales";

@@ -252,7 +252,7 @@ TEST(EveryOption, SavedFilesHoldTheValuesOfTheRecipe) {
   const std::string best = arkit::cli::recipe_text(
       *find_command("quantize"),
       resolved("quantize", options_of("quantize", {"m", "--recipe", "best", "--scheme", "W2A16"})));
-  for (const char* line : {"\nenable_alg_ext = true\n", "\nnot_use_best_mse = true\n"})
+  for (const char* line : {"\nenable_alg_ext = true\n", "\nnot_use_best_mse = true\n", "\nnblocks = 2\n"})
     EXPECT_NE(best.find(line), std::string::npos) << line << best;
 }
 

@@ -48,7 +48,7 @@ int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning,
   // Tuning state: the weight, its fake-quantized copy, the gradient of both and the rounding offsets with their best
   // copy, f32.
   const int64_t state = block.weights * (tunes ? 2 * element + 16 : 2 * element);
-  return kProcessBytes + state * tuning.options.nblocks + caches + activations +
+  return kProcessBytes + state * tuning.nblocks + caches + activations +
          model.vocab_size() * model.hidden_size() * element;
 }
 

@@ -83,6 +83,7 @@ QuantizeOptions decided(const QuantizeOptions& options, const ResolvedTuning& tu
   all.tuning.disable_opt_rtn = tuning.disable_opt_rtn;
   all.tuning.enable_alg_ext = tuning.enable_alg_ext;
   all.tuning.not_use_best_mse = tuning.not_use_best_mse;
+  all.tuning.nblocks = tuning.nblocks;
   settle_rates(tuning, all.tuning);
   return all;
 }
@@ -105,6 +106,7 @@ json::Object resolved_options(const QuantizeOptions& options, const Registry& re
   if (!quant) {  // decided with the plan
     all.tuning.enable_alg_ext = options.tuning.enable_alg_ext;
     all.tuning.not_use_best_mse = options.tuning.not_use_best_mse;
+    all.tuning.nblocks = options.tuning.nblocks;
   }
   if (!options.recipe_file.empty()) {
     // The file states what is not given here, and what is given goes into its copy beside the export.

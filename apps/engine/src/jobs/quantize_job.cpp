@@ -131,9 +131,9 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
   const int64_t total = run.plan.num_blocks;
   const bool head_follows = std::any_of(run.plan.layers.begin(), run.plan.layers.end(),
                                         [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); });
-  for (int64_t first = 0; first < total; first += run.tuning.options.nblocks) {
+  for (int64_t first = 0; first < total; first += run.tuning.nblocks) {
     throw_if_interrupted();
-    const int64_t count = std::min(run.tuning.options.nblocks, total - first);
+    const int64_t count = std::min(run.tuning.nblocks, total - first);
     std::vector<Linear*> linears;
     for (int64_t block = first; block < first + count; ++block) {
       run.model.load_block(block);

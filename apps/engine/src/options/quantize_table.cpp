@@ -338,7 +338,8 @@ constexpr OptionOf<Q> kRows[] = {
                                              .type = integer,
                                              .group = kTuning,
                                              .unit = "N",
-                                             .help = "decoder blocks tuned together",
+                                             .help = "decoder blocks tuned together; recipe best takes 2 for 2 and 3 bits",
+                                             .absent = "1",
                                              .range = kAtLeastOne,
                                              .needs = kOfTuning}),
     option_at<&Q::tuning, &Tuning::dynamic_max_gap>(

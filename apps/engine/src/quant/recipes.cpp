@@ -75,6 +75,7 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
   tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
   tuning.enable_alg_ext = options.enable_alg_ext.value_or(false);
   tuning.not_use_best_mse = options.not_use_best_mse.value_or(false);
+  tuning.nblocks = options.nblocks.value_or(1);
   check_contradictions(options);
   check_neuqi(tuning);
   return tuning;
@@ -85,6 +86,7 @@ void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const Tens
   const bool few_bits = weight.quantized() && weight.data_type == "int" && weight.bits <= 3;
   if (lower(recipe) != "best" || tuning.iters == 0 || !few_bits) return;
   if (!given.enable_neuqi) tuning.enable_alg_ext = given.enable_alg_ext.value_or(true);
+  tuning.nblocks = given.nblocks.value_or(2);
   if (given.dynamic_max_gap < 0) tuning.not_use_best_mse = given.not_use_best_mse.value_or(true);
 }
 

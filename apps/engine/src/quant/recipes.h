@@ -26,6 +26,7 @@ struct ResolvedTuning {
   double lr = 0.0, minmax_lr = 0.0;  // 0 = by the rule 1 / iters (2 / iters for <= 3 bits at >= 1000 iters)
   std::optional<bool> disable_opt_rtn;
   bool enable_alg_ext = false, not_use_best_mse = false;
+  int64_t nblocks = 1;    // decoder blocks tuned together
   TuningOptions options;  // the rest as given
 };
 
@@ -33,7 +34,8 @@ struct ResolvedTuning {
 [[nodiscard]] ARKIT_INTERNAL ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options);
 
 // What a recipe decides only when the scheme is known, where the user has not: `best` tunes integers of 2 and 3 bits
-// with the initial scale search and its loss (enable_alg_ext), and keeps the last iteration's parameters (ADR 0036).
+// two blocks at a time, with the initial scale search and its loss (enable_alg_ext), and keeps the last iteration's
+// parameters (ADR 0036).
 ARKIT_INTERNAL void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const TensorQuant& weight);
 
 }  // namespace arkit

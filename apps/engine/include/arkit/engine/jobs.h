@@ -25,7 +25,8 @@ struct TuningOptions {
   double momentum = 0.0;
   std::optional<int64_t> nsamples, seqlen, batch_size;  // [128, 2048, 8]
   int64_t gradient_accumulate_steps = 1;
-  int64_t nblocks = 1;
+  // Unset = 1, but 2 for 2 and 3 bits in the recipe `best` (decide_for_bits, quant/recipes.h).
+  std::optional<int64_t> nblocks;
   int64_t dynamic_max_gap = -1;
   bool enable_minmax_tuning = true;
   bool enable_quanted_input = true;
