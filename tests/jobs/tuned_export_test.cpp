@@ -182,7 +182,7 @@ TEST_F(TunedExport, EveryTuningOptionReachesTheLoop) {
   for (const Change& change : changes) EXPECT_GT(different(base, exported(change.apply)), 0) << change.name;
 }
 
-// `best` decides two flags for two bits, says so in the record, and lets the user decide otherwise.
+// `best` decides two flags and the number of blocks for two bits, says so in the record, and lets the user decide otherwise.
 TEST_F(TunedExport, RecipeBestTunesTwoBitsItsOwnWay) {
   options_.recipe = "best";
   const auto recorded = [this](const char* name) {
@@ -191,12 +191,20 @@ TEST_F(TunedExport, RecipeBestTunesTwoBitsItsOwnWay) {
   };
   const Codes best = exported();
   EXPECT_TRUE(recorded("enable_alg_ext") && recorded("not_use_best_mse"));
-  const Codes plain = exported([](TuningOptions& t) { t.enable_alg_ext = t.not_use_best_mse = false; });
+  EXPECT_EQ(json::read_file(options_.output_dir / "arkit-run.json").at("options").at("nblocks").as_int64(), 2);
+  const Codes plain = exported([](TuningOptions& t) {
+    t.enable_alg_ext = t.not_use_best_mse = false;
+    t.nblocks = 1;
+  });
   EXPECT_FALSE(recorded("enable_alg_ext") || recorded("not_use_best_mse"));
   EXPECT_EQ(different(best, plain), 14);
   options_.recipe = "default";
   EXPECT_EQ(different(plain, exported()), 0);
-  EXPECT_EQ(different(best, exported([](TuningOptions& t) { t.enable_alg_ext = t.not_use_best_mse = true; })), 0);
+  EXPECT_EQ(different(best, exported([](TuningOptions& t) {
+                        t.enable_alg_ext = t.not_use_best_mse = true;
+                        t.nblocks = 2;
+                      })),
+            0);
 }
 
 // The first block has no predecessor whose error it could see.
