@@ -7,6 +7,7 @@
 
 #include <arkit/engine/resolved_options.h>
 
+#include "jobs/plan_refinement.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit {
@@ -181,7 +182,9 @@ json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuni
   return o;
 }
 
-json::Object resolved_options(const QuantizeOptions& options, const Registry& registry) {
+json::Object resolved_options(const QuantizeOptions& given, const Registry& registry) {
+  QuantizeOptions options = given;
+  options.scheme = scheme_of(given, registry);
   ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
