@@ -67,8 +67,8 @@ TEST_F(Plan, ChoicesAreWeakerThanLayerConfigAndSayWhy) {
   const LayerChoices choices{{"model.layers.0.mlp.up_proj", {eight, "autoscheme: W8A16"}},
                              {"model.layers.0.mlp.gate_proj", {eight, "autoscheme: W8A16"}}};
   options_.layer_config = R"({"gate_proj": {"bits": 3}})";
-  const QuantPlan plan = build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(),
-                                    recorder_, &choices);
+  const QuantPlan plan =
+      build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(), recorder_, &choices);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 8);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->reason, "autoscheme: W8A16");
   EXPECT_EQ(plan.find("model.layers.0.mlp.gate_proj")->quant.weight.bits, 3);

@@ -8,6 +8,8 @@
 #include <arkit/engine/jobs.h>
 #include <arkit/engine/resolved_options.h>
 #include <arkit/json.h>
+#include <arkit/model_source.h>
+#include <arkit/str.h>
 
 #include "cli/run_program.h"
 #include "jobs/job_testing.h"
@@ -89,8 +91,9 @@ TEST_F(Refine, EveryChangeIsSaid) {
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(json::dump(rows[1]), str(R"({"layer":")", kValues, R"(","format":"refining:v8","from":"int4 g128 sym",)",
                                      R"("to":"int8 g128 sym","reason":"values in 8 bits"})"));
-  EXPECT_TRUE(contains(notes_.text, "format 'refining:v8' values in 8 bits: 2 layers change ('model.layers.0.self_attn."
-                                    "v_proj': int4 g128 sym -> int8 g128 sym ...)"))
+  EXPECT_TRUE(contains(notes_.text,
+                       "format 'refining:v8' values in 8 bits: 2 layers change ('model.layers.0.self_attn."
+                       "v_proj': int4 g128 sym -> int8 g128 sym ...)"))
       << notes_.text;
   EXPECT_TRUE(contains(notes_.warnings, "v_proj int8 g128 sym")) << "engines fuse q, k and v: " << notes_.warnings;
   EXPECT_GT(report.at("outputs").as_array()[0].at("bytes").as_int64(),
@@ -183,16 +186,17 @@ TEST_F(Refine, AFormatRefuses) {
 TEST_F(Refine, WhatIsNotAFormatsToChange) {
   options_.layer_config = R"({"v_proj": {"bits": 3}})";
   const std::string fixed = refused({"refining:v8"});
-  EXPECT_TRUE(contains(fixed, "format 'refining:v8' makes layer 'model.layers.0.self_attn.v_proj' int8 g128 sym "
-                              "(values in 8 bits), and layer_config 'v_proj' makes it int3 g128 sym"))
+  EXPECT_TRUE(contains(fixed,
+                       "format 'refining:v8' makes layer 'model.layers.0.self_attn.v_proj' int8 g128 sym "
+                       "(values in 8 bits), and layer_config 'v_proj' makes it int3 g128 sym"))
       << fixed;
   options_.layer_config = R"({"v_proj": {"bits": 8}})";
   EXPECT_FALSE(run({"refining:v8"}).as_object().contains("changed_by_formats")) << "both want the same";
   options_.layer_config.clear();
   EXPECT_TRUE(contains(refused({"refining:ragged"}), "which its scheme cannot: weight bits 9"));
   options_.model = testing::tiny_model("source-qwen3-bf16");
-  if (layer_in(run({"refining"}), "lm_head") != nullptr)
-    EXPECT_TRUE(contains(refused({"refining:head8"}), "shares its weight with the embedding"));
+  if (layer_in(run({"refining"}), "lm_head") == nullptr) GTEST_SKIP() << "this family lists no tied head";
+  EXPECT_TRUE(contains(refused({"refining:head8"}), "shares its weight with the embedding"));
 }
 
 TEST_F(Refine, AFormatThatIsWrongIsNamed) {
@@ -250,7 +254,8 @@ TEST_F(Refine, AutoSchemeDecidesAboutTheOthersAndCountsAll) {
   const json::Value claims = autoscheme(options_, registry(), notes_);
   const auto is_pinned = [&](const json::Value& report, std::string_view name) {
     const json::Array& pinned = report.at("pinned").as_array();
-    return std::any_of(pinned.begin(), pinned.end(), [&](const json::Value& p) { return p.at("name") == name; });
+    return std::any_of(pinned.begin(), pinned.end(),
+                       [&](const json::Value& p) { return p.at("name").as_string() == name; });
   };
   EXPECT_TRUE(is_pinned(claims, "lm_head"));
   EXPECT_TRUE(is_pinned(claims, kTable));

@@ -146,8 +146,8 @@ void MixSearch::ask_formats_to_refine() {
 void MixSearch::pin_refined(Pool& pool) const {
   for (const RefinedLayer& refined : planned_.refined) {
     const auto is_it = [&](const LayerPlan& layer) { return layer.name == refined.layer; };
-    const auto found = std::find_if(pool.layers.begin(), pool.layers.end(),
-                                    [&](const PoolLayer& layer) { return is_it(layer.plan); });
+    const auto found =
+        std::find_if(pool.layers.begin(), pool.layers.end(), [&](const PoolLayer& layer) { return is_it(layer.plan); });
     if (found != pool.layers.end()) {
       pool.offered.erase(pool.offered.begin() + (found - pool.layers.begin()));
       pool.layers.erase(found);

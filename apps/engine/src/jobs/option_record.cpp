@@ -182,9 +182,9 @@ json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuni
   return o;
 }
 
-json::Object resolved_options(const QuantizeOptions& given, const Registry& registry) {
-  QuantizeOptions options = given;
-  options.scheme = scheme_of(given, registry);
+json::Object resolved_options(const QuantizeOptions& typed, const Registry& registry) {
+  QuantizeOptions options = typed;
+  options.scheme = scheme_of(typed, registry);
   ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;

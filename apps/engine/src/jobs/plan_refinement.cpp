@@ -126,7 +126,8 @@ class Refiner {
   void check_settled(const FormatChoice& format) const {
     const Refinement again = ask(format);
     if (!again.why_not.empty()) {
-      const auto other = std::find_if(made_.begin(), made_.end(), [&](const auto& m) { return m.format != format.name; });
+      const auto other =
+          std::find_if(made_.begin(), made_.end(), [&](const auto& m) { return m.format != format.name; });
       if (other == made_.end()) changes_its_mind(format, made_.empty() ? std::string() : made_.front().layer);
       throw_unsupported(str("formats '", other->format, "' and '", format.name,
                             "' cannot be written in one run: layer '", other->layer, "' becomes ",
@@ -144,9 +145,10 @@ class Refiner {
   }
 
   [[noreturn]] static void changes_its_mind(const FormatChoice& format, const std::string& layer) {
-    throw Error(ErrorCode::plugin,
-                str("format '", format.name, "' changes layer '", printable(layer),
-                    "' once more when it sees the changed plan, and would never end; report this to the format's author"));
+    throw Error(
+        ErrorCode::plugin,
+        str("format '", format.name, "' changes layer '", printable(layer),
+            "' once more when it sees the changed plan, and would never end; report this to the format's author"));
   }
 
   void check_stored(const RefinedLayer& change) const {

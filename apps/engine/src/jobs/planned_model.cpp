@@ -9,7 +9,6 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "source/canonical_source.h"
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
@@ -18,6 +17,7 @@
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
 #include "rotation/rotation_spec.h"
+#include "source/canonical_source.h"
 #include "tuning/neuqi_plan.h"
 #include "tuning/product_speed.h"
 #include "tuning/sample_needs.h"

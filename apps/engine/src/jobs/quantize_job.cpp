@@ -259,8 +259,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   check_source(formats, plan, *source);
   check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
-  if (options.dry_run)
-    return dry_run_report(options, tuning, planned, formats, *model, dtype, auto_scheme, registry);
+  if (options.dry_run) return dry_run_report(options, tuning, planned, formats, *model, dtype, auto_scheme, registry);
   SourceHashes hashes(planned.files);
   const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
 
