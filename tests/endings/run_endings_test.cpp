@@ -15,6 +15,7 @@
 #include <arkit/json.h>
 #include <arkit/lost_file.h>
 #include <arkit/mapped_file.h>
+#include <arkit/model_source.h>
 #include <arkit/part_file.h>
 #include <arkit/str.h>
 

@@ -95,7 +95,9 @@ void OutputFolder::resolve() {
 // the folder above are in nobody's way, unless one writes it all.
 void OutputFolder::lock() {
   const fs::path above = folder_.parent_path();
-  if (folder_.has_filename() && is_folder(above)) {
+  std::error_code error;
+  const bool mounted_on_itself = fs::equivalent(folder_, above, error);
+  if (folder_.has_filename() && is_folder(above) && !mounted_on_itself) {
     if (has_journal(above)) {
       const FolderGuard guard(above, above);
       complete(above);
