@@ -22,6 +22,9 @@ std::atomic<int> counted{0}, target{0}, error{0};
 std::atomic<Fault> armed{Fault::none};
 std::atomic<bool> has_fired{false}, no_exchange{false}, no_links{false}, no_folder_locks{false};
 
+Counted counted_kind = Counted::all;
+std::string counted_name;
+
 std::mutex syncing;
 std::set<uint64_t> synced, at_move;
 
@@ -38,9 +41,17 @@ void note_move(const std::string& from) {
   if (finished && at_move.empty()) at_move = synced;
 }
 
+// Is this one of the calls that are counted? Of a move, `path` is both its names.
+bool counts(Counted kind, const std::string& path) {
+  if (counted_kind == Counted::all) return true;
+  if (counted_kind != kind) return false;
+  if (kind == Counted::a_file) return path.ends_with(counted_name);
+  return path.find(".arkit-part/") != std::string::npos && path.find(".part\n") == std::string::npos;
+}
+
 // True when this call has to fail; errno says why.
-bool hit() {
-  if (target == 0 || ++counted != target) return false;
+bool hit(Counted kind = Counted::all, const std::string& path = {}) {
+  if (target == 0 || !counts(kind, path) || ++counted != target) return false;
   has_fired = true;
   if (armed == Fault::kill) ::kill(::getpid(), SIGKILL);
   errno = error;
@@ -67,6 +78,10 @@ void arm(Fault fault, int at, int error_number) {
 const std::set<uint64_t>& synced_before_move() {
   return at_move;
 }
+void count(Counted which, const std::string& name) {
+  counted_kind = which;
+  counted_name = name;
+}
 void disarm() {
   target = 0;
 }
@@ -88,6 +103,7 @@ void forbid_links(bool forbidden) {
 
 }  // namespace arkit::testing
 
+using arkit::testing::Counted;
 using arkit::testing::hit;
 using arkit::testing::real;
 
@@ -98,7 +114,7 @@ extern "C" {
 VISIBLE int rename(const char* from, const char* to) noexcept {
   static int (*next)(const char*, const char*) = nullptr;
   arkit::testing::note_move(from);
-  return hit() ? -1 : real(next, "rename")(from, to);
+  return hit(Counted::moves, std::string(from) + "\n" + to) ? -1 : real(next, "rename")(from, to);
 }
 VISIBLE int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned flags) noexcept {
   static int (*next)(int, const char*, int, const char*, unsigned) = nullptr;
@@ -107,7 +123,9 @@ VISIBLE int renameat2(int from_folder, const char* from, int to_folder, const ch
     return -1;
   }
   arkit::testing::note_move(from);
-  return hit() ? -1 : real(next, "renameat2")(from_folder, from, to_folder, to, flags);
+  return hit(Counted::moves, std::string(from) + "\n" + to)
+             ? -1
+             : real(next, "renameat2")(from_folder, from, to_folder, to, flags);
 }
 VISIBLE int linkat(int from_folder, const char* from, int to_folder, const char* to, int flags) noexcept {
   static int (*next)(int, const char*, int, const char*, int) = nullptr;
@@ -165,7 +183,7 @@ VISIBLE int open(const char* path, int flags, ...) {
   va_start(rest, flags);
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
   va_end(rest);
-  if ((flags & O_CREAT) != 0 && hit()) return -1;
+  if ((flags & O_CREAT) != 0 && hit(Counted::a_file, path)) return -1;
   return real(next, "open")(path, flags, mode);
 }
 

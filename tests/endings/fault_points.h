@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <set>
+#include <string>
 
 namespace arkit::testing {
 
@@ -14,6 +15,11 @@ void arm(Fault fault, int at, int error_number);
 void disarm();
 [[nodiscard]] bool fired();
 [[nodiscard]] int calls();  // since arm()
+
+// Which calls are counted. moves: renames of finished files, into their places and out of them. a_file: those that make
+// a file whose name ends so.
+enum class Counted { all, moves, a_file };
+void count(Counted which, const std::string& name = {});
 
 // RENAME_EXCHANGE is unknown to the file system.
 void forbid_exchange(bool forbidden);

@@ -20,6 +20,7 @@
 #include <arkit/str.h>
 
 #include "endings/fault_points.h"
+#include "endings/trees.h"
 #include "jobs/job_testing.h"
 
 namespace arkit::output {
@@ -31,61 +32,7 @@ using testing::Fault;
 using testing::Recorder;
 using testing::refusal;
 using testing::TemporaryFolder;
-using Tree = std::map<std::string, std::string>;  // path -> content
-
-// Files and links below `folder`; empty folders end in '/'.
-Tree tree_of(const fs::path& folder) {
-  Tree tree;
-  if (!fs::exists(folder)) return tree;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string name = entry.path().lexically_relative(folder).string();
-    if (entry.is_symlink()) {
-      tree[name] = "-> " + fs::read_symlink(entry.path()).string();
-    } else if (entry.is_directory()) {
-      if (fs::is_empty(entry.path())) tree[name + "/"] = "";
-    } else {
-      std::ifstream in(entry.path(), std::ios::binary);
-      tree[name] = {std::istreambuf_iterator<char>(in), {}};
-    }
-  }
-  return tree;
-}
-
-void write_tree(const fs::path& folder, const Tree& tree) {
-  fs::create_directories(folder);
-  for (const auto& [name, content] : tree) {
-    fs::create_directories((folder / name).parent_path());
-    if (name.ends_with("/")) continue;
-    if (content.starts_with("-> "))
-      fs::create_symlink(content.substr(3), folder / name);
-    else
-      std::ofstream(folder / name, std::ios::binary) << content;
-  }
-}
-
-Tree operator+(Tree a, const Tree& b) {
-  a.insert(b.begin(), b.end());
-  return a;
-}
-
-Tree below(const std::string& folder, const Tree& tree) {
-  Tree moved;
-  for (const auto& [name, content] : tree) moved[folder + "/" + name] = content;
-  return moved;
-}
-
-// An export as arkit leaves it: its record names its files.
-Tree an_export(const std::string& mark, const std::string& format, const std::vector<std::string>& files) {
-  Tree tree{{"README.md", mark}};
-  json::Array names;
-  for (const std::string& name : files) {
-    tree[name] = mark + " " + name;
-    names.emplace_back(name);
-  }
-  tree["arkit-run.json"] = json::dump(json::Object{{"mark", mark}, {"format", format}, {"files", names}});
-  return tree;
-}
-
+using namespace testing::trees;
 const Tree kMine{{"notes.txt", "mine"},
                  {"adapter.safetensors", "mine too"},
                  {"plots/one.svg", "svg"},
@@ -97,20 +44,11 @@ const Tree kShardsOld = an_export("old", "auto_gptq",
                                    "model-00002-of-00002.safetensors", "model.safetensors.index.json"});
 const Tree kOneNew = an_export("new", "auto_round", {"config.json", "model.safetensors", "code/modeling.py"});
 
-Tree three(const std::string& mark) {
-  Tree tree;
-  for (const std::string format : {"auto_round", "auto_gptq", "fake"})
-    tree = std::move(tree) + below(format, an_export(mark, format, {"config.json", "model.safetensors"}));
-  return tree;
-}
-
 struct Scenario {
   const char* name;
   Tree old, mine, made;
   std::vector<std::string> subfolders;
 };
-
-const std::vector<std::string> kThree{"auto_round", "auto_gptq", "fake"};
 
 std::vector<Scenario> scenarios() {
   return {{"fresh", {}, {}, kOneNew, {}},
@@ -126,10 +64,7 @@ enum class Route { exchange, no_exchange, no_links, inside };
 
 void write_run(const fs::path& folder, const Scenario& scenario, Reporter& reporter, bool force = true) {
   OutputFolder output({folder, scenario.subfolders, {}, force}, reporter);
-  for (const auto& [name, content] : scenario.made) {
-    fs::create_directories((output.staged() / name).parent_path());
-    write_file(output.staged() / name, content);
-  }
+  fill(output, scenario.subfolders, scenario.made);
   output.commit();
 }
 
@@ -473,7 +408,7 @@ TEST_F(Output, TheMessageOfAFullDiskCountsTheOldExport) {
   old["model.safetensors"] = std::string(3 << 20, 'x');
   write_tree(out_, old);
   const OutputFolder output({out_, {}, {}, true}, recorder_);
-  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { output.require_space(int64_t{1} << 60); }),
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { output.require_space({int64_t{1} << 60}); }),
                        "the old export's 3 MiB stay until the new one is whole"));
 }
 

@@ -15,11 +15,13 @@
 #include <arkit/json.h>
 #include <arkit/lost_file.h>
 #include <arkit/mapped_file.h>
+#include <arkit/model_source.h>
 #include <arkit/part_file.h>
 #include <arkit/str.h>
 
 #include "endings/fault_points.h"
 #include "jobs/job_testing.h"
+#include "output/swap_journal.h"
 
 namespace arkit {
 namespace {
@@ -114,7 +116,7 @@ std::vector<Case> cases() {
 }
 
 class RunEndings : public ::testing::TestWithParam<std::tuple<size_t, Fault>> {
- protected:
+ public:
   ~RunEndings() override { testing::disarm(); }
 
   // 0 = the end was reached without the fault.
@@ -190,6 +192,107 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) {
       return str(cases()[std::get<0>(info.param)].name, std::get<1>(info.param) == Fault::kill ? "_killed" : "_failed");
     });
+
+// Several formats, of which one fails, or their records.
+class Formats : public ::testing::TestWithParam<bool> {
+ protected:
+  Formats() {
+    if (!GetParam()) return;
+    three_formats(8)(output_, false);
+    old_ = tree_of(output_);
+  }
+  ~Formats() override {
+    testing::disarm();
+    testing::count(testing::Counted::all);
+  }
+
+  // Formats that fail where and how tests/refine/refining_exporter.cpp says.
+  static const Registry& with_failing() {
+    static const Registry instance(PluginSearch{.named = {ARKIT_REFINING}, .folders = {ARKIT_PLUGIN_BUILD_DIR}});
+    return instance;
+  }
+  std::string end_of(const std::vector<std::string>& formats) {
+    QuantizeOptions options = options_for(output_, true, "fails");
+    options.formats = formats;
+    Reporter silent;
+    return refusal(ErrorCode::resource, [&] { (void)quantize(options, with_failing(), silent); });
+  }
+  void expect_untouched() {
+    EXPECT_EQ(tree_of(output_), old_);
+    EXPECT_EQ(std::distance(fs::directory_iterator(place_.path()), {}), GetParam() ? 1 : 0) << "something is left";
+  }
+
+  TemporaryFolder place_;
+  fs::path output_ = place_.path() / "out";
+  Tree old_;
+};
+
+TEST_P(Formats, OneThatFailsTakesTheOthersWithIt) {
+  for (const std::string failing : {"refining:unfinished", "refining:stuck"}) {
+    EXPECT_TRUE(contains(end_of({"auto_round", failing}), failing));
+    expect_untouched();
+    EXPECT_TRUE(contains(end_of({failing, "auto_round"}), failing));
+    expect_untouched();
+  }
+}
+
+TEST_P(Formats, ARecordOrACardThatCannotBeWrittenTakesAllWithIt) {
+  for (const char* file : {"arkit-run.json.part", "README.md.part"}) {
+    for (const int which : {1, 2}) {
+      testing::count(testing::Counted::a_file, file);
+      testing::arm(Fault::fail, which, ENOSPC);
+      const std::string message = end_of({"auto_round", "llm_compressor"});
+      EXPECT_TRUE(testing::fired());
+      testing::disarm();
+      EXPECT_TRUE(contains(message, fs::path(file).stem().string())) << message;
+      expect_untouched();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Set, Formats, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "over_an_old_one" : "fresh"; });
+
+// The disk fills, or the process is killed, between two renames of a run of three formats over three.
+TEST(FormatsBetweenRenames, AllOldOrAllNewAndTheNextRunWorks) {
+  testing::forbid_exchange(true);
+  const TemporaryFolder reference;
+  three_formats(8)(reference.path() / "old", false);
+  const Tree old = tree_of(reference.path() / "old");
+  three_formats(4)(reference.path() / "new", false);
+  const Tree made = tree_of(reference.path() / "new");
+  int renames = 0, unfinished = 0;
+  for (const Fault fault : {Fault::fail, Fault::kill}) {
+    int end = 1;
+    for (int at = 2; end != 0; at += 5) {  // every fifth of some sixty
+      SCOPED_TRACE(str(fault == Fault::kill ? "killed at rename " : "failed at rename ", at));
+      const TemporaryFolder place;
+      const fs::path output = place.path() / "out";
+      fs::copy(reference.path() / "old", output, fs::copy_options::recursive);
+      testing::count(testing::Counted::moves);
+      end = RunEndings::run_with_fault(three_formats(4), output, fault, at);
+      testing::count(testing::Counted::all);
+      if (end == 0) break;
+      ++renames;
+      const Tree found = tree_of(output);
+      if (output::has_journal(output)) {
+        ++unfinished;
+        EXPECT_EQ(fault, Fault::kill);
+        EXPECT_TRUE(
+            contains(refusal(ErrorCode::input, [&] { (void)open_source((output / "fake").string(), registry()); }),
+                     "a run is replacing the export here"));
+      } else {
+        EXPECT_TRUE(found == old || found == made);
+      }
+      three_formats(4)(output, true);
+      EXPECT_EQ(tree_of(output), made);
+      EXPECT_EQ(std::distance(fs::directory_iterator(place.path()), {}), 1);
+    }
+  }
+  testing::forbid_exchange(false);
+  EXPECT_GT(renames, 10);
+  EXPECT_GT(unfinished, 5);
+}
 
 class Source : public ::testing::Test {
  protected:

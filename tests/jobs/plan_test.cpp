@@ -19,12 +19,13 @@ using testing::registry;
 class Plan : public ::testing::Test {
  protected:
   QuantPlan make() {
-    return build_plan(*model_, "llama", resolve_preset(options_.scheme, registry()), options_, registry(), recorder_);
+    return build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(), recorder_);
   }
   static std::string scheme_of(const QuantPlan& plan, const std::string& layer) {
     return describe(plan.find(layer)->quant);
   }
 
+  std::string scheme_ = "W4A16";
   QuantizeOptions options_;
   Recorder recorder_;
   std::unique_ptr<ModelSource> source_ = open_source(testing::tiny_model("source-llama-bf16"), registry());
@@ -66,8 +67,8 @@ TEST_F(Plan, ChoicesAreWeakerThanLayerConfigAndSayWhy) {
   const LayerChoices choices{{"model.layers.0.mlp.up_proj", {eight, "autoscheme: W8A16"}},
                              {"model.layers.0.mlp.gate_proj", {eight, "autoscheme: W8A16"}}};
   options_.layer_config = R"({"gate_proj": {"bits": 3}})";
-  const QuantPlan plan = build_plan(*model_, "llama", resolve_preset(options_.scheme, registry()), options_, registry(),
-                                    recorder_, &choices);
+  const QuantPlan plan =
+      build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(), recorder_, &choices);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 8);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->reason, "autoscheme: W8A16");
   EXPECT_EQ(plan.find("model.layers.0.mlp.gate_proj")->quant.weight.bits, 3);
@@ -135,9 +136,9 @@ TEST_F(Plan, FusedLayersWithDifferentSchemesAreWarnedAboutOnce) {
 }
 
 TEST_F(Plan, NamesAreSuggested) {
-  options_.scheme = "W4A61";
+  scheme_ = "W4A61";
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)make(); }), "did you mean 'W4A16'"));
-  options_.scheme = "W4A16";
+  scheme_ = "W4A16";
   options_.overrides.data_type = "imt";
   (void)refusal(ErrorCode::unsupported, [&] { (void)make(); });
 }

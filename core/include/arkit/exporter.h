@@ -91,6 +91,26 @@ struct ExporterInfo {
   std::string_view recipe_variant = {};  // the variant that records a recipe file (RunRecord.recipe); empty = none
 };
 
+// What Exporter::refine is asked about.
+struct RefineRequest {
+  const QuantPlan& plan;      // what the options made of the model, and what formats of the run have changed so far
+  const ModelSource& source;  // configuration and tensor headers; weights are not read at plan time
+  // Tables of token embeddings as layers (LayerKind::embedding). They are in no plan unless a format claims them.
+  std::span<const LayerPlan> tables;
+};
+
+// A layer of the plan, or one of the tables, as a format needs it.
+struct PlanChange {
+  std::string layer;
+  LayerQuant quant;    // of 16 bits: it stays as it is
+  std::string reason;  // the rule, for people: "the first eighth of the blocks gets 8 bits"
+};
+
+struct Refinement {
+  std::vector<PlanChange> changes;
+  std::string why_not;  // why no change makes a file of this plan; empty = a file can be made
+};
+
 class ARKIT_EXPORT Exporter {
  public:
   virtual ~Exporter();
@@ -99,6 +119,19 @@ class ARKIT_EXPORT Exporter {
   // Other names --format accepts for variants of this format ("auto_round:auto_awq"); `open` sees the one used as
   // `variant`.
   [[nodiscard]] virtual std::span<const std::string_view> variants() const;
+
+  // The preset `variant` stands for, taken where the user names no scheme; another one is refused. Empty = none.
+  [[nodiscard]] virtual std::string_view implied_scheme(std::string_view variant) const;
+
+  // What the format needs otherwise in a plan: schemes of layers, the head, tables. Asked at plan time, before
+  // supports(); whatever works with a plan (AutoScheme, sizes, tuning, records) sees the changed one. Pure and settled:
+  // of a plan with its own changes it changes nothing more. Changing a layer with user_fixed ends the run with a
+  // message, and so does a change another format of the run cannot live with.
+  [[nodiscard]] virtual Refinement refine(const RefineRequest& request, std::string_view variant) const;
+
+  // Is a run that rounds `scheme` plainly into this format done without a model family, and recorded so
+  // (docs/spec/model-free.md 1)?
+  [[nodiscard]] virtual bool rounds_without_family(std::string_view scheme, std::string_view variant) const;
 
   // May this layer be written? Shape rules, bits, symmetry. Called at plan time for every quantized layer.
   [[nodiscard]] virtual Verdict supports(const LayerPlan& layer, std::string_view variant) const = 0;

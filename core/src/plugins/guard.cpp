@@ -151,6 +151,15 @@ class GuardedExporter : public Guarded<Exporter> {
   std::span<const string_view> variants() const override {
     return call("variants()", [](Exporter& e) { return e.variants(); });
   }
+  string_view implied_scheme(string_view variant) const override {
+    return call("implied_scheme()", [&](Exporter& e) { return e.implied_scheme(variant); });
+  }
+  Refinement refine(const RefineRequest& request, string_view variant) const override {
+    return call("refine()", [&](Exporter& e) { return e.refine(request, variant); });
+  }
+  bool rounds_without_family(string_view scheme, string_view variant) const override {
+    return call("rounds_without_family()", [&](Exporter& e) { return e.rounds_without_family(scheme, variant); });
+  }
   Verdict supports(const LayerPlan& layer, string_view variant) const override {
     return call("supports()", [&](Exporter& e) { return e.supports(layer, variant); });
   }

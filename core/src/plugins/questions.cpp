@@ -59,6 +59,8 @@ class Questions {
   void ask_more(Exporter& exporter) const {
     tell("variants()");
     for (const std::string_view variant : exporter.variants()) (void)std::string(variant);
+    tell("implied_scheme()");
+    (void)std::string(exporter.implied_scheme(exporter.info().name));
     tell("supports()");
     (void)exporter.supports(sample_layer(), exporter.info().name);
   }

@@ -83,6 +83,15 @@ Exporter::~Exporter() = default;
 std::span<const std::string_view> Exporter::variants() const {
   return {};
 }
+std::string_view Exporter::implied_scheme(std::string_view /*variant*/) const {
+  return {};
+}
+Refinement Exporter::refine(const RefineRequest& /*request*/, std::string_view /*variant*/) const {
+  return {};
+}
+bool Exporter::rounds_without_family(std::string_view /*scheme*/, std::string_view /*variant*/) const {
+  return false;
+}
 Verdict Exporter::supports_plan(const QuantPlan&, std::string_view) const {
   return Verdict::yes();
 }

@@ -89,6 +89,8 @@ class AutoRoundExporter final : public Exporter {
 
   [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
 
+  [[nodiscard]] bool rounds_without_family(std::string_view, std::string_view) const override { return true; }
+
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override {
     LayerPlan still = layer;
     if (variant == info().name) still.quant.rotation.clear();  // recorded beside the layer

@@ -23,7 +23,8 @@ namespace arkit::llm_compressor {
 namespace {
 
 constexpr std::string_view kRecipeVariant = "llmcompressor";  // files as llm-compressor writes them itself
-constexpr std::array<std::string_view, 2> kVariants = {"auto_round:llm_compressor", kRecipeVariant};
+constexpr std::string_view kAutoRoundVariant = "auto_round:llm_compressor";
+constexpr std::array<std::string_view, 2> kVariants = {kAutoRoundVariant, kRecipeVariant};
 
 Dialect dialect_of(std::string_view variant) {
   return {.llm_compressor = variant == kRecipeVariant};
@@ -51,6 +52,10 @@ class LlmCompressorExporter final : public Exporter {
 
   // Another name for the same files; llm-compressor's own.
   [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
+
+  [[nodiscard]] bool rounds_without_family(std::string_view scheme, std::string_view variant) const override {
+    return variant == kAutoRoundVariant || (variant == info().name && (scheme == "MXFP4" || scheme == "MXFP8"));
+  }
 
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override {
     return supports_layer(layer, dialect_of(variant));

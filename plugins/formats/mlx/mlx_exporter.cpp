@@ -44,6 +44,10 @@ class MlxExporter final : public Exporter, public SourceCheck {
   // The same tensors with a quantization_config for AutoRound's loader.
   [[nodiscard]] std::span<const std::string_view> variants() const override { return kVariants; }
 
+  [[nodiscard]] bool rounds_without_family(std::string_view, std::string_view variant) const override {
+    return variant == kVariants[0];
+  }
+
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view) const override {
     return supports_layer(layer);
   }

@@ -1,11 +1,11 @@
 #include "autoscheme/options.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "quant/format_lookup.h"
 #include "quant/layer_config.h"
 #include "quant/scheme_resolver.h"
 
@@ -27,13 +27,12 @@ LayerRule read_entry(const std::string& entry) {
   return rules.front();
 }
 
-// Serving engines read 8-bit integers symmetric only, and these formats alone hold them otherwise.
-bool may_hold_w8_asym(const std::vector<std::string>& formats) {
-  const char* allowed = std::getenv("AR_ALLOW_W8_ASYM");
-  if (allowed != nullptr && std::string_view(allowed) == "1") return true;
-  return std::all_of(formats.begin(), formats.end(), [](const std::string& format) {
-    const std::string name = lower(format);
-    return name == "llm_compressor" || name == "fake";
+// Serving engines read 8-bit integers symmetric only; may the formats be written with others?
+bool may_be_stored(const LayerQuant& quant, const std::vector<std::string>& formats, const Registry& registry) {
+  const LayerPlan sample{.name = "layer", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
+  return std::all_of(formats.begin(), formats.end(), [&](const std::string& given) {
+    const NamedFormat format = look_up_format(lower(given), registry);
+    return bool(format.exporter->supports(sample, format.name));
   });
 }
 
@@ -57,7 +56,7 @@ SchemeOption resolve(const LayerRule& rule, const QuantizeOptions& options, cons
   if (option.quant.quantized()) option.quant = apply_overrides(option.quant, common, registry, where);
   const TensorQuant& weight = option.quant.weight;
   if (weight.bits == 8 && weight.data_type == "int" && !weight.sym && common.sym == false &&
-      !may_hold_w8_asym(options.formats)) {
+      !may_be_stored(option.quant, options.formats, registry)) {
     option.quant.weight.sym = true;
     reporter.warn(str(where, " stays symmetric: serving engines read 8-bit integers symmetric only"));
   }

@@ -10,6 +10,7 @@
 
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
+#include "jobs/plan_refinement.h"
 
 namespace arkit {
 namespace {
@@ -47,6 +48,7 @@ json::Object autoscheme(const QuantizeOptions& options, const Registry& registry
   if (!wanted.save_layer_config.empty() && wanted.avg_bits.size() > 1)
     throw_usage("save_layer_config writes one mix; give one budget with it");
   check_options(options);
+  (void)scheme_of(options, registry);  // a format that stands for one leaves nothing to decide
   reporter.step("reading the model");
   MixSearch search(options, registry, reporter);
   const auto scoring = Clock::now();

@@ -17,9 +17,9 @@
 #include "convert/export_plan.h"
 #include "convert/layer_trial.h"
 #include "convert/proof.h"
-#include "source/canonical_source.h"
 #include "jobs/conversion_record.h"
 #include "jobs/export_set.h"
+#include "jobs/plan_refinement.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
 #include "jobs/source_labels.h"
@@ -29,6 +29,7 @@
 #include "output/output_folder.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
+#include "source/canonical_source.h"
 #include "util/heap.h"
 #include "util/seconds.h"
 
@@ -129,8 +130,22 @@ void for_each_layer(const ConvertRun& run, std::string_view what, const Use& use
   }
 }
 
+// Formats may change plans; codes that exist follow no other plan.
+void refuse_changes(const ConvertRun& run) {
+  QuantPlan changed = run.plan;
+  const std::vector<RefinedLayer> refined = refine_plan(
+      changed, {.formats = run.formats, .source = run.shown, .registry = run.registry, .on_indivisible = {}});
+  if (refined.empty()) return;
+  const RefinedLayer& first = refined.front();
+  throw_unsupported(str("format '", first.format, "' makes layer '", printable(first.layer), "' ",
+                        describe(first.after), first.reason.empty() ? "" : str(" (", first.reason, ")"), ", and '",
+                        run.options.model, "' has it as ", describe(first.before),
+                        ", which convert does not change; 'arkit quantize' writes this format from the model itself"));
+}
+
 // Every layer through every format's packer and back, in memory.
 void check_layers(const ConvertRun& run) {
+  refuse_changes(run);
   for (const FormatChoice& format : run.formats) check_plan(run, format);
   check_source(run.formats, run.plan, run.shown);
   const LayerTrial trial(run.plan, run.options.allow_rounding);

@@ -8,6 +8,7 @@
 #include <arkit/str.h>
 
 #include "output/output_folder.h"
+#include "quant/format_lookup.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -18,20 +19,6 @@ constexpr int64_t kDiskMargin = int64_t{16} << 20;  // configuration, tokenizer 
 
 fs::path source_folder(const ModelSource& source) {
   return fs::is_directory(source.path()) ? source.path() : source.path().parent_path();
-}
-
-FormatChoice find_format(const std::string& name, const Registry& registry) {
-  std::vector<std::string> known;
-  for (const std::string& exporter_name : registry.names(Kind::exporter)) {
-    Exporter& exporter = registry.exporter(exporter_name);
-    known.push_back(exporter_name);
-    if (exporter_name == name) return {&exporter, name, {}};
-    for (const std::string_view variant : exporter.variants()) {
-      known.emplace_back(variant);
-      if (variant == name) return {&exporter, name, {}};
-    }
-  }
-  throw_unsupported(unknown_name("format", name, known, "'arkit list formats' shows all"));
 }
 
 // Formats that record a recipe file, by the names users give them.
@@ -72,7 +59,8 @@ std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bo
                                        const fs::path& output_dir, const Registry& registry) {
   std::vector<FormatChoice> formats;
   for (const std::string& given : from_recipe&& names.empty() ? recipe_formats(registry) : names) {
-    FormatChoice format = find_format(lower(given), registry);
+    NamedFormat named = look_up_format(lower(given), registry);
+    FormatChoice format{named.exporter, std::move(named.name), {}};
     if (from_recipe) format = recipe_format(std::move(format), registry);
     if (std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.name == format.name; }))
       continue;
@@ -148,11 +136,12 @@ std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
                                                      const ModelSource& source, bool force, Reporter& reporter) {
   output::OutputRequest request{
       .folder = output_dir, .subfolders = {}, .source_folder = source_folder(source), .force = force};
-  int64_t needed = kDiskMargin;
+  std::vector<int64_t> needed;
   for (const FormatChoice& format : formats) {
     if (formats.size() > 1) request.subfolders.push_back(folder_name(format.name));
-    needed += planned_bytes(format, plan, source.weights()) + companion_bytes(source);
+    needed.push_back(planned_bytes(format, plan, source.weights()) + companion_bytes(source));
   }
+  needed.front() += kDiskMargin;
   auto output = std::make_unique<output::OutputFolder>(std::move(request), reporter);
   output->require_space(needed);
   return output;
@@ -163,7 +152,7 @@ ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& req
     : formats_(std::move(formats)) {
   for (const FormatChoice& format : formats_) {
     ExportRequest own = request;
-    own.output_dir = formats_.size() == 1 ? output.staged() : output.staged() / folder_name(format.name);
+    own.output_dir = formats_.size() == 1 ? output.staged() : output.staged(folder_name(format.name));
     staged_.push_back(own.output_dir);
     jobs_.push_back(format.exporter->open(own, format.name));
   }

@@ -104,6 +104,7 @@ void MixSearch::open() {
   planned_ = plan_model(through_family, tuning, {base.name, base.quant, std::nullopt}, nullptr, registry_, quiet);
   dtype_ = choose_dtype(options_.tuning, true);
   model_ = take_model(planned_, dtype_, registry_);
+  ask_formats_to_refine();
   Pool pool = make_pool(*model_, planned_.plan, schemes_, options_.quant_lm_head,
                         [this](const LayerPlan& layer) { return may_quantize(layer); });
   const auto left_out = [this](const LayerPlan& layer) {
@@ -115,11 +116,54 @@ void MixSearch::open() {
     pool.layers.erase(pool.layers.begin() + static_cast<std::ptrdiff_t>(i));
     pool.offered.erase(pool.offered.begin() + static_cast<std::ptrdiff_t>(i));
   }
+  pin_refined(pool);
   pool_ = std::move(pool);
   report_refused();
 }
 
+Refiners MixSearch::refiners() const {
+  return {.formats = formats_,
+          .source = *planned_.source,
+          .registry = registry_,
+          .on_indivisible = options_.on_indivisible};
+}
+
+// What formats make of plans that have one option everywhere.
+void MixSearch::ask_formats_to_refine() {
+  const LayerQuant base = base_option(schemes_).quant;
+  for (const SchemeOption& option : schemes_) {
+    QuantPlan plan = planned_.plan;
+    for (LayerPlan& layer : plan.layers)
+      if (!layer.user_fixed && layer.quant.weight == base.weight) layer.quant = option.quant;
+    std::map<std::string, std::string, std::less<>>& changed = changed_by_.emplace_back();
+    for (const RefinedLayer& layer : refine_plan(plan, refiners()))
+      changed[layer.layer] = str("format '", layer.format, "' makes it ", arkit::describe(layer.after),
+                                 layer.reason.empty() ? "" : str(" (", layer.reason, ")"));
+  }
+}
+
+// What a format has decided is not the program's to decide, and counts.
+void MixSearch::pin_refined(Pool& pool) const {
+  for (const RefinedLayer& refined : planned_.refined) {
+    const auto is_it = [&](const LayerPlan& layer) { return layer.name == refined.layer; };
+    const auto found =
+        std::find_if(pool.layers.begin(), pool.layers.end(), [&](const PoolLayer& layer) { return is_it(layer.plan); });
+    if (found != pool.layers.end()) {
+      pool.offered.erase(pool.offered.begin() + (found - pool.layers.begin()));
+      pool.layers.erase(found);
+    }
+    std::erase_if(pool.refused, [&](const Pool::Refused& layer) { return layer.name == refined.layer; });
+    std::erase_if(pool.pinned, is_it);
+    pool.pinned.push_back(*planned_.plan.find(refined.layer));
+  }
+}
+
 Verdict MixSearch::may_quantize(const LayerPlan& layer) const {
+  for (size_t o = 0; o < schemes_.size(); ++o) {
+    if (layer.quant.weight != schemes_[o].quant.weight || layer.quant.act != schemes_[o].quant.act) continue;
+    if (const auto changed = changed_by_[o].find(layer.name); changed != changed_by_[o].end())
+      return Verdict::no(changed->second);
+  }
   if (Verdict verdict = fits_shape(layer, options_.on_indivisible, registry_); !verdict) return verdict;
   for (const FormatChoice& format : formats_)
     if (Verdict verdict = format.exporter->supports(layer, format.name); !verdict)
@@ -253,6 +297,7 @@ QuantPlan MixSearch::plan_of(const Mix& mix) const {
   Reporter quiet;
   const LayerChoices choices = choices_of(mix);
   QuantPlan plan = build_plan(*model_, planned_.plan.model_type, scheme_of(mix), planning_, registry_, quiet, &choices);
+  (void)refine_plan(plan, refiners());
   if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(plan);
   return plan;
 }

@@ -3,6 +3,7 @@
 // of budgets are asked for (docs/spec/auto-scheme.md 1).
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -94,6 +95,9 @@ class MixSearch {
  private:
   void open();
   void check_formats();
+  [[nodiscard]] Refiners refiners() const;
+  void ask_formats_to_refine();
+  void pin_refined(auto_scheme::Pool& pool) const;
   [[nodiscard]] Verdict may_quantize(const LayerPlan& layer) const;
   void report_refused();
   void check_budgets();
@@ -123,6 +127,8 @@ class MixSearch {
   std::vector<MixBudget> budgets_;
   std::vector<FormatChoice> formats_;
   PlannedModel planned_;
+  // Options that a format would change where a layer had them, by option and layer, with who changes it.
+  std::vector<std::map<std::string, std::string, std::less<>>> changed_by_;
   at::ScalarType dtype_ = at::kFloat;  // of the model's forwards
   std::unique_ptr<Model> model_;
   auto_scheme::Pool pool_;

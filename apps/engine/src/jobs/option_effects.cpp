@@ -129,11 +129,10 @@ void check_head(const QuantizeOptions& given, const QuantPlan& plan, Reporter& r
       reporter.warn("lm_head shares its weight with the embedding and stays 16-bit; quant_lm_head is ignored");
     return;
   }
-  const auto is_head = [](const LayerPlan& layer) { return layer.block < 0 && layer.kind != LayerKind::embedding; };
   const auto head = std::find_if(plan.layers.begin(), plan.layers.end(), is_head);
   if (head == plan.layers.end())
     reporter.warn("the model has no lm_head; quant_lm_head is ignored");
-  else if (!any_layer(plan, [&](const LayerPlan& layer) { return is_head(layer) && layer.quantized(); }) &&
+  else if (!any_layer(plan, [](const LayerPlan& layer) { return is_head(layer) && layer.quantized(); }) &&
            plan.global.quantized())
     reporter.warn(str("'", head->name, "' stays 16-bit (", head->reason, "); quant_lm_head is ignored"));
 }
@@ -207,7 +206,7 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
              given.tuning.disable_opt_rtn ? "enable_opt_rtn" : "recipe opt-rtn");
     idle.warn("this scheme has nothing to search, weights are rounded plainly", reporter);
   } else if (given.tuning.disable_opt_rtn) {
-    idle.add(!any_layer(plan, [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); }),
+    idle.add(!any_layer(plan, [](const LayerPlan& layer) { return is_head(layer) && layer.quantized(); }),
              *given.tuning.disable_opt_rtn ? "disable_opt_rtn" : "enable_opt_rtn");
     idle.warn("every layer is tuned", reporter);
   }

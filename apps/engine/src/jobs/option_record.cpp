@@ -6,6 +6,7 @@
 
 #include "jobs/mix_search.h"
 #include "jobs/option_effects.h"
+#include "jobs/plan_refinement.h"
 #include "options/option_json.h"
 #include "quant/scheme_resolver.h"
 
@@ -94,7 +95,9 @@ json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuni
   return describe_options(decided(options, tuning, registry));
 }
 
-json::Object resolved_options(const QuantizeOptions& options, const Registry& registry) {
+json::Object resolved_options(const QuantizeOptions& typed, const Registry& registry) {
+  QuantizeOptions options = typed;
+  options.scheme = scheme_of(typed, registry);
   ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;

@@ -9,7 +9,6 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "source/canonical_source.h"
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
@@ -18,6 +17,7 @@
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
 #include "rotation/rotation_spec.h"
+#include "source/canonical_source.h"
 #include "tuning/neuqi_plan.h"
 #include "tuning/product_speed.h"
 #include "tuning/sample_needs.h"
@@ -26,16 +26,17 @@ namespace arkit {
 namespace fs = std::filesystem;
 namespace {
 
-// Keeps warnings of a plan that may be dropped.
-class HeldWarnings final : public Reporter {
+// Keeps what is said of a plan that may be dropped.
+class HeldMessages final : public Reporter {
  public:
-  void warn(std::string_view message) override { messages_.emplace_back(message); }
+  void info(std::string_view message) override { messages_.emplace_back(message, false); }
+  void warn(std::string_view message) override { messages_.emplace_back(message, true); }
   void pass_on(Reporter& reporter) const {
-    for (const std::string& message : messages_) reporter.warn(message);
+    for (const auto& [message, is_warning] : messages_) is_warning ? reporter.warn(message) : reporter.info(message);
   }
 
  private:
-  std::vector<std::string> messages_;
+  std::vector<std::pair<std::string, bool>> messages_;
 };
 
 std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
@@ -50,6 +51,7 @@ struct Planner {
   const oneshot::Recipe* recipe;
   const Registry& registry;
   const LayerChoices* choices;
+  const std::vector<FormatChoice> formats;
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
@@ -79,6 +81,7 @@ struct Planner {
     if (!options.rotation.empty()) rotate(planned);
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);
+    refine(planned, reporter);
     apply_neuqi(planned.plan, tuning, reporter);
     if (planned.rotated != nullptr) planned.rotated->rotate_inputs(planned.plan);
     planned.forwards = needs_samples(
@@ -114,15 +117,27 @@ struct Planner {
     planned.recipe = std::move(record);
   }
 
-  // Rounding into a format that records model-free runs: worth a try. The reference's choice
+  // The formats' turn. What build() warned about, the user asked for.
+  void refine(PlannedModel& planned, Reporter& reporter) const {
+    const std::vector<std::string> warned = plan_warnings(planned.plan);
+    planned.refined = refine_plan(planned.plan, {.formats = formats,
+                                                 .source = *planned.source,
+                                                 .registry = registry,
+                                                 .on_indivisible = options.on_indivisible,
+                                                 .from_recipe = recipe != nullptr});
+    say(planned.refined, reporter);
+    for (const std::string& warning : plan_warnings(planned.plan))
+      if (std::find(warned.begin(), warned.end(), warning) == warned.end()) reporter.warn(warning);
+  }
+
+  // Rounding into formats that record model-free runs: worth a try. The reference's choice
   // (docs/spec/model-free.md 1).
   [[nodiscard]] bool may_be_model_free() const {
     const bool rounds =
         tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr && choices == nullptr;
-    const bool mx = scheme.name == "MXFP4" || scheme.name == "MXFP8";
     return options.model_free.value_or(true) && rounds &&
-           std::all_of(options.formats.begin(), options.formats.end(), [mx](const std::string& format) {
-             return format.starts_with("auto_round") || (mx && format == "llm_compressor");
+           std::all_of(formats.begin(), formats.end(), [this](const FormatChoice& format) {
+             return format.exporter->rounds_without_family(scheme.name, format.name);
            });
   }
 };
@@ -149,7 +164,7 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
   if (planner.forced()) return plan_forced(planner, reporter);
   if (planner.may_be_model_free()) {
     try {
-      HeldWarnings held;
+      HeldMessages held;
       PlannedModel planned = planner.plan(true, held);
       if (!planned.forwards) {
         held.pass_on(reporter);
@@ -168,7 +183,9 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
                         const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
                         const LayerChoices* choices) {
-  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices}, reporter);
+  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices,
+                                    find_formats(options.formats, recipe != nullptr, options.output_dir, registry)},
+                                   reporter);
   if (planned.model_free) {
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

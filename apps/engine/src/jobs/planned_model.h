@@ -11,6 +11,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "jobs/plan_refinement.h"
 #include "jobs/source_state.h"
 #include "oneshot/modifier.h"
 #include "quant/plan.h"
@@ -27,7 +28,8 @@ struct PlannedModel {
   std::vector<std::filesystem::path> files;    // all weight files of it
   SourceState state;                           // of them and its texts when they were opened
   std::unique_ptr<Model> model;                // header only, weights to be cast to bf16; refers to *source
-  QuantPlan plan;
+  QuantPlan plan;                              // as formats have changed it
+  std::vector<RefinedLayer> refined;           // what they changed
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (docs/spec/model-free.md 1)
   bool forwards = false;    // the plan needs samples

@@ -93,11 +93,14 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
   return run;
 }
 
-json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const QuantPlan& plan,
-                            const std::vector<FormatChoice>& formats, const ModelSource& source, const Model& model,
-                            bool forwards, at::ScalarType dtype, const json::Object& auto_scheme,
-                            const Registry& registry) {
+json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned,
+                            const std::vector<FormatChoice>& formats, const Model& model, at::ScalarType dtype,
+                            const json::Object& auto_scheme, const Registry& registry) {
+  const QuantPlan& plan = planned.plan;
+  const ModelSource& source = *planned.source;
+  const bool forwards = planned.forwards;
   json::Object report = describe_plan(plan);
+  if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);
   if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
   report["method"] = method_name(tuning, forwards);
   report["options"] = recorded_options(options, tuning, registry);
@@ -130,7 +133,7 @@ void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const 
 void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
   const int64_t total = run.plan.num_blocks;
   const bool head_follows = std::any_of(run.plan.layers.begin(), run.plan.layers.end(),
-                                        [](const LayerPlan& layer) { return layer.block < 0 && layer.quantized(); });
+                                        [](const LayerPlan& layer) { return is_head(layer) && layer.quantized(); });
   for (int64_t first = 0; first < total; first += run.tuning.nblocks) {
     throw_if_interrupted();
     const int64_t count = std::min(run.tuning.nblocks, total - first);
@@ -230,6 +233,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
+  options.scheme = scheme_of(options, registry);
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
   const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
@@ -257,8 +261,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   check_source(formats, plan, *source);
   check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
-  if (options.dry_run)
-    return dry_run_report(options, tuning, plan, formats, *source, *model, forwards, dtype, auto_scheme, registry);
+  if (options.dry_run) return dry_run_report(options, tuning, planned, formats, *model, dtype, auto_scheme, registry);
   SourceHashes hashes(planned.files);
   const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
 

@@ -22,6 +22,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/option_effects.cpp
   src/jobs/option_record.cpp
   src/jobs/past_run.cpp
+  src/jobs/plan_refinement.cpp
   src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp

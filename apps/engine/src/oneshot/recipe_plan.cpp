@@ -7,12 +7,12 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
-#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
 #include "oneshot/layer_quant.h"
 #include "oneshot/target_match.h"
 #include "quant/attention_plan.h"
+#include "quant/embedding_tables.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 
@@ -33,20 +33,6 @@ std::optional<at::ScalarType> float_dtype(const TensorInfo* info) {
   if (info->stored_type == "F16") return at::kHalf;
   if (info->stored_type == "BF16") return at::kBFloat16;
   return std::nullopt;
-}
-
-// Tables of token embeddings, which no model lists among its linear layers.
-std::vector<LayerPlan> embeddings(const ModelSource& source) {
-  std::vector<LayerPlan> found;
-  for (const TensorInfo& info : source.weights().tensors()) {
-    constexpr std::string_view kWeight = ".weight";
-    if (!info.name.ends_with(kWeight) || info.shape.size() != 2) continue;
-    const std::string name = info.name.substr(0, info.name.size() - kWeight.size());
-    if (!model_free::is_embedding_table(name)) continue;
-    found.push_back(
-        {.name = name, .out_features = info.shape[0], .in_features = info.shape[1], .kind = LayerKind::embedding});
-  }
-  return found;
 }
 
 // kv_cache_scheme: what arkit calibrates of it.
@@ -80,7 +66,7 @@ class Planner {
       quants_.push_back(layer_quant(scheme, !m_.tunes, dtype_text(stored_dtype(source)), where));
     }
     if (!quants_.empty()) plan_.global = quants_.front();
-    layers_ = embeddings(source);
+    layers_ = embedding_tables(source.weights());
     for (LayerPlan& layer : model.linears()) layers_.push_back(std::move(layer));
   }
 

@@ -40,6 +40,7 @@ class Linker {
       empty = false;
       const fs::path name = relative / entries->path().filename();
       const bool is_folder = fs::is_directory(entries->symlink_status(error));
+      if (is_folder && !in_one_mount(from, from / name)) return false;
       if (error || !(is_folder ? folder(from, to, name) : file(from, to, name))) return false;
     }
     // A folder that was empty before is somebody's wish.
@@ -84,6 +85,27 @@ std::vector<fs::path> files_in(const fs::path& folder) {
   if (error) throw_io(folder, "listing the folder", error.value());
   std::sort(files.begin(), files.end());
   return files;
+}
+
+std::vector<fs::path> folders_in(const fs::path& folder) {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (fs::is_directory(it->symlink_status())) folders.push_back(it->path());
+  if (error) throw_io(folder, "listing the folder", error.value());
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+bool in_one_mount(const fs::path& a, const fs::path& b) {
+  struct statx first {};
+  struct statx second {};
+  if (::statx(AT_FDCWD, a.c_str(), 0, STATX_MNT_ID, &first) != 0 ||
+      ::statx(AT_FDCWD, b.c_str(), 0, STATX_MNT_ID, &second) != 0)
+    return false;
+  const bool known = (first.stx_mask & second.stx_mask & STATX_MNT_ID) != 0;
+  return first.stx_dev_major == second.stx_dev_major && first.stx_dev_minor == second.stx_dev_minor &&
+         (!known || first.stx_mnt_id == second.stx_mnt_id);
 }
 
 int64_t bytes_of(const fs::path& folder, const std::vector<fs::path>& files) {

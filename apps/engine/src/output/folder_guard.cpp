@@ -15,17 +15,19 @@
 namespace arkit::output {
 namespace fs = std::filesystem;
 
-FolderGuard::FolderGuard(const fs::path& folder, const fs::path& shown) {
+FolderGuard::FolderGuard(const fs::path& folder, const fs::path& shown, Hold hold) {
+  const bool shared = hold == Hold::shared;
   descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor_ < 0 && shared) return;  // a folder that only lets through has no run of several formats in it
   if (descriptor_ < 0) throw_io(folder, "opening the folder", errno);
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  if (::flock(descriptor_, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return;
   const int error_number = errno;
   ::close(descriptor_);
   descriptor_ = -1;
   if (error_number == EWOULDBLOCK)
     throw_resource(str("'", shown.string(),
                        "': another run is writing into this folder; wait for it or choose another --output_dir"));
-  file_ = std::make_unique<FolderLock>(folder);
+  if (!shared) file_ = std::make_unique<FolderLock>(folder);
 }
 
 FolderGuard::~FolderGuard() {

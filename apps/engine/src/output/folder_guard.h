@@ -10,12 +10,17 @@
 
 namespace arkit::output {
 
+inline constexpr int kLockAttempts = 8;  // at a folder that is exchanged between two looks
+
+// shared = runs that write into folders of it, none of which may take it all.
+enum class Hold { alone, shared };
+
 // The folder itself is locked, no file in it: a killed run leaves no trace of its lock. Where the file system locks no
-// folders (NFS), FolderLock's file does it.
+// folders (NFS), FolderLock's file does it; a shared hold does without.
 class FolderGuard {
  public:
   // Throws ErrorCode::resource about `shown` when another run holds it.
-  FolderGuard(const std::filesystem::path& folder, const std::filesystem::path& shown);
+  FolderGuard(const std::filesystem::path& folder, const std::filesystem::path& shown, Hold hold = Hold::alone);
   ~FolderGuard();
   FolderGuard(const FolderGuard&) = delete;
   FolderGuard& operator=(const FolderGuard&) = delete;

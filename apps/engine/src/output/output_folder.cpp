@@ -25,7 +25,6 @@ namespace {
 
 constexpr size_t kMostLinks = 1000;  // of the user's files; more are left alone, and the export's are moved instead
 constexpr mode_t kModeBits = 07777;
-constexpr int kLockAttempts = 8;
 
 std::optional<struct stat> state_of(const fs::path& path) {
   struct stat state {};
@@ -40,18 +39,6 @@ bool is_folder(const fs::path& path) {
 
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
-}
-
-// Do both lie in one mount, so that files can be renamed from one to the other?
-bool in_one_mount(const fs::path& a, const fs::path& b) {
-  struct statx first {};
-  struct statx second {};
-  if (::statx(AT_FDCWD, a.c_str(), 0, STATX_MNT_ID, &first) != 0 ||
-      ::statx(AT_FDCWD, b.c_str(), 0, STATX_MNT_ID, &second) != 0)
-    return false;
-  const bool known = (first.stx_mask & second.stx_mask & STATX_MNT_ID) != 0;
-  return first.stx_dev_major == second.stx_dev_major && first.stx_dev_minor == second.stx_dev_minor &&
-         (!known || first.stx_mnt_id == second.stx_mnt_id);
 }
 
 // Attributes a new folder would not have (access lists, labels of users).
@@ -104,19 +91,41 @@ void OutputFolder::resolve() {
   if (!present) folder_ /= given.filename();
 }
 
+// The folder is this run's, and no run writes into a folder of it that this one writes or replaces; runs that write into
+// the folder above are in nobody's way, unless one writes it all.
 void OutputFolder::lock() {
+  const fs::path above = folder_.parent_path();
+  std::error_code error;
+  const bool mounted_on_itself = fs::equivalent(folder_, above, error);
+  if (folder_.has_filename() && is_folder(above) && !mounted_on_itself) {
+    if (has_journal(above)) {
+      const FolderGuard guard(above, above);
+      complete(above);
+    }
+    above_guard_ = std::make_unique<FolderGuard>(above, request_.folder, Hold::shared);
+  }
   for (int attempt = 0; attempt < kLockAttempts && is_folder(folder_); ++attempt) {
     folder_guard_ = std::make_unique<FolderGuard>(folder_, request_.folder);
     if (folder_guard_->names(folder_)) break;  // else it was exchanged between two looks
     folder_guard_.reset();
   }
+  for (const std::string& name : request_.subfolders)
+    if (is_folder(folder_ / name))
+      subfolder_guards_.push_back(std::make_unique<FolderGuard>(folder_ / name, request_.folder / name));
   const bool beside =
-      folder_.has_filename() && (!is_folder(folder_) || (in_one_mount(folder_, folder_.parent_path()) &&
-                                                         ::access(folder_.parent_path().c_str(), W_OK | X_OK) == 0));
+      folder_.has_filename() &&
+      (!is_folder(folder_) || (in_one_mount(folder_, above) && ::access(above.c_str(), W_OK | X_OK) == 0));
   place_ = beside ? Staging::beside : Staging::inside;
-  staging_ = staging_folder(folder_, place_);
   if (is_folder(folder_) && ::access(folder_.c_str(), W_OK | X_OK) != 0)
     throw_resource(str("output_dir '", request_.folder.string(), "': cannot be written (", std::strerror(errno), ")"));
+}
+
+// Ends what a killed run has begun there. No run may be in it but this one.
+void OutputFolder::complete(const fs::path& folder) {
+  complete_swap(folder);
+  const fs::path shown = folder == folder_ ? request_.folder : folder;
+  reporter_.warn(str("output_dir '", shown.string(),
+                     "': an earlier run was killed while its export appeared here; it is complete now"));
 }
 
 // What killed runs left is in nobody's way; everything else is somebody's.
@@ -131,11 +140,7 @@ void OutputFolder::clear_leftovers() {
     remove_tree(staging);
   };
   if (is_folder(folder_)) {
-    if (has_journal(folder_)) {
-      complete_swap(folder_);
-      reporter_.warn(str("output_dir '", request_.folder.string(),
-                         "': an earlier run was killed while its export appeared here; it is complete now"));
-    }
+    if (has_journal(folder_)) complete(folder_);
     if (!folder_guard_ || !folder_guard_->is_a_file()) {   // else the lock file there is this run's
       if (const auto parts = clear_killed_run(folder_)) {  // of versions that wrote into the folder itself
         found = true;
@@ -143,6 +148,11 @@ void OutputFolder::clear_leftovers() {
       }
     }
     clear(staging_folder(folder_, Staging::inside));
+    for (const fs::path& place : folders_in(folder_)) {  // of other runs, into one of several formats
+      if (has_journal(place)) complete(place);
+      clear(staging_folder(place, Staging::inside));
+    }
+    for (const std::string& name : request_.subfolders) clear(staging_folder(folder_ / name, Staging::beside));
   }
   if (folder_.has_filename()) clear(staging_folder(folder_, Staging::beside));
   if (found)
@@ -168,91 +178,111 @@ void OutputFolder::check_use() const {
     if (request_.force) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
       const fs::path name = entry.path().filename();
-      if (entry.path() == staging_ || name == FolderLock::file_name()) continue;
+      if (entry.path() == staging_folder(place, Staging::inside) || name == FolderLock::file_name()) continue;
       throw_input(str("output_dir '", shown.string(), "' is not empty (it holds '", entry.path().filename().string(),
                       "'); give another folder or pass --force to replace its export"));
     }
   }
 }
 
+// Where the files of each format wait. A format's folder that lies on another disk gets a staging folder there.
 void OutputFolder::make_staging() {
-  for (int attempt = 0; attempt < kLockAttempts; ++attempt) {
-    if (::mkdir(staging_.c_str(), 0700) != 0 && errno != EEXIST) throw_io(staging_, "creating the folder", errno);
-    staging_guard_ = std::make_unique<FolderGuard>(staging_, request_.folder);
-    if (staging_guard_->names(staging_)) break;  // else a run that has just ended took it away
-    staging_guard_.reset();
+  part_.emplace(staging_folder(folder_, place_), request_.folder);
+  for (const std::string& name : request_.subfolders) {
+    const fs::path place = folder_ / name;
+    if (is_folder(place) && !in_one_mount(folder_, place))
+      apart_.try_emplace(name, staging_folder(place, Staging::inside), request_.folder / name);
+    else if (::mkdir((part_->filled() / name).c_str(), 0777) != 0)
+      throw_io(part_->filled() / name, "creating the folder", errno);
   }
-  if (!staging_guard_) throw_resource(str("'", staging_.string(), "' keeps changing; is another run active?"));
-  staging_tree_.emplace(staging_);
-  new_ = staging_ / "new";
-  if (::mkdir(new_.c_str(), 0777) != 0) throw_io(new_, "creating the folder", errno);
-  for (const std::string& name : request_.subfolders)
-    if (::mkdir((new_ / name).c_str(), 0777) != 0) throw_io(new_ / name, "creating the folder", errno);
 }
 
-void OutputFolder::require_space(int64_t bytes) const {
-  std::error_code error;
-  const fs::space_info space = fs::space(staging_, error);
-  if (error || static_cast<int64_t>(space.available) >= bytes) return;
-  const int64_t old = bytes_of(folder_, {old_.begin(), old_.end()});
-  throw_resource(str("output_dir '", request_.folder.string(), "': the export needs ", bytes >> 20,
-                     " MiB, the disk has ", space.available >> 20, " MiB free",
-                     old == 0 ? "" : str("; the old export's ", old >> 20, " MiB stay until the new one is whole"),
-                     "; free some space there or choose another --output_dir"));
+fs::path OutputFolder::staged(const std::string& subfolder) const {
+  const auto apart = apart_.find(subfolder);
+  return apart == apart_.end() ? part_->filled() / subfolder : apart->second.filled();
+}
+
+void OutputFolder::require_space(const std::vector<int64_t>& bytes) const {
+  struct Need {
+    fs::path place;
+    int64_t bytes = 0;
+  };
+  std::map<dev_t, Need> needs;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const fs::path place = request_.subfolders.empty() ? staged() : staged(request_.subfolders[i]);
+    const auto state = state_of(place);
+    Need& need = needs[state ? state->st_dev : 0];
+    need.place = place;
+    need.bytes += bytes[i];
+  }
+  for (const auto& [disk, need] : needs) {
+    std::error_code error;
+    const fs::space_info space = fs::space(need.place, error);
+    if (error || static_cast<int64_t>(space.available) >= need.bytes) continue;
+    const int64_t old = bytes_of(folder_, {old_.begin(), old_.end()});
+    throw_resource(str("output_dir '", request_.folder.string(), "': the export needs ", need.bytes >> 20,
+                       " MiB, the disk has ", space.available >> 20, " MiB free",
+                       old == 0 ? "" : str("; the old export's ", old >> 20, " MiB stay until the new one is whole"),
+                       "; free some space there or choose another --output_dir"));
+  }
 }
 
 bool OutputFolder::may_exchange() const {
   const auto folder = state_of(folder_);
   std::error_code error;
   const fs::path here = fs::current_path(error);
-  return place_ == Staging::beside && folder && folder->st_uid == ::geteuid() && !has_attributes(folder_) &&
+  return place_ == Staging::beside && apart_.empty() && folder && folder->st_uid == ::geteuid() &&
+         !has_attributes(folder_) &&
          (error || !is_inside(here, folder_));  // else the shell would be left behind in the old folder
 }
 
 // The user's files get a second name in the new folder. False, and nothing is changed, where that does not work.
 bool OutputFolder::link_what_stays() {
   const auto folder = state_of(folder_);
-  const auto made = state_of(new_);
-  if (!folder || !made || ::chmod(new_.c_str(), folder->st_mode & kModeBits) != 0) return false;
+  const fs::path& filled = part_->filled();
+  const auto made = state_of(filled);
+  if (!folder || !made || ::chmod(filled.c_str(), folder->st_mode & kModeBits) != 0) return false;
   const bool same_group = made->st_gid == folder->st_gid;
-  if (!same_group && ::chown(new_.c_str(), static_cast<uid_t>(-1), folder->st_gid) != 0) return false;
+  if (!same_group && ::chown(filled.c_str(), static_cast<uid_t>(-1), folder->st_gid) != 0) return false;
   const auto stays = [this](const fs::path& name) { return !old_.contains(name); };
-  if (link_tree(folder_, new_, stays, kMostLinks, carried_)) return true;
-  unlink_made(new_, carried_);
+  if (link_tree(folder_, filled, stays, kMostLinks, carried_)) return true;
+  unlink_made(filled, carried_);
   return false;
 }
 
 bool OutputFolder::exchange() {
-  if (::renameat2(AT_FDCWD, new_.c_str(), AT_FDCWD, folder_.c_str(), RENAME_EXCHANGE) == 0) return true;
-  unlink_made(new_, carried_);
+  if (::renameat2(AT_FDCWD, part_->filled().c_str(), AT_FDCWD, folder_.c_str(), RENAME_EXCHANGE) == 0) return true;
+  unlink_made(part_->filled(), carried_);
   return false;
 }
 
 // The old folder lies where the new one was. What has come into it since its files were linked is somebody's.
 void OutputFolder::keep_latecomers() try {
+  const fs::path& left_behind = part_->filled();
   const std::set<fs::path> carried(carried_.begin(), carried_.end());
-  for (const fs::path& name : files_in(new_)) {
-    const auto left = state_of(new_ / name);
+  for (const fs::path& name : files_in(left_behind)) {
+    const auto left = state_of(left_behind / name);
     const auto there = state_of(folder_ / name);
     if (old_.contains(name) || !left || (there && same_file(*left, *there))) continue;
     if (there && !carried.contains(name)) continue;  // replaced: the new export has a file of that name
     std::error_code error;
     fs::create_directories((folder_ / name).parent_path(), error);
-    fs::rename(new_ / name, folder_ / name, error);
+    fs::rename(left_behind / name, folder_ / name, error);
     if (!error) continue;
-    staging_tree_->keep();
-    reporter_.warn(str("'", (new_ / name).string(), "' came while the export was replaced and could not be moved to '",
-                       folder_.string(), "' (", error.message(), "); it stays where it is"));
+    part_->keep();
+    reporter_.warn(str("'", (left_behind / name).string(),
+                       "' came while the export was replaced and could not be moved to '", folder_.string(), "' (",
+                       error.message(), "); it stays where it is"));
   }
 } catch (const Error& error) {
-  staging_tree_->keep();
+  part_->keep();
   reporter_.warn(error.what());
 }
 
 // Exporters lock the folder they write into; of that nothing may appear.
 void OutputFolder::remove_locks() const {
-  std::vector<fs::path> places{new_};
-  for (const std::string& name : request_.subfolders) places.push_back(new_ / name);
+  std::vector<fs::path> places{staged()};
+  for (const std::string& name : request_.subfolders) places.push_back(staged(name));
   for (const fs::path& place : places) {
     const fs::path file = place / FolderLock::file_name();
     if (::unlink(file.c_str()) != 0 && errno != ENOENT) throw_io(file, "removing the lock file", errno);
@@ -261,24 +291,28 @@ void OutputFolder::remove_locks() const {
 
 void OutputFolder::appear() {
   const bool linked = existed_ && may_exchange() && link_what_stays();
-  sync_tree(new_);
+  sync_tree(part_->filled());
+  for (const auto& [name, part] : apart_) sync_tree(part.filled());
   if (!existed_ || !is_folder(folder_)) {
-    if (::rename(new_.c_str(), folder_.c_str()) != 0) throw_io(folder_, "renaming the finished folder", errno);
+    if (::rename(part_->filled().c_str(), folder_.c_str()) != 0)
+      throw_io(folder_, "renaming the finished folder", errno);
   } else if (linked && exchange()) {
     keep_latecomers();  // from here on nothing can fail any more
   } else {
-    swap_files(folder_, place_, {old_.begin(), old_.end()});
+    std::set<std::string> apart;
+    for (const auto& [name, part] : apart_) apart.insert(name);
+    swap_files({folder_, place_, apart}, {old_.begin(), old_.end()});
   }
 }
 
 void OutputFolder::commit() {
-  ARKIT_CHECK(staging_tree_.has_value(), "an output folder is committed once");
+  ARKIT_CHECK(part_.has_value(), "an output folder is committed once");
   check_use();
   remove_locks();
   try {
     appear();
   } catch (...) {
-    if (has_journal(folder_)) staging_tree_->keep();  // what could not be undone can still be completed
+    if (has_journal(folder_)) keep_parts();  // what could not be undone can still be completed
     throw;
   }
   if (parents_) parents_->keep();
@@ -287,7 +321,13 @@ void OutputFolder::commit() {
   } catch (const Error& error) {
     reporter_.warn(str(error.what(), "; the export is whole, but a power failure now might bring the old one back"));
   }
-  staging_tree_.reset();
+  part_.reset();
+  apart_.clear();
+}
+
+void OutputFolder::keep_parts() {
+  part_->keep();
+  for (auto& [name, part] : apart_) part.keep();
 }
 
 }  // namespace arkit::output

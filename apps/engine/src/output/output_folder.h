@@ -1,13 +1,15 @@
 #pragma once
 // The output folder of a run: written beside, and there in one step when everything is done.
 //
-// All files of all formats, record and card included, are written into a staging folder on the same disk. commit()
-// lets them appear: by a rename where the output does not exist yet, by an exchange of the two folders where it does,
-// and file by file under a journal where folders cannot be exchanged (swap_journal.h). Before that, nothing in the
-// output folder is touched; after it, the old export is gone and whatever else lay there is still there.
+// All files of all formats, record and card included, are written into a staging folder on the same disk; a format's
+// folder that is on another disk has one there. commit() lets them appear together: by a rename where the output does
+// not exist yet, by an exchange of the two folders where it does, and file by file under one journal where folders
+// cannot be exchanged (swap_journal.h). Before that, nothing in the output folder is touched; after it, the old export
+// is gone and whatever else lay there is still there.
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,6 +20,7 @@
 #include <arkit/log.h>
 
 #include "output/folder_guard.h"
+#include "output/part_folder.h"
 #include "output/swap_journal.h"
 
 namespace arkit::output {
@@ -31,7 +34,8 @@ struct OutputRequest {
 
 class ARKIT_INTERNAL OutputFolder {
  public:
-  // Locks the folder, clears what killed runs left (and says so), and makes the staging folder. Throws
+  // Locks the folder, ends and clears what killed runs left there, in folders of it and in the one above (and says so),
+  // and makes the staging folder. Throws
   // ErrorCode::input for a folder in use without --force, ErrorCode::usage for the model's own, ErrorCode::resource
   // when another run writes into it or nothing can be written there.
   OutputFolder(OutputRequest request, Reporter& reporter);
@@ -40,11 +44,13 @@ class ARKIT_INTERNAL OutputFolder {
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
 
-  // What is in here appears in the folder.
-  [[nodiscard]] const std::filesystem::path& staged() const { return new_; }
+  // What is in here appears in the folder, and in one of its subfolders.
+  [[nodiscard]] const std::filesystem::path& staged() const { return part_->filled(); }
+  [[nodiscard]] std::filesystem::path staged(const std::string& subfolder) const;
 
-  // Throws ErrorCode::resource when the disk has no room for `bytes` more: the old export stays until the end.
-  void require_space(int64_t bytes) const;
+  // Throws ErrorCode::resource when a disk has no room for `bytes` more, given for each subfolder (or for the export
+  // that fills the folder): the old export stays until the end.
+  void require_space(const std::vector<int64_t>& bytes) const;
 
   // Once. Throws with everything as it was.
   void commit();
@@ -52,6 +58,7 @@ class ARKIT_INTERNAL OutputFolder {
  private:
   void resolve();
   void lock();
+  void complete(const std::filesystem::path& folder);
   void clear_leftovers();
   void check_use() const;
   void make_staging();
@@ -61,17 +68,19 @@ class ARKIT_INTERNAL OutputFolder {
   [[nodiscard]] bool link_what_stays();
   [[nodiscard]] bool exchange();
   void keep_latecomers();
+  void keep_parts();
 
   const OutputRequest request_;
   Reporter& reporter_;
   std::filesystem::path folder_;  // links resolved
   std::optional<MadeFolders> parents_;
   bool existed_ = false;
-  std::unique_ptr<FolderGuard> folder_guard_, staging_guard_;
+  std::unique_ptr<FolderGuard> above_guard_, folder_guard_;
+  std::vector<std::unique_ptr<FolderGuard>> subfolder_guards_;
   Staging place_ = Staging::beside;
-  std::filesystem::path staging_, new_;
-  std::optional<TemporaryTree> staging_tree_;
-  std::set<std::filesystem::path> old_;  // files of the export that goes
+  std::optional<PartFolder> part_;
+  std::map<std::string, PartFolder> apart_;  // of subfolders on other disks
+  std::set<std::filesystem::path> old_;      // files of the export that goes
   std::vector<std::filesystem::path> carried_;
 };
 

@@ -3,4 +3,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/output/folder_guard.cpp
   src/output/old_export.cpp
   src/output/output_folder.cpp
+  src/output/part_folder.cpp
   src/output/swap_journal.cpp)

@@ -42,13 +42,8 @@ bool makes_a_model(const fs::path& name) {
 
 class Swap {
  public:
-  Swap(fs::path folder, Staging place, std::vector<fs::path> remove, std::vector<fs::path> add)
-      : folder_(std::move(folder)),
-        place_(place),
-        new_(staging_folder(folder_, place) / "new"),
-        old_(staging_folder(folder_, place) / "old"),
-        remove_(std::move(remove)),
-        add_(std::move(add)) {
+  Swap(SwapSet set, std::vector<fs::path> remove, std::vector<fs::path> add)
+      : set_(std::move(set)), folder_(set_.folder), remove_(std::move(remove)), add_(std::move(add)) {
     const auto is_text = [](const fs::path& name) { return !makes_a_model(name); };
     std::stable_partition(remove_.begin(), remove_.end(), makes_a_model);
     std::stable_partition(add_.begin(), add_.end(), is_text);
@@ -69,10 +64,12 @@ class Swap {
       return array;
     };
     const json::Object journal{{"arkit_swap", 1},
-                               {"staging", place_ == Staging::beside ? "beside" : "inside"},
+                               {"staging", set_.place == Staging::beside ? "beside" : "inside"},
+                               {"apart", names({set_.apart.begin(), set_.apart.end()})},
                                {"remove", names(remove_)},
                                {"add", names(add_)}};
-    const fs::path draft = new_.parent_path() / "journal";  // a killed run leaves no half of it in the folder itself
+    const fs::path draft =
+        staging_folder(folder_, set_.place) / "journal";  // a killed run leaves no half of it in the folder itself
     write_file(draft, json::dump(journal, 1) + "\n");
     if (::rename(draft.c_str(), (folder_ / kJournal).c_str()) != 0)
       throw_io(folder_ / kJournal, "writing the journal", errno);
@@ -92,25 +89,26 @@ class Swap {
 
   void check_files() const {
     for (const fs::path& name : add_)
-      if (!is_there(new_ / name) && !is_there(folder_ / name))
+      if (!is_there(waiting(name)) && !is_there(folder_ / name))
         throw_input(str("'", folder_.string(), "': an interrupted run left '", kJournal, "' here, but its '",
-                        name.string(), "' is neither here nor in '", new_.string(),
+                        name.string(), "' is neither here nor at '", waiting(name).string(),
                         "'; remove the folder's export and run the command again"));
   }
 
   // Can be begun anew at any place.
   void apply() const {
     for (const fs::path& name : remove_)
-      if (is_there(folder_ / name) && (!adding_.contains(name) || is_there(new_ / name))) move(folder_, old_, name);
+      if (is_there(folder_ / name) && (!adding_.contains(name) || is_there(waiting(name))))
+        move(folder_ / name, replaced(name));
     for (const fs::path& name : add_)
-      if (is_there(new_ / name)) move(new_, folder_, name);
+      if (is_there(waiting(name))) move(waiting(name), folder_ / name);
   }
 
   void undo() const {
     for (auto name = add_.rbegin(); name != add_.rend(); ++name)
-      if (!is_there(new_ / *name) && is_there(folder_ / *name)) move(folder_, new_, *name);
+      if (!is_there(waiting(*name)) && is_there(folder_ / *name)) move(folder_ / *name, waiting(*name));
     for (auto name = remove_.rbegin(); name != remove_.rend(); ++name)
-      if (is_there(old_ / *name)) move(old_, folder_, *name);
+      if (is_there(replaced(*name))) move(replaced(*name), folder_ / *name);
     remove_empty_folders(add_);
     drop_journal();
   }
@@ -127,12 +125,20 @@ class Swap {
                     ", and the export has something else of that name; rename it or choose another --output_dir"));
   }
 
-  static void move(const fs::path& from, const fs::path& to, const fs::path& name) {
+  // Where a new file waits, and where an old one goes: on the disk it belongs to.
+  [[nodiscard]] fs::path waiting(const fs::path& name) const { return staged("new", name); }
+  [[nodiscard]] fs::path replaced(const fs::path& name) const { return staged("old", name); }
+  [[nodiscard]] fs::path staged(const char* which, const fs::path& name) const {
+    const fs::path first = *name.begin();
+    if (!set_.apart.contains(first.string())) return staging_folder(folder_, set_.place) / which / name;
+    return staging_folder(folder_ / first, Staging::inside) / which / name.lexically_relative(first);
+  }
+
+  static void move(const fs::path& from, const fs::path& to) {
     std::error_code error;
-    fs::create_directories((to / name).parent_path(), error);
-    if (error) throw_io((to / name).parent_path(), "creating the folder", error.value());
-    if (::rename((from / name).c_str(), (to / name).c_str()) != 0)
-      throw_io(to / name, "moving the file into its place", errno);
+    fs::create_directories(to.parent_path(), error);
+    if (error) throw_io(to.parent_path(), "creating the folder", error.value());
+    if (::rename(from.c_str(), to.c_str()) != 0) throw_io(to, "moving the file into its place", errno);
   }
 
   // Folders that nothing is left in, except the folder itself.
@@ -154,9 +160,8 @@ class Swap {
     sync_folder(folder_);
   }
 
+  SwapSet set_;
   fs::path folder_;
-  Staging place_;
-  fs::path new_, old_;
   std::vector<fs::path> remove_, add_;
   std::set<fs::path> adding_;
 };
@@ -171,6 +176,7 @@ Swap Swap::read(const fs::path& folder) {
   const auto names = [&](const char* key) {
     std::vector<fs::path> paths;
     const json::Value* list = json::find(journal, key);
+    if (list == nullptr && std::string_view(key) == "apart") return paths;  // of versions that had one disk
     if (list == nullptr || !list->is_array()) damaged();
     for (const json::Value& entry : list->get_array()) {
       const fs::path name = entry.is_string() ? std::string(entry.get_string()) : std::string();
@@ -182,7 +188,9 @@ Swap Swap::read(const fs::path& folder) {
   };
   const std::string place = json::get_string(journal, "staging", what).value_or("");
   if (place != "beside" && place != "inside") damaged();
-  return {folder, place == "beside" ? Staging::beside : Staging::inside, names("remove"), names("add")};
+  SwapSet set{folder, place == "beside" ? Staging::beside : Staging::inside};
+  for (const fs::path& name : names("apart")) set.apart.insert(name.string());
+  return {std::move(set), names("remove"), names("add")};
 }
 
 }  // namespace
@@ -212,12 +220,15 @@ void refuse_unfinished_swap(const fs::path& given) {
   if (has_journal(above) && Swap::read(above).touches(folder.filename())) refuse(above);
 }
 
-void swap_files(const fs::path& folder, Staging place, const std::vector<fs::path>& remove) {
-  const std::vector<fs::path> add = files_in(staging_folder(folder, place) / "new");
+void swap_files(const SwapSet& set, const std::vector<fs::path>& remove) {
+  std::vector<fs::path> add = files_in(staging_folder(set.folder, set.place) / "new");
+  for (const fs::path apart : set.apart)
+    for (const fs::path& name : files_in(staging_folder(set.folder / apart, Staging::inside) / "new"))
+      add.push_back(apart / name);
   std::set<fs::path> going(remove.begin(), remove.end());
   for (const fs::path& name : add)
-    if (is_there(folder / name) && !is_folder(folder / name)) going.insert(name);
-  const Swap swap(folder, place, {going.begin(), going.end()}, add);
+    if (is_there(set.folder / name) && !is_folder(set.folder / name)) going.insert(name);
+  const Swap swap(set, {going.begin(), going.end()}, add);
   swap.check_names();
   try {
     swap.write_journal();

@@ -2,11 +2,13 @@
 // How the files of a folder are exchanged where the folder itself cannot be: it is a mount point, the working
 // directory, somebody else's, or on a file system that exchanges no folders.
 //
-// The journal (".arkit-swap.json" in the folder) says what goes and what comes. From the moment it has its name the new
-// export is the right one and everything for it is on the disk: whoever finds a journal can complete it. Until then
-// readers refuse the folder, and other programs find no config.json in it: that goes first and comes last.
+// The journal (".arkit-swap.json" in the folder) says what goes and what comes, in the folder and in all folders of it,
+// those on other disks included. From the moment it has its name the new export is the right one and everything for it
+// is on the disks: whoever finds a journal can complete it. Until then readers refuse the folder, and other programs
+// find no config.json in it: that goes first and comes last.
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +29,16 @@ enum class Staging { beside, inside };
 // an export that is one of several formats).
 ARKIT_INTERNAL void refuse_unfinished_swap(const std::filesystem::path& folder);
 
-// Replaces the files `remove` of `folder` by all files of the staging folder's "new". Everything is as before when it
+// Folders whose files are exchanged together.
+struct SwapSet {
+  std::filesystem::path folder;
+  Staging place = Staging::beside;
+  std::set<std::string> apart = {};  // folders of it that have a staging folder of their own inside them
+};
+
+// Replaces the files `remove` of the folder by all files of the staging folders' "new". Everything is as before when it
 // throws, unless going back fails too; then the journal stays.
-void swap_files(const std::filesystem::path& folder, Staging place, const std::vector<std::filesystem::path>& remove);
+void swap_files(const SwapSet& set, const std::vector<std::filesystem::path>& remove);
 
 // Ends what a killed run has begun. Throws ErrorCode::resource, and ErrorCode::input for a journal that is none.
 void complete_swap(const std::filesystem::path& folder);

@@ -255,6 +255,10 @@ QuantPlan build_plan(const Model& model, const std::string& model_type, const Re
   return plan;
 }
 
+bool is_head(const LayerPlan& layer) {
+  return layer.block < 0 && layer.kind != LayerKind::embedding;
+}
+
 int64_t quantized_count(const QuantPlan& plan) {
   return std::count_if(plan.layers.begin(), plan.layers.end(),
                        [](const LayerPlan& layer) { return layer.quantized(); });

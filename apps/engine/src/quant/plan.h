@@ -47,6 +47,9 @@ using LayerChoices = std::map<std::string, LayerChoice, std::less<>>;
 // record: "float" where a rule says so, "fp" where the shape forbids more.
 [[nodiscard]] LayerQuant full_precision(const LayerQuant& global, std::string_view data_type = "float");
 
+// A linear outside the decoder blocks, unlike a table of embeddings.
+[[nodiscard]] ARKIT_INTERNAL bool is_head(const LayerPlan& layer);
+
 // Number of quantized layers.
 [[nodiscard]] ARKIT_INTERNAL int64_t quantized_count(const QuantPlan& plan);
 

@@ -1,5 +1,7 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/quant/attention_plan.cpp
+  src/quant/embedding_tables.cpp
+  src/quant/format_lookup.cpp
   src/quant/layer_config.cpp
   src/quant/plan.cpp
   src/quant/recipes.cpp

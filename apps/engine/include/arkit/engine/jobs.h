@@ -75,8 +75,8 @@ struct AutoSchemeOptions {
 };
 
 struct QuantizeOptions {
-  std::string model;  // folder, .gguf file or hub id
-  std::string scheme = "W4A16";
+  std::string model;   // folder, .gguf file or hub id
+  std::string scheme;  // empty = the one a format stands for (Exporter::implied_scheme), else W4A16
   SchemeOverrides overrides;
   std::vector<std::string> formats{"auto_round"};
   std::filesystem::path output_dir;  // empty = "<model name>-<scheme>" in the working directory
