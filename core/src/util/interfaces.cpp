@@ -7,6 +7,7 @@
 #include <arkit/head_strips.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
 #include <arkit/source_check.h>
@@ -18,6 +19,13 @@ const LayerPlan* QuantPlan::find(std::string_view layer_name) const {
   for (const LayerPlan& layer : layers)
     if (layer.name == layer_name) return &layer;
   return nullptr;
+}
+
+std::vector<LayerPlan> ModelLayout::linears() const {
+  std::vector<LayerPlan> all;
+  for (const BlockLayout& block : blocks) all.insert(all.end(), block.layers.begin(), block.layers.end());
+  all.insert(all.end(), outside.begin(), outside.end());
+  return all;
 }
 
 Scheme::~Scheme() = default;
