@@ -1,7 +1,6 @@
 #include "arguments.h"
 
 #include <charconv>
-#include <climits>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -43,13 +42,6 @@ std::optional<int64_t> Arguments::integer(std::string_view name) const {
   int64_t value = 0;
   std::from_chars(given->data(), given->data() + given->size(), value);
   return value;
-}
-
-std::optional<int> Arguments::small_integer(std::string_view name) const {
-  const std::optional<int64_t> value = integer(name);
-  if (!value) return std::nullopt;
-  if (*value < INT_MIN || *value > INT_MAX) throw_usage(str("--", name, ": ", *value, " is out of range"));
-  return static_cast<int>(*value);
 }
 
 std::optional<double> Arguments::number(std::string_view name) const {

@@ -23,10 +23,9 @@ class Arguments {
   // true / false when one of a pair was given, else unset: either("sym", "asym").
   [[nodiscard]] std::optional<bool> either(std::string_view yes, std::string_view no) const;
 
-  // Unset when not given. A number that does not fit an int is refused.
+  // Unset when not given.
   [[nodiscard]] std::optional<std::string> text(std::string_view name) const;
   [[nodiscard]] std::optional<int64_t> integer(std::string_view name) const;
-  [[nodiscard]] std::optional<int> small_integer(std::string_view name) const;
   [[nodiscard]] std::optional<double> number(std::string_view name) const;
   [[nodiscard]] std::optional<int64_t> bytes(std::string_view name) const;  // "5GB" -> 5'000'000'000, "1.5KiB" -> 1536
   [[nodiscard]] std::vector<std::string> texts(std::string_view name) const;
@@ -34,11 +33,5 @@ class Arguments {
  private:
   const ParsedCommand& parsed_;
 };
-
-// target = *given when there is one; the struct's default stays otherwise.
-template <typename Target, typename Given>
-void set_if(Target& target, const std::optional<Given>& given) {
-  if (given) target = *given;
-}
 
 }  // namespace arkit::cli

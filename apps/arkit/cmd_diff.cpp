@@ -5,8 +5,8 @@
 #include <arkit/str.h>
 
 #include "command.h"
+#include "read_options.h"
 #include "render.h"
-#include "window_options.h"
 
 namespace arkit::cli {
 namespace {
@@ -48,7 +48,7 @@ Result cmd_diff(const Arguments& arguments, Plugins& plugins, Reporter& reporter
   DiffOptions options;
   options.a = arguments.positional(0);
   options.b = arguments.positional(1);
-  read_window_options(options, arguments);
+  read_options(options, arguments);
   Result result;
   result.json = diff(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(for_people(result.json, arguments.flag("verbose")));

@@ -2,19 +2,17 @@
 #include <arkit/error.h>
 
 #include "command.h"
-#include "compute_options.h"
+#include "read_options.h"
 #include "render.h"
-#include "window_options.h"
 
 namespace arkit::cli {
 
 Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   EvalOptions options;
   options.model = arguments.positional(0);
-  read_window_options(options, arguments);
+  read_options(options, arguments);
   if (options.text_file.empty() && options.ids_file.empty())
     throw_usage("'arkit eval ppl' needs --text FILE or --ids FILE: what to measure the perplexity on");
-  set_if(options.against, arguments.text("against"));
   Result result;
   result.json = evaluate_perplexity(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);
@@ -24,11 +22,8 @@ Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& repo
 Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   LastWordOptions options;
   options.model = arguments.positional(0);
-  set_if(options.file, arguments.text("file"));
+  read_options(options, arguments);
   if (options.file.empty()) throw_usage("'arkit eval lambada' needs --file FILE: JSON lines with a \"text\" each");
-  options.limit = arguments.integer("limit");
-  set_if(options.batch_size, arguments.integer("batch_size"));
-  read_compute_options(options, arguments);
   Result result;
   result.json = evaluate_last_words(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);

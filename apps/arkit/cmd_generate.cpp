@@ -2,22 +2,16 @@
 #include <arkit/error.h>
 
 #include "command.h"
-#include "compute_options.h"
+#include "read_options.h"
 #include "render.h"
 
 namespace arkit::cli {
+
 Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   GenerateOptions options;
   options.model = arguments.positional(0);
-  options.prompts = arguments.texts("prompt");
+  read_options(options, arguments);
   if (options.prompts.empty()) throw_usage("'arkit generate' needs --prompt TEXT");
-  set_if(options.max_new_tokens, arguments.integer("max_new_tokens"));
-  set_if(options.temperature, arguments.number("temperature"));
-  set_if(options.top_p, arguments.number("top_p"));
-  set_if(options.top_k, arguments.integer("top_k"));
-  set_if(options.seed, arguments.integer("seed"));
-  options.chat = arguments.flag("chat");
-  read_compute_options(options, arguments);
   Result result;
   result.verbatim = true;
   result.json = generate(options, plugins.registry(), reporter);

@@ -2,7 +2,7 @@
 #include <arkit/error.h>
 
 #include "command.h"
-#include "compute_options.h"
+#include "read_options.h"
 #include "render.h"
 
 namespace arkit::cli {
@@ -10,7 +10,7 @@ namespace arkit::cli {
 Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   VerifyOptions options;
   options.directory = arguments.positional(0);
-  set_if(options.against, arguments.text("against"));
+  read_options(options, arguments);
   Result result;
   result.json = verify(options, read_resident(arguments), plugins.registry(), reporter);
   result.human = describe_object(result.json);

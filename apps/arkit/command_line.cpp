@@ -26,21 +26,28 @@ std::string with_underscores(const std::string& argument) {
   return "--" + name + argument.substr(end);
 }
 
-// AutoRound takes several words after one of these: "--schemes W4A16 W8A16", "--shared_layers q_proj k_proj v_proj".
-// Here they become one word with commas; where a word of shared_layers has commas itself, each is a group of its own.
+// Does an option of any command with this name take several words?
+bool takes_several_words(const std::string& argument) {
+  if (!argument.starts_with("--")) return false;
+  const Option* option = find_option(*find_command("quantize"), argument.substr(2));
+  return option != nullptr && option->row.several_words;
+}
+
+// AutoRound takes several words after some: "--schemes W4A16 W8A16", "--shared_layers q_proj k_proj v_proj". Here they
+// become one word with commas; where a word of a list of groups has commas itself, each is a group of its own.
 std::vector<std::string> with_joined_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> joined;
   for (size_t i = 0; i < arguments.size();) {
     const std::string& name = arguments[i];
     joined.push_back(arguments[i++]);
-    const bool groups = name == "--shared_layers";
-    if (!groups && name != "--schemes" && name != "--options" && name != "--option") continue;
+    if (!takes_several_words(name)) continue;
+    const bool grouped = find_option(*find_command("quantize"), name.substr(2))->type == Type::groups;
     std::vector<std::string> words;
     for (std::error_code ignored; i < arguments.size() && !arguments[i].starts_with("-"); ++i) {
       if (!words.empty() && std::filesystem::exists(arguments[i], ignored)) break;  // the model
       words.push_back(arguments[i]);
     }
-    const bool each = groups && std::any_of(words.begin(), words.end(), [](const std::string& word) {
+    const bool each = grouped && std::any_of(words.begin(), words.end(), [](const std::string& word) {
                         return word.find(',') != std::string::npos;
                       });
     std::string line;
@@ -102,12 +109,6 @@ void settle_pair(const Option& option, Values& values, const std::string& where)
   values.erase(yes);
   values.erase(no);
   values[wanted ? yes : no] = {"true"};
-}
-
-bool is_pair(const Command& command, const Option& option) {
-  if (option.type != Type::flag || option.excludes.empty()) return false;
-  const Option* other = find_option(command, option.excludes);
-  return other != nullptr && other->type == Type::flag;
 }
 
 // Puts each option boost found under its canonical name and checks it.
@@ -221,10 +222,11 @@ Verb find_verb(const std::vector<std::string>& arguments) {
   return verb;
 }
 
-Request help_request(const std::vector<std::string>& words) {
+// About the command that the words name; none = about all.
+Request request_about(Request::Kind kind, const ParsedCommand& parsed) {
   std::string name;
-  for (const std::string& word : words) name += (name.empty() ? "" : " ") + word;
-  Request request{Request::Kind::help, nullptr, {}};
+  for (const std::string& word : parsed.positionals) name += (name.empty() ? "" : " ") + word;
+  Request request{kind, nullptr, parsed};
   if (name.empty()) return request;
   request.command = find_command(name);
   if (request.command != nullptr) return request;
@@ -233,36 +235,31 @@ Request help_request(const std::vector<std::string>& words) {
   unknown_command(name);
 }
 
-// What a typed option ends of a file that has `beside`: saved files hold the values a name stands for, too.
+// What a typed option ends of a file that has `beside`: saved files hold the values a name stands for, too. `names`
+// are further options that end with it, `parts` the option whose parts do.
 struct Ends {
-  std::string_view typed, beside, what;
+  std::string_view typed, beside, parts, names;
 };
-constexpr std::string_view kSchemeFields =
-    "bits group_size sym asym data_type scale_dtype act_bits act_group_size act_data_type act_sym act_asym act_dynamic "
-    "disable_act_dynamic";
-constexpr std::string_view kRecipeFields =
-    "iters lr minmax_lr batch_size nsamples seqlen disable_opt_rtn enable_opt_rtn";
 constexpr Ends kEnds[] = {
-    {"scheme", "scheme", kSchemeFields},
-    {"options", "scheme", kSchemeFields},
-    {"options", "scheme", "scheme"},
-    {"recipe", "recipe", kRecipeFields},
-    {"recipe_file", "scheme", kSchemeFields},
-    {"recipe_file", "recipe", kRecipeFields},
-    {"recipe_file", "scheme", "scheme"},
-    {"recipe_file", "recipe", "recipe format"},
-    {"model_free", "iters", "iters lr minmax_lr enable_opt_rtn"},
-    {"disable_minmax_tuning", "minmax_lr", "minmax_lr"},
-    {"enable_neuqi", "minmax_lr", "minmax_lr"},
+    {"scheme", "scheme", "scheme", ""},
+    {"options", "scheme", "scheme", "scheme"},
+    {"recipe", "recipe", "recipe", ""},
+    {"recipe_file", "scheme", "scheme", "scheme"},
+    {"recipe_file", "recipe", "recipe", "recipe format"},
+    {"model_free", "iters", "", "iters lr minmax_lr enable_opt_rtn"},
+    {"disable_minmax_tuning", "minmax_lr", "", "minmax_lr"},
+    {"enable_neuqi", "minmax_lr", "", "minmax_lr"},
 };
 
-void end_replaced(const Values& flags, Values& file) {
+void end_replaced(const Command& command, const Values& flags, Values& file) {
   for (const Ends& ends : kEnds) {
     const auto typed = flags.find(ends.typed);
     const auto beside = file.find(ends.beside);
     if (typed == flags.end() || beside == file.end() || !is_on(flags, ends.typed)) continue;
     if (ends.typed == ends.beside && typed->second == beside->second) continue;  // the same name again
-    for (const std::string& name : split(ends.what, ' ')) file.erase(name);
+    for (const Option& option : command.options)
+      if (!ends.parts.empty() && option.row.part_of == ends.parts) file.erase(std::string(option.name));
+    for (const std::string& name : split(ends.names, ' ')) file.erase(name);
   }
 }
 
@@ -272,7 +269,7 @@ void merge_recipe(const Command& command, Values& values) {
   if (config == values.end()) return;
   const Values flags = values;
   values = read_recipe_file(config->second.front(), command);
-  end_replaced(flags, values);
+  end_replaced(command, flags, values);
   for (const auto& [name, given] : flags) {
     values[name] = given;
     const Option* option = find_option(command, name);
@@ -280,8 +277,14 @@ void merge_recipe(const Command& command, Values& values) {
   }
 }
 
+// May --model stand in place of the positional argument?
+bool takes_model(const Command& command) {
+  return command.positional == "MODEL";
+}
+
 // The model is named once; only a file may be overruled.
-void check_model_named_once(const ParsedCommand& parsed) {
+void check_model_named_once(const Command& command, const ParsedCommand& parsed) {
+  if (!takes_model(command)) return;
   const auto model = parsed.values.find("model");
   if (model == parsed.values.end() || parsed.positionals.empty() || parsed.positionals == model->second) return;
   throw_usage(str("the model is given twice, as '", printable(parsed.positionals.front()), "' and as --model '",
@@ -289,7 +292,7 @@ void check_model_named_once(const ParsedCommand& parsed) {
 }
 
 void check_positionals(const Command& command, ParsedCommand& parsed) {
-  if (const auto model = parsed.values.find("model"); model != parsed.values.end()) {
+  if (const auto model = parsed.values.find("model"); takes_model(command) && model != parsed.values.end()) {
     if (parsed.positionals.empty()) parsed.positionals = model->second;
     parsed.values.erase(model);
   }
@@ -305,10 +308,16 @@ void check_positionals(const Command& command, ParsedCommand& parsed) {
 
 }  // namespace
 
-bool repeatable(const Option& option) {
-  return option.type == Type::list || option.name == "plugin" || option.name == "prompt" ||
-         option.name == "shared_layers";
+namespace {
+
+bool is_number(const std::string& value) {
+  double number = 0;
+  const char* end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  return error == std::errc() && rest == end && number > -1e300 && number < 1e300;
 }
+
+}  // namespace
 
 void check_value(const Option& option, const std::string& value, const std::string& where) {
   const auto bad = [&](const std::string& expected) {
@@ -323,11 +332,7 @@ void check_value(const Option& option, const std::string& value, const std::stri
       throw_usage(str(where, ": ", printable(value, 60), " is out of range; no count is that large"));
     if (error != std::errc() || rest != end) bad("a whole number");
   }
-  if (option.type == Type::number) {
-    double number = 0;
-    const auto [rest, error] = std::from_chars(value.data(), end, number);
-    if (error != std::errc() || rest != end || !(number > -1e300 && number < 1e300)) bad("a number");
-  }
+  if (option.type == Type::number && !is_number(value)) bad("a number");
   if (option.type == Type::bytes) {
     const size_t digits = std::min(value.find_first_not_of("0123456789."), value.size());
     const std::string unit = lower(value.substr(digits));
@@ -340,7 +345,7 @@ void check_value(const Option& option, const std::string& value, const std::stri
         !known_unit || !whole)
       bad("a size such as 5GB, 3GiB, 200MB or 64KB");
   }
-  if (value.empty() && option.type != Type::flag && option.name != "prompt") throw_usage(str(where, " is empty"));
+  if (value.empty() && option.type != Type::flag && !option.row.may_be_empty) throw_usage(str(where, " is empty"));
   if (option.choices.empty()) return;
   const std::vector<std::string> choices = split(option.choices, ' ');
   if (std::find(choices.begin(), choices.end(), value) == choices.end())
@@ -350,16 +355,20 @@ void check_value(const Option& option, const std::string& value, const std::stri
 void tidy_values(const Command& command, Values& values, const std::string& where) {
   for (const Option& option : command.options) {
     const auto it = values.find(option.name);
-    if (it == values.end() || option.type != Type::list) continue;
+    if (it == values.end() || !is_list(option)) continue;
     std::vector<std::string> parts;
     for (const std::string& value : it->second)
       for (const std::string& part : split(value, ','))
         if (!part.empty()) parts.push_back(part);
     it->second = std::move(parts);
     if (it->second.empty()) throw_usage(str(where, "--", option.name, " lists nothing; leave it out"));
+    if (option.type != Type::numbers) continue;
+    for (const std::string& part : it->second)
+      if (!is_number(part))
+        throw_usage(str(where, "--", option.name, ": '", printable(part), "' is not ", option.row.range.expected));
   }
   for (const Option& option : command.options) {
-    if (is_pair(command, option))
+    if (is_pair(option))
       settle_pair(option, values, where);
     else if (!option.excludes.empty() && is_on(values, option.name) && is_on(values, option.excludes))
       throw_usage(str(where, "--", option.name, " and --", option.excludes, " contradict each other; give one"));
@@ -393,10 +402,12 @@ Request parse_command_line(const std::vector<std::string>& arguments) {
       std::find(verb.rest.begin(), verb.rest.end(), "-h") != verb.rest.end())
     return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}};
   parsed.values = parse_options(*verb.command, verb.rest, parsed.positionals);
-  if (verb.command->name == "help") return help_request(parsed.positionals);
-  check_model_named_once(parsed);
+  if (verb.command->name == "help") return request_about(Request::Kind::help, parsed);
+  if (verb.command->name == "man") return request_about(Request::Kind::manual, parsed);
+  check_model_named_once(*verb.command, parsed);
   merge_recipe(*verb.command, parsed.values);
   check_positionals(*verb.command, parsed);
+  if (verb.command->name == "completions") request.kind = Request::Kind::completions;
   return request;
 }
 

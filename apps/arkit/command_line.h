@@ -10,16 +10,13 @@
 namespace arkit::cli {
 
 struct Request {
-  enum class Kind { run, help, version } kind = Kind::run;
-  const Command* command = nullptr;  // help: null = the overview
-  ParsedCommand parsed;              // run
+  enum class Kind { run, help, version, completions, manual } kind = Kind::run;
+  const Command* command = nullptr;  // help, manual: null = the overview
+  ParsedCommand parsed;              // run, completions, manual
 };
 
 // `arguments` without the program's name. Throws ErrorCode::usage.
 [[nodiscard]] Request parse_command_line(const std::vector<std::string>& arguments);
-
-// May it be given several times? In TOML: may it be a list?
-[[nodiscard]] bool repeatable(const Option& option);
 
 // Checks one value against its option's type and choices; throws ErrorCode::usage, `where` first.
 void check_value(const Option& option, const std::string& value, const std::string& where);

@@ -1,42 +1,41 @@
 #pragma once
-// Every command and option of `arkit` in one table: name, type, help, default. Help texts, parsing, recipe files and
-// did-you-mean are made from it. Names are written with '_'; users may type '-' instead.
+// Every command of `arkit` with its options, as the command line sees them: help texts, completions, manual pages,
+// parsing, options files and did-you-mean are made from it. What an option is stands in one row of
+// <arkit/engine/option_table.h>. Names are written with '_'; users may type '-' instead.
 
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <arkit/engine/option_table.h>
+
 namespace arkit::cli {
 
-enum class Type {
-  flag,     // present or absent; "true"/"false" in recipe files and after '='
-  text,     // anything
-  integer,  // a whole number
-  number,   // a real number
-  bytes,    // 5GB, 1.5GiB, 200MB, 64KB or a plain number; 1GB = 1000^3 (docs/spec/export-folder.md 5), 1GiB = 1024^3
-  list,     // comma separated, or given several times
-  path,     // as text; repeatable
-};
+using Type = OptionType;
 
+// One name of an option: a pair of flags is two of them, which exclude each other.
 struct Option {
   std::string_view name;
   Type type;
-  std::string_view group;          // heading in --help
-  std::string_view value_name;     // "N"; empty for flags
-  std::string_view default_value;  // what the command uses; empty = none. "(...)" is a note for --help, not a value
+  std::string_view group;       // heading in --help
+  std::string_view value_name;  // "N"; empty for flags
+  std::string default_value;    // what the command uses; empty = none
+  std::string_view absent;      // or what leaving it out means
   std::string_view help;
-  std::string_view aliases = {};   // other names, separated by blanks; one letter = short option
-  std::string_view excludes = {};  // an option that cannot be given together with this one
-  std::string_view choices = {};   // allowed values, separated by blanks; empty = any
+  std::string_view aliases;   // other names, separated by blanks; one letter = short option
+  std::string_view excludes;  // an option that cannot be given together with this one
+  std::string_view choices;   // allowed values, separated by blanks; empty = any
+  OptionRow row;              // where all of it comes from
 };
 
 struct Command {
   std::string_view name;        // "quantize", "eval ppl"
   std::string_view positional;  // "MODEL"; "" = none; "[DIR]" in brackets = may be left out
   std::string_view summary;
-  std::span<const Option> options;
-  std::string_view examples;  // one a line
+  std::vector<Option> options;
+  std::string_view examples;      // one a line
+  std::string_view choices = {};  // what the first positional argument may be, separated by blanks; empty = anything
 };
 
 [[nodiscard]] std::span<const Command> commands();
@@ -47,7 +46,14 @@ struct Command {
 [[nodiscard]] const Option* find_option(const Command& command, std::string_view name);
 [[nodiscard]] std::vector<std::string> option_names(const Command& command);
 
-// True when `default_value` is a real value that a recipe file may state.
-[[nodiscard]] bool has_fixed_default(const Option& option);
+// The headings of a command's options in their order.
+[[nodiscard]] std::vector<std::string_view> option_groups(const Command& command);
+
+// May it be given several times? In TOML: may it be a list?
+[[nodiscard]] bool repeatable(const Option& option);
+// Does it hold words with commas between?
+[[nodiscard]] bool is_list(const Option& option);
+// Is it one of two flags that are each other's negation?
+[[nodiscard]] bool is_pair(const Option& option);
 
 }  // namespace arkit::cli

@@ -10,6 +10,40 @@ namespace {
 constexpr size_t kWidth = 110;
 constexpr size_t kColumn = 34;  // where help texts begin
 
+constexpr Fact kEnvironment[] = {
+    {"ARKIT_PLUGIN_PATH", "folders with plugins, separated by ':'; 'disable' = only what --plugin names"},
+    {"ARKIT_TORCH_DIR", "LibTorch to use when the one arkit was built with is not found"},
+    {"HF_HOME, HF_HUB_CACHE", "where hub ids such as Qwen/Qwen3-0.6B are looked up; nothing is downloaded"},
+};
+constexpr Fact kExitCodes[] = {
+    {"0", "done"},
+    {"1", "internal error"},
+    {"2", "wrong usage"},
+    {"3", "input invalid or corrupt"},
+    {"4", "unsupported"},
+    {"5", "resource (memory, disk, device)"},
+    {"6", "verification failed"},
+    {"7", "plugin refused"},
+    {"130", "interrupted"},
+};
+
+constexpr std::string_view kPrintedOrNot =
+    "A complete export is 0, with a warning, even where its summary cannot be printed; with --json, where that was "
+    "asked "
+    "for, it is 5";
+
+// Lines of the whole width.
+std::string wrapped(const std::string& text) {
+  std::string out;
+  size_t used = 0;
+  for (const std::string& word : split(text, ' ')) {
+    if (used > 0) out += used + word.size() + 1 > kWidth ? "\n" : " ";
+    used = out.size() - (out.rfind('\n') == std::string::npos ? 0 : out.rfind('\n') + 1) + word.size();
+    out += word;
+  }
+  return out + "\n";
+}
+
 // `left` padded to the column, `text` wrapped beside it.
 std::string row(const std::string& left, std::string_view text) {
   std::string out = "  " + left;
@@ -38,16 +72,20 @@ std::string option_row(const Option& option) {
     std::replace(choices.begin(), choices.end(), ' ', '|');
     text += ": " + choices;
   }
-  if (!option.default_value.empty()) {
-    const bool note = !has_fixed_default(option);
-    const std::string_view shown =
-        note ? option.default_value.substr(1, option.default_value.size() - 2) : option.default_value;
-    text += str(" [", shown, "]");
-  }
+  const std::string_view shown = option.absent.empty() ? std::string_view(option.default_value) : option.absent;
+  if (!shown.empty()) text += str(" [", shown, "]");
   return row(left, text);
 }
 
 }  // namespace
+
+std::span<const Fact> environment_variables() {
+  return kEnvironment;
+}
+
+std::span<const Fact> exit_codes() {
+  return kExitCodes;
+}
 
 std::string overview() {
   std::string out =
@@ -65,15 +103,11 @@ std::string overview() {
       "Common\n";
   for (const Option& option : common_options()) out += option_row(option);
   out += row("--version", "version of arkit");
-  out +=
-      "\nEnvironment\n" +
-      row("ARKIT_PLUGIN_PATH", "folders with plugins, separated by ':'; 'disable' = only what --plugin names") +
-      row("ARKIT_TORCH_DIR", "LibTorch to use when the one arkit was built with is not found") +
-      row("HF_HOME, HF_HUB_CACHE", "where hub ids such as Qwen/Qwen3-0.6B are looked up; nothing is downloaded") +
-      "\nExit codes: 0 done, 1 internal error, 2 wrong usage, 3 input invalid or corrupt, 4 unsupported, 5 resource\n"
-      "(memory, disk, device), 6 verification failed, 7 plugin refused, 130 interrupted. A complete export is 0, with "
-      "a\n"
-      "warning, even where its summary cannot be printed; with --json, where that was asked for, it is 5.\n";
+  out += "\nEnvironment\n";
+  for (const auto& [name, text] : kEnvironment) out += row(std::string(name), text);
+  std::string codes;
+  for (const auto& [code, meaning] : kExitCodes) codes += str(codes.empty() ? "" : ", ", code, " ", meaning);
+  out += "\n" + wrapped(str("Exit codes: ", codes, ". ", kPrintedOrNot, "."));
   return out;
 }
 
@@ -81,10 +115,7 @@ std::string command_help(const Command& command) {
   std::string out = str("arkit ", command.name, command.positional.empty() ? "" : " ", command.positional,
                         " [options]: ", command.summary, "\n\n");
   for (const std::string& example : split(command.examples, '\n')) out += "  " + example + "\n";
-  std::vector<std::string_view> groups;
-  for (const Option& option : command.options)
-    if (std::find(groups.begin(), groups.end(), option.group) == groups.end()) groups.push_back(option.group);
-  for (const std::string_view group : groups) {
+  for (const std::string_view group : option_groups(command)) {
     out += str("\n", group, "\n");
     for (const Option& option : command.options)
       if (option.group == group) out += option_row(option);

@@ -15,10 +15,12 @@
 #include <arkit/str.h>
 
 #include "command_line.h"
+#include "completions.h"
 #include "early_signals.h"
 #include "error_report.h"
 #include "help.h"
 #include "load_cli.h"
+#include "manual.h"
 
 namespace {
 
@@ -36,12 +38,24 @@ int print(const std::string& text) {
   return written ? 0 : static_cast<int>(arkit::ErrorCode::resource);
 }
 
+int answer_manual(const arkit::cli::Request& request) {
+  const auto folder = request.parsed.values.find("output_dir");
+  if (folder == request.parsed.values.end())
+    return print(request.command == nullptr ? arkit::cli::manual_page() : arkit::cli::manual_page(*request.command));
+  if (request.command != nullptr)
+    arkit::throw_usage("--output_dir takes the pages of all commands; leave it or the command's name out");
+  arkit::cli::write_manual(folder->second.front());
+  return 0;
+}
+
 int answer(const std::vector<std::string>& arguments) {
   using Kind = arkit::cli::Request::Kind;
   arkit::cli::Request request = arkit::cli::parse_command_line(arguments);
   if (request.kind == Kind::version) return print("arkit " ARKIT_VERSION "\n");
   if (request.kind == Kind::help)
     return print(request.command == nullptr ? arkit::cli::overview() : arkit::cli::command_help(*request.command));
+  if (request.kind == Kind::completions) return print(arkit::cli::completions(request.parsed.positionals.front()));
+  if (request.kind == Kind::manual) return answer_manual(request);
   const std::filesystem::path folder = arkit::cli::program_folder();
   request.parsed.program_dir = folder.string();
   return arkit::cli::load_cli(folder)(request.parsed);

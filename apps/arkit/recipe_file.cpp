@@ -16,7 +16,6 @@
 namespace arkit::cli {
 namespace {
 
-constexpr std::string_view kNotInRecipes[] = {"plugin", "config", "save_config", "help"};
 constexpr int64_t kMaxBytes = int64_t{1} << 20;
 
 // A TOML value as the text a user would type.
@@ -29,7 +28,7 @@ std::string as_text(const toml::node& node, const std::string& where) {
     char digits[32];  // the shortest text that reads back
     return {digits, std::to_chars(digits, digits + sizeof(digits), number->get()).ptr};
   }
-  // layer_config may be written as a table; the core reads it as JSON.
+  // Some options may be written as a table; the core reads it as JSON.
   if (const auto* table = node.as_table()) {
     out << toml::json_formatter{*table};
     return out.str();
@@ -38,7 +37,7 @@ std::string as_text(const toml::node& node, const std::string& where) {
 }
 
 std::vector<std::string> as_values(const Option& option, const toml::node& node, const std::string& where) {
-  if (node.is_table() && option.name != "layer_config")
+  if (node.is_table() && !option.row.may_be_table)
     throw_usage(str(where, ": a table is only accepted for layer_config; write the options without [sections]"));
   const toml::array* array = node.as_array();
   if (array == nullptr) return {as_text(node, where)};
@@ -90,7 +89,7 @@ Values read_recipe_file(const std::filesystem::path& path, const Command& comman
 }
 
 bool is_kept_out_of_recipes(const Option& option) {
-  return std::find(std::begin(kNotInRecipes), std::end(kNotInRecipes), option.name) != std::end(kNotInRecipes);
+  return option.row.one_call;
 }
 
 }  // namespace arkit::cli

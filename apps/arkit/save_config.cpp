@@ -40,7 +40,7 @@ std::string typed_text(const json::Value& value) {
 
 // `values` is an array: one entry is one value of an option that may be given several times, or one word of a list.
 std::string list_text(const Option& option, const json::Array& values) {
-  if (option.type != Type::list && !values.front().is_array()) return quoted(typed_text(values));
+  if (!repeatable(option)) return quoted(typed_text(values));
   std::string list;
   for (const json::Value& value : values) list += (list.empty() ? "" : ", ") + quoted(typed_text(value));
   return "[" + list + "]";

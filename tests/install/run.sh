@@ -19,6 +19,10 @@ arkit=$work/moved/bin/arkit
 "$arkit" --version
 "$arkit" list plugins >"$work/plugins.txt"
 expect "$work/moved/lib/arkit/plugins" "$work/plugins.txt"
+expect gradient_accumulate_steps "$work/moved/share/man/man1/arkit-quantize.1"
+for script in bash-completion/completions/arkit zsh/site-functions/_arkit fish/vendor_completions.d/arkit.fish; do
+  expect gradient_accumulate_steps "$work/moved/share/$script"
+done
 
 say "build the example against the installation"
 cp -r "$work/moved/share/arkit/examples/out_of_tree_format" "$work/project"

@@ -1,8 +1,7 @@
-// Every option of quantize and autoscheme, one by one: what is typed reaches the struct the engine reads, the record
-// and
-// --save_config, which gives the same run again; a flag and its negation are opposites wherever they are written.
+// Options of quantize and autoscheme with values that real runs take: what is typed reaches the struct the engine
+// reads, the record and --save_config, which gives the same run again; a flag and its negation are opposites wherever
+// they are written. description_test.cpp walks every option there is; what is special about one stands here.
 #include <functional>
-#include <set>
 
 #include <gtest/gtest.h>
 
@@ -194,15 +193,6 @@ QuantizeOptions saved_and_read(const std::string& command, Options options) {
   const auto file =
       write_text(folder.path() / "o.toml", arkit::cli::recipe_text(*find_command(command), resolved(command, options)));
   return options_of(command, {"--config", file.string()});
-}
-
-TEST(EveryOption, HasACaseBelow) {
-  std::set<std::string> tested;
-  for (const Case& one : cases()) tested.insert(one.name);
-  for (const Option& option : find_command("quantize")->options)
-    if (!is_of_one_call(option)) EXPECT_TRUE(tested.contains(std::string(option.name))) << option.name;
-  for (const Option& option : find_command("autoscheme")->options)
-    if (!is_of_one_call(option)) EXPECT_TRUE(tested.contains(std::string(option.name))) << option.name;
 }
 
 TEST(EveryOption, ReachesTheStructTheEngineReads) {

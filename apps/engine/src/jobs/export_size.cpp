@@ -21,7 +21,7 @@ namespace {
 
 constexpr int64_t kProbeRows = 128;
 // Texts whose length is not worth working out, measured on exports of all formats and rounded up.
-constexpr int64_t kCardBytes = 1024, kConfigBytes = 1024, kRecordBytes = 6144;
+constexpr int64_t kCardBytes = 1024, kConfigBytes = 1024, kRecordBytes = 11264;
 constexpr int64_t kHeaderStart = 8 + 32 + 8;  // length, metadata, padding of one file
 
 int64_t digits(int64_t value) {

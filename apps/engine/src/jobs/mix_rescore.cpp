@@ -10,6 +10,7 @@
 
 #include "autoscheme/tuned_ratio.h"
 #include "jobs/mix_search.h"
+#include "options/option_json.h"
 #include "quant/recipes.h"
 #include "util/seconds.h"
 
@@ -41,7 +42,9 @@ TunedRatios MixSearch::measured_ratios(const std::set<GroupOption>& wanted, cons
   const RatioSettings settings = RatioSettings::of_run(tune_options(resolve_tuning(options_.recipe, options_.tuning)),
                                                        static_cast<uint64_t>(options_.tuning.seed));
   const bool cached = options_.auto_scheme.use_cache;
-  const RatioCache cache(options_.auto_scheme.cache_dir, score_key, settings, pool_.layers, schemes_.size());
+  // With every option of tuning, so that none can be forgotten; one that does not matter here costs a second pass.
+  const std::string key = score_key + json::dump(describe_options(options_, OptionNeeds::tuning));
+  const RatioCache cache(options_.auto_scheme.cache_dir, key, settings, pool_.layers, schemes_.size());
   TunedRatios known = cached ? cache.load(reporter_) : TunedRatios();
   TunedRatios ratios;
   std::vector<LayerOption> missing;

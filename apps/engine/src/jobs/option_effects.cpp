@@ -1,7 +1,6 @@
 #include "jobs/option_effects.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
+#include "options/option_checks.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
 
@@ -23,6 +23,7 @@ class Idle {
   void add(bool idle, std::string_view name) {
     if (idle) names_ += str(names_.empty() ? "--" : ", --", name);
   }
+  void add(std::string_view names) { names_ += str(names_.empty() || names.empty() ? "" : ", ", names); }
   void warn(std::string_view why, Reporter& reporter) const {
     if (!names_.empty()) reporter.warn(sentence(why));
   }
@@ -46,10 +47,7 @@ void check_device(const std::string& device_map) {
 }
 
 void check_mix(const AutoSchemeOptions& mix) {
-  if (!std::isfinite(mix.refine_seconds) || mix.refine_seconds < 0.0)
-    throw_usage(str("refine_seconds ", mix.refine_seconds, " is out of range; expected 0 (none) or more"));
-  for (const double bits : mix.avg_bits)
-    if (!(bits > 0.0)) throw_usage(str("avg_bits ", bits, " is out of range; expected a number of bits such as 4.5"));
+  check_ranges({.auto_scheme = mix});
   const AutoSchemeOptions defaults;
   if (!mix.options.empty()) {
     if (mix.target_size && mix.bits_accounting != defaults.bits_accounting)
@@ -60,25 +58,13 @@ void check_mix(const AutoSchemeOptions& mix) {
       throw_usage("--score_cache names a folder for scores, and --no_score_cache keeps none; leave one of them out");
     return;
   }
-  Idle idle;
-  idle.add(!mix.avg_bits.empty(), "avg_bits");
-  idle.add(mix.target_size.has_value(), "target_size");
-  idle.add(mix.ignore_scale_zp_bits, "ignore_scale_zp_bits");
-  idle.add(!mix.ignore_scale_zp_bits && mix.bits_accounting != defaults.bits_accounting, "bits_accounting");
-  idle.add(!mix.shared_layers.empty(), "shared_layers");
-  idle.add(!mix.share_fused_layers, "no_share_fused");
-  idle.add(mix.score != defaults.score, "score");
-  idle.add(mix.nsamples.has_value(), "score_nsamples");
-  idle.add(mix.seqlen.has_value(), "score_seqlen");
-  idle.add(mix.batch_size.has_value(), "score_batch_size");
-  idle.add(!mix.cache_dir.empty(), "score_cache");
-  idle.add(!mix.use_cache, "no_score_cache");
-  idle.add(mix.refine_seconds > 0.0, "refine_seconds");
-  idle.add(!mix.svg.empty(), "svg");
-  idle.add(!mix.save_layer_config.empty(), "save_layer_config");
-  if (!idle.names().empty())
+  QuantizeOptions idle{.auto_scheme = mix};
+  // The flag brings its accounting with it.
+  if (mix.ignore_scale_zp_bits) idle.auto_scheme.bits_accounting = defaults.bits_accounting;
+  const std::string names = changed_options(idle, OptionNeeds::mix);
+  if (!names.empty())
     throw_usage(str("AutoScheme needs schemes to choose from: add --options W2A16,W4A16,W8A16 or others, or leave ",
-                    idle.names(), " out"));
+                    names, " out"));
 }
 
 void check_attention(const AttentionOptions& attention) {
@@ -176,21 +162,9 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
   fixed.warn(str("the scales of '", plan.global.weight.data_type, "' have a type of their own"), reporter);
 }
 
-void check_untuned(const TuningOptions& t, Reporter& reporter) {
-  const TuningOptions defaults;
+void check_untuned(const TuningOptions& tuning, Reporter& reporter) {
   Idle idle;
-  idle.add(t.lr.has_value(), "lr");
-  idle.add(t.minmax_lr.has_value(), "minmax_lr");
-  idle.add(t.momentum != defaults.momentum, "momentum");
-  idle.add(t.gradient_accumulate_steps != defaults.gradient_accumulate_steps, "gradient_accumulate_steps");
-  idle.add(t.nblocks != defaults.nblocks, "nblocks");
-  idle.add(t.dynamic_max_gap != defaults.dynamic_max_gap, "dynamic_max_gap");
-  idle.add(!t.enable_minmax_tuning, "disable_minmax_tuning");
-  idle.add(!t.enable_quanted_input, "disable_quanted_input");
-  idle.add(t.enable_norm_bias_tuning, "enable_norm_bias_tuning");
-  idle.add(t.not_use_best_mse.has_value(), t.not_use_best_mse.value_or(false) ? "not_use_best_mse" : "use_best_mse");
-  idle.add(t.enable_alg_ext.has_value(), t.enable_alg_ext.value_or(false) ? "enable_alg_ext" : "disable_alg_ext");
-  idle.add(t.enable_adam, "enable_adam");
+  idle.add(changed_options({.tuning = tuning}, OptionNeeds::tuning));
   idle.warn("nothing is tuned (iters 0)", reporter);
 }
 

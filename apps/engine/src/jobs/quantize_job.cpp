@@ -21,6 +21,7 @@
 #include "jobs/option_record.h"
 #include "jobs/planned_model.h"
 #include "jobs/quantize_run.h"
+#include "jobs/run_inputs.h"
 #include "jobs/runtime_check.h"
 #include "jobs/source_hashes.h"
 #include "jobs/source_labels.h"
@@ -176,7 +177,7 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration) {
 }
 
 // Everything that can fail is done before the folder changes.
-std::vector<ExportReport> finish_exports(QuantizeRun& run) {
+std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inputs) {
   run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish();
   run.outcome.source_files = run.hashes.wait();
@@ -185,8 +186,9 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run) {
     const FormatChoice& format = run.exports.formats()[i];
     write_file(run.exports.staged(i) / "README.md",
                model_card(run.options, run.plan, run.source, run.outcome, reports[i], format.name));
-    const json::Object record =
+    json::Object record =
         run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
+    inputs.add_to(record);
     write_file(run.exports.staged(i) / "arkit-run.json", escape_json(json::dump(record, 2)) + "\n");
   }
   return reports;
@@ -263,9 +265,12 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
   RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, forwards)};
+  RunInputs inputs(given, *source, registry);
+  if (const json::Value* samples = json::find(auto_scheme, "samples")) inputs.add_samples(samples->as_object());
   const Calibration calibration =
       forwards ? calibrate(options, tuning, *source, *model, registry, reporter) : Calibration{};
   outcome.calibration = calibration.report;
+  inputs.add_samples(calibration.report);
   if (forwards && stored == at::kBFloat16)
     outcome.compute = describe_compute(wanted.options, dtype);
   else if (forwards)
@@ -291,7 +296,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
     quantize_without_samples(run);
   }
   outcome.seconds = seconds_since(start);
-  const std::vector<ExportReport> reports = finish_exports(run);
+  const std::vector<ExportReport> reports = finish_exports(run, inputs);
   check_target(run);
   throw_if_interrupted();
   planned.state.require_unchanged();

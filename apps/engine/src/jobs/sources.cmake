@@ -21,9 +21,12 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/mix_solve.cpp
   src/jobs/option_effects.cpp
   src/jobs/option_record.cpp
+  src/jobs/past_run.cpp
   src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_steps.cpp
+  src/jobs/reproduce_job.cpp
+  src/jobs/run_inputs.cpp
   src/jobs/run_record.cpp
   src/jobs/runtime_check.cpp
   src/jobs/source_hashes.cpp

@@ -6,6 +6,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "options/option_checks.h"
+
 namespace arkit {
 namespace {
 
@@ -16,28 +18,6 @@ constexpr std::array<Recipe, 5> kRecipes{{
     {"opt-rtn", "no tuning: scale search weighted by activation statistics", 8, 0, 2048, 128, 0.0, false},
     {"rtn", "no tuning, no data: plain round to nearest", 8, 0, 2048, 1, 0.0, true},
 }};
-
-int64_t positive(int64_t value, std::string_view name) {
-  if (value < 1) throw_usage(str(name, " ", value, " is out of range; expected at least 1"));
-  return value;
-}
-
-void check_ranges(const TuningOptions& options) {
-  const auto rate = [](const std::optional<double>& given, std::string_view name) {
-    if (given && !(*given > 0.0))
-      throw_usage(str(name, " ", *given, " is out of range; expected a positive number, or leave it out for the rule"));
-  };
-  rate(options.lr, "lr");
-  rate(options.minmax_lr, "minmax_lr");
-  if (!(options.momentum >= 0.0 && options.momentum < 1.0))
-    throw_usage(str("momentum ", options.momentum, " is out of range; expected 0 (none) or more, below 1"));
-  positive(options.gradient_accumulate_steps, "gradient_accumulate_steps");
-  positive(options.nblocks, "nblocks");
-  if (options.dynamic_max_gap != -1 && options.dynamic_max_gap < 1)
-    throw_usage(str("dynamic_max_gap ", options.dynamic_max_gap,
-                    " is out of range; expected -1 (never stop early) or at least 1"));
-  if (options.seed < 0) throw_usage(str("seed ", options.seed, " is out of range; expected 0 or more"));
-}
 
 // One of two options would do nothing.
 void check_contradictions(const TuningOptions& options) {
@@ -82,19 +62,17 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
     for (const Recipe& r : kRecipes) names.emplace_back(r.name);
     throw_unsupported(unknown_name("recipe", name, names, "'arkit list recipes' shows all"));
   }
+  check_ranges({.tuning = options});
   ResolvedTuning tuning{.options = options};
   tuning.iters = options.iters.value_or(recipe->iters);
-  if (tuning.iters < 0) throw_usage(str("iters ", tuning.iters, " is out of range; expected 0 (no tuning) or more"));
-  tuning.nsamples = positive(options.nsamples.value_or(recipe->nsamples), "nsamples");
-  tuning.seqlen = positive(options.seqlen.value_or(recipe->seqlen), "seqlen");
-  tuning.batch_size =
-      std::min(positive(options.batch_size.value_or(recipe->batch_size), "batch_size"), tuning.nsamples);
+  tuning.nsamples = options.nsamples.value_or(recipe->nsamples);
+  tuning.seqlen = options.seqlen.value_or(recipe->seqlen);
+  tuning.batch_size = std::min(options.batch_size.value_or(recipe->batch_size), tuning.nsamples);
   tuning.lr = options.lr.value_or(recipe->lr);
   tuning.minmax_lr = options.minmax_lr.value_or(0.0);
   tuning.disable_opt_rtn = options.disable_opt_rtn ? options.disable_opt_rtn : recipe->disable_opt_rtn;
   tuning.enable_alg_ext = options.enable_alg_ext.value_or(false);
   tuning.not_use_best_mse = options.not_use_best_mse.value_or(false);
-  check_ranges(options);
   check_contradictions(options);
   check_neuqi(tuning);
   return tuning;

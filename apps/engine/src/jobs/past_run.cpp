@@ -1,0 +1,191 @@
+#include "jobs/past_run.h"
+
+#include <algorithm>
+#include <set>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "options/option_json.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t kSchemaVersion = 1;
+
+// A record with its name for errors.
+class Reader {
+ public:
+  Reader(const json::Object& record, std::string where) : record_(record), where_(std::move(where)) {}
+
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+  [[nodiscard]] const json::Object& object(const json::Object& in, std::string_view key) const {
+    static const json::Object kNone;
+    const json::Value* found = json::find(in, key);
+    return found == nullptr ? kNone : json::as_object(*found, str(where_, ": ", key));
+  }
+  [[nodiscard]] std::string text(const json::Object& in, std::string_view key) const {
+    return json::get_string(in, key, where_).value_or("");
+  }
+  [[nodiscard]] std::string needed(const json::Object& in, std::string_view key) const {
+    std::string found = text(in, key);
+    if (found.empty()) refuse(str("it does not say '", key, "'"));
+    return found;
+  }
+  [[nodiscard]] std::vector<json::Object> list(const json::Object& in, std::string_view key) const {
+    std::vector<json::Object> all;
+    const json::Value* found = json::find(in, key);
+    if (found == nullptr) refuse(str("it does not list '", key, "'"));
+    for (const json::Value& entry : json::as_array(*found, str(where_, ": ", key)))
+      all.push_back(json::as_object(entry, str(where_, ": ", key)));
+    return all;
+  }
+  [[nodiscard]] std::vector<RecordedFile> files(const json::Object& in, std::string_view key,
+                                                std::string_view name) const {
+    std::vector<RecordedFile> all;
+    for (const json::Object& entry : list(in, key))
+      all.push_back({needed(entry, name), text(entry, "option"), needed(entry, "sha256")});
+    return all;
+  }
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw_input(str(where_, ": ", why, "; expected the record that 'arkit quantize' leaves beside an export"));
+  }
+
+  [[nodiscard]] QuantizeOptions options() const;
+  [[nodiscard]] std::vector<fs::path> export_files() const;
+
+ private:
+  const json::Object& record_;
+  std::string where_;
+};
+
+// Only what was given: everything else follows from it again, as it did.
+QuantizeOptions Reader::options() const {
+  const json::Object& recorded = object(record_, "options");
+  if (recorded.empty()) refuse("it has no options");
+  const json::Value* given = json::find(record_, "given");
+  if (given == nullptr) refuse("it does not say which options were given");
+  json::Object wanted;
+  for (const json::Value& entry : json::as_array(*given, str(where_, ": given"))) {
+    if (!entry.is_string()) refuse("a name of an option that was given is no text");
+    const std::string name(entry.get_string());
+    const auto& rows = option_table<QuantizeOptions>();
+    if (std::none_of(rows.begin(), rows.end(), [&](const auto& one) { return one.row.name == name; }))
+      refuse(str("option '", printable(name), "' is unknown to this version"));
+    if (const json::Value* value = json::find(recorded, name)) wanted[name] = *value;
+  }
+  return read_described<QuantizeOptions>(wanted, where_);
+}
+
+std::vector<fs::path> Reader::export_files() const {
+  std::vector<fs::path> all;
+  const json::Value* files = json::find(record_, "files");
+  if (files == nullptr) refuse("it does not list 'files'");
+  for (const json::Value& entry : json::as_array(*files, str(where_, ": files"))) {
+    const fs::path name = entry.is_string() ? fs::path(entry.get_string().c_str()) : fs::path();
+    if (name.empty() || name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end())
+      refuse("a file of the export is not in its folder");
+    all.push_back(name);
+  }
+  return all;
+}
+
+void drop_seconds(json::Value& value) {
+  if (auto* array = value.if_array())
+    for (json::Value& entry : *array) drop_seconds(entry);
+  if (auto* object = value.if_object()) {
+    object->stable_erase("seconds");
+    for (auto& [key, entry] : *object) drop_seconds(entry);
+  }
+}
+
+}  // namespace
+
+PastRun read_past_run(const fs::path& directory) {
+  const fs::path file = directory / kRunFile;
+  const json::Value content = json::read_file(file);
+  const std::string where = str("'", printable(file.string(), 400), "'");
+  const json::Object& record = json::as_object(content, where);
+  const Reader reader(record, where);
+  const auto schema = json::get_int(record, "schema_version", where);
+  if (!schema) reader.refuse("it has no schema_version");
+  if (*schema != kSchemaVersion)
+    reader.refuse(str("its schema_version is ", *schema, ", and this version reads ", kSchemaVersion));
+  if (const json::Value* from = json::find(record, "converted_from"))
+    throw_unsupported(str(where, ": the export was converted, not quantized; reproduce the one it was made from, '",
+                          printable(reader.text(json::as_object(*from, where), "path"), 400), "'"));
+  PastRun run;
+  run.directory = directory;
+  run.format = reader.needed(record, "format");
+  run.arkit_version = reader.needed(record, "arkit_version");
+  run.libtorch_version = reader.needed(record, "libtorch_version");
+  run.options = reader.options();
+  run.options.command_line = reader.text(record, "command");
+  run.working_directory = reader.text(record, "working_directory");
+  const json::Object& source = reader.object(record, "source");
+  run.model_path = reader.needed(source, "path");
+  run.weights = reader.files(source, "files", "name");
+  run.texts = reader.files(source, "texts", "name");
+  run.inputs = reader.files(record, "inputs", "path");
+  run.files = reader.export_files();
+  for (const json::Object& plugin : reader.list(record, "plugins"))
+    run.plugins.push_back(
+        {reader.needed(plugin, "id"), reader.text(plugin, "version"), reader.needed(plugin, "sha256")});
+  run.compute_dtype = reader.text(reader.object(record, "compute"), "dtype");
+  const json::Object& host = reader.object(record, "host");
+  run.cpu = reader.text(host, "cpu");
+  run.threads = json::get_int(host, "threads", where).value_or(0);
+  return run;
+}
+
+std::vector<PastRun> past_runs(const fs::path& directory) {
+  std::error_code failed;
+  if (!fs::is_directory(directory, failed))
+    throw_input(str("'", printable(directory.string(), 400), "': is not a folder; give the folder of an export"));
+  if (fs::exists(directory / kRunFile, failed)) return {read_past_run(directory)};
+  std::set<fs::path> folders;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory))
+    if (entry.is_directory(failed) && fs::exists(entry.path() / kRunFile, failed)) folders.insert(entry.path());
+  if (folders.empty())
+    throw_input(str("'", printable(directory.string(), 400), "': holds no ", kRunFile,
+                    "; give the folder of an export that 'arkit quantize' made"));
+  std::vector<PastRun> runs;
+  for (const fs::path& folder : folders) runs.push_back(read_past_run(folder));
+  const std::string& command = runs.front().options.command_line;
+  for (const PastRun& run : runs)
+    if (run.options.command_line != command)
+      throw_input(str("'", printable(directory.string(), 400), "': holds exports of several runs; give one of them"));
+  return runs;
+}
+
+json::Object without_circumstances(json::Object record) {
+  for (const char* key : {"command", "working_directory", "host", "peak_rss_bytes", "compute"})
+    record.stable_erase(key);
+  if (auto* source = record["source"].if_object()) source->stable_erase("path");
+  if (auto* options = record["options"].if_object()) {
+    options->stable_erase("model");
+    for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>())
+      if (one.row.place) options->stable_erase(one.row.name);
+  }
+  if (auto* mix = record.if_contains("autoscheme"); mix != nullptr && mix->is_object())
+    mix->get_object().stable_erase("scores_cached");
+  // Whether a place was named is circumstance as well.
+  json::Array asked;
+  if (const auto* given = record.if_contains("given"); given != nullptr && given->is_array())
+    for (const json::Value& name : given->get_array()) {
+      const auto& rows = option_table<QuantizeOptions>();
+      const bool place = std::any_of(rows.begin(), rows.end(), [&](const auto& one) {
+        return one.row.place && name.is_string() && one.row.name == std::string_view(name.get_string());
+      });
+      if (!place) asked.push_back(name);
+    }
+  record["given"] = std::move(asked);
+  json::Value all = std::move(record);
+  drop_seconds(all);
+  return all.as_object();
+}
+
+}  // namespace arkit

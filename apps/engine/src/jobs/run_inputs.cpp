@@ -1,0 +1,115 @@
+#include "jobs/run_inputs.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <arkit/engine/option_table.h>
+#include <arkit/error.h>
+
+#include "calibration/dataset_registry.h"
+#include "calibration/dataset_spec.h"
+#include "util/sha256.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kDataset = "dataset";  // a list with a grammar of its own
+
+bool is_file(const fs::path& path) {
+  std::error_code failed;
+  return fs::is_regular_file(path, failed);
+}
+
+json::Object hashed(json::Object entry, const fs::path& path) {
+  entry["bytes"] = static_cast<int64_t>(fs::file_size(path));
+  entry["sha256"] = sha256_file(path);
+  return entry;
+}
+
+json::Object hashed_input(std::string_view option, const fs::path& path) {
+  return hashed({{"option", option}, {"path", fs::absolute(path).lexically_normal().string()}}, path);
+}
+
+json::Array hash_texts(const ModelSource& source) {
+  std::map<std::string, fs::path> files;
+  for (const CompanionFile& companion : source.companions())
+    if (!companion.path.empty()) files[companion.name] = companion.path;
+  std::error_code failed;
+  if (fs::is_directory(source.path(), failed)) files["config.json"] = source.path() / "config.json";
+  json::Array texts;
+  for (const auto& [name, path] : files)
+    if (is_file(path)) texts.push_back(hashed({{"name", name}}, path));
+  return texts;
+}
+
+// Entries of --dataset that are files here or in the cache. What cannot be found is the business of who reads it.
+std::set<fs::path> dataset_files(const std::string& dataset) {
+  std::set<fs::path> files;
+  for (const calibration::DatasetSpec& spec : calibration::parse_dataset(dataset)) {
+    if (is_file(spec.name)) {
+      files.insert(spec.name);
+      continue;
+    }
+    const calibration::KnownDataset* known = calibration::find_dataset(spec.name);
+    if (known == nullptr) continue;
+    try {
+      files.insert(cached_dataset_file(*known, spec.splits.empty() ? known->split : spec.splits.front()));
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  return files;
+}
+
+}  // namespace
+
+RunInputs::RunInputs(const QuantizeOptions& options, const ModelSource& source, const Registry& registry)
+    : texts(hash_texts(source)), plugins(hash_plugins(registry)), working_directory(fs::current_path().string()) {
+  const QuantizeOptions usual;
+  for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
+    const OptionValue value = one.get(options);
+    if (value == one.get(usual)) continue;
+    given.emplace_back(one.row.name);
+    const auto* name = std::get_if<std::string>(&value);
+    if (!one.row.names_file || name == nullptr) continue;
+    for (const fs::path& file : one.row.name == kDataset ? dataset_files(*name) : std::set<fs::path>{*name})
+      if (is_file(file)) files.push_back(hashed_input(one.row.name, file));
+  }
+}
+
+void RunInputs::add_samples(const json::Object& report) {
+  const json::Value* entries = json::find(report, "entries");
+  if (entries == nullptr || !entries->is_array()) return;
+  for (const json::Value& entry : entries->get_array())
+    if (const json::Value* file = json::find(entry.as_object(), "file"); file != nullptr) {
+      const fs::path path(file->as_string().c_str());
+      if (!is_file(path)) continue;
+      json::Value input = hashed_input(kDataset, path);
+      if (std::find(files.begin(), files.end(), input) == files.end()) files.push_back(std::move(input));
+    }
+}
+
+void RunInputs::add_to(json::Object& record) const {
+  record["given"] = given;
+  record["working_directory"] = working_directory;
+  record["source"].as_object()["texts"] = texts;
+  record["inputs"] = files;
+  record["plugins"] = plugins;
+}
+
+json::Array hash_plugins(const Registry& registry) {
+  json::Array plugins;
+  for (const PluginEntry& plugin : registry.plugins())
+    if (plugin.state == PluginState::loaded)
+      plugins.push_back(
+          json::Object{{"id", plugin.id}, {"version", plugin.version}, {"sha256", sha256_file(plugin.path)}});
+  return plugins;
+}
+
+}  // namespace arkit

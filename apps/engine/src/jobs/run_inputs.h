@@ -1,0 +1,34 @@
+#pragma once
+// What a run was asked for and made of, beside weights, for `arkit reproduce`: names of options, hashes of files.
+
+#include <string>
+
+#include <arkit/engine/jobs.h>
+#include <arkit/export.h>
+#include <arkit/json.h>
+#include <arkit/model_source.h>
+#include <arkit/registry.h>
+
+namespace arkit {
+
+struct RunInputs {
+  json::Array given;    // names of the options that differ from what they are by themselves
+  json::Array files;    // that options name: [{"option", "path", "bytes", "sha256"}, ...]
+  json::Array texts;    // config.json and the model's other texts: [{"name", "bytes", "sha256"}, ...]
+  json::Array plugins;  // hash_plugins()
+  std::string working_directory;
+
+  // Before anything is read.
+  ARKIT_INTERNAL RunInputs(const QuantizeOptions& options, const ModelSource& source, const Registry& registry);
+
+  // The files of the usual data set, which no option names, from a report of samples.
+  ARKIT_INTERNAL void add_samples(const json::Object& report);
+
+  // Into arkit-run.json.
+  ARKIT_INTERNAL void add_to(json::Object& record) const;
+};
+
+// Loaded plugins: [{"id", "version", "sha256"}, ...].
+[[nodiscard]] ARKIT_INTERNAL json::Array hash_plugins(const Registry& registry);
+
+}  // namespace arkit

@@ -1,0 +1,180 @@
+// Options of the commands that compute with a model.
+#include <arkit/engine/option_table.h>
+
+namespace arkit {
+namespace {
+
+using enum OptionType;
+
+constexpr std::string_view kRun = "Run";
+
+constexpr OptionRow kSeqlen{
+    .name = "seqlen", .type = integer, .group = kRun, .unit = "N", .help = "tokens a window", .aliases = "seq_len"};
+constexpr OptionRow kBatchSize{.name = "batch_size",
+                               .type = integer,
+                               .group = kRun,
+                               .unit = "N",
+                               .help = "windows computed together",
+                               .aliases = "bs"};
+constexpr OptionRow kDtype{
+    .name = "dtype", .group = kRun, .unit = "T", .help = "compute type", .choices = "auto float32 bfloat16"};
+constexpr OptionRow kBackend{
+    .name = "backend", .group = kRun, .unit = "B", .help = "backend for packed layers; unset = the best available"};
+
+constexpr OptionOf<EvalOptions> kEval[] = {
+    option_at<&EvalOptions::text_file>(
+        {.name = "text", .type = path, .group = kRun, .unit = "FILE", .help = "text to measure", .excludes = "ids"}),
+    option_at<&EvalOptions::ids_file>({.name = "ids",
+                                       .type = path,
+                                       .group = kRun,
+                                       .unit = "FILE",
+                                       .help = "safetensors file of token ids to measure",
+                                       .excludes = "text"}),
+    option_at<&EvalOptions::against>({.name = "against",
+                                      .group = kRun,
+                                      .unit = "MODEL",
+                                      .help = "reference model: adds KL divergence and top-1 agreement"}),
+    option_at<&EvalOptions::seqlen>(kSeqlen),
+    option_at<&EvalOptions::max_windows>({.name = "max_windows",
+                                          .type = integer,
+                                          .group = kRun,
+                                          .unit = "N",
+                                          .help = "measure only the first N windows"}),
+    option_at<&EvalOptions::batch_size>(kBatchSize),
+    option_at<&EvalOptions::dtype>(kDtype),
+    option_at<&EvalOptions::backend>(kBackend),
+};
+
+constexpr OptionOf<LastWordOptions> kLastWord[] = {
+    option_at<&LastWordOptions::file>({.name = "file",
+                                       .type = path,
+                                       .group = kRun,
+                                       .unit = "FILE",
+                                       .help = "JSON lines with a \"text\" each whose last word is asked for"}),
+    option_at<&LastWordOptions::limit>(
+        {.name = "limit", .type = integer, .group = kRun, .unit = "N", .help = "only the first N texts"}),
+    option_at<&LastWordOptions::batch_size>({.name = "batch_size",
+                                             .type = integer,
+                                             .group = kRun,
+                                             .unit = "N",
+                                             .help = "texts computed together",
+                                             .aliases = "bs"}),
+    option_at<&LastWordOptions::dtype>(kDtype),
+    option_at<&LastWordOptions::backend>(kBackend),
+};
+
+constexpr OptionOf<GenerateOptions> kGenerate[] = {
+    option_at<&GenerateOptions::prompts>({.name = "prompt",
+                                          .type = texts,
+                                          .group = kRun,
+                                          .unit = "TEXT",
+                                          .help = "text to continue; may be repeated",
+                                          .may_be_empty = true}),
+    option_at<&GenerateOptions::max_new_tokens>(
+        {.name = "max_new_tokens", .type = integer, .group = kRun, .unit = "N", .help = "tokens to write at most"}),
+    option_at<&GenerateOptions::temperature>({.name = "temperature",
+                                              .type = number,
+                                              .group = kRun,
+                                              .unit = "X",
+                                              .help = "sampling temperature; 0 = greedy"}),
+    option_at<&GenerateOptions::top_p>({.name = "top_p",
+                                        .type = number,
+                                        .group = kRun,
+                                        .unit = "X",
+                                        .help = "sample from the smallest set of tokens with this probability"}),
+    option_at<&GenerateOptions::top_k>({.name = "top_k",
+                                        .type = integer,
+                                        .group = kRun,
+                                        .unit = "N",
+                                        .help = "sample from the N likeliest tokens; 0 = off"}),
+    option_at<&GenerateOptions::seed>(
+        {.name = "seed", .type = integer, .group = kRun, .unit = "N", .help = "seed of sampling"}),
+    option_at<&GenerateOptions::chat>(
+        {.name = "chat", .type = flag, .group = kRun, .help = "wrap each prompt in the model's chat template"}),
+    option_at<&GenerateOptions::dtype>(kDtype),
+    option_at<&GenerateOptions::backend>(kBackend),
+};
+
+constexpr OptionOf<ForwardOptions> kForward[] = {
+    option_at<&ForwardOptions::input_ids>(
+        {.name = "input_ids",
+         .type = path,
+         .group = kRun,
+         .unit = "FILE",
+         .help = "safetensors file with input_ids [B,S] (attention_mask, position_ids)"}),
+    option_at<&ForwardOptions::output>({.name = "output",
+                                        .type = path,
+                                        .group = kRun,
+                                        .unit = "FILE",
+                                        .help = "safetensors file to write the logits to",
+                                        .aliases = "o"}),
+    option_at<&ForwardOptions::dtype>(kDtype),
+    option_at<&ForwardOptions::backend>(kBackend),
+};
+
+constexpr OptionOf<DiffOptions> kDiff[] = {
+    option_at<&DiffOptions::text_file>({.name = "text",
+                                        .type = path,
+                                        .group = kRun,
+                                        .unit = "FILE",
+                                        .help = "also compare logits on this text",
+                                        .excludes = "ids"}),
+    option_at<&DiffOptions::ids_file>({.name = "ids",
+                                       .type = path,
+                                       .group = kRun,
+                                       .unit = "FILE",
+                                       .help = "also compare logits on the token ids of this safetensors file",
+                                       .excludes = "text"}),
+    option_at<&DiffOptions::seqlen>({.name = "seqlen",
+                                     .type = integer,
+                                     .group = kRun,
+                                     .unit = "N",
+                                     .help = "tokens a window of the text",
+                                     .aliases = "seq_len"}),
+    option_at<&DiffOptions::max_windows>({.name = "max_windows",
+                                          .type = integer,
+                                          .group = kRun,
+                                          .unit = "N",
+                                          .help = "compare only the first N windows"}),
+    option_at<&DiffOptions::batch_size>(kBatchSize),
+    option_at<&DiffOptions::dtype>(kDtype),
+    option_at<&DiffOptions::backend>(kBackend),
+};
+
+constexpr OptionOf<ResidentOptions> kResident[] = {
+    option_at<&ResidentOptions::resident>(
+        {.name = "resident",
+         .group = kRun,
+         .unit = "R",
+         .help = "blocks in memory at once; auto keeps all where they are needed again and fit",
+         .choices = "auto all one"}),
+};
+
+}  // namespace
+
+template <>
+std::span<const OptionOf<EvalOptions>> option_table() {
+  return kEval;
+}
+template <>
+std::span<const OptionOf<LastWordOptions>> option_table() {
+  return kLastWord;
+}
+template <>
+std::span<const OptionOf<GenerateOptions>> option_table() {
+  return kGenerate;
+}
+template <>
+std::span<const OptionOf<ForwardOptions>> option_table() {
+  return kForward;
+}
+template <>
+std::span<const OptionOf<DiffOptions>> option_table() {
+  return kDiff;
+}
+template <>
+std::span<const OptionOf<ResidentOptions>> option_table() {
+  return kResident;
+}
+
+}  // namespace arkit

@@ -1,0 +1,6 @@
+list(APPEND ARKIT_ENGINE_SOURCES
+  src/options/compute_table.cpp
+  src/options/convert_table.cpp
+  src/options/option_checks.cpp
+  src/options/option_json.cpp
+  src/options/quantize_table.cpp)
