@@ -153,7 +153,7 @@ TEST(FixedOrder, AttentionEqualsEager) {
 
 TEST(FixedOrder, ActivationsAndTablesAreTheUsualOnes) {
   const at::Tensor gate = at::linspace(-9, 9, 301), up = at::linspace(-1, 2, 301);
-  RopeConfig config;
+  Rope config;
   config.theta = 1e5;
   config.head_dim = config.dim = 64;
   config.max_positions = 4096;

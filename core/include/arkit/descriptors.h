@@ -87,30 +87,12 @@ struct Preset {
 // conv1d: stored [in, out] (GPT-2); expert: one slice of a 3-D tensor; embedding: a table a recipe asks to quantize.
 enum class LayerKind { linear, conv1d, expert, embedding };
 
-// What a linear layer does in its model; which block it is in, LayerPlan says. A shared expert's layers are gate, up and
-// down outside `experts`.
-enum class LayerRole {
-  other,
-  query,
-  key,
-  value,
-  qkv,  // query, key and value in one
-  output,
-  gate,
-  up,
-  gate_up,
-  down,
-  router,
-  shared_gate,  // how much of the shared expert a token gets
-  state_in,
-  state_out,
-  latent_down,  // of MLA
-  latent_up,
-  vision,
-  projector,
-  embedding,
-  head
-};
+// What a linear layer does in its model. qkv and gate_up: several in one; shared_gate: how much of the shared expert a
+// token gets, whose layers are gate, up and down without an index; latent_*: of MLA.
+// clang-format off
+enum class LayerRole { other, query, key, value, qkv, output, gate, up, gate_up, down, router, shared_gate, state_in,
+                       state_out, latent_down, latent_up, vision, projector, embedding, head };
+// clang-format on
 
 // One linear layer of a model and what is to happen to it.
 struct LayerPlan {

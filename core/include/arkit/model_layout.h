@@ -63,7 +63,7 @@ using Mixer = std::variant<std::monostate, Attention, LatentAttention, StateSpac
 
 struct Dense {
   int64_t width = 0;
-  std::string activation;  // silu, gelu, gelu_tanh, relu, relu2
+  std::string activation;  // silu, gelu, gelu_pytorch_tanh, relu
   bool gated = true;       // down(act(gate(x)) * up(x)); otherwise down(act(up(x)))
 };
 
@@ -82,7 +82,8 @@ using FeedForward = std::variant<std::monostate, Dense, Experts>;
 struct Norms {
   std::string kind = "rms";  // rms, layer
   double epsilon = 1e-6;
-  double offset = 0.0;  // the factor is offset + weight, multiplied before rounding where it is not 0 (Gemma: 1)
+  double offset = 0.0;  // the factor is offset + weight (Gemma: 1)
+  bool wide = false;    // is the factor applied before the result is rounded to the dtype (Gemma, OLMo 2), or after?
   std::string mixer_in, mixer_out, feed_forward_in, feed_forward_out;
   std::string query, key;
   bool whole_heads = false;  // query and key norms: over all heads at once instead of each head
@@ -109,7 +110,7 @@ struct BlockList {
 struct TokenInfo {
   int64_t vocab_size = 0, max_positions = 0;
   bool tied = false;             // embeddings and head are one matrix
-  std::string embedding;         // tensor
+  std::string embedding;         // tensor, also where a tied model stores the head alone
   std::string final_norm;        // tensor; empty = none
   double embedding_scale = 1.0;  // of embedded tokens, rounded to the dtype they have
   double logit_divisor = 1.0;    // logits are divided by it

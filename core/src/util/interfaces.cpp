@@ -4,6 +4,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/family_files.h>
 #include <arkit/head_strips.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
@@ -132,6 +133,7 @@ std::vector<AttentionPlan> Model::attentions() const {
   return {};
 }
 ModelAdapter::~ModelAdapter() = default;
+FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
 

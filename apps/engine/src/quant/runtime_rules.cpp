@@ -13,9 +13,9 @@
 #include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
+#include <arkit/toml_depth.h>
 
 #include "quant/scheme_resolver.h"
-#include "util/toml_depth.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
