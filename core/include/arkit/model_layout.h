@@ -1,7 +1,7 @@
 #pragma once
 // What a model is, as plain data: geometry, names and roles, made from config.json and tensor headers. Plans, exporters,
 // AutoScheme, transforms, runtimes and reports work from it; nobody opens a model to learn its shape, and nobody parses
-// a layer's name. Formulas: docs/spec/decoder.md. No LibTorch here.
+// a layer's name. Formulas: docs/spec/decoder.md 1 to 4. No LibTorch here.
 
 #include <cstdint>
 #include <optional>
