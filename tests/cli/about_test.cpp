@@ -211,3 +211,22 @@ TEST(Manual, IsValidRoff) {
     EXPECT_EQ(run.err, "") << entry.path();
   }
 }
+
+// All of this is answered by the front alone: beside it lies nothing.
+TEST(About, NeedsNoLibraries) {
+  const Folder folder;
+  const std::string alone = (folder.path() / "arkit").string();
+  fs::copy_file(ARKIT_BINARY, alone);
+  using Words = std::vector<std::string>;
+  for (const Words& words : {Words{"--version"}, Words{"--help"}, Words{"quantize", "--help"}, Words{"man", "quantize"},
+                             Words{"completions", "zsh"}}) {
+    Words line{alone};
+    line.insert(line.end(), words.begin(), words.end());
+    const Outcome run = program(line);
+    EXPECT_EQ(run.exit_code, 0) << words.front() << run.err;
+    EXPECT_EQ(run.err, "") << words.front();
+  }
+  EXPECT_EQ(program({alone, "quantize", "m", "--itres", "3"}).exit_code, 2);
+  EXPECT_EQ(program({alone, "quantize", "m", "--iters", "many"}).exit_code, 2);
+  EXPECT_NE(program({alone, "list", "schemes"}).exit_code, 0);  // this one needs them
+}

@@ -79,3 +79,34 @@ TEST_F(WholeWay, QuantizeVerifyEvalConvert) {
   file.close();
   EXPECT_EQ(run_arkit({"verify", second, "--against", model_}).exit_code, 6);
 }
+
+// What a user sees of `arkit reproduce`: the same bytes, or the name of what is another and exit code 6.
+TEST_F(WholeWay, ReproducesOrNamesWhatDiffers) {
+  const std::string made = in("made"), again = in("again"), model = in("model");
+  fs::copy(model_, model, fs::copy_options::recursive);
+  (void)result_of({"quantize", model, "--group_size", "32", "--iters", "2", "--dataset", text_, "--nsamples", "4",
+                   "--seqlen", "8", "--output_dir", made});
+  const Outcome same = run_arkit({"reproduce", made, "--output_dir", again});
+  EXPECT_EQ(same.exit_code, 0) << same.err << same.out;
+  EXPECT_TRUE(cli_test::contains(same.out, "versions, plugins, model and data are as recorded\nall "));
+  EXPECT_TRUE(cli_test::contains(same.out, " files are the same: " + again + "\n")) << same.out;
+  EXPECT_EQ(run_arkit({"reproduce", made, "--dry-run"}).exit_code, 0);
+  EXPECT_EQ(run_arkit({"reproduce", made, "--output_dir", again}).exit_code, 2);  // it is there; --force replaces it
+  EXPECT_EQ(run_arkit({"reproduce", made, "--output_dir", again, "--force"}).exit_code, 0);
+
+  std::ofstream(text_, std::ios::app) << "One line more.\n";
+  const Outcome changed = run_arkit({"reproduce", made, "--output_dir", in("other")});
+  EXPECT_EQ(changed.exit_code, 6) << changed.err;
+  EXPECT_TRUE(cli_test::contains(changed.out, "--dataset: '" + text_ + "' has other contents")) << changed.out;
+  EXPECT_TRUE(cli_test::contains(changed.out, "nothing was run; --allow_changed runs it")) << changed.out;
+  EXPECT_FALSE(fs::exists(in("other")));
+  const Outcome allowed = run_arkit({"reproduce", made, "--output_dir", in("other"), "--allow_changed"});
+  EXPECT_EQ(allowed.exit_code, 6) << allowed.err;
+  EXPECT_TRUE(cli_test::contains(allowed.out, "model.safetensors' is not the same")) << allowed.out;
+
+  fs::rename(model, in("elsewhere"));
+  const Outcome gone = run_arkit({"reproduce", made, "--dry-run"});
+  EXPECT_EQ(gone.exit_code, 6) << gone.err;
+  EXPECT_TRUE(cli_test::contains(gone.out, "model: '" + model + "' is missing")) << gone.out;
+  EXPECT_EQ(run_arkit({"reproduce", in("nowhere")}).exit_code, 3);
+}

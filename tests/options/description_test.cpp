@@ -289,13 +289,50 @@ TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
 
 // What leaving an option out means, where the text says a number, is what a run then takes.
 TEST(Description, SaysWhatRunsTake) {
-  const json::Object record = resolved_options(options_of("quantize", {"m"}), arkit::testing::registry());
+  const QuantizeOptions plain = options_of("quantize", {"m"});
+  const QuantizeOptions mix = options_of("quantize", {"m", "--options", "W2A16,W4A16", "--avg_bits", "3"});
   for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
-    const json::Value& taken = record.at(one.row.name);
     const bool number = !one.row.absent.empty() && one.row.absent.find_first_not_of("0123456789") == std::string::npos;
-    if (number && one.row.needs != OptionNeeds::mix) {
-      EXPECT_EQ(json::dump(taken), one.row.absent) << one.row.name;
+    if (!number || one.row.name == "score_seqlen") continue;  // the model's: mixtures of experts get half
+    const json::Object record =
+        resolved_options(one.row.needs == OptionNeeds::mix ? mix : plain, arkit::testing::registry());
+    EXPECT_EQ(json::dump(record.at(one.row.name)), one.row.absent) << one.row.name;
+  }
+}
+
+// --save_config leaves out what has no value: here is all of it, and why.
+TEST(Description, SavedFilesLackOnlyWhatHasNoValue) {
+  const std::set<std::string_view> none{"recipe_file",     "rotation",
+                                        "static_kv_dtype", "static_attention_dtype",  // nothing of the kind
+                                        "runtime",         "num_hidden_layers",
+                                        "dataset",         "layer_config",
+                                        "ignore_layers",   "to_quant_block_names",
+                                        "on_indivisible",  // a warning, as in AutoRound
+                                        "model_free",      "disable_opt_rtn",
+                                        "output_dir"};  // the model's, the layer's and the plan's to decide
+  const std::set<std::string_view> activations{"act_group_size", "act_data_type", "act_sym", "act_dynamic"};
+  const std::set<std::string_view> of_mixes{"target_size", "score_seqlen",      "score_cache",
+                                            "svg",         "save_layer_config", "shared_layers"};
+  const auto saved = [](const Words& words) {
+    return cli::recipe_text(*cli::find_command("quantize"),
+                            resolved_options(options_of("quantize", words), arkit::testing::registry()));
+  };
+  const std::string plain = saved({"m"}), dynamic = saved({"m", "--scheme", "INT8"});
+  const std::string mix = saved({"m", "--options", "W2A16,W4A16", "--avg_bits", "3"});
+  for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
+    const auto holds = [&](const std::string& text) {
+      return contains("\n" + text, "\n" + std::string(one.row.name) + " = ");
+    };
+    const bool of_mix = one.row.name == "options" || (one.applies != nullptr && one.row.needs == OptionNeeds::mix);
+    const bool of_attention = one.applies != nullptr && !of_mix;
+    if (of_mix) {
+      EXPECT_EQ(holds(mix), !of_mixes.contains(one.row.name)) << one.row.name;
+      EXPECT_FALSE(holds(plain)) << one.row.name;
+      continue;
     }
+    const bool absent = none.contains(one.row.name) || of_attention;
+    EXPECT_EQ(holds(plain), !absent && !activations.contains(one.row.name)) << one.row.name;
+    EXPECT_EQ(holds(dynamic), !absent) << one.row.name;
   }
 }
 

@@ -23,8 +23,8 @@ namespace {
 
 using namespace auto_scheme;
 
-// Of scoring (docs/spec/auto-scheme.md 2); mixtures of experts get half the length.
-constexpr int64_t kSamples = 16, kLength = 256;
+// Tokens of a sample of scoring (docs/spec/auto-scheme.md 2); mixtures of experts get half of them.
+constexpr int64_t kLength = 256;
 
 std::vector<MixBudget> wanted_budgets(const AutoSchemeOptions& options) {
   if (options.avg_bits.empty() == !options.target_size.has_value())
@@ -191,9 +191,9 @@ void MixSearch::check_budgets() {
 void MixSearch::score() {
   const AutoSchemeOptions& wanted = options_.auto_scheme;
   ResolvedTuning settings = resolve_tuning(options_.recipe, options_.tuning);
-  settings.nsamples = wanted.nsamples.value_or(kSamples);
+  settings.nsamples = wanted.nsamples.value_or(kScoreSamples);
   settings.seqlen = wanted.seqlen.value_or(has_experts(pool_) ? kLength / 2 : kLength);
-  settings.batch_size = wanted.batch_size.value_or(1);
+  settings.batch_size = wanted.batch_size.value_or(kScoreBatch);
   if (settings.nsamples < 1 || settings.seqlen < 2 || settings.batch_size < 1)
     throw_usage("scoring needs at least one sample of two tokens, and a batch of one");
   settings = fit_to_model(settings, *model_, *planned_.source, reporter_);

@@ -26,6 +26,9 @@
 
 namespace arkit {
 
+// Of scoring, where nothing else is asked for (docs/spec/auto-scheme.md 2).
+constexpr int64_t kScoreSamples = 16, kScoreBatch = 1;
+
 // One budget: bits a weight, or bytes of the whole export.
 struct MixBudget {
   std::optional<double> avg_bits;

@@ -47,7 +47,6 @@ void check_device(const std::string& device_map) {
 }
 
 void check_mix(const AutoSchemeOptions& mix) {
-  check_ranges({.auto_scheme = mix});
   const AutoSchemeOptions defaults;
   if (!mix.options.empty()) {
     if (mix.target_size && mix.bits_accounting != defaults.bits_accounting)
@@ -58,7 +57,8 @@ void check_mix(const AutoSchemeOptions& mix) {
       throw_usage("--score_cache names a folder for scores, and --no_score_cache keeps none; leave one of them out");
     return;
   }
-  QuantizeOptions idle{.auto_scheme = mix};
+  QuantizeOptions idle;
+  idle.auto_scheme = mix;
   // The flag brings its accounting with it.
   if (mix.ignore_scale_zp_bits) idle.auto_scheme.bits_accounting = defaults.bits_accounting;
   const std::string names = changed_options(idle, OptionNeeds::mix);
@@ -138,16 +138,6 @@ void check_head(const QuantizeOptions& given, const QuantPlan& plan, Reporter& r
     reporter.warn(str("'", head->name, "' stays 16-bit (", head->reason, "); quant_lm_head is ignored"));
 }
 
-// A scheme that stores scales in a type of the user's choice counts their bits.
-bool stores_scale_dtype(const LayerPlan& layer, const Registry& registry) {
-  if (!layer.quant.weight.quantized()) return false;
-  const Scheme& scheme = registry.scheme_for(layer.quant.weight.data_type);
-  LayerPlan narrow = layer, wide = layer;
-  narrow.quant.weight.scale_dtype = "float16";
-  wide.quant.weight.scale_dtype = "float32";
-  return scheme.bits_per_weight(narrow) != scheme.bits_per_weight(wide);
-}
-
 void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Registry& registry, Reporter& reporter) {
   Idle nothing, fixed;
   if (!any_layer(plan, [](const LayerPlan& layer) { return layer.quant.weight.quantized(); })) {
@@ -163,8 +153,10 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
 }
 
 void check_untuned(const TuningOptions& tuning, Reporter& reporter) {
+  QuantizeOptions given;
+  given.tuning = tuning;
   Idle idle;
-  idle.add(changed_options({.tuning = tuning}, OptionNeeds::tuning));
+  idle.add(changed_options(given, OptionNeeds::tuning));
   idle.warn("nothing is tuned (iters 0)", reporter);
 }
 
@@ -189,6 +181,7 @@ void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporte
 
 void check_options(const QuantizeOptions& options) {
   check_device(options.device_map);
+  check_ranges(options);
   check_mix(options.auto_scheme);
   check_attention(options.attention);
   check_model_free(options);
@@ -218,6 +211,16 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
              *given.tuning.disable_opt_rtn ? "disable_opt_rtn" : "enable_opt_rtn");
     idle.warn("every layer is tuned", reporter);
   }
+}
+
+// A scheme that stores scales in a type of the user's choice counts their bits.
+bool stores_scale_dtype(const LayerPlan& layer, const Registry& registry) {
+  if (!layer.quant.weight.quantized()) return false;
+  const Scheme& scheme = registry.scheme_for(layer.quant.weight.data_type);
+  LayerPlan narrow = layer, wide = layer;
+  narrow.quant.weight.scale_dtype = "float16";
+  wide.quant.weight.scale_dtype = "float32";
+  return scheme.bits_per_weight(narrow) != scheme.bits_per_weight(wide);
 }
 
 }  // namespace arkit

@@ -21,4 +21,7 @@ ARKIT_INTERNAL void check_options(const QuantizeOptions& options);
 void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, const PlannedModel& planned, bool mixed,
                    const Registry& registry, Reporter& reporter);
 
+// Does --scale_dtype say anything for this layer?
+[[nodiscard]] bool stores_scale_dtype(const LayerPlan& layer, const Registry& registry);
+
 }  // namespace arkit

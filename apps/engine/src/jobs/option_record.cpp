@@ -4,6 +4,8 @@
 
 #include <arkit/engine/resolved_options.h>
 
+#include "jobs/mix_search.h"
+#include "jobs/option_effects.h"
 #include "options/option_json.h"
 #include "quant/scheme_resolver.h"
 
@@ -33,6 +35,9 @@ void settle_scheme(const QuantizeOptions& options, const Registry& registry, Sch
     settle(own.group_size, weight.group_size);
     settle(own.sym, weight.sym);
     if (weight.observer.empty()) settle(own.data_type, weight.data_type);
+    const int64_t width = weight.group_size > 0 ? weight.group_size : 4096;  // any that groups divide
+    const LayerPlan layer{.out_features = width, .in_features = width, .quant = *quant};
+    if (stores_scale_dtype(layer, registry)) settle(own.scale_dtype, weight.scale_dtype);
   }
   settle(own.act_bits, act.bits);
   if (!act.quantized()) return;
@@ -56,12 +61,20 @@ void settle_rates(const ResolvedTuning& tuning, TuningOptions& own) {
   if (!scales_move) own.minmax_lr.reset();
 }
 
+// The length of a sample is the model's to decide.
+void settle_scoring(AutoSchemeOptions& mix) {
+  if (mix.options.empty()) return;
+  mix.nsamples = mix.nsamples.value_or(kScoreSamples);
+  mix.batch_size = mix.batch_size.value_or(kScoreBatch);
+}
+
 // The options with everything decided that a record can say of them.
 QuantizeOptions decided(const QuantizeOptions& options, const ResolvedTuning& tuning, const Registry& registry) {
   QuantizeOptions all = options;
   if (!options.recipe_file.empty() || !options.auto_scheme.options.empty()) all.scheme.clear();
   if (!options.recipe_file.empty()) all.recipe.clear();
   settle_scheme(options, registry, all.overrides);
+  settle_scoring(all.auto_scheme);
   all.tuning = tuning.options;
   all.tuning.iters = tuning.iters;
   all.tuning.nsamples = tuning.nsamples;

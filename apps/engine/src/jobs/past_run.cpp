@@ -62,21 +62,20 @@ class Reader {
   std::string where_;
 };
 
-// Only what was given: everything else follows from it again, as it did.
+const OptionOf<QuantizeOptions>* find_row(std::string_view name) {
+  for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>())
+    if (one.row.name == name) return &one;
+  return nullptr;
+}
+
+// As they were given: what recipe and scheme decided follows from them again.
 QuantizeOptions Reader::options() const {
-  const json::Object& recorded = object(record_, "options");
-  if (recorded.empty()) refuse("it has no options");
   const json::Value* given = json::find(record_, "given");
   if (given == nullptr) refuse("it does not say which options were given");
-  json::Object wanted;
-  for (const json::Value& entry : json::as_array(*given, str(where_, ": given"))) {
-    if (!entry.is_string()) refuse("a name of an option that was given is no text");
-    const std::string name(entry.get_string());
-    const auto& rows = option_table<QuantizeOptions>();
-    if (std::none_of(rows.begin(), rows.end(), [&](const auto& one) { return one.row.name == name; }))
-      refuse(str("option '", printable(name), "' is unknown to this version"));
-    if (const json::Value* value = json::find(recorded, name)) wanted[name] = *value;
-  }
+  const json::Object& wanted = json::as_object(*given, str(where_, ": given"));
+  for (const auto& [name, value] : wanted)
+    if (find_row(name) == nullptr)
+      refuse(str("option '", printable(std::string_view(name)), "' is unknown to this version"));
   return read_described<QuantizeOptions>(wanted, where_);
 }
 
@@ -165,24 +164,15 @@ json::Object without_circumstances(json::Object record) {
   for (const char* key : {"command", "working_directory", "host", "peak_rss_bytes", "compute"})
     record.stable_erase(key);
   if (auto* source = record["source"].if_object()) source->stable_erase("path");
-  if (auto* options = record["options"].if_object()) {
+  for (const char* key : {"options", "given"}) {
+    auto* options = record[key].if_object();
+    if (options == nullptr) continue;
     options->stable_erase("model");
     for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>())
       if (one.row.place) options->stable_erase(one.row.name);
   }
   if (auto* mix = record.if_contains("autoscheme"); mix != nullptr && mix->is_object())
     mix->get_object().stable_erase("scores_cached");
-  // Whether a place was named is circumstance as well.
-  json::Array asked;
-  if (const auto* given = record.if_contains("given"); given != nullptr && given->is_array())
-    for (const json::Value& name : given->get_array()) {
-      const auto& rows = option_table<QuantizeOptions>();
-      const bool place = std::any_of(rows.begin(), rows.end(), [&](const auto& one) {
-        return one.row.place && name.is_string() && one.row.name == std::string_view(name.get_string());
-      });
-      if (!place) asked.push_back(name);
-    }
-  record["given"] = std::move(asked);
   json::Value all = std::move(record);
   drop_seconds(all);
   return all.as_object();

@@ -11,6 +11,7 @@
 #include <arkit/engine/reproduce.h>
 #include <arkit/error.h>
 #include <arkit/inference_backend.h>
+#include <arkit/input_file.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
@@ -25,6 +26,9 @@ namespace fs = std::filesystem;
 namespace {
 
 using Lines = std::vector<std::string>;
+
+constexpr const char* kCardFile = "README.md";
+constexpr int64_t kMostCardBytes = int64_t{16} << 20;
 
 // The folder in which a run was started, whose relative paths then mean what they meant.
 class WorkingDirectory {
@@ -144,18 +148,27 @@ std::set<fs::path> files_below(const fs::path& folder) {
   return files;
 }
 
-bool same_file(const fs::path& name, const fs::path& then, const fs::path& now) {
+// The card without the lines that name the model, whose folder may be called otherwise now.
+std::string without_model_name(const fs::path& card) {
+  std::string text;
+  for (const std::string& line : split(read_input_file(card, kMostCardBytes, "model card"), '\n'))
+    if (!line.starts_with("base_model: ") && !line.starts_with("# ")) text += line + "\n";
+  return text;
+}
+
+bool same_file(const fs::path& name, const fs::path& then, const fs::path& now, bool renamed) {
   if (name == kRunFile) {
     const auto record = [&](const fs::path& folder) {
       return without_circumstances(json::as_object(json::read_file(folder / name), shown(folder / name)));
     };
     return record(then) == record(now);
   }
+  if (renamed && name == kCardFile) return without_model_name(then / name) == without_model_name(now / name);
   return fs::file_size(then / name) == fs::file_size(now / name) && sha256_file(then / name) == sha256_file(now / name);
 }
 
 // Number of files compared; sentences about those that are not the same go to `unequal`.
-int64_t compare_exports(const PastRun& past, const fs::path& now, Lines& unequal) {
+int64_t compare_exports(const PastRun& past, const fs::path& now, bool renamed, Lines& unequal) {
   const fs::path& then = past.directory;
   std::set<fs::path> names = files_below(now);  // with record and card; what somebody else put beside is not ours
   names.insert(past.files.begin(), past.files.end());
@@ -165,7 +178,7 @@ int64_t compare_exports(const PastRun& past, const fs::path& now, Lines& unequal
       unequal.push_back(str(shown(now / name), " was not there"));
     else if (!fs::exists(now / name))
       unequal.push_back(str(shown(then / name), " did not come again"));
-    else if (!same_file(name, then, now))
+    else if (!same_file(name, then, now, renamed))
       unequal.push_back(str(shown(now / name), " is not the same"));
   }
   return static_cast<int64_t>(names.size());
@@ -221,7 +234,9 @@ json::Object reproduce(const ReproduceOptions& given, const Registry& registry, 
   reporter.step("comparing files");
   Lines unequal;
   int64_t files = 0;
-  for (const PastRun& run : runs) files += compare_exports(run, output_of(result, run.format), unequal);
+  const bool renamed =
+      !options.model.empty() && fs::path(options.model).filename() != fs::path(past.model_path).filename();
+  for (const PastRun& run : runs) files += compare_exports(run, output_of(result, run.format), renamed, unequal);
   report["ran"] = true;
   report["output_dir"] = output_dir.string();
   report["files"] = files;

@@ -12,6 +12,7 @@
 
 #include "calibration/dataset_registry.h"
 #include "calibration/dataset_spec.h"
+#include "options/option_json.h"
 #include "util/sha256.h"
 
 namespace arkit {
@@ -75,7 +76,7 @@ RunInputs::RunInputs(const QuantizeOptions& options, const ModelSource& source, 
   for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
     const OptionValue value = one.get(options);
     if (value == one.get(usual)) continue;
-    given.emplace_back(one.row.name);
+    given[one.row.name] = option_to_json(one.row, value);
     const auto* name = std::get_if<std::string>(&value);
     if (!one.row.names_file || name == nullptr) continue;
     for (const fs::path& file : one.row.name == kDataset ? dataset_files(*name) : std::set<fs::path>{*name})

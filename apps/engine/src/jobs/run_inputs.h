@@ -1,5 +1,5 @@
 #pragma once
-// What a run was asked for and made of, beside weights, for `arkit reproduce`: names of options, hashes of files.
+// What a run was asked for and made of, beside weights, for `arkit reproduce`: options as they were given, hashes of files.
 
 #include <string>
 
@@ -12,7 +12,7 @@
 namespace arkit {
 
 struct RunInputs {
-  json::Array given;    // names of the options that differ from what they are by themselves
+  json::Object given;   // the options that differ from what they are by themselves, with the values asked for
   json::Array files;    // that options name: [{"option", "path", "bytes", "sha256"}, ...]
   json::Array texts;    // config.json and the model's other texts: [{"name", "bytes", "sha256"}, ...]
   json::Array plugins;  // hash_plugins()

@@ -62,7 +62,9 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
     for (const Recipe& r : kRecipes) names.emplace_back(r.name);
     throw_unsupported(unknown_name("recipe", name, names, "'arkit list recipes' shows all"));
   }
-  check_ranges({.tuning = options});
+  QuantizeOptions of_tuning;
+  of_tuning.tuning = options;
+  check_ranges(of_tuning);
   ResolvedTuning tuning{.options = options};
   tuning.iters = options.iters.value_or(recipe->iters);
   tuning.nsamples = options.nsamples.value_or(recipe->nsamples);
