@@ -47,6 +47,50 @@ function(arkit_add_plugin)
     COMMAND chmod go-w $<TARGET_FILE:${target}> $<TARGET_FILE_DIR:${target}>)
 endfunction()
 
+# arkit_add_family(NAME llama [ID org.example.llama] [VENDOR v] [LICENSE l] [URL u]): the plugin of a model family that is data alone:
+#   family.toml (docs/FAMILIES.md) in the current folder becomes part of libarkit_model_llama.so. A family with code beside its data is an
+#   arkit_add_plugin() whose adapter derives from sdk::FamilyAdapter.
+function(arkit_add_family)
+  cmake_parse_arguments(P "" "NAME;ID;VENDOR;LICENSE;URL" "" ${ARGN})
+  if(NOT P_NAME)
+    message(FATAL_ERROR "arkit_add_family needs NAME")
+  endif()
+  foreach(field "ID=org.arkit.model.${P_NAME}" "VENDOR=arkit" "LICENSE=Apache-2.0" "URL=https://github.com/arkit/arkit")
+    string(REGEX MATCH "^([A-Z]+)=(.*)$" _ ${field})
+    if(NOT P_${CMAKE_MATCH_1})
+      set(P_${CMAKE_MATCH_1} ${CMAKE_MATCH_2})
+    endif()
+  endforeach()
+  set(toml ${CMAKE_CURRENT_SOURCE_DIR}/family.toml)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${toml})
+  file(READ ${toml} P_TEXT)
+  string(REGEX MATCH "(^|\n)summary *= *\"([^\"\n]*)\"" _ "${P_TEXT}")
+  set(P_SUMMARY "${CMAKE_MATCH_2}")
+  if(NOT P_SUMMARY)
+    message(FATAL_ERROR "${toml}: summary = \"...\" is missing")
+  endif()
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/family_${P_NAME}.cpp)
+  file(CONFIGURE OUTPUT ${source} @ONLY CONTENT [[// Made from family.toml by arkit_add_family().
+#include <arkit/plugin.h>
+#include <arkit/sdk/family.h>
+
+namespace {
+
+constexpr char kFamily[] = R"family(@P_TEXT@)family";
+
+class Adapter final : public arkit::sdk::FamilyAdapter {
+ public:
+  Adapter() : FamilyAdapter(arkit::sdk::parse_family(kFamily, "family.toml of @P_NAME@")) {}
+};
+
+}  // namespace
+
+ARKIT_PLUGIN("@P_ID@", "0.1.0", "@P_VENDOR@", "@P_LICENSE@", "@P_URL@",
+             arkit::component<arkit::ModelAdapter, Adapter>("@P_NAME@", "@P_SUMMARY@"));
+]])
+  arkit_add_plugin(NAME ${P_NAME} KIND model SOURCES ${source})
+endfunction()
+
 # arkit_found_header_hash(<variable>): of the headers that find_package(arkit) brought, as they are now.
 function(arkit_found_header_hash result)
   get_target_property(folders arkit::api INTERFACE_INCLUDE_DIRECTORIES)

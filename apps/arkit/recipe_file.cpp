@@ -9,9 +9,9 @@
 #include <arkit/error.h>
 #include <arkit/input_file.h>
 #include <arkit/str.h>
+#include <arkit/toml_depth.h>
 
 #include "command_line.h"
-#include "util/toml_depth.h"
 
 namespace arkit::cli {
 namespace {

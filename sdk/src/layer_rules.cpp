@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include <arkit/str.h>
 
@@ -142,6 +143,71 @@ std::string fused_group(std::string_view layer) {
   for (const Fused& fused : kFused)
     if (last == fused.member) return str(layer.substr(0, layer.size() - last.size()), fused.group);
   return {};
+}
+
+namespace {
+
+LayerRole guess_role(std::string_view layer) {
+  struct Guess {
+    std::string_view name;
+    LayerRole role;
+  };
+  static constexpr Guess kGuesses[] = {
+      {"q_proj", LayerRole::query},
+      {"k_proj", LayerRole::key},
+      {"v_proj", LayerRole::value},
+      {"qkv_proj", LayerRole::qkv},
+      {"query_key_value", LayerRole::qkv},
+      {"o_proj", LayerRole::output},
+      {"gate_proj", LayerRole::gate},
+      {"w1", LayerRole::gate},
+      {"up_proj", LayerRole::up},
+      {"w3", LayerRole::up},
+      {"gate_up_proj", LayerRole::gate_up},
+      {"down_proj", LayerRole::down},
+      {"w2", LayerRole::down},
+      {"gate", LayerRole::router},
+      {"router", LayerRole::router},
+      {"shared_expert_gate", LayerRole::shared_gate},
+      {"in_proj", LayerRole::state_in},
+      {"q_a_proj", LayerRole::latent_down},
+      {"kv_a_proj_with_mqa", LayerRole::latent_down},
+      {"q_b_proj", LayerRole::latent_up},
+      {"kv_b_proj", LayerRole::latent_up},
+      {"lm_head", LayerRole::head},
+  };
+  if (is_embedding_table(layer)) return LayerRole::embedding;
+  if (is_other_sense(layer)) return LayerRole::vision;
+  const std::string_view last = last_component(layer);
+  const auto* found =
+      std::find_if(std::begin(kGuesses), std::end(kGuesses), [&](const Guess& guess) { return guess.name == last; });
+  return found == std::end(kGuesses) ? LayerRole::other : found->role;
+}
+
+// The first component that speaks of routed experts, and the number behind it.
+void guess_expert(LayerPlan& layer) {
+  const std::string_view name = layer.name;
+  for (size_t begin = 0, end = 0; begin < name.size(); begin = end + 1) {
+    end = std::min(name.find('.', begin), name.size());
+    const std::string_view component = name.substr(begin, end - begin);
+    if (component.find("expert") == std::string_view::npos || component.starts_with("shared_expert")) continue;
+    const size_t next = std::min(end + 1, name.size());
+    const std::string_view behind = name.substr(next, std::min(name.find('.', next), name.size()) - next);
+    layer.experts = name.substr(0, end);
+    layer.expert = name_number(behind).value_or(-1);
+    return;
+  }
+}
+
+}  // namespace
+
+void guess_layer(LayerPlan& layer) {
+  const bool expert =
+      layer.name.find(".experts.") != std::string::npos || layer.name.find(".moe.") != std::string::npos;
+  if (expert) layer.kind = LayerKind::expert;
+  layer.fused_group = fused_group(layer.name);
+  layer.role = guess_role(layer.name);
+  guess_expert(layer);
 }
 
 }  // namespace arkit::model_free

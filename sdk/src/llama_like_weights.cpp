@@ -1,12 +1,12 @@
 // LlamaLikeModel: which tensors there must be, and their loading block by block.
-#include <algorithm>
 #include <map>
+#include <variant>
 
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
 #include <arkit/sdk/llama_like.h>
-#include <arkit/sdk/tied_embeddings.h>
+#include <arkit/sdk/nn.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -24,85 +24,60 @@ bool usable_dtype(at::ScalarType type) {
 
 }  // namespace
 
-LlamaLikeModel::LlamaLikeModel(LlamaLikeConfig config, const ModelSource& source, at::ScalarType dtype)
-    : config_(std::move(config)), source_(source), dtype_(dtype), prefix_("model.") {
+LlamaLikeModel::LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype)
+    : layout_(std::move(layout)), source_(source), dtype_(dtype) {
   ARKIT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "a model runs in float32 or bfloat16");
-  if (source.weights().find("model.embed_tokens.weight") == nullptr &&
-      source.weights().find("embed_tokens.weight") != nullptr)
-    prefix_.clear();
-  blocks_.resize(static_cast<size_t>(config_.num_blocks));
-  final_norm_.name = prefix_ + "norm.weight";
+  check_layout();
+  blocks_.resize(layout_.blocks.size());
+  final_norm_.name = layout_.tokens.final_norm;
   for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
-  tied_ = find_tied_embeddings(source).tied;
   check_tensors();
-  frequencies_ = rope_frequencies(config_.rope, 1);
+  for (const Rope& rope : layout_.ropes) frequencies_.push_back(rope_frequencies(rope, 1));
 }
 
 LlamaLikeModel::~LlamaLikeModel() = default;
 
-std::string LlamaLikeModel::block_name(int64_t block) const {
-  return str(prefix_, "layers.", block);
-}
-
-// Module-definition order, which is the order AutoRound sees (docs/spec/decoder.md 1).
-std::vector<LayerPlan> LlamaLikeModel::block_plans(int64_t block) const {
-  const LlamaLikeConfig& c = config_;
-  const std::string name = block_name(block), attention = name + ".self_attn.", mlp = name + ".mlp.";
-  const auto plan = [&](const std::string& layer, int64_t out, int64_t in, bool bias, std::string fused) {
-    LayerPlan p;
-    p.name = layer;
-    p.out_features = out;
-    p.in_features = in;
-    p.has_bias = bias;
-    p.block = block;
-    p.fused_group = std::move(fused);
-    return p;
-  };
-  const int64_t d = c.hidden_size, query = c.heads * c.head_dim, key = c.kv_heads * c.head_dim;
-  return {plan(attention + "q_proj", query, d, c.qkv_bias, attention + "qkv"),
-          plan(attention + "k_proj", key, d, c.qkv_bias, attention + "qkv"),
-          plan(attention + "v_proj", key, d, c.qkv_bias, attention + "qkv"),
-          plan(attention + "o_proj", d, query, c.o_bias, ""),
-          plan(mlp + "gate_proj", c.intermediate_size, d, c.mlp_bias, mlp + "gate_up"),
-          plan(mlp + "up_proj", c.intermediate_size, d, c.mlp_bias, mlp + "gate_up"),
-          plan(mlp + "down_proj", d, c.intermediate_size, c.mlp_bias, "")};
-}
-
-LayerPlan LlamaLikeModel::head_plan() const {
-  LayerPlan p;
-  p.name = "lm_head";
-  p.out_features = config_.vocab_size;
-  p.in_features = config_.hidden_size;
-  return p;
-}
-
-std::vector<LayerPlan> LlamaLikeModel::linears() const {
-  std::vector<LayerPlan> out;
-  for (int64_t block = 0; block < config_.num_blocks; ++block)
-    for (LayerPlan& plan : block_plans(block)) out.push_back(std::move(plan));
-  out.push_back(head_plan());
-  return out;
+// What this decoder does not have would be computed as if it were not there.
+void LlamaLikeModel::check_layout() const {
+  ARKIT_CHECK(layout_.lists.size() == 1 && layout_.outside.size() == 1 && !layout_.blocks.empty(),
+              "a llama-like layout has one list of blocks and a head");
+  int64_t window = 0;
+  for (const BlockLayout& block : layout_.blocks) {
+    const auto fail = [&](std::string_view what) {
+      throw_unsupported(str(source_.path().string(), ": block '", block.name, "' ", what,
+                            ", which the decoder of declared families does not have; such a family is a plugin "
+                            "(docs/FAMILIES.md)"));
+    };
+    const auto* attention = std::get_if<Attention>(&block.mixer);
+    const auto* dense = std::get_if<Dense>(&block.feed_forward);
+    if (attention == nullptr) fail("has no plain attention");
+    if (dense == nullptr || !find_activation(dense->activation)) fail("has no plain feed-forward network");
+    if (block.norms.kind != "rms") fail(str("has norms of kind '", block.norms.kind, "'"));
+    if (attention->key_dim != attention->value_dim) fail("has keys and values of different widths");
+    if (attention->softcap != 0.0) fail("caps its attention scores");
+    if (attention->window > 0 && window > 0 && attention->window != window) fail("has a second size of window");
+    if (attention->window > 0) window = attention->window;
+  }
 }
 
 std::vector<AttentionPlan> LlamaLikeModel::attentions() const {
   std::vector<AttentionPlan> out;
-  for (int64_t block = 0; block < config_.num_blocks; ++block)
-    out.push_back({.name = block_name(block) + ".self_attn",
-                   .block = block,
-                   .heads = config_.heads,
-                   .kv_heads = config_.kv_heads,
-                   .key_dim = config_.head_dim,
-                   .value_dim = config_.head_dim});
+  for (size_t block = 0; block < layout_.blocks.size(); ++block) {
+    const auto& a = std::get<Attention>(layout_.blocks[block].mixer);
+    out.push_back({.name = a.module,
+                   .block = static_cast<int64_t>(block),
+                   .heads = a.heads,
+                   .kv_heads = a.kv_heads,
+                   .key_dim = a.key_dim,
+                   .value_dim = a.value_dim});
+  }
   return out;
 }
 
 std::vector<std::string> LlamaLikeModel::norm_names(int64_t block) const {
-  const std::string name = block_name(block);
-  std::vector<std::string> out = {name + ".input_layernorm.weight", name + ".post_attention_layernorm.weight"};
-  if (config_.qk_norm) {
-    out.push_back(name + ".self_attn.q_norm.weight");
-    out.push_back(name + ".self_attn.k_norm.weight");
-  }
+  const Norms& n = layout_of(block).norms;
+  std::vector<std::string> out = {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key};
+  std::erase(out, std::string());
   return out;
 }
 
@@ -119,41 +94,51 @@ void LlamaLikeModel::check_tensor(const std::string& name, std::vector<int64_t> 
                           "; expected F32, F16 or BF16 ('arkit list formats' shows the packed formats arkit reads)"));
 }
 
-void LlamaLikeModel::check_tensors() const {
-  const auto linear = [&](const LayerPlan& plan) {
-    if (packed(plan.name)) return;
-    check_tensor(plan.name + ".weight", {plan.out_features, plan.in_features});
-    if (plan.has_bias) check_tensor(plan.name + ".bias", {plan.out_features});
-  };
+void LlamaLikeModel::check_packed() const {
+  if (packed_.empty()) return;
   std::map<std::string, LayerPlan, std::less<>> plans;
-  if (!packed_.empty())
-    for (LayerPlan& plan : linears()) plans.emplace(plan.name, std::move(plan));
+  for (LayerPlan& plan : linears()) plans.emplace(plan.name, std::move(plan));
   for (const LinearSpec& spec : source_.packed_layers()) {
     const auto found = plans.find(spec.name);
     if (found == plans.end()) continue;
-    const LayerPlan* plan = &found->second;
-    if (plan->out_features != spec.out_features || plan->in_features != spec.in_features)
+    const LayerPlan& plan = found->second;
+    if (plan.out_features != spec.out_features || plan.in_features != spec.in_features)
       throw_input(str(source_.path().string(), ": packed layer '", spec.name, "' is ", spec.out_features, " x ",
-                      spec.in_features, "; config.json asks for ", plan->out_features, " x ", plan->in_features));
-    if (plan->has_bias && !spec.has_bias)
+                      spec.in_features, "; config.json asks for ", plan.out_features, " x ", plan.in_features));
+    if (plan.has_bias && !spec.has_bias)
       throw_input(str(source_.path().string(), ": tensor '", spec.name,
                       ".bias' is missing; config.json asks for a bias of every layer of this kind"));
   }
-  for (int64_t block = 0; block < config_.num_blocks; ++block) {
-    for (const LayerPlan& plan : block_plans(block)) linear(plan);
-    const std::vector<std::string> names = norm_names(block);
-    for (size_t i = 0; i < names.size(); ++i) check_tensor(names[i], {i < 2 ? config_.hidden_size : config_.head_dim});
+}
+
+void LlamaLikeModel::check_norms(const BlockLayout& block) const {
+  const Norms& n = block.norms;
+  const auto& a = std::get<Attention>(block.mixer);
+  for (const std::string& name : {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out})
+    if (!name.empty()) check_tensor(name, {hidden_size()});
+  if (!n.query.empty()) check_tensor(n.query, {n.whole_heads ? a.heads * a.key_dim : a.key_dim});
+  if (!n.key.empty()) check_tensor(n.key, {n.whole_heads ? a.kv_heads * a.key_dim : a.key_dim});
+}
+
+void LlamaLikeModel::check_tensors() const {
+  check_packed();
+  for (const BlockLayout& block : layout_.blocks) {
+    for (const LayerPlan& plan : block.layers) {
+      if (packed(plan.name)) continue;
+      check_tensor(plan.name + ".weight", {plan.out_features, plan.in_features});
+      if (plan.has_bias) check_tensor(plan.name + ".bias", {plan.out_features});
+    }
+    check_norms(block);
   }
-  check_tensor(final_norm_.name, {config_.hidden_size});
-  const std::vector<int64_t> table = {config_.vocab_size, config_.hidden_size};
-  const std::string embeddings = prefix_ + "embed_tokens.weight";
+  if (!final_norm_.name.empty()) check_tensor(final_norm_.name, {hidden_size()});
+  const std::vector<int64_t> table = {vocab_size(), hidden_size()};
+  const std::string head = head_plan().name + ".weight";
   // A checkpoint may hold only one of the two tied tensors (docs/spec/checkpoints.md 3).
-  const bool head_alone = tied_ && source_.weights().find(embeddings) == nullptr;
-  if (!head_alone) check_tensor(embeddings, table);
+  const bool head_alone = tied_embeddings() && source_.weights().find(layout_.tokens.embedding) == nullptr;
+  if (!head_alone) check_tensor(layout_.tokens.embedding, table);
   // A packed head may keep its codes under the name of the weight (fp8, mlx).
-  if (packed("lm_head")) return;
-  if (head_alone || !tied_ || source_.weights().find("lm_head.weight") != nullptr)
-    check_tensor("lm_head.weight", table);
+  if (packed(head_plan().name)) return;
+  if (head_alone || !tied_embeddings() || source_.weights().find(head) != nullptr) check_tensor(head, table);
 }
 
 // The mapped tensor itself when it has the model's dtype, else a converted copy, whose source pages are given back.
@@ -190,29 +175,29 @@ void LlamaLikeModel::load_block(int64_t block) {
   std::unique_ptr<Block>& slot = blocks_.at(static_cast<size_t>(block));
   if (slot) return;
   auto fresh = std::make_unique<Block>();
-  for (const LayerPlan& plan : block_plans(block)) fresh->linears.push_back(load_linear(plan));
-  const std::vector<std::string> names = norm_names(block);
+  for (const LayerPlan& plan : layout_of(block).layers) fresh->linears.push_back(load_linear(plan));
+  const Norms& n = layout_of(block).norms;
+  const std::string* names[] = {&n.mixer_in, &n.mixer_out, &n.feed_forward_in, &n.feed_forward_out, &n.query, &n.key};
   const std::vector<Norm*> all = norms(*fresh);
-  for (size_t i = 0; i < names.size(); ++i) *all[i] = {names[i], load(names[i])};
+  for (size_t i = 0; i < all.size(); ++i)
+    if (!names[i]->empty()) *all[i] = {*names[i], load(*names[i])};
   slot = std::move(fresh);
 }
 
 void LlamaLikeModel::release_block(int64_t block) noexcept {
-  if (block < 0 || block >= config_.num_blocks) return;
+  if (block < 0 || block >= num_blocks()) return;
   const std::unique_ptr<Block> gone = std::move(blocks_[static_cast<size_t>(block)]);
   if (!gone) return;
   for (Linear& linear : gone->linears) release_linear(linear);
   for (Norm* norm : norms(*gone)) {
     norm->weight.reset();
-    source_.weights().release(norm->name);
+    if (!norm->name.empty()) source_.weights().release(norm->name);
   }
 }
 
-// In the order of norm_names.
-std::vector<LlamaLikeModel::Norm*> LlamaLikeModel::norms(Block& block) const {
-  std::vector<Norm*> out = {&block.input, &block.post_attention};
-  if (config_.qk_norm) out.insert(out.end(), {&block.q_norm, &block.k_norm});
-  return out;
+// All places, also those where the block has none.
+std::vector<LlamaLikeModel::Norm*> LlamaLikeModel::norms(Block& block) {
+  return {&block.mixer_in, &block.mixer_out, &block.feed_forward_in, &block.feed_forward_out, &block.query, &block.key};
 }
 
 const LlamaLikeModel::Block& LlamaLikeModel::loaded(int64_t block) const {
@@ -230,14 +215,14 @@ std::vector<Linear*> LlamaLikeModel::block_linears(int64_t block) {
 
 void LlamaLikeModel::load_rest() {
   if (embeddings_.defined()) return;
-  final_norm_.weight = load(final_norm_.name);
+  if (!final_norm_.name.empty()) final_norm_.weight = load(final_norm_.name);
   embeddings_ = source_.weights().load(table_name());
 }
 
 // A tied model may store its one matrix as the head.
 std::string LlamaLikeModel::table_name() const {
-  const std::string name = prefix_ + "embed_tokens.weight";
-  return source_.weights().find(name) != nullptr ? name : "lm_head.weight";
+  const std::string& name = layout_.tokens.embedding;
+  return source_.weights().find(name) != nullptr ? name : head_plan().name + ".weight";
 }
 
 void LlamaLikeModel::release_rest() noexcept {
@@ -245,15 +230,15 @@ void LlamaLikeModel::release_rest() noexcept {
   final_norm_.weight.reset();
   head_ = Linear();
   stored_head_.reset();
-  for (const std::string& name : {prefix_ + "embed_tokens.weight", std::string("lm_head.weight"), final_norm_.name})
+  for (const std::string& name : {layout_.tokens.embedding, head_plan().name + ".weight", final_norm_.name})
     if (source_.weights().find(name) != nullptr) source_.weights().release(name);
 }
 
 Linear& LlamaLikeModel::materialised_head() const {
   ARKIT_CHECK(embeddings_.defined(), "the head is not loaded: call load_rest first");
   if (!head_.name.empty()) return head_;
-  if (tied_) {
-    const LayerPlan plan = head_plan();
+  if (tied_embeddings()) {
+    const LayerPlan& plan = head_plan();
     head_.out_features = plan.out_features;
     head_.in_features = plan.in_features;
     head_.weight = embeddings_.to(dtype_);
@@ -271,19 +256,20 @@ Linear& LlamaLikeModel::head() {
 Linear LlamaLikeModel::head_strip(int64_t first, int64_t count) const {
   ARKIT_CHECK(embeddings_.defined(), "the head is not loaded: call load_rest first");
   ARKIT_CHECK(has_head_strips(), "a packed head has no strips");
-  const LayerPlan plan = head_plan();
+  const LayerPlan& plan = head_plan();
+  const bool tied = tied_embeddings();
   Linear strip;
   strip.name = plan.name;
   strip.out_features = count;
   strip.in_features = plan.in_features;
-  if (!tied_) strip.rotation = source_.input_rotation(plan.name);
+  if (!tied) strip.rotation = source_.input_rotation(plan.name);
   if (!head_.name.empty()) {
     strip.weight = head_.weight.narrow(0, first, count);
     return strip;
   }
-  const std::string tensor = tied_ ? table_name() : plan.name + ".weight";
-  if (!tied_ && !stored_head_.defined()) stored_head_ = source_.weights().load(tensor);
-  const at::Tensor rows = (tied_ ? embeddings_ : stored_head_).narrow(0, first, count);
+  const std::string tensor = tied ? table_name() : plan.name + ".weight";
+  if (!tied && !stored_head_.defined()) stored_head_ = source_.weights().load(tensor);
+  const at::Tensor rows = (tied ? embeddings_ : stored_head_).narrow(0, first, count);
   strip.weight = rows.to(dtype_);
   if (rows.scalar_type() != dtype_) source_.weights().release(tensor);
   return strip;

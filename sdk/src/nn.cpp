@@ -210,6 +210,13 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return rms_norm_forward(x.contiguous(), weight.contiguous(), eps, at::Tensor());
 }
 
+at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight) {
+  if (!norms.wide) return rms_norm(x, weight, norms.epsilon);
+  const at::Tensor factor = weight.to(at::kFloat);
+  return rms_norm(x.to(at::kFloat), norms.offset == 0.0 ? factor : factor + norms.offset, norms.epsilon)
+      .to(x.scalar_type());
+}
+
 at::Tensor apply_rope_ref(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t half = cos.size(-1);
   const at::Tensor c = cos.unsqueeze(2), s = sin.unsqueeze(2);

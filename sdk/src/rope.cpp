@@ -33,7 +33,7 @@ at::Tensor powers_of_base(double base, int64_t dim) {
   return powers;
 }
 
-at::Tensor llama3_frequencies(const RopeConfig& c, const at::Tensor& f) {
+at::Tensor llama3_frequencies(const Rope& c, const at::Tensor& f) {
   const double o = static_cast<double>(c.original_max_positions);
   const at::Tensor wavelength = 2.0 * std::numbers::pi / f;
   const double longest = o / c.low_freq_factor, shortest = o / c.high_freq_factor;
@@ -47,7 +47,7 @@ double yarn_mscale(double scale, double mscale) {
   return scale <= 1.0 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
 }
 
-RopeFrequencies yarn_frequencies(const RopeConfig& c) {
+RopeFrequencies yarn_frequencies(const Rope& c) {
   const double dim = static_cast<double>(c.dim), o = static_cast<double>(c.original_max_positions);
   const auto correction = [&](double rotations) {
     return dim * std::log(o / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(c.theta));
@@ -74,7 +74,7 @@ RopeFrequencies yarn_frequencies(const RopeConfig& c) {
   return out;
 }
 
-RopeFrequencies longrope_frequencies(const RopeConfig& c, int64_t length) {
+RopeFrequencies longrope_frequencies(const Rope& c, int64_t length) {
   const std::vector<double>& extension = length > c.original_max_positions ? c.long_factor : c.short_factor;
   std::vector<float> ext(extension.begin(), extension.end());
   RopeFrequencies out;
@@ -87,14 +87,14 @@ RopeFrequencies longrope_frequencies(const RopeConfig& c, int64_t length) {
   return out;
 }
 
-at::Tensor dynamic_frequencies(const RopeConfig& c, int64_t length) {
+at::Tensor dynamic_frequencies(const Rope& c, int64_t length) {
   const double n = static_cast<double>(std::max(length, c.max_positions)), m = static_cast<double>(c.max_positions);
   const double dim = static_cast<double>(c.dim);
   const double base = c.theta * std::pow(c.factor * n / m - (c.factor - 1.0), dim / (dim - 2.0));
   return 1.0 / powers_of_base(base, c.dim);
 }
 
-at::Tensor proportional_frequencies(const RopeConfig& c) {
+at::Tensor proportional_frequencies(const Rope& c) {
   const int64_t half = c.head_dim / 2;
   const int64_t rotating = static_cast<int64_t>(c.partial_rotary_factor * static_cast<double>(half));
   at::Tensor f = (1.0 / powers_of_base(c.theta, c.head_dim)) / c.factor;
@@ -129,7 +129,7 @@ double number_or(const ConfigReader& in, std::string_view key, double fallback) 
 }
 
 // What positions are stretched by: no type has a default for it, but two take the ratio of the lengths.
-double read_factor(const json::Object& rope, const RopeConfig& c, const ConfigReader& in) {
+double read_factor(const json::Object& rope, const Rope& c, const ConfigReader& in) {
   if (c.type == "default") return 1.0;
   const bool is_null = rope.contains("factor") && json::find(rope, "factor") == nullptr;
   if (json::find(rope, "factor") == nullptr && (c.type == "longrope" || (c.type == "yarn" && is_null)))
@@ -191,10 +191,10 @@ json::Object normalise_rope(const json::Object& config, double default_theta, st
   return rope;
 }
 
-RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int64_t max_positions, bool partial,
-                     std::string_view what) {
+Rope read_rope(const json::Object& rope_parameters, int64_t head_dim, int64_t max_positions, bool partial,
+               std::string_view what) {
   const ConfigReader in(rope_parameters, str(what, ": rope parameters"));
-  RopeConfig c;
+  Rope c;
   c.type = in.text("rope_type", "default");
   if (std::find(kTypes.begin(), kTypes.end(), c.type) == kTypes.end())
     throw_unsupported(
@@ -233,11 +233,11 @@ RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int6
   return c;
 }
 
-bool rope_depends_on_length(const RopeConfig& config) noexcept {
+bool rope_depends_on_length(const Rope& config) noexcept {
   return config.type == "dynamic" || config.type == "longrope";
 }
 
-RopeFrequencies rope_frequencies(const RopeConfig& config, int64_t length) {
+RopeFrequencies rope_frequencies(const Rope& config, int64_t length) {
   if (config.type == "yarn") return yarn_frequencies(config);
   if (config.type == "longrope") return longrope_frequencies(config, length);
   if (config.type == "dynamic") return {dynamic_frequencies(config, length), 1.0};

@@ -10,6 +10,11 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/family.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/family_adapter.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/family_draft.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/family_layout.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/family_table.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fixed_product.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
@@ -26,7 +31,6 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/layer_rules.cpp
   ${CMAKE_CURRENT_LIST_DIR}/linear_layers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/llama_like_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_weights.cpp
   ${CMAKE_CURRENT_LIST_DIR}/mx_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/nn.cpp

@@ -3,6 +3,7 @@
 
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/layer_rules.h>
 
 #include "autoscheme/groups.h"
 #include "autoscheme/options.h"
@@ -180,6 +181,7 @@ TEST_F(PoolTest, ExpertsOfABlockAreOneGroup) {
     PoolLayer layer;
     layer.plan.name = name;
     layer.plan.block = name[9] - '0';
+    model_free::guess_layer(layer.plan);
     layer.quants.resize(1);
     pool.layers.push_back(layer);
     pool.offered.push_back({true});

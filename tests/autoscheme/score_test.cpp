@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/layer_rules.h>
 
 #include "autoscheme/score_experts.h"
 #include "score_testing.h"
@@ -102,7 +103,9 @@ TEST(Score, UnknownModesAreRefused) {
 
 TEST(Score, InactiveExpertsTakeTheMeanOfTheOthers) {
   const auto layer = [](const char* name) {
-    return PoolLayer{{.name = name, .block = 0}, {option("W4A16").quant, LayerQuant{}}};
+    PoolLayer made{{.name = name, .block = 0}, {option("W4A16").quant, LayerQuant{}}};
+    model_free::guess_layer(made.plan);
+    return made;
   };
   const std::vector<PoolLayer> pool = {layer("layers.0.q_proj"),         layer("layers.0.experts.0.up"),
                                        layer("layers.0.experts.0.down"), layer("layers.0.experts.1.up"),

@@ -1,4 +1,4 @@
-#include "util/toml_depth.h"
+#include <arkit/toml_depth.h>
 
 #include <string>
 

@@ -268,6 +268,35 @@ TEST(ModelFree, RefusesACheckpointWithoutBlocks) {
   EXPECT_TRUE(contains(testing::refusal(ErrorCode::input, [&] { run(options); }), "decoder block"));
 }
 
+TEST(LayerRules, GuessRolesAndExpertsFromNames) {
+  struct Guess {
+    const char* name;
+    LayerRole role;
+    const char* experts;
+    int64_t expert;
+    LayerKind kind;
+  };
+  using enum LayerRole;
+  for (const Guess& g :
+       {Guess{"model.layers.1.mlp.experts.12.up_proj", up, "model.layers.1.mlp.experts", 12, LayerKind::expert},
+        Guess{"l.0.block_sparse_moe.experts.0.w2", down, "l.0.block_sparse_moe.experts", 0, LayerKind::expert},
+        Guess{"l.0.ffn.experts_3.w1", gate, "l.0.ffn.experts_3", -1, LayerKind::linear},
+        Guess{"l.0.moe.up_proj", up, "", -1, LayerKind::expert},
+        Guess{"l.0.mlp.shared_expert.down_proj", down, "", -1, LayerKind::linear},
+        Guess{"l.0.mlp.shared_expert_gate", shared_gate, "", -1, LayerKind::linear},
+        Guess{"l.0.mlp.gate", router, "", -1, LayerKind::linear},
+        Guess{"l.0.self_attn.kv_b_proj", latent_up, "", -1, LayerKind::linear},
+        Guess{"visual.blocks.0.attn.qkv_proj", vision, "", -1, LayerKind::linear},
+        Guess{"lm_head", head, "", -1, LayerKind::linear}, Guess{"l.0.mixer.dt", other, "", -1, LayerKind::linear}}) {
+    LayerPlan layer{.name = g.name};
+    model_free::guess_layer(layer);
+    EXPECT_EQ(layer.role, g.role) << g.name;
+    EXPECT_EQ(layer.experts, g.experts) << g.name;
+    EXPECT_EQ(layer.expert, g.expert) << g.name;
+    EXPECT_EQ(layer.kind, g.kind) << g.name;
+  }
+}
+
 TEST(LayerRules, FindsTheBlockOfALayer) {
   const auto place = model_free::block_place("model.layers.12.mlp.experts.3.up_proj");
   ASSERT_TRUE(place);

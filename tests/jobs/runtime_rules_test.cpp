@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/exporter.h>
+#include <arkit/sdk/layer_rules.h>
 
 #include "jobs/job_testing.h"
 #include "quant/runtime_rules.h"
@@ -37,6 +38,7 @@ says = "groups of 128"
 
 LayerPlan layer(std::string name, int bits, int64_t group_size = 128, bool sym = true) {
   LayerPlan plan{.name = std::move(name), .out_features = 256, .in_features = 256, .block = 0};
+  model_free::guess_layer(plan);
   plan.quant.weight = {.data_type = "int", .bits = bits, .group_size = group_size, .sym = sym};
   return plan;
 }

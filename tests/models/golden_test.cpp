@@ -10,9 +10,10 @@ namespace {
 
 const std::filesystem::path kData = ARKIT_TEST_DATA "/models";
 
-std::vector<ModelCase> cases(ModelAdapter& (*adapter)(), const std::vector<std::string>& names) {
+std::vector<ModelCase> cases(ModelAdapter& (*adapter)(), const std::vector<std::string>& names,
+                             const std::filesystem::path& folder = kData) {
   std::vector<ModelCase> out;
-  for (const std::string& name : names) out.push_back({name, kData / name, adapter});
+  for (const std::string& name : names) out.push_back({name, folder / name, adapter});
   return out;
 }
 
@@ -21,10 +22,17 @@ ModelCase bf16_case() {
   return {"llama_bf16_sharded", kData / "llama_bf16_sharded", tests::llama, at::kBFloat16, 6e-2, 2e-2};
 }
 
-INSTANTIATE_TEST_SUITE_P(Llama, ModelSuite, testing::ValuesIn(cases(tests::llama, {"llama", "llama31", "mistral"})),
+INSTANTIATE_TEST_SUITE_P(Llama, ModelSuite, testing::ValuesIn(cases(tests::llama, {"llama", "llama31"})),
                          model_case_name);
+INSTANTIATE_TEST_SUITE_P(Mistral, ModelSuite, testing::ValuesIn(cases(tests::mistral, {"mistral"})), model_case_name);
 INSTANTIATE_TEST_SUITE_P(LlamaBf16, ModelSuite, testing::Values(bf16_case()), model_case_name);
-INSTANTIATE_TEST_SUITE_P(Qwen, ModelSuite, testing::ValuesIn(cases(tests::qwen, {"qwen2", "qwen2_sw", "qwen3"})),
+INSTANTIATE_TEST_SUITE_P(Qwen2, ModelSuite, testing::ValuesIn(cases(tests::qwen2, {"qwen2", "qwen2_sw"})),
+                         model_case_name);
+INSTANTIATE_TEST_SUITE_P(Qwen3, ModelSuite, testing::ValuesIn(cases(tests::qwen3, {"qwen3"})), model_case_name);
+// Families that no plugin knows but by a file.
+INSTANTIATE_TEST_SUITE_P(Declared, ModelSuite,
+                         testing::ValuesIn(cases(tests::declared, {"olmo2", "granite", "phi3"},
+                                                 ARKIT_TEST_DATA "/families")),
                          model_case_name);
 
 // Names and order as AutoRound sees them, lm_head included.
@@ -32,8 +40,7 @@ TEST(LayerNames, EqualAutoRounds) {
   const json::Value vectors = json::read_file(kData / "autoround_layer_names.json");
   for (const std::string name : {"llama", "llama31", "llama_bf16_sharded", "mistral", "qwen2", "qwen2_sw", "qwen3"}) {
     const auto source = open_hf_folder(kData / name);
-    ModelAdapter& adapter = tests::llama().matches(source->config()) ? tests::llama() : tests::qwen();
-    const auto model = adapter.open(*source, at::kFloat);
+    const auto model = tests::adapter_of(*source).open(*source, at::kFloat);
     std::vector<std::string> wanted, planned, blocks, wanted_blocks;
     for (const json::Value& layer : vectors.at(name).at("all_linear_like").as_array())
       wanted.emplace_back(layer.as_string());

@@ -79,6 +79,23 @@ Inputs rope_inputs(int64_t rows, int64_t half) {
   return {angle.cos(), angle.sin()};
 }
 
+// The weight before the one rounding, with what is added to it; in f32 there is no rounding to tell the two kinds apart.
+TEST(RmsNorm, OfALayoutMultipliesBeforeOrAfterTheRounding) {
+  at::manual_seed(3);
+  const at::Tensor x = at::randn({64, 48}).to(at::kBFloat16), weight = at::randn({48}).to(at::kBFloat16);
+  const at::Tensor wide = x.to(at::kFloat), norm = wide * at::rsqrt(wide.square().mean(-1, true) + 1e-5);
+  const auto equal = [](const at::Tensor& a, const at::Tensor& b) {
+    return a.eq(b).to(at::kFloat).mean().item<float>();
+  };
+  const at::Tensor before = weight * norm.to(at::kBFloat16), after = (weight.to(at::kFloat) * norm).to(at::kBFloat16);
+  const at::Tensor one = ((1.0 + weight.to(at::kFloat)) * norm).to(at::kBFloat16);
+  ASSERT_LT(equal(before, after), 0.9F);
+  // The sum of squares in another order: now and then the other neighbour.
+  EXPECT_GT(equal(apply_norm({.epsilon = 1e-5}, x, weight), before), 0.99F);
+  EXPECT_GT(equal(apply_norm({.epsilon = 1e-5, .wide = true}, x, weight), after), 0.99F);
+  EXPECT_GT(equal(apply_norm({.epsilon = 1e-5, .offset = 1.0, .wide = true}, x, weight), one), 0.99F);
+}
+
 TEST(Rope, EqualsItsReference) {
   at::manual_seed(3);
   for (const int64_t rows : {1, 2})
@@ -153,7 +170,7 @@ TEST(FixedOrder, AttentionEqualsEager) {
 
 TEST(FixedOrder, ActivationsAndTablesAreTheUsualOnes) {
   const at::Tensor gate = at::linspace(-9, 9, 301), up = at::linspace(-1, 2, 301);
-  RopeConfig config;
+  Rope config;
   config.theta = 1e5;
   config.head_dim = config.dim = 64;
   config.max_positions = 4096;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/layer_rules.h>
 
 #include "rounding/rtn_mode.h"
 #include "tuning/aten_int_scheme.h"
@@ -360,6 +361,7 @@ void make_static(TinyModel& model, QuantPlan& plan, const char* first, const cha
   const char* names[] = {first, second};
   for (size_t i = 0; i < 2; ++i) {
     model.block_linears(0)[i]->name = plan.layers[i].name = names[i];
+    model_free::guess_layer(plan.layers[i]);
     plan.layers[i].quant.act = {.data_type = "int", .bits = 8, .group_size = 0, .dynamic = false};
   }
 }
@@ -412,13 +414,15 @@ TEST(RtnRules, SearchUnlessTheSchemeOrTheUserSaysNo) {
 
 TEST(RtnRules, RoutedExpertsAreSkippedByDefault) {
   LayerPlan layer{.name = "model.layers.0.mlp.experts.3.up_proj", .quant = {.weight = {.bits = 4}}};
+  model_free::guess_layer(layer);
   const LayerQuant global = layer.quant;
   EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::plain);
   EXPECT_EQ(rtn_mode(layer, global, false), RtnMode::searched);
   layer.quant.weight.super_bits = 6;
   EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
   layer.quant.weight.super_bits = 0;
-  layer.name = "model.layers.0.mlp.shared_expert.up_proj";
+  layer = {.name = "model.layers.0.mlp.shared_expert.up_proj", .quant = layer.quant};
+  model_free::guess_layer(layer);
   EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
 }
 

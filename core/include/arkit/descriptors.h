@@ -87,6 +87,13 @@ struct Preset {
 // conv1d: stored [in, out] (GPT-2); expert: one slice of a 3-D tensor; embedding: a table a recipe asks to quantize.
 enum class LayerKind { linear, conv1d, expert, embedding };
 
+// What a linear layer does in its model. qkv and gate_up: several in one; shared_gate: how much of the shared expert a
+// token gets, whose layers are gate, up and down without an index; latent_*: of MLA.
+// clang-format off
+enum class LayerRole { other, query, key, value, qkv, output, gate, up, gate_up, down, router, shared_gate, state_in,
+                       state_out, latent_down, latent_up, vision, projector, embedding, head };
+// clang-format on
+
 // One linear layer of a model and what is to happen to it.
 struct LayerPlan {
   std::string name;  // as in the checkpoint, without ".weight": "model.layers.0.self_attn.q_proj"
@@ -100,6 +107,9 @@ struct LayerPlan {
   LayerQuant quant;  // quant.quantized() == false: stays 16-bit for `reason`
   std::string reason;       // why a layer stays 16-bit or differs from the global scheme; empty = the global scheme
   bool user_fixed = false;  // set by layer_config / ignore_layers
+  LayerRole role = LayerRole::other;
+  int64_t expert = -1;  // index of the routed expert it belongs to
+  std::string experts;  // what all routed experts of its block share of their names ("model.layers.3.mlp.experts")
 
   [[nodiscard]] bool quantized() const noexcept { return quant.quantized(); }
 };

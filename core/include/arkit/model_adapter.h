@@ -15,6 +15,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
 #include <arkit/json.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 
 namespace arkit {
@@ -132,6 +133,9 @@ class ARKIT_EXPORT ModelAdapter {
   virtual ~ModelAdapter();
   [[nodiscard]] virtual const AdapterInfo& info() const noexcept = 0;
   [[nodiscard]] virtual Verdict matches(const json::Object& config) const = 0;  // strict and quiet
+  // What the model is, from config.json and the names and shapes of tensors; nothing is opened. Throws ErrorCode::input
+  // for a configuration that makes no sense; that every tensor is there, open() checks.
+  [[nodiscard]] virtual ModelLayout layout(const ModelSource& source) const = 0;
   // A header-only model; weights are read by load_block / load_rest and cast to `dtype` (f32 or bf16). A layer in
   // source.packed_layers() gets an undefined weight. `source` outlives the model. Throws ErrorCode::input when a tensor
   // is missing or has a wrong shape: every tensor the blocks need is checked here, before any work.

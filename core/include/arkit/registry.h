@@ -34,13 +34,15 @@ struct PluginEntry {
 // Where to look, in order (docs/PLUGINS.md). Relative paths are made absolute; nothing is looked for in the working
 // directory.
 struct PluginSearch {
-  std::vector<std::filesystem::path> named;    // --plugin: files or folders; a refusal there is an error
-  std::vector<std::filesystem::path> folders;  // scanned for libarkit_*.so; refusals are listed, not fatal
+  std::vector<std::filesystem::path> named;     // --plugin: files or folders; a refusal there is an error
+  std::vector<std::filesystem::path> folders;   // scanned for libarkit_*.so; refusals are listed, not fatal
+  std::vector<std::filesystem::path> families;  // family files (docs/FAMILIES.md) and folders of them, earlier ones win
 };
 
 // --plugin values, ARKIT_PLUGIN_PATH (colon list; "disable" = no discovery), the user's data folder,
-// arkit/plugins beside libarkit_core.so.
-[[nodiscard]] ARKIT_EXPORT PluginSearch default_search(std::span<const std::string> named);
+// arkit/plugins beside libarkit_core.so. Families: --family values, the families folders beside the last two.
+[[nodiscard]] ARKIT_EXPORT PluginSearch default_search(std::span<const std::string> named,
+                                                       std::span<const std::string> families = {});
 
 class ARKIT_EXPORT Registry {
  public:

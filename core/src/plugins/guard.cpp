@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include <arkit/family_files.h>
 #include <arkit/head_strips.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
@@ -280,7 +281,7 @@ class GuardedStripModel final : public GuardedModel, public HeadStrips {
   static const HeadStrips& strips(const Model& model) { return dynamic_cast<const HeadStrips&>(model); }
 };
 
-class GuardedAdapter final : public Guarded<ModelAdapter> {
+class GuardedAdapter : public Guarded<ModelAdapter> {
  public:
   using Guarded::Guarded;
   const AdapterInfo& info() const noexcept override {
@@ -289,11 +290,23 @@ class GuardedAdapter final : public Guarded<ModelAdapter> {
   Verdict matches(const json::Object& config) const override {
     return call("matches()", [&](ModelAdapter& a) { return a.matches(config); });
   }
+  ModelLayout layout(const ModelSource& source) const override {
+    return call("layout()", [&](ModelAdapter& a) { return a.layout(source); });
+  }
   std::unique_ptr<Model> open(const ModelSource& source, at::ScalarType dtype) const override {
     std::unique_ptr<Model> model = call("open()", [&](ModelAdapter& a) { return a.open(source, dtype); });
     if (dynamic_cast<const HeadStrips*>(model.get()) != nullptr)
       return made<GuardedStripModel>(std::move(model), "open()");
     return made<GuardedModel>(std::move(model), "open()");
+  }
+};
+
+// Of an adapter that reads families from files (family_files.h).
+class GuardedFamilyAdapter final : public GuardedAdapter, public FamilyFiles {
+ public:
+  using GuardedAdapter::GuardedAdapter;
+  void read_families(std::span<const std::filesystem::path> places) override {
+    call("read_families()", [&](ModelAdapter& a) { dynamic_cast<FamilyFiles&>(a).read_families(places); });
   }
 };
 
@@ -410,6 +423,8 @@ std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origi
   return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin) {
+  if (dynamic_cast<const FamilyFiles*>(inner.get()) != nullptr)
+    return std::make_shared<GuardedFamilyAdapter>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {

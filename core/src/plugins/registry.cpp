@@ -9,6 +9,7 @@
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/family_files.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
@@ -71,9 +72,10 @@ struct Registry::Impl {
 
   std::vector<PluginEntry> entries;
   std::map<Key, Slot, std::less<>> slots;
-  mutable std::mutex mutex;  // guards Slot::object
+  std::vector<std::filesystem::path> families;  // PluginSearch::families
+  mutable std::mutex mutex;                     // guards Slot::object
 
-  explicit Impl(const PluginSearch& search) {
+  explicit Impl(const PluginSearch& search) : families(search.families) {
     plugins::name_plugins_that_end_the_program();
     std::vector<plugins::LoadedPlugin> found = plugins::look_for(search);
     for (plugins::LoadedPlugin& plugin : found) entries.push_back(std::move(plugin.entry));
@@ -130,7 +132,7 @@ struct Registry::Impl {
   }
 
   template <typename Interface>
-  static std::shared_ptr<Interface> create(const Slot& slot, const std::string& name) {
+  std::shared_ptr<Interface> create(const Slot& slot, const std::string& name) const {
     const auto origin = std::make_shared<const plugins::Origin>(
         plugins::Origin{.plugin = slot.plugin->id,
                         .file = slot.plugin->path,
@@ -143,7 +145,7 @@ struct Registry::Impl {
   }
 
   template <typename Interface>
-  static std::shared_ptr<Interface> create_component(const Slot& slot, const plugins::OriginPtr& origin) {
+  std::shared_ptr<Interface> create_component(const Slot& slot, const plugins::OriginPtr& origin) const {
     const auto failed = [&](const std::string& why) {
       throw Error(ErrorCode::plugin, str(origin->text(), ": its ", origin->component, " ", why));
     };
@@ -162,6 +164,8 @@ struct Registry::Impl {
     object = plugins::guard(std::move(object), origin);
     if (object->info().name != slot.component->name)
       failed(str("calls itself '", printable(object->info().name, 100), "' in info(); the two names must be equal"));
+    if constexpr (std::is_same_v<Interface, ModelAdapter>)
+      if (auto* reads_files = dynamic_cast<FamilyFiles*>(object.get())) reads_files->read_families(families);
     return object;
   }
 };

@@ -26,23 +26,42 @@ std::string environment(const char* name) {
 }
 
 fs::path user_folder() {
-  if (const fs::path data = environment("XDG_DATA_HOME"); data.is_absolute()) return data / "arkit/plugins";
-  if (const fs::path home = environment("HOME"); home.is_absolute()) return home / ".local/share/arkit/plugins";
+  if (const fs::path data = environment("XDG_DATA_HOME"); data.is_absolute()) return data / "arkit";
+  if (const fs::path home = environment("HOME"); home.is_absolute()) return home / ".local/share/arkit";
   return {};
 }
 
-// Beside this library, whatever program it serves: PREFIX/lib/libarkit_core.so, PREFIX/lib/arkit/plugins.
-fs::path installed_folder() {
+// Of this library, whatever program it serves: PREFIX/lib of PREFIX/lib/libarkit_core.so.
+fs::path library_folder() {
   std::error_code failed;
   const fs::path library = boost::dll::this_line_location(failed);
-  if (failed) return {};
-  return fs::weakly_canonical(library, failed).parent_path() / "arkit/plugins";
+  return failed ? fs::path() : fs::weakly_canonical(library, failed).parent_path();
+}
+
+fs::path installed_folder() {
+  const fs::path library = library_folder();
+  return library.empty() ? fs::path() : library / "arkit/plugins";
+}
+
+std::vector<fs::path> family_places(std::span<const std::string> named) {
+  std::vector<fs::path> places;
+  for (const std::string& path : named) {
+    if (path.empty()) throw_usage("--family is empty; give a family file ('arkit models new' writes one)");
+    if (std::error_code failed; !fs::exists(path, failed))
+      throw_input(str("--family '", printable(path), "': no such file or folder; 'arkit models new' writes one"));
+    places.push_back(fs::absolute(path).lexically_normal());
+  }
+  if (const fs::path user = user_folder(); !user.empty()) places.push_back(user / "families");
+  if (const fs::path library = library_folder(); !library.empty())
+    places.push_back(library.parent_path() / "share/arkit/families");
+  return places;
 }
 
 }  // namespace
 
-PluginSearch default_search(std::span<const std::string> named) {
+PluginSearch default_search(std::span<const std::string> named, std::span<const std::string> families) {
   PluginSearch search;
+  search.families = family_places(families);
   for (const std::string& path : named) {
     if (path.empty()) throw_usage("--plugin is empty; give a plugin file or a folder of plugins");
     search.named.push_back(fs::absolute(path).lexically_normal());
@@ -56,8 +75,8 @@ PluginSearch default_search(std::span<const std::string> named) {
                       "' is not an absolute path; plugins are never looked for in the working directory"));
     search.folders.emplace_back(folder);
   }
-  for (const fs::path& folder : {user_folder(), installed_folder()})
-    if (!folder.empty()) search.folders.push_back(folder);
+  if (const fs::path user = user_folder(); !user.empty()) search.folders.push_back(user / "plugins");
+  if (const fs::path installed = installed_folder(); !installed.empty()) search.folders.push_back(installed);
   return search;
 }
 

@@ -4,9 +4,11 @@
 #include <arkit/descriptors.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/family_files.h>
 #include <arkit/head_strips.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
 #include <arkit/source_check.h>
@@ -18,6 +20,13 @@ const LayerPlan* QuantPlan::find(std::string_view layer_name) const {
   for (const LayerPlan& layer : layers)
     if (layer.name == layer_name) return &layer;
   return nullptr;
+}
+
+std::vector<LayerPlan> ModelLayout::linears() const {
+  std::vector<LayerPlan> all;
+  for (const BlockLayout& block : blocks) all.insert(all.end(), block.layers.begin(), block.layers.end());
+  all.insert(all.end(), outside.begin(), outside.end());
+  return all;
 }
 
 Scheme::~Scheme() = default;
@@ -133,6 +142,7 @@ std::vector<AttentionPlan> Model::attentions() const {
   return {};
 }
 ModelAdapter::~ModelAdapter() = default;
+FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
 

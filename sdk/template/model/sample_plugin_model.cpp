@@ -1,29 +1,23 @@
 // A llama-like family with biases on q, k and v.
-#include <array>
-
 #include <arkit/plugin.h>
-#include <arkit/sdk/llama_like.h>
+#include <arkit/sdk/family.h>
 
 namespace {
 
-class SamplePluginAdapter final : public arkit::ModelAdapter {
+// What the family is, as data (docs/FAMILIES.md of arkit). Where no key reaches, override layout(), or open() with a
+// Model of your own.
+constexpr char kFamily[] = R"(
+name = "sample_plugin"
+summary = "llama-like decoder with q, k and v biases"
+model_types = ["sample_plugin"]
+
+[attention]
+bias = true
+)";
+
+class SamplePluginAdapter final : public arkit::sdk::FamilyAdapter {
  public:
-  const arkit::AdapterInfo& info() const noexcept override {
-    static constexpr std::array<std::string_view, 1> kTypes{"sample_plugin"};
-    static constexpr arkit::AdapterInfo kInfo{"sample_plugin", "llama-like decoder with q, k and v biases", kTypes};
-    return kInfo;
-  }
-
-  arkit::Verdict matches(const arkit::json::Object& config) const override {
-    return arkit::sdk::match_model_type(config, info());
-  }
-
-  std::unique_ptr<arkit::Model> open(const arkit::ModelSource& source, at::ScalarType dtype) const override {
-    const arkit::sdk::ConfigReader reader(source.config(), arkit::sdk::config_name(source));
-    arkit::sdk::LlamaLikeConfig config = arkit::sdk::read_llama_like(reader, {});
-    config.qkv_bias = true;
-    return std::make_unique<arkit::sdk::LlamaLikeModel>(config, source, dtype);
-  }
+  SamplePluginAdapter() : FamilyAdapter(arkit::sdk::parse_family(kFamily, "the family of sample_plugin")) {}
 };
 
 }  // namespace

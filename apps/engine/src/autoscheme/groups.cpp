@@ -30,16 +30,14 @@ class UnionFind {
   std::vector<size_t> parent_;
 };
 
-std::string fused_key(const LayerPlan& layer) {
-  const size_t experts = layer.name.find(".experts.");
-  if (experts != std::string::npos) return layer.name.substr(0, experts) + ".experts";
-  return layer.fused_group;
+const std::string& fused_key(const LayerPlan& layer) {
+  return layer.experts.empty() ? layer.fused_group : layer.experts;
 }
 
 void merge_fused(const Pool& pool, UnionFind& sets) {
   std::map<std::string, size_t> first;
   for (size_t i = 0; i < pool.layers.size(); ++i) {
-    const std::string key = fused_key(pool.layers[i].plan);
+    const std::string& key = fused_key(pool.layers[i].plan);
     if (key.empty()) continue;
     const auto [known, is_new] = first.emplace(key, i);
     if (!is_new) sets.merge(known->second, i);

@@ -1,11 +1,10 @@
 #include "autoscheme/score_experts.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <map>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace arkit::auto_scheme {
@@ -13,34 +12,21 @@ namespace {
 
 constexpr double kZero = 1e-12;
 
-// What the projections of one expert share of their names: "...experts.7" of "...experts.7.up_proj"; empty = no expert.
-std::string expert_of(std::string_view layer) {
-  constexpr std::string_view kExperts = "experts.";
-  for (size_t at = layer.find(kExperts); at != std::string_view::npos; at = layer.find(kExperts, at + 1)) {
-    size_t end = at + kExperts.size();
-    while (end < layer.size() && std::isdigit(static_cast<unsigned char>(layer[end])) != 0) ++end;
-    const bool whole = end == layer.size() || layer[end] == '.';
-    if (end > at + kExperts.size() && whole) return std::string(layer.substr(0, end));
-  }
-  if (layer.find(".moe.") != std::string_view::npos) return std::string(layer.substr(0, layer.rfind('.')));
-  return {};
-}
-
 struct Expert {
   std::vector<size_t> layers;
   double sum = 0.0;
   int64_t active = 0;
 };
 
-using Experts = std::map<std::string, Expert>;
+using Experts = std::map<std::pair<std::string, int64_t>, Expert>;  // by LayerPlan::experts and expert
 
 Experts experts_of_block(std::span<const PoolLayer> pool, const ScoreTable& table, int64_t block, size_t option) {
   Experts out;
   for (size_t i = 0; i < pool.size(); ++i) {
-    const std::string key = pool[i].plan.block == block ? expert_of(pool[i].plan.name) : std::string();
+    const LayerPlan& layer = pool[i].plan;
     const double loss = table.loss[i][option];
-    if (key.empty() || !std::isfinite(loss)) continue;
-    Expert& expert = out[key];
+    if (layer.block != block || layer.experts.empty() || !std::isfinite(loss)) continue;
+    Expert& expert = out[{layer.experts, layer.expert}];
     expert.layers.push_back(i);
     if (std::abs(loss) < kZero) continue;
     expert.sum += loss;

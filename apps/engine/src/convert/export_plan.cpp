@@ -87,7 +87,7 @@ LayerQuant most_common(const std::vector<LayerSurvey>& survey) {
 
 LayerPlan plan_of(const LinearSpec& spec) {
   LayerPlan layer{.name = spec.name, .out_features = spec.out_features, .in_features = spec.in_features};
-  if (spec.name.find(".experts.") != std::string::npos) layer.kind = LayerKind::expert;
+  model_free::guess_layer(layer);
   if (model_free::is_embedding_table(spec.name)) layer.kind = LayerKind::embedding;
   if (const auto place = model_free::block_place(spec.name)) layer.block = place->index;
   return layer;

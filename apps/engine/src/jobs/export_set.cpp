@@ -119,8 +119,7 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
     replaced.insert(layer.name + ".weight");
     replaced.insert(layer.name + ".bias");
     // <parent>.experts.<e>.<projection>: the source may hold all of them as 3-D tensors of <parent>.experts.
-    const size_t experts = layer.kind == LayerKind::expert ? layer.name.rfind(".experts.") : std::string::npos;
-    if (experts != std::string::npos) expert_parents.insert(layer.name.substr(0, experts) + ".experts");
+    if (layer.kind == LayerKind::expert && !layer.experts.empty()) expert_parents.insert(layer.experts);
   }
   for (const TensorInfo& tensor : weights.tensors()) {
     const size_t dot = tensor.name.rfind('.');

@@ -46,7 +46,7 @@ Accounting accounting_of(const AutoSchemeOptions& options) {
 
 bool has_experts(const Pool& pool) {
   return std::any_of(pool.layers.begin(), pool.layers.end(), [](const PoolLayer& layer) {
-    return layer.plan.kind == LayerKind::expert || layer.plan.name.find("expert") != std::string::npos;
+    return layer.plan.kind == LayerKind::expert || !layer.plan.experts.empty();
   });
 }
 

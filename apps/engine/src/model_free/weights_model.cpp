@@ -146,10 +146,7 @@ class WeightsModel final : public Model {
     layer.out_features = tensor.shape[0];
     layer.in_features = tensor.shape[1];
     layer.has_bias = source_.weights().find(layer.name + ".bias") != nullptr;
-    const bool expert =
-        layer.name.find(".experts.") != std::string::npos || layer.name.find(".moe.") != std::string::npos;
-    if (expert) layer.kind = LayerKind::expert;
-    layer.fused_group = fused_group(layer.name);
+    guess_layer(layer);
     layer.reason = rules.why_kept(layer.name);
     return layer;
   }

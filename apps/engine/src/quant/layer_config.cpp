@@ -14,8 +14,7 @@
 #include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
-
-#include "util/toml_depth.h"
+#include <arkit/toml_depth.h>
 
 namespace arkit {
 namespace fs = std::filesystem;

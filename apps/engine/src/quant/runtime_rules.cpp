@@ -13,9 +13,9 @@
 #include <arkit/input_file.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
+#include <arkit/toml_depth.h>
 
 #include "quant/scheme_resolver.h"
-#include "util/toml_depth.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -163,13 +163,11 @@ std::string_view last_name(std::string_view layer) {
 }
 
 // What a fused rule makes of a layer: the name of its group, or nothing.
-std::string group_of(const RuntimeRules::Fused& rule, const std::string& layer) {
-  if (rule.parts.empty()) {
-    const size_t experts = layer.find(".experts.");
-    return experts == std::string::npos ? std::string() : layer.substr(0, experts) + ".experts";
-  }
-  if (std::find(rule.parts.begin(), rule.parts.end(), last_name(layer)) == rule.parts.end()) return {};
-  return layer.substr(0, layer.size() - last_name(layer).size());
+std::string group_of(const RuntimeRules::Fused& rule, const LayerPlan& layer) {
+  if (rule.parts.empty()) return layer.experts;
+  const std::string_view last = last_name(layer.name);
+  if (std::find(rule.parts.begin(), rule.parts.end(), last) == rule.parts.end()) return {};
+  return layer.name.substr(0, layer.name.size() - last.size());
 }
 
 using Members = std::vector<const LayerPlan*>;
@@ -187,7 +185,7 @@ std::string describe_members(const Members& members) {
 std::vector<Members> mixed_groups(const QuantPlan& plan, const RuntimeRules::Fused& rule) {
   std::map<std::string, Members> groups;
   for (const LayerPlan& layer : plan.layers)
-    if (const std::string group = group_of(rule, layer.name); !group.empty()) groups[group].push_back(&layer);
+    if (const std::string group = group_of(rule, layer); !group.empty()) groups[group].push_back(&layer);
   std::vector<Members> mixed;
   for (auto& [name, members] : groups) {
     const std::string first = describe(members.front()->quant);

@@ -151,8 +151,7 @@ Layers denied_biases(const ModelSource& source, const Registry& registry) {
   if (stored.empty()) return {};
   Layers denied;
   try {
-    const std::unique_ptr<Model> model = adapter_for(source, registry).open(source, at::kBFloat16);
-    for (const LayerPlan& layer : model->linears())
+    for (const LayerPlan& layer : adapter_for(source, registry).layout(source).linears())
       if (!layer.has_bias && stored.contains(layer.name)) denied.insert(layer.name);
   } catch (const Error&) {
     return {};  // without a family nothing denies them; what is wrong with the model, others say

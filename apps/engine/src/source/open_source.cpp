@@ -5,6 +5,7 @@
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/family_files.h>
 #include <arkit/file_start.h>
 #include <arkit/input_file.h>
 #include <arkit/model_adapter.h>
@@ -80,11 +81,16 @@ std::unique_ptr<ModelSource> open_source(const std::string& model, const Registr
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {
   const json::Object& config = source.config();
   std::vector<std::string> known;
+  ModelAdapter* found = nullptr;
   for (const std::string& name : registry.names(Kind::model)) {
     ModelAdapter& adapter = registry.model(name);
-    if (adapter.matches(config)) return adapter;
     for (const std::string_view type : adapter.info().model_types) known.emplace_back(type);
+    if (!adapter.matches(config)) continue;
+    // Files a user gives, and those of arkit that no plugin claims, come first.
+    if (dynamic_cast<const FamilyFiles*>(&adapter) != nullptr) return adapter;
+    if (found == nullptr) found = &adapter;
   }
+  if (found != nullptr) return *found;
   const auto type = json::get_string(config, "model_type", "config.json");
   if (!type) throw_input(str("'", source.path().string(), "': config.json has no 'model_type'"));
   throw_unsupported(unknown_name("model family", *type, known,

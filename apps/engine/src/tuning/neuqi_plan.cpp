@@ -34,7 +34,7 @@ void apply_neuqi(QuantPlan& plan, const ResolvedTuning& tuning, Reporter& report
       ++others;
     } else if (rounds && rtn_mode(layer, given, tuning.disable_opt_rtn) == RtnMode::plain) {
       ++plain;
-      rounds_plainly = rounds_plainly || layer.name.find("expert") == std::string::npos;
+      rounds_plainly = rounds_plainly || layer.experts.empty();
     } else {
       ++searched;
     }

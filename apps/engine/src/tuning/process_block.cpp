@@ -256,18 +256,11 @@ std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layer
 
 // Experts that saw no token take the largest maximum of the others at the same place (docs/spec/calibration.md 11).
 void BlockProcessor::fill_act_max(std::vector<Layer>& layers) {
-  const auto place = [](const Layer& layer) {
-    const std::string& name = layer.plan->name;
-    const size_t index = name.find(".experts.");
-    if (index == std::string::npos) return std::string();
-    const size_t rest = name.find('.', index + std::string_view(".experts.").size());
-    return rest == std::string::npos ? std::string() : name.substr(0, index) + name.substr(rest);
-  };
-  std::map<std::string, at::Tensor> largest;
+  const auto place = [](const Layer& layer) { return std::pair(layer.plan->experts, layer.plan->role); };
+  std::map<std::pair<std::string, LayerRole>, at::Tensor> largest;
   for (const Layer& layer : layers) {
-    const std::string key = place(layer);
-    if (key.empty() || !layer.input.act_max.defined()) continue;
-    at::Tensor& max = largest[key];
+    if (layer.plan->experts.empty() || !layer.input.act_max.defined()) continue;
+    at::Tensor& max = largest[place(layer)];
     max = max.defined() ? at::maximum(max, layer.input.act_max) : layer.input.act_max;
   }
   for (Layer& layer : layers) {

@@ -197,7 +197,7 @@ std::vector<std::string> full_size_layers(const ModelSource& exported, const Reg
   for (const TensorInfo& tensor : exported.weights().tensors())
     if (is_linear(tensor)) found.insert(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
   try {
-    for (const LayerPlan& layer : adapter_for(exported, registry).open(exported, at::kFloat)->linears())
+    for (const LayerPlan& layer : adapter_for(exported, registry).layout(exported).linears())
       if (exported.weights().find(layer.name + std::string(kWeight)) != nullptr) found.insert(layer.name);
   } catch (const Error& error) {  // no family, or one that cannot open it: the names are all there is
     if (error.code() == ErrorCode::interrupted) throw;

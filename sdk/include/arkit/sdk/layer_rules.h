@@ -1,5 +1,5 @@
 #pragma once
-// What a checkpoint's tensor names and its config.json say about its linear layers when no model family is known
+// Guesses, the only file of them: what a checkpoint's tensor names and its config.json say about its linear layers when no model family is known
 // (docs/spec/model-free.md 2 and 3).
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/descriptors.h>
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 
@@ -56,5 +57,8 @@ class LayerRules {
 
 // Layers that serving engines run as one product share this name: q/k/v, gate/up, w1/w3. Empty = on its own.
 [[nodiscard]] std::string fused_group(std::string_view layer);
+
+// Fills kind, fused_group, role, expert and experts of a layer from its name; what the name does not show stays.
+void guess_layer(LayerPlan& layer);
 
 }  // namespace arkit::model_free

@@ -1,74 +1,38 @@
 #pragma once
-// The decoder most families share (docs/spec/decoder.md 1): h += o(attention(norm(h))); h += down(act(gate(norm(h))) *
-// up(...)). A family plugin reads its config.json into LlamaLikeConfig and is done.
+// The decoder most families share (docs/spec/decoder.md 1), run from its layout: attention and a feed-forward network,
+// each between the norms that the layout places, added to the hidden state. A family only says what its layout is.
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
-#include <arkit/sdk/config_reader.h>
-#include <arkit/sdk/nn.h>
 #include <arkit/sdk/rope.h>
 
 namespace arkit::sdk {
 
-// Strict and quiet: yes when config.json's model_type is one of `info.model_types`.
-[[nodiscard]] Verdict match_model_type(const json::Object& config, const AdapterInfo& info);
-// "config.json of '<path>'", for errors.
-[[nodiscard]] std::string config_name(const ModelSource& source);
-
-struct LlamaLikeConfig {
-  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0;
-  int64_t num_blocks = 0, heads = 0, kv_heads = 0, head_dim = 0, max_positions = 0;
-  double rms_norm_eps = 1e-6;
-  Activation activation = Activation::silu;
-  bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool qk_norm = false;          // RMSNorm over head_dim of every query and key head, before RoPE
-  std::vector<int64_t> windows;  // keys a query of block i sees; 0 = all
-  RopeConfig rope;
-};
-
-// What a family's configuration class assumes for absent keys (docs/spec/decoder.md 6).
-struct LlamaLikeDefaults {
-  int64_t vocab_size = 32000, hidden_size = 4096, intermediate_size = 11008, num_blocks = 32, heads = 32;
-  std::optional<int64_t> kv_heads;  // unset = as many as heads
-  std::optional<int64_t> head_dim;  // unset = hidden_size / heads
-  int64_t max_positions = 2048;
-  double rms_norm_eps = 1e-6, rope_theta = 10000.0;
-};
-
-// Everything but biases, qk_norm and windows (all 0), with a range check for each number.
-[[nodiscard]] LlamaLikeConfig read_llama_like(const ConfigReader& config, const LlamaLikeDefaults& defaults);
-
-// "layer_types" gives a window to the blocks it calls sliding_attention; without it `rule(block)` decides. No window at
-// all when `window` is unset.
-[[nodiscard]] std::vector<int64_t> block_windows(const ConfigReader& config, int64_t num_blocks,
-                                                 std::optional<int64_t> window,
-                                                 bool (*rule)(int64_t block, int64_t arg), int64_t arg);
-
 class LlamaLikeModel final : public Model, public HeadStrips {
  public:
-  // `source` outlives the model. Checks every tensor of the checkpoint against the configuration.
-  LlamaLikeModel(LlamaLikeConfig config, const ModelSource& source, at::ScalarType dtype);
+  // `source` outlives the model. Checks every tensor of the checkpoint against the layout. Throws
+  // ErrorCode::unsupported for a layout with parts that this decoder does not have.
+  LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype);
   ~LlamaLikeModel() override;
 
-  [[nodiscard]] int64_t num_blocks() const override { return config_.num_blocks; }
-  [[nodiscard]] int64_t hidden_size() const override { return config_.hidden_size; }
-  [[nodiscard]] int64_t vocab_size() const override { return config_.vocab_size; }
-  [[nodiscard]] int64_t max_positions() const override { return config_.max_positions; }
-  [[nodiscard]] bool tied_embeddings() const override { return tied_; }
-  [[nodiscard]] std::string block_name(int64_t block) const override;
-  [[nodiscard]] std::vector<std::string> block_lists() const override { return {prefix_ + "layers"}; }
-  [[nodiscard]] std::vector<LayerPlan> linears() const override;
+  [[nodiscard]] int64_t num_blocks() const override { return static_cast<int64_t>(layout_.blocks.size()); }
+  [[nodiscard]] int64_t hidden_size() const override { return layout_.lists.front().hidden_size; }
+  [[nodiscard]] int64_t vocab_size() const override { return layout_.tokens.vocab_size; }
+  [[nodiscard]] int64_t max_positions() const override { return layout_.tokens.max_positions; }
+  [[nodiscard]] bool tied_embeddings() const override { return layout_.tokens.tied; }
+  [[nodiscard]] std::string block_name(int64_t block) const override { return layout_of(block).name; }
+  [[nodiscard]] std::vector<std::string> block_lists() const override { return {layout_.lists.front().name}; }
+  [[nodiscard]] std::vector<LayerPlan> linears() const override { return layout_.linears(); }
   [[nodiscard]] std::vector<AttentionPlan> attentions() const override;
   [[nodiscard]] std::vector<std::string> norm_names(int64_t block) const override;
 
@@ -87,43 +51,51 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override;
   [[nodiscard]] Linear& head() override;
 
-  [[nodiscard]] bool has_head_strips() const override { return !packed("lm_head"); }
+  [[nodiscard]] bool has_head_strips() const override { return !packed(head_plan().name); }
   [[nodiscard]] Linear head_strip(int64_t first, int64_t count) const override;
   [[nodiscard]] at::Tensor strip_logits(const at::Tensor& hidden, const Linear& strip, BlockHook& hook) const override;
 
  private:
-  enum Slot : size_t { q, k, v, o, gate, up, down, num_slots };
   struct Norm {
-    std::string name;  // tensor name
+    std::string name;  // tensor; empty = none at this place
     at::Tensor weight;
   };
   struct Block {
-    std::vector<Linear> linears;  // by Slot
-    Norm input, post_attention, q_norm, k_norm;
+    std::vector<Linear> linears;  // as BlockLayout::layers
+    Norm mixer_in, mixer_out, feed_forward_in, feed_forward_out, query, key;
   };
 
+  void check_layout() const;
   void check_tensors() const;
+  void check_norms(const BlockLayout& block) const;
   void check_tensor(const std::string& name, std::vector<int64_t> shape) const;
-  [[nodiscard]] std::vector<LayerPlan> block_plans(int64_t block) const;
-  [[nodiscard]] LayerPlan head_plan() const;
+  void check_packed() const;
+  [[nodiscard]] const BlockLayout& layout_of(int64_t block) const {
+    return layout_.blocks.at(static_cast<size_t>(block));
+  }
+  [[nodiscard]] const LayerPlan& head_plan() const { return layout_.outside.front(); }
   [[nodiscard]] std::string table_name() const;
   [[nodiscard]] bool packed(const std::string& layer) const { return packed_.contains(layer); }
   [[nodiscard]] at::Tensor load(const std::string& tensor) const;
   [[nodiscard]] Linear load_linear(const LayerPlan& plan) const;
   void release_linear(Linear& linear) const noexcept;
   [[nodiscard]] const Block& loaded(int64_t block) const;
-  [[nodiscard]] std::vector<Norm*> norms(Block& block) const;
-  [[nodiscard]] at::Tensor attend(const Block& block, size_t index, const at::Tensor& x, const ForwardContext& context,
+  [[nodiscard]] static std::vector<Norm*> norms(Block& block);
+  // The linear of a role in a loaded block; null = the block has none.
+  [[nodiscard]] const Linear* find(int64_t block, LayerRole role) const;
+  [[nodiscard]] at::Tensor norm(int64_t block, const Norm& norm, const at::Tensor& x, BlockHook& hook) const;
+  [[nodiscard]] at::Tensor attend(int64_t block, const at::Tensor& x, const ForwardContext& context,
                                   BlockHook& hook) const;
+  [[nodiscard]] at::Tensor feed_forward(int64_t block, const at::Tensor& x, BlockHook& hook) const;
+  [[nodiscard]] at::Tensor before_head(const at::Tensor& hidden) const;
+  [[nodiscard]] at::Tensor scaled_logits(at::Tensor logits) const;
   [[nodiscard]] Linear& materialised_head() const;
 
-  LlamaLikeConfig config_;
+  ModelLayout layout_;
   const ModelSource& source_;
   at::ScalarType dtype_;
-  std::string prefix_;  // "model." or, for a checkpoint of the bare decoder, ""
-  bool tied_ = false;
-  std::set<std::string, std::less<>> packed_;  // names of source_.packed_layers()
-  RopeFrequencies frequencies_;
+  std::set<std::string, std::less<>> packed_;   // names of source_.packed_layers()
+  std::vector<RopeFrequencies> frequencies_;    // as ModelLayout::ropes
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up
   Norm final_norm_;

@@ -8,12 +8,18 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/model_layout.h>
+
 namespace arkit::sdk {
 
 // RMSNorm of the llama kind over the last dimension: weight * round(x * rsqrt(mean(x^2) + eps)); the normalised value
 // is rounded to x's dtype before the weight multiplies it (docs/spec/decoder.md 2). Differentiable in x and weight.
 [[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 [[nodiscard]] at::Tensor rms_norm_ref(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// The norm of a layout: rms_norm, or with Norms::wide the factor offset + weight in f32 and one rounding at the end
+// (docs/spec/decoder.md 2). `norms.kind` is rms.
+[[nodiscard]] at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight);
 
 // Rotates halves of the first 2 * cos.size(-1) channels of x [batch, seqlen, heads, head_dim] by the tables of rope.h
 // ([1 or batch, seqlen, dim / 2] in x's dtype). Same shape and layout as x.
@@ -29,7 +35,7 @@ namespace arkit::sdk {
 [[nodiscard]] at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up);
 [[nodiscard]] at::Tensor silu_mul_ref(const at::Tensor& gate, const at::Tensor& up);
 
-// Activations a config.json may name for a gated mlp.
+// Activations a config.json may name.
 enum class Activation { silu, gelu, gelu_tanh, relu };
 [[nodiscard]] std::optional<Activation> find_activation(std::string_view name);
 // activation(gate) * up.

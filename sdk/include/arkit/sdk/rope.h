@@ -3,32 +3,15 @@
 // layouts.
 
 #include <cstdint>
-#include <optional>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include <arkit/json.h>
+#include <arkit/model_layout.h>
 
 namespace arkit::sdk {
-
-struct RopeConfig {
-  std::string type = "default";  // default, linear, dynamic, llama3, yarn, longrope, proportional
-  double theta = 10000.0;
-  double factor = 1.0;
-  int64_t head_dim = 0;
-  int64_t dim = 0;                     // channels that rotate; the rest of a head passes through
-  int64_t max_positions = 0;           // max_position_embeddings
-  int64_t original_max_positions = 0;  // llama3, yarn, longrope
-  double partial_rotary_factor = 1.0;  // proportional reads it; `dim` has it applied for the other types
-  double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
-  double beta_fast = 32.0, beta_slow = 1.0;              // yarn
-  bool truncate = true;                                  // yarn
-  std::optional<double> attention_factor, mscale, mscale_all_dim;
-  std::vector<double> short_factor, long_factor;  // longrope, one per rotating pair
-};
 
 // What a configuration says of its rotary embedding, as transformers 5 chooses: rope_scaling, whole, if there is anything
 // in it, else rope_parameters; null where neither is an object. Points into `config`.
@@ -40,8 +23,8 @@ struct RopeConfig {
 
 // Checks and reads a normalised dict. Throws ErrorCode::unsupported for an unknown rope_type, ErrorCode::input for
 // values that make no sense. `partial` = whether `default` honours partial_rotary_factor (phi3 does, llama does not).
-[[nodiscard]] RopeConfig read_rope(const json::Object& rope_parameters, int64_t head_dim, int64_t max_positions,
-                                   bool partial, std::string_view what);
+[[nodiscard]] Rope read_rope(const json::Object& rope_parameters, int64_t head_dim, int64_t max_positions, bool partial,
+                             std::string_view what);
 
 struct RopeFrequencies {
   at::Tensor inv_freq;  // f32 [dim / 2]
@@ -50,8 +33,8 @@ struct RopeFrequencies {
 
 // `length` is the largest position of the call + 1; only `dynamic` and `longrope` look at it. Unlike the reference,
 // `dynamic` keeps no memory of longer calls: equal inputs give equal outputs.
-[[nodiscard]] RopeFrequencies rope_frequencies(const RopeConfig& config, int64_t length);
-[[nodiscard]] bool rope_depends_on_length(const RopeConfig& config) noexcept;
+[[nodiscard]] RopeFrequencies rope_frequencies(const Rope& config, int64_t length);
+[[nodiscard]] bool rope_depends_on_length(const Rope& config) noexcept;
 
 struct RopeTables {
   at::Tensor cos, sin;  // [rows, seqlen, dim / 2] in `dtype`; rows is 1 when all of the batch shares the positions

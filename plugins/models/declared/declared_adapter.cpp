@@ -1,0 +1,45 @@
+// Families that are files: those of --family, of the user's data folder and of share/arkit/families.
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include <arkit/family_files.h>
+#include <arkit/input_file.h>
+#include <arkit/plugin.h>
+#include <arkit/sdk/family.h>
+#include <arkit/str.h>
+
+namespace arkit {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kLargestFile = 256 * 1024;
+
+// The file itself, or a folder's *.toml by name.
+std::vector<fs::path> files_of(const fs::path& place) {
+  std::error_code failed;
+  if (!fs::is_directory(place, failed)) return fs::exists(place, failed) ? std::vector{place} : std::vector<fs::path>();
+  std::vector<fs::path> files;
+  for (fs::directory_iterator it(place, failed), end; !failed && it != end; it.increment(failed))
+    if (it->path().extension() == ".toml") files.push_back(it->path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+class DeclaredAdapter final : public sdk::FamilyAdapter, public FamilyFiles {
+ public:
+  DeclaredAdapter() : FamilyAdapter("declared", "families read from files") {}
+
+  void read_families(std::span<const fs::path> places) override {
+    for (const fs::path& place : places)
+      for (const fs::path& file : files_of(place))
+        add(sdk::parse_family(read_input_file(file, kLargestFile, "family file "), str("'", file.string(), "'")));
+  }
+};
+
+}  // namespace
+}  // namespace arkit
+
+ARKIT_PLUGIN("org.arkit.model.declared", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit",
+             arkit::component<arkit::ModelAdapter, arkit::DeclaredAdapter>("declared", "families read from files"));
