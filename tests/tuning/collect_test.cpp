@@ -166,6 +166,10 @@ TEST(RunSamples, NamesTheFirstLayerThatIsNotFinite) {
   const BlockForward forward = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
     return hook.linear(second, hook.linear(first, x));
   };
+  const BlockForward together = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
+    const Linear* const both[] = {&second, &first};
+    return hook.linears(both, x).back();
+  };
   const at::Tensor in = at::ones({3, 2, 4}), before = in.clone();
   DenseHook hook;
   const auto message = [&](const BlockForward& run) {
@@ -181,10 +185,6 @@ TEST(RunSamples, NamesTheFirstLayerThatIsNotFinite) {
   in.copy_(before);
   first.weight.fill_(3e38F);
   EXPECT_EQ(message(forward).find("layer 'model.layers.2.up': its output is not finite"), 0U) << message(forward);
-  const BlockForward together = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
-    const Linear* const both[] = {&second, &first};
-    return hook.linears(both, x).back();
-  };
   in.copy_(before);
   EXPECT_EQ(message(together).find("layer 'model.layers.2.up': its output is not finite"), 0U) << message(together);
   const BlockForward other = [](const at::Tensor& x, std::span<const int64_t>, BlockHook&) { return x * INFINITY; };
