@@ -23,7 +23,7 @@ at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const
                            const at::Tensor& mask, double scale) {
   const at::NoGradGuard no_grad;
   const int64_t batch = query.size(0), heads = query.size(1), seqlen = query.size(2), head_dim = query.size(3);
-  const int64_t keys = key.size(2), repeat = heads / key.size(1);
+  const int64_t keys = key.size(2), value_dim = value.size(3), repeat = heads / key.size(1);
   const auto prepared = [](const at::Tensor& x) {
     const at::Tensor wide = x.to(at::kFloat);
     return wide.stride(3) == 1 ? wide : wide.contiguous();
@@ -31,7 +31,7 @@ at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const
   const at::Tensor q = prepared(query), k = prepared(key), v = prepared(value);
   at::Tensor bias;
   if (mask.defined()) bias = mask.to(at::kFloat).expand({batch, 1, seqlen, keys}).contiguous();
-  at::Tensor out = at::empty({batch, seqlen, heads, head_dim}, at::kFloat);
+  at::Tensor out = at::empty({batch, seqlen, heads, value_dim}, at::kFloat);
   const auto at = [](const at::Tensor& x, int64_t b, int64_t h, int64_t s) {
     return x.const_data_ptr<float>() + b * x.stride(0) + h * x.stride(1) + s * x.stride(2);
   };
@@ -48,12 +48,13 @@ at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const
                                        .value_stride = v.stride(2),
                                        .keys = bias.defined() || seqlen == 1 ? keys : s + 1,
                                        .head_dim = head_dim,
+                                       .value_dim = value_dim,
                                        .scale = static_cast<float>(scale)};
         kernels::fixed_attend(call, shares.data(),
-                              out.mutable_data_ptr<float>() + ((b * seqlen + s) * heads + h) * head_dim);
+                              out.mutable_data_ptr<float>() + ((b * seqlen + s) * heads + h) * value_dim);
       }
   });
-  return out.view({batch, seqlen, heads * head_dim}).to(query.scalar_type());
+  return out.view({batch, seqlen, heads * value_dim}).to(query.scalar_type());
 }
 
 double lowest(at::ScalarType dtype) {
@@ -110,12 +111,12 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
   const int64_t scores = query.size(0) * query.size(1) * seqlen * keys;
   if (query.scalar_type() != at::kFloat && scores <= kSmallCall) return attention_ref(query, key, value, mask, scale);
   const bool causal = !mask.defined() && seqlen > 1;
-  if (causal && attention_tiles_apply(query, key)) return attention_tiles(query, key, value, scale);
+  if (causal && attention_tiles_apply(query, key, value)) return attention_tiles(query, key, value, scale);
   const at::Tensor out = at::scaled_dot_product_attention(
       query, key, value, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, 0.0, causal, scale,
       query.size(1) != key.size(1));
   // The fused kernel lays its result out as [batch, S, heads, head_dim] already: no copy.
-  return out.transpose(1, 2).reshape({query.size(0), seqlen, query.size(1) * query.size(3)});
+  return out.transpose(1, 2).reshape({query.size(0), seqlen, query.size(1) * value.size(3)});
 }
 
 }  // namespace arkit::sdk

@@ -200,9 +200,9 @@ struct TiledAttention : torch::autograd::Function<TiledAttention> {
 
 }  // namespace
 
-bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key) {
+bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
   const bool plain = query.is_cpu() && query.scalar_type() == at::kFloat && key.scalar_type() == at::kFloat;
-  return plain && query.size(2) == key.size(2) && query.size(2) >= kFewest;
+  return plain && query.size(2) == key.size(2) && query.size(2) >= kFewest && key.size(3) == value.size(3);
 }
 
 at::Tensor attention_tiles(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double scale) {

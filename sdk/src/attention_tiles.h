@@ -7,8 +7,9 @@
 
 namespace arkit::sdk {
 
-// Is this call one for attention_tiles: f32 on the CPU, S == T queries and keys, not too few?
-[[nodiscard]] bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key);
+// Is this call one for attention_tiles: f32 on the CPU, S == T queries and keys, not too few, keys and values of one
+// size?
+[[nodiscard]] bool attention_tiles_apply(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
 
 // softmax(query key^T * scale, causal) value of query [batch, heads, S, head_dim], key and value [batch, kv_heads, S,
 // head_dim] -> [batch, S, heads * head_dim]. Differentiable. Memory: two score tiles a thread, one float a query and

@@ -38,11 +38,11 @@ ARKIT_INLINE void attend(const FixedQuery& call, float* __restrict shares, float
   }
   for (int64_t t = 0; t < call.keys; ++t) shares[t] = fast_exp(shares[t] - max);
   const float inverse = 1.0F / halving_sum(call.keys, [=](int64_t t) { return shares[t]; });
-  for (int64_t i = 0; i < call.head_dim; ++i) out[i] = 0.0F;
+  for (int64_t i = 0; i < call.value_dim; ++i) out[i] = 0.0F;
   for (int64_t t = 0; t < call.keys; ++t) {
     const float share = shares[t] * inverse;
     const float* const value = call.value + t * call.value_stride;
-    for (int64_t i = 0; i < call.head_dim; ++i) out[i] += share * value[i];
+    for (int64_t i = 0; i < call.value_dim; ++i) out[i] += share * value[i];
   }
 }
 

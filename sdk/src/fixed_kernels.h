@@ -10,7 +10,7 @@ namespace arkit::sdk::kernels {
 struct FixedQuery {
   const float *query, *key, *value, *mask;
   int64_t key_stride, value_stride;  // of keys, in elements
-  int64_t keys, head_dim;
+  int64_t keys, head_dim, value_dim;
   float scale;
 };
 void fixed_attend(const FixedQuery& call, float* shares, float* out);  // shares: room for `keys` floats

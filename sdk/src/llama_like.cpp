@@ -2,6 +2,8 @@
 #include <arkit/sdk/llama_like.h>
 
 #include <algorithm>
+#include <initializer_list>
+#include <utility>
 #include <variant>
 
 #include <ATen/ATen.h>
@@ -9,20 +11,11 @@
 
 #include <arkit/error.h>
 #include <arkit/fixed_order.h>
-#include <arkit/sdk/attention.h>
+#include <arkit/sdk/forward_context.h>
 #include <arkit/sdk/nn.h>
-#include <arkit/str.h>
 
 namespace arkit::sdk {
 namespace {
-
-at::Tensor key_mask_of(const at::Tensor& attention_mask, int64_t batch, int64_t keys) {
-  if (!attention_mask.defined()) return {};
-  ARKIT_CHECK(attention_mask.dim() == 2 && attention_mask.size(0) == batch && attention_mask.size(1) == keys,
-              str("attention_mask must be [", batch, ", ", keys, "]"));
-  at::Tensor real = attention_mask.to(at::kBool);
-  return real.all().item<bool>() ? at::Tensor() : real;
-}
 
 // What several layers read: turned once for each rotation among them.
 class LayerInput {
@@ -42,6 +35,17 @@ class LayerInput {
   const InputRotation* rotation_ = nullptr;  // of turned_
 };
 
+// Layers fed by one input: through the hook together, unless their rotations differ.
+std::vector<at::Tensor> project(BlockHook& hook, std::initializer_list<const Linear*> layers, const at::Tensor& x) {
+  LayerInput input(x);
+  const auto turned_alike = [&](const Linear* layer) { return layer->rotation == (*layers.begin())->rotation; };
+  if (std::all_of(layers.begin(), layers.end(), turned_alike))
+    return hook.linears({layers.begin(), layers.size()}, input(**layers.begin()));
+  std::vector<at::Tensor> out;
+  for (const Linear* layer : layers) out.push_back(hook.linear(*layer, input(*layer)));
+  return out;
+}
+
 }  // namespace
 
 at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
@@ -51,45 +55,37 @@ at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
   return scale == 1.0 ? embedded : embedded * at::scalar_tensor(scale, dtype_);
 }
 
-// masks[0]: blocks without a window; masks[1]: blocks with one. All windows of these families are equal.
 ForwardContext LlamaLikeModel::context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
-                                       const at::Tensor& position_ids, KvCache* cache) const {
+                                       const at::Tensor& position_ids, std::span<const SequenceSpan> sequences) const {
   const c10::NoGradGuard no_grad;
-  ForwardContext out;
-  out.batch = batch;
-  out.seqlen = seqlen;
-  out.past = cache == nullptr ? 0 : cache->length;
-  out.cache = cache;
-  out.key_mask = key_mask_of(attention_mask, batch, out.past + seqlen);
-  const at::Tensor positions =
-      position_ids.defined() ? position_ids : at::arange(out.past, out.past + seqlen, at::kLong).unsqueeze(0);
-  ARKIT_CHECK(positions.dim() == 2 && positions.size(1) == seqlen, str("position_ids must be [batch, ", seqlen, "]"));
+  ForwardContext out = forward_context(batch, seqlen, attention_mask, position_ids, sequences);
   for (size_t i = 0; i < layout_.ropes.size(); ++i) {
     const Rope& rope = layout_.ropes[i];
-    const RopeFrequencies frequencies = rope_depends_on_length(rope) || FixedOrder::active()
-                                            ? rope_frequencies(rope, positions.max().item<int64_t>() + 1)
-                                            : frequencies_[i];
-    RopeTables tables = rope_tables(frequencies, positions, dtype_);
-    out.cos.push_back(std::move(tables.cos));
-    out.sin.push_back(std::move(tables.sin));
+    const bool by_length = rope_depends_on_length(rope);
+    const auto tables_of = [&](const at::Tensor& positions) {
+      const bool fresh = by_length || FixedOrder::active();
+      return rope_tables(fresh ? rope_frequencies(rope, positions.max().item<int64_t>() + 1) : frequencies_[i],
+                         positions, dtype_);
+    };
+    std::vector<at::Tensor> cos, sin;
+    const auto add = [&](RopeTables tables) {
+      cos.push_back(std::move(tables.cos));
+      sin.push_back(std::move(tables.sin));
+    };
+    if (!by_length || sequences.empty()) {
+      add(tables_of(out.positions));
+    } else {
+      // A sequence's frequencies are those of its own length, whatever stands beside it.
+      int64_t first = 0;
+      for (const SequenceSpan& span : sequences) {
+        add(tables_of(out.positions.narrow(1, first, span.count)));
+        first += span.count;
+      }
+    }
+    out.cos.push_back(cos.size() == 1 ? std::move(cos.front()) : at::cat(cos, 1));
+    out.sin.push_back(sin.size() == 1 ? std::move(sin.front()) : at::cat(sin, 1));
   }
-  MaskSpec spec{.past = out.past, .seqlen = seqlen, .window = 0, .key_mask = out.key_mask};
-  out.masks.push_back(sdk::attention_mask(spec, dtype_));
-  for (const BlockLayout& block : layout_.blocks)
-    spec.window = std::max(spec.window, std::get<Attention>(block.mixer).window);
-  out.masks.push_back(spec.window == 0 ? at::Tensor() : sdk::attention_mask(spec, dtype_));
   return out;
-}
-
-KvCache LlamaLikeModel::make_cache(int64_t batch, int64_t capacity) const {
-  KvCache cache;
-  cache.capacity = capacity;
-  for (const BlockLayout& block : layout_.blocks) {
-    const auto& a = std::get<Attention>(block.mixer);
-    const at::Tensor key = at::empty({batch, a.kv_heads, capacity, a.key_dim}, dtype_);
-    cache.blocks.push_back({key, at::empty_like(key)});
-  }
-  return cache;
 }
 
 const Linear* LlamaLikeModel::find(int64_t block, LayerRole role) const {
@@ -107,17 +103,13 @@ at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const Forw
   const Block& block = loaded(index);
   const auto& a = std::get<Attention>(layout_of(index).mixer);
   const int64_t query_width = a.heads * a.key_dim, key_width = a.kv_heads * a.key_dim;
-  LayerInput input(x);
-  const auto product = [&](const Linear& layer) { return hook.linear(layer, input(layer)); };
-  at::Tensor query, key, value;
-  if (const Linear* qkv = find(index, LayerRole::qkv)) {
-    const std::vector<at::Tensor> parts = product(*qkv).split_with_sizes({query_width, key_width, key_width}, -1);
-    query = parts[0], key = parts[1], value = parts[2];
-  } else {
-    query = product(*find(index, LayerRole::query));
-    key = product(*find(index, LayerRole::key));
-    value = product(*find(index, LayerRole::value));
-  }
+  std::vector<at::Tensor> projected;
+  if (const Linear* qkv = find(index, LayerRole::qkv))
+    projected = project(hook, {qkv}, x)[0].split_with_sizes({query_width, key_width, key_width}, -1);
+  else
+    projected =
+        project(hook, {find(index, LayerRole::query), find(index, LayerRole::key), find(index, LayerRole::value)}, x);
+  at::Tensor query = std::move(projected[0]), key = std::move(projected[1]), value = std::move(projected[2]);
   const auto by_head = [&](const at::Tensor& states, int64_t heads) {
     return states.view({context.batch, context.seqlen, heads, a.key_dim});
   };
@@ -139,37 +131,29 @@ at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const Forw
     query = rotation->apply(query);
     key = rotation->apply(key);
   }
-  query = hook.attention_state(a.module, AttentionState::query, query);
-  key = hook.attention_state(a.module, AttentionState::key, key);
-  value = hook.attention_state(a.module, AttentionState::value, value);
-  if (context.cache != nullptr) {
-    const KvCache::Entry& entry = context.cache->blocks[static_cast<size_t>(index)];
-    const int64_t keys = context.past + context.seqlen;
-    ARKIT_CHECK(keys <= context.cache->capacity,
-                str("the key/value cache holds ", context.cache->capacity, " positions; ", keys, " are needed"));
-    entry.key.narrow(2, context.past, context.seqlen).copy_(key);
-    entry.value.narrow(2, context.past, context.seqlen).copy_(value);
-    key = entry.key.narrow(2, 0, keys);
-    value = entry.value.narrow(2, 0, keys);
-  }
-  LayerInput attended(attention(query, key, value, context.masks[a.window > 0 ? 1 : 0], a.scale));
+  LayerInput attended(hook.attention({.module = a.module,
+                                      .block = index,
+                                      .forward = context,
+                                      .query = std::move(query),
+                                      .key = std::move(key),
+                                      .value = std::move(value),
+                                      .scale = a.scale,
+                                      .window = a.window}));
   const Linear& output = *find(index, LayerRole::output);
   return hook.linear(output, attended(output));
 }
 
 at::Tensor LlamaLikeModel::feed_forward(int64_t index, const at::Tensor& x, BlockHook& hook) const {
   const Activation activation = *find_activation(std::get<Dense>(layout_of(index).feed_forward).activation);
-  LayerInput input(x);
-  const auto product = [&](const Linear& layer) { return hook.linear(layer, input(layer)); };
   at::Tensor activated;
   if (const Linear* both = find(index, LayerRole::gate_up)) {
-    const std::vector<at::Tensor> parts = product(*both).chunk(2, -1);
+    const std::vector<at::Tensor> parts = project(hook, {both}, x)[0].chunk(2, -1);
     activated = gated(activation, parts[0], parts[1]);
   } else if (const Linear* gate = find(index, LayerRole::gate)) {
-    const at::Tensor gate_out = product(*gate);
-    activated = gated(activation, gate_out, product(*find(index, LayerRole::up)));
+    const std::vector<at::Tensor> parts = project(hook, {gate, find(index, LayerRole::up)}, x);
+    activated = gated(activation, parts[0], parts[1]);
   } else {
-    const at::Tensor up = product(*find(index, LayerRole::up));
+    const at::Tensor up = project(hook, {find(index, LayerRole::up)}, x)[0];
     activated = gated(activation, up, at::ones_like(up));
   }
   LayerInput inner(std::move(activated));

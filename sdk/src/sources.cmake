@@ -8,6 +8,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/block_hooks.cpp
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/family.cpp
@@ -19,6 +20,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/fixed_product.cpp
   ${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/forward_context.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hadamard.cpp
@@ -39,6 +41,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/old_buffers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/paged_hook.cpp
   ${CMAKE_CURRENT_LIST_DIR}/quant_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/rope.cpp
   ${CMAKE_CURRENT_LIST_DIR}/row_layouts.cpp
@@ -50,6 +53,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_baseline.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scaled_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scaled_tensors.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/sequence_cache.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp
   ${CMAKE_CURRENT_LIST_DIR}/text_config.cpp

@@ -16,7 +16,6 @@
 
 namespace {
 
-using arkit::KvCache;
 using arkit::calibration::sample_token;
 using arkit::calibration::SelfOptions;
 using arkit::calibration::write_self_samples;
@@ -42,21 +41,16 @@ class CountingModel final : public arkit::Model {
   void release_rest() noexcept override { --loaded; }
   at::Tensor embed(const at::Tensor& ids) const override { return at::one_hot(ids, kVocab).to(at::kFloat); }
   arkit::ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor&, const at::Tensor&,
-                                KvCache* cache) const override {
+                                std::span<const arkit::SequenceSpan> sequences) const override {
     arkit::ForwardContext context;
     context.batch = batch;
     context.seqlen = seqlen;
-    context.past = cache->length;
-    context.cache = cache;
-    largest_batch = std::max(largest_batch, batch);
+    context.sequences.assign(sequences.begin(), sequences.end());
+    largest_batch = std::max(largest_batch, static_cast<int64_t>(sequences.size()));
     return context;
   }
-  KvCache make_cache(int64_t batch, int64_t capacity) const override {
-    KvCache cache;
-    cache.blocks.resize(2);
-    for (auto& entry : cache.blocks) entry.key = entry.value = at::zeros({batch, 1, capacity, 4});
-    cache.capacity = capacity;
-    return cache;
+  std::vector<arkit::AttentionPlan> attentions() const override {
+    return {{.name = "attention", .block = 0, .heads = 1, .kv_heads = 1, .key_dim = 4, .value_dim = 4}};
   }
   at::Tensor run_block(int64_t, const at::Tensor& hidden, const arkit::ForwardContext&,
                        arkit::BlockHook&) const override {

@@ -47,8 +47,8 @@ TEST(Engine, GivesTheReferenceLogits) {
   Engine engine(*source, tests::registry(), at::kFloat, "");
   engine.load_all();
   const at::Tensor ids = expected->load("a.input_ids"), logits = expected->load("a.logits");
-  EXPECT_TRUE(sdk::close(engine.forward(ids, {}, {}, nullptr, false), logits, 1e-4));
-  EXPECT_TRUE(sdk::close(engine.forward(ids, {}, {}, nullptr, true), logits.narrow(1, 15, 1), 1e-4));
+  EXPECT_TRUE(sdk::close(engine.forward(ids, {}, {}, false), logits, 1e-4));
+  EXPECT_TRUE(sdk::close(engine.forward(ids, {}, {}, true), logits.narrow(1, 15, 1), 1e-4));
   EXPECT_TRUE(engine.layers_by_backend().empty());
 }
 
@@ -99,11 +99,7 @@ TEST(WindowEval, EqualsTheFormula) {
   model.load_all();
   reference.load_all();
   const auto log_probs = [&](Engine& e) {
-    return e.forward(windows, {}, {}, nullptr, false)
-        .narrow(1, 0, 11)
-        .reshape({55, 256})
-        .to(at::kDouble)
-        .log_softmax(-1);
+    return e.forward(windows, {}, {}, false).narrow(1, 0, 11).reshape({55, 256}).to(at::kDouble).log_softmax(-1);
   };
   const at::Tensor mine = log_probs(model), theirs = log_probs(reference),
                    next = windows.narrow(1, 1, 11).reshape({55, 1});

@@ -1,5 +1,7 @@
 #include "inference/generator.h"
 
+#include <set>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -20,7 +22,7 @@ class Generator : public testing::Test {
   std::vector<int64_t> plain(std::vector<int64_t> ids, int64_t count) {
     std::vector<int64_t> made;
     for (int64_t i = 0; i < count; ++i) {
-      const at::Tensor logits = engine_.forward(at::tensor(ids, at::kLong).unsqueeze(0), {}, {}, nullptr, true);
+      const at::Tensor logits = engine_.forward(at::tensor(ids, at::kLong).unsqueeze(0), {}, {}, true);
       made.push_back(logits.flatten().argmax().item<int64_t>());
       ids.push_back(made.back());
     }
@@ -38,11 +40,31 @@ TEST_F(Generator, GreedyWithCacheEqualsRepeatedFullPasses) {
   EXPECT_EQ(made.decoded, 11);
 }
 
-TEST_F(Generator, ALeftPaddedBatchGivesEachRowItsOwnText) {
+TEST_F(Generator, PromptsOfDifferentLengthGiveEachItsOwnText) {
   const GenerationResult made =
-      generate_tokens(engine_, {.prompts = {kShort, kLong}, .max_new_tokens = 12, .pad_id = 255}, tests::silent());
+      generate_tokens(engine_, {.prompts = {kShort, kLong}, .max_new_tokens = 12}, tests::silent());
   EXPECT_EQ(made.tokens.at(0), plain(kShort, 12));
   EXPECT_EQ(made.tokens.at(1), plain(kLong, 12));
+}
+
+// Rows end at different times, by stop tokens and at the model's last position, and none disturbs another.
+TEST_F(Generator, ARaggedBatchGivesTheTokensOfOneByOne) {
+  std::vector<std::vector<int64_t>> prompts = {kLong, kShort, kLong, {5}, std::vector<int64_t>(115, 3)};
+  prompts[2].push_back(200);
+  const int64_t stop = plain(kShort, 5).back();
+  const auto generate = [&](std::vector<std::vector<int64_t>> some) {
+    return generate_tokens(engine_, {.prompts = std::move(some), .max_new_tokens = 20, .stop_ids = {stop}},
+                           tests::silent())
+        .tokens;
+  };
+  const auto together = generate(prompts);
+  std::set<size_t> lengths;
+  for (size_t row = 0; row < prompts.size(); ++row) {
+    EXPECT_EQ(together[row], generate({prompts[row]}).front()) << row;
+    lengths.insert(together[row].size());
+  }
+  EXPECT_EQ(together[4].size(), 13U) << "its own positions are used up";
+  EXPECT_GT(lengths.size(), 2U);
 }
 
 TEST_F(Generator, RowsStopAtStopTokens) {

@@ -57,12 +57,12 @@ TEST(LastWord, ScoresTextsOfAnyLengthAsIfEachWereAlone) {
   // The second text ends as greedy decoding would have it.
   for (size_t i = items[1].ids.size() - 3; i < items[1].ids.size(); ++i) {
     const std::vector<int64_t> head(items[1].ids.begin(), items[1].ids.begin() + static_cast<std::ptrdiff_t>(i));
-    items[1].ids[i] = engine.forward(at::tensor(head).unsqueeze(0), {}, {}, nullptr, true).argmax().item<int64_t>();
+    items[1].ids[i] = engine.forward(at::tensor(head).unsqueeze(0), {}, {}, true).argmax().item<int64_t>();
   }
   std::vector<double> expected;
   for (const Continuation& item : items) {
     const at::Tensor log_probs =
-        engine.forward(at::tensor(item.ids).unsqueeze(0), {}, {}, nullptr, false)[0].to(at::kDouble).log_softmax(-1);
+        engine.forward(at::tensor(item.ids).unsqueeze(0), {}, {}, false)[0].to(at::kDouble).log_softmax(-1);
     double sum = 0.0;
     for (size_t i = item.ids.size() - static_cast<size_t>(item.target); i < item.ids.size(); ++i)
       sum += log_probs[static_cast<int64_t>(i) - 1][item.ids[i]].item<double>();

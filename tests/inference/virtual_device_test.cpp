@@ -107,12 +107,14 @@ TEST_P(VirtualDeviceModel, GivesTheLogitsAndTokensOfTorch) {
   EXPECT_EQ(there.layers_by_backend().size(), 1U);
   at::manual_seed(11);
   const at::Tensor ids = at::randint(0, torch.model().vocab_size(), {2, 9}, at::kLong);
-  const at::Tensor expected = torch.forward(ids, {}, {}, nullptr, false);
+  const at::Tensor expected = torch.forward(ids, {}, {}, false);
   EXPECT_GT(expected.abs().max().item<float>(), 0.01F);
-  EXPECT_TRUE(sdk::close(there.forward(ids, {}, {}, nullptr, false), expected, 1e-4, 1e-4));
+  EXPECT_TRUE(sdk::close(there.forward(ids, {}, {}, false), expected, 1e-4, 1e-4));
   const GenerationRequest request{.prompts = {{1, 2, 3, 4, 5}, {9, 8, 7}}, .max_new_tokens = 8};
   EXPECT_EQ(generate_tokens(there, request, tests::silent()).tokens,
             generate_tokens(torch, request, tests::silent()).tokens);
+  // q/k/v and gate/up are one call each; nothing was made ready a second time on the way.
+  for (const Engine* one : {&torch, &there}) EXPECT_EQ(one->prepared(), 4 * one->model().num_blocks());
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, VirtualDeviceModel,
@@ -164,7 +166,7 @@ TEST(VirtualDevice, IsGivenActivationsAsTheyAreWhereItTakesThemSo) {
   const auto logits = [&](const ModelSource& source, const std::string& backend) {
     Engine engine(source, registry, at::kFloat, backend);
     engine.load_all();
-    return engine.forward(ids, {}, {}, nullptr, false);
+    return engine.forward(ids, {}, {}, false);
   };
   const at::Tensor exact = logits(plain, "virtual_device");
   EXPECT_TRUE(sdk::close(exact, logits(plain, "torch"), 1e-5, 1e-5));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/paged_hook.h>
 
 #include "inference/engine.h"
 #include "jobs/job_testing.h"
@@ -100,13 +101,17 @@ TEST_F(StaticAttention, AreReadAppliedVerifiedAndShown) {
       const at::Tensor ids = at::arange(24, at::kLong).mul(31).remainder(512).unsqueeze(0);
       Engine engine(*source, registry(), at::kFloat, "");
       engine.load_all();
-      const at::Tensor with = engine.forward(ids, {}, {}, nullptr, false);
+      const at::Tensor with = engine.forward(ids, {}, {}, false);
       // The cache holds what attention saw: one token at a time gives the same.
-      KvCache cache = engine.model().make_cache(1, 24);
+      sdk::SequenceCache cache(8, 3);
+      sdk::PagedHook paged(engine.layers(), cache);
+      QuantizedAttention hook(paged, engine.attention());
+      const int64_t sequence = cache.add();
+      ASSERT_TRUE(cache.reserve(sequence, 24));
       at::Tensor last;
       for (int64_t i = 0; i < 24; ++i) {
-        last = engine.forward(ids.narrow(1, i, 1), {}, {}, &cache, true);
-        ++cache.length;
+        const sdk::NewTokens next{sequence, {ids.const_data_ptr<int64_t>() + i, 1}};
+        last = engine.logits(sdk::feed(engine.model(), hook, cache, {&next, 1}, true));
       }
       EXPECT_LT((last - with.narrow(1, 23, 1)).norm().item<double>(), 1e-3 * last.norm().item<double>());
 
@@ -125,7 +130,7 @@ TEST_F(StaticAttention, ChangeWhatTheModelComputes) {
     const std::unique_ptr<ModelSource> source = run();
     Engine engine(*source, registry(), at::kFloat, "");
     engine.load_all();
-    return engine.forward(ids, {}, {}, nullptr, false);
+    return engine.forward(ids, {}, {}, false);
   };
   const at::Tensor with = logits();
   options_.attention.attention_dtype = "fp8";

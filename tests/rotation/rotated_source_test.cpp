@@ -109,7 +109,7 @@ TEST(RotatedSource, MayBeAskedAgainWithAnotherPlan) {
 
 // Several layers read the same input: it is turned once for all of them.
 TEST(RotatedSource, TurnsASharedInputOnce) {
-  class Inputs final : public BlockHook {
+  class Inputs final : public sdk::PlainHook {
    public:
     at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
       pointers.insert(x.const_data_ptr());

@@ -12,6 +12,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/block_hooks.h>
 
 #include "rotation/rotated_source.h"
 
@@ -34,7 +35,7 @@ inline at::Tensor logits_of(const ModelSource& source, BlockHook& hook) {
   const std::unique_ptr<Model> model = adapter_for(source, registry()).open(source, at::kFloat);
   model->load_rest();
   const at::Tensor ids = some_ids();
-  const ForwardContext context = model->context(ids.size(0), ids.size(1), {}, {}, nullptr);
+  const ForwardContext context = model->context(ids.size(0), ids.size(1), {}, {}, {});
   at::Tensor hidden = model->embed(ids);
   for (int64_t block = 0; block < model->num_blocks(); ++block) {
     model->load_block(block);
@@ -44,7 +45,7 @@ inline at::Tensor logits_of(const ModelSource& source, BlockHook& hook) {
 }
 
 inline at::Tensor logits_of(const ModelSource& source) {
-  BlockHook plain;
+  sdk::PlainHook plain;
   return logits_of(source, plain);
 }
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forward_context.h>
 
 #include "tuning/aten_int_scheme.h"
+#include "tuning/attention_ranges.h"
 #include "tuning/vectors.h"
 
 namespace arkit::test {
@@ -69,7 +71,8 @@ TEST(AttentionRangeCollector, SumsUpBatches) {
   const at::Tensor second = at::tensor({-8.0F, 1.0F, 0.5F, 1.0F}).view({1, 2, 1, 2});
   const auto collect = [&](AttentionQuant quant) {
     quant.kv.bits = 8;
-    AttentionRangeCollector collector(quant);
+    DenseHook dense;
+    AttentionRangeCollector collector(dense, quant);
     for (const at::Tensor& batch : {first, second}) {
       collector.see("attention", AttentionState::key, batch);
       collector.see("attention", AttentionState::query, batch);
@@ -88,8 +91,39 @@ TEST(AttentionRangeCollector, SumsUpBatches) {
   EXPECT_TRUE(all_close(collect({.kv_per_head = true, .averaging = 0.5}), at::tensor({6.0F, 2.0F}), 1e-6));
 }
 
+// What it sees is what dense attention computes with; what it serves are numbers of eight bits, or what it saw.
+TEST(AttentionRangeCollector, SeesWhatAttentionComputesWith) {
+  at::manual_seed(8);
+  const at::Tensor query = at::randn({2, 4, 5, 8}), key = at::randn({2, 2, 5, 8}), value = at::randn({2, 2, 5, 8});
+  const ForwardContext forward = sdk::forward_context(2, 5, {}, {}, {});
+  const auto attend = [&](BlockHook& hook, const at::Tensor& k, const at::Tensor& v) {
+    return hook.attention(
+        {.module = "m", .forward = forward, .query = query, .key = k, .value = v, .scale = 0.3, .window = 3});
+  };
+  DenseHook dense;
+  const at::Tensor exact = attend(dense, key, value);
+  const auto calibrate = [&](const AttentionQuant& quant, const at::Tensor& expected) {
+    AttentionRangeCollector collector(dense, quant);
+    EXPECT_TRUE(attend(collector, key, value).equal(expected));
+    return collector.result();
+  };
+  EXPECT_TRUE(calibrate({}, exact).empty());
+  const TensorQuant eight{.data_type = "fp", .bits = 8};
+  const AttentionRanges moving = calibrate({.kv = eight, .query = eight, .averaging = 0.01}, exact).at(0);
+  EXPECT_EQ(moving.module, "m");
+  EXPECT_EQ(moving.key.item<float>(), key.abs().max().item<float>());
+  EXPECT_EQ(moving.value.item<float>(), value.abs().max().item<float>());
+  EXPECT_EQ(moving.query.item<float>(), query.abs().max().item<float>());
+  const AttentionRangeCollector rounding(dense, {.kv = eight});
+  const at::Tensor k = rounding.served(AttentionState::key, key), v = rounding.served(AttentionState::value, value);
+  EXPECT_FALSE(k.equal(key));
+  EXPECT_FALSE(attend(dense, k, v).equal(exact));
+  EXPECT_FALSE(calibrate({.kv = eight}, attend(dense, k, v)).at(0).query.defined());
+}
+
 TEST(AttentionRangeCollector, CollectsNothingUnlessAsked) {
-  AttentionRangeCollector collector;
+  DenseHook dense;
+  AttentionRangeCollector collector(dense, {});
   EXPECT_FALSE(collector.wanted());
   collector.see("attention", AttentionState::key, at::ones({1, 1, 1, 1}));
   EXPECT_TRUE(collector.result().empty());
@@ -132,6 +166,10 @@ TEST(RunSamples, NamesTheFirstLayerThatIsNotFinite) {
   const BlockForward forward = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
     return hook.linear(second, hook.linear(first, x));
   };
+  const BlockForward together = [&](const at::Tensor& x, std::span<const int64_t>, BlockHook& hook) {
+    const Linear* const both[] = {&second, &first};
+    return hook.linears(both, x).back();
+  };
   const at::Tensor in = at::ones({3, 2, 4}), before = in.clone();
   DenseHook hook;
   const auto message = [&](const BlockForward& run) {
@@ -147,6 +185,8 @@ TEST(RunSamples, NamesTheFirstLayerThatIsNotFinite) {
   in.copy_(before);
   first.weight.fill_(3e38F);
   EXPECT_EQ(message(forward).find("layer 'model.layers.2.up': its output is not finite"), 0U) << message(forward);
+  in.copy_(before);
+  EXPECT_EQ(message(together).find("layer 'model.layers.2.up': its output is not finite"), 0U) << message(together);
   const BlockForward other = [](const at::Tensor& x, std::span<const int64_t>, BlockHook&) { return x * INFINITY; };
   EXPECT_EQ(message(other).find("'model.layers.2': its output is not finite"), 0U) << message(other);
 }

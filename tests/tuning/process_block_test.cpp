@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/sdk/layer_rules.h>
 
 #include "rounding/rtn_mode.h"
@@ -57,10 +58,13 @@ class TinyModel final : public Model {
   void release_rest() noexcept override {}
   at::Tensor embed(const at::Tensor& ids) const override { return ids; }
   ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& mask, const at::Tensor&,
-                         KvCache*) const override {
-    return {.batch = batch, .seqlen = seqlen, .key_mask = mask};
+                         std::span<const SequenceSpan>) const override {
+    ForwardContext context;
+    context.batch = batch;
+    context.seqlen = seqlen;
+    context.key_mask = mask;
+    return context;
   }
-  KvCache make_cache(int64_t, int64_t) const override { return {}; }
   at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
                        BlockHook& hook) const override {
     const Block& b = blocks_[static_cast<size_t>(block)];
@@ -110,10 +114,10 @@ class ProcessBlock : public ::testing::Test {
   }
 
   at::Tensor reference(int64_t block, const at::Tensor& hidden, BlockHook& hook) {
-    return model->run_block(block, hidden, model->context(hidden.size(0), kSeqlen, {}, {}, nullptr), hook);
+    return model->run_block(block, hidden, model->context(hidden.size(0), kSeqlen, {}, {}, {}), hook);
   }
   at::Tensor reference(int64_t block, const at::Tensor& hidden) {
-    BlockHook hook;
+    sdk::PlainHook hook;
     return reference(block, hidden, hook);
   }
   at::Tensor quantized(int64_t block, const at::Tensor& hidden, const BlockResult& result) {

@@ -1,9 +1,12 @@
 #pragma once
 // An architecture as embed -> N decoder blocks -> logits. The block code is written once and runs in full precision, in
-// calibration, in tuning and in packed inference, because every linear goes through a BlockHook that decides what
-// "linear" means.
+// calibration, in tuning and in packed inference, because everything that can mean something else there goes through a
+// BlockHook: linear layers, norms, attention and recurrent state.
 
+#include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,39 +37,73 @@ struct Linear {
   std::shared_ptr<const InputRotation> rotation;
 };
 
-enum class AttentionState { query, key, value };
+// A sequence's part in a forward: `count` new positions behind `past` earlier ones.
+struct SequenceSpan {
+  int64_t id = 0;  // how the hook's owner calls it; families pass it on
+  int64_t past = 0;
+  int64_t count = 0;
+};
 
-// What happens at the places tuning, calibration and packed inference care about. The default is full precision.
+// What all blocks of one forward share. Built by Model::context. A batch is a list of sequences in one of two shapes:
+// rows [batch, seqlen], each a sequence that begins here and may have padding; or a single row in which `sequences`
+// stand one behind the other, each with a past of its own. Families treat both alike; hooks tell them apart.
+struct ForwardContext {
+  int64_t batch = 0;
+  int64_t seqlen = 0;                   // positions of a row
+  std::vector<SequenceSpan> sequences;  // empty = rows; else batch is 1 and their counts add up to seqlen
+  at::Tensor positions;                 // int64 [1 or batch, seqlen]
+  at::Tensor key_mask;                  // of rows: bool [batch, seqlen], true = real token; undefined = all real
+  // RoPE tables [1 or batch, seqlen, ...] per table the family uses, in the model's dtype.
+  std::vector<at::Tensor> cos, sin;
+  // Kept by hooks from block to block: attention masks by {past, count, window}.
+  mutable std::map<std::array<int64_t, 3>, at::Tensor> masks;
+};
+
+// softmax(query key^T scale) value over what each position may see: itself and earlier real positions of its own
+// sequence, of these the last `window`. Handed over by value, so that a hook may replace a tensor and let the old one go;
+// no tensor is changed in place, and a hook that keeps keys and values copies them.
+struct AttentionCall {
+  std::string_view module;  // as in AttentionPlan
+  int64_t block = 0;
+  const ForwardContext& forward;
+  // Of the model's dtype, any strides with the last one 1.
+  at::Tensor query;       // [batch, heads, seqlen, key_dim], after norms, RoPE and rotations
+  at::Tensor key, value;  // [batch, kv_heads, seqlen, key_dim or value_dim], new positions only; heads % kv_heads == 0
+  double scale = 1.0;
+  int64_t window = 0;  // keys a query sees, itself included; 0 = all
+};
+
+// A recurrence over positions. The family knows how states move on, the hook where they come from and go to.
+struct StateCall {
+  std::string_view module;
+  int64_t block = 0;
+  const ForwardContext& forward;
+  at::Tensor x;                       // [batch, seqlen, ...], borrowed; padding is the family's business
+  std::span<const at::Tensor> fresh;  // states of one sequence without a past, each [1, ...]; borrowed
+  // x [n, count, ...] of n sequences and their states, each [n, ...] -> [n, count, ...]. Replaces the states by those
+  // after the last position; changes no tensor in place.
+  std::function<at::Tensor(const at::Tensor& x, std::vector<at::Tensor>& states)> advance;
+};
+
+// What a block's operations mean: in full precision, while calibrating or tuning, with packed weights, with caches. A
+// family calls each for what it computes and knows none of the answers. Results are the caller's and differentiable
+// unless the hook says otherwise. Hooks usually wrap another one and change one operation (sdk/block_hooks.h); where
+// keys, values and states of earlier positions live is the business of a hook's owner.
 class ARKIT_EXPORT BlockHook {
  public:
   virtual ~BlockHook();
-  virtual at::Tensor linear(const Linear& layer, const at::Tensor& x);              // x W^T + b
-  virtual at::Tensor norm_weight(std::string_view name, const at::Tensor& weight);  // the weight to use
-  // The state to use instead of x [batch, heads, new positions, head_dim], after RoPE; keys and values before they
-  // enter the cache. `module` as in AttentionPlan.
-  virtual at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x);
-};
-
-// Keys and values of past positions, one entry a block; owned by the caller, filled by run_block.
-struct KvCache {
-  struct Entry {
-    at::Tensor key, value;  // [batch, kv_heads, capacity, head_dim]; the first `length` positions are valid
-  };
-  std::vector<Entry> blocks;
-  int64_t length = 0;  // positions every block holds; advanced by the caller after a whole forward
-  int64_t capacity = 0;
-};
-
-// What all blocks of one forward share. Built by Model::context.
-struct ForwardContext {
-  int64_t batch = 0;
-  int64_t seqlen = 0;   // new positions
-  int64_t past = 0;     // positions in the cache
-  at::Tensor key_mask;  // bool [batch, past + seqlen], true = real token; undefined = all real
-  // RoPE tables [seqlen or batch, ...] per table the family uses, in the model's dtype.
-  std::vector<at::Tensor> cos, sin;
-  std::vector<at::Tensor> masks;  // additive or bool attention masks per kind the family uses; undefined = plain causal
-  KvCache* cache = nullptr;
+  // x [..., in_features] W^T + b -> [..., out_features] in x's dtype.
+  virtual at::Tensor linear(const Linear& layer, const at::Tensor& x);
+  // Several layers fed by the same x, one result a layer in their order; unless overridden, linear() of each in turn.
+  // The layers of one fused_group come together, in module order, unless their rotations differ.
+  virtual std::vector<at::Tensor> linears(std::span<const Linear* const> layers, const at::Tensor& x);
+  // The weight to use instead of a norm's, of the same shape and dtype.
+  virtual at::Tensor norm_weight(std::string_view name, const at::Tensor& weight);
+  // -> [batch, seqlen, heads * value_dim] in the query's dtype. Every attention module of Model::attentions passes here
+  // once a forward.
+  virtual at::Tensor attention(AttentionCall call) = 0;
+  // -> [batch, seqlen, ...] as `advance` returns it.
+  virtual at::Tensor mix_state(const StateCall& call) = 0;
 };
 
 class ARKIT_EXPORT Model {
@@ -86,8 +123,8 @@ class ARKIT_EXPORT Model {
   // must stay in 16 bits unless the user names it.
   [[nodiscard]] virtual std::vector<LayerPlan> linears() const = 0;
 
-  // Attention modules whose states pass BlockHook::attention_state, in block order; empty = the family has no such
-  // hook, and static scales of attention are refused.
+  // Attention modules, in block order: what passes BlockHook::attention, and what a cache of keys and values takes.
+  // Empty = none, and static scales of attention are refused.
   [[nodiscard]] virtual std::vector<AttentionPlan> attentions() const;
 
   // Names of the norm weights of a block that norm tuning may change.
@@ -105,13 +142,15 @@ class ARKIT_EXPORT Model {
   // Token ids [batch, seqlen] int64 -> hidden [batch, seqlen, hidden_size] in the model's dtype. Needs load_rest.
   [[nodiscard]] virtual at::Tensor embed(const at::Tensor& input_ids) const = 0;
 
-  // RoPE tables and masks of one call. attention_mask [batch, past + seqlen] (1 = real) or undefined; position_ids
-  // [batch, seqlen] or undefined = past + arange. `cache` may be null.
+  // What the blocks of one call share. For rows: attention_mask [batch, seqlen] (1 = real) or undefined; position_ids
+  // [1 or batch, seqlen] or undefined = 0, 1, ... For `sequences` (batch 1): no mask; position_ids [1, seqlen] or
+  // undefined = each sequence's from its past on. sdk::forward_context does all but the tables.
   [[nodiscard]] virtual ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
-                                               const at::Tensor& position_ids, KvCache* cache) const = 0;
-  [[nodiscard]] virtual KvCache make_cache(int64_t batch, int64_t capacity) const = 0;
+                                               const at::Tensor& position_ids,
+                                               std::span<const SequenceSpan> sequences) const = 0;
 
-  // One decoder block; differentiable in `hidden` and in whatever the hook returns.
+  // One decoder block, [batch, seqlen, hidden_size] -> the same; differentiable in `hidden` and in whatever the hook
+  // returns. Keeps nothing: what later calls need is the hook's to keep.
   [[nodiscard]] virtual at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
                                              BlockHook& hook) const = 0;
 

@@ -245,11 +245,9 @@ class GuardedModel : public GuardedOwn<Model> {
     return call("embed()", [&](Model& m) { return m.embed(input_ids); });
   }
   ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
-                         const at::Tensor& position_ids, KvCache* cache) const override {
-    return call("context()", [&](Model& m) { return m.context(batch, seqlen, attention_mask, position_ids, cache); });
-  }
-  KvCache make_cache(int64_t batch, int64_t capacity) const override {
-    return call("make_cache()", [&](Model& m) { return m.make_cache(batch, capacity); });
+                         const at::Tensor& position_ids, std::span<const SequenceSpan> sequences) const override {
+    return call("context()",
+                [&](Model& m) { return m.context(batch, seqlen, attention_mask, position_ids, sequences); });
   }
   at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
                        BlockHook& hook) const override {

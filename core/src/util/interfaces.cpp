@@ -129,11 +129,13 @@ at::Tensor BlockHook::linear(const Linear& layer, const at::Tensor& x) {
   ARKIT_CHECK(layer.weight.defined(), str("layer '", layer.name, "' has no weight; a packed layer needs a backend"));
   return at::linear(x, layer.weight, layer.bias);
 }
+std::vector<at::Tensor> BlockHook::linears(std::span<const Linear* const> layers, const at::Tensor& x) {
+  std::vector<at::Tensor> out;
+  for (const Linear* layer : layers) out.push_back(linear(*layer, x));
+  return out;
+}
 at::Tensor BlockHook::norm_weight(std::string_view, const at::Tensor& weight) {
   return weight;
-}
-at::Tensor BlockHook::attention_state(std::string_view, AttentionState, const at::Tensor& x) {
-  return x;
 }
 
 Model::~Model() = default;

@@ -4,6 +4,7 @@
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/block_hooks.h>
 
 namespace {
 
@@ -77,8 +78,8 @@ TEST(SamplePlugin, RunsATinyModelAndDependsOnItsInput) {
   EXPECT_EQ(model->linears().size(), 8U);  // 7 in the block, and the head
   model->load_block(0);
   model->load_rest();
-  arkit::BlockHook hook;
-  const auto context = model->context(1, 3, {}, {}, nullptr);
+  arkit::sdk::PlainHook hook;
+  const auto context = model->context(1, 3, {}, {}, {});
   const auto logits_of = [&](const at::Tensor& ids) {
     return model->logits(model->run_block(0, model->embed(ids), context, hook), hook);
   };

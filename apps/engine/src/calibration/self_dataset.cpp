@@ -14,6 +14,7 @@
 #include <arkit/error.h>
 #include <arkit/fixed_order.h>
 #include <arkit/sdk/fixed_product.h>
+#include <arkit/sdk/paged_hook.h>
 #include <arkit/str.h>
 
 #include "calibration/sampling.h"
@@ -78,7 +79,6 @@ class Writer {
   }
   [[nodiscard]] int64_t rows_per_batch() const;
   void write_batch(int64_t first_row, int64_t rows);
-  [[nodiscard]] at::Tensor next_logits(const at::Tensor& ids, KvCache& cache);
   void choose(const at::Tensor& logits, int64_t first_row, int64_t position);
   [[nodiscard]] std::optional<int64_t> forced(int64_t row, int64_t position) const;
   [[nodiscard]] int64_t random_opening(int64_t row, int64_t position) const;
@@ -122,25 +122,13 @@ std::optional<int64_t> Writer::forced(int64_t row, int64_t position) const {
 }
 
 int64_t Writer::rows_per_batch() const {
-  const KvCache one = model_.make_cache(1, options_.seqlen);
-  int64_t bytes = 0;
-  for (const KvCache::Entry& entry : one.blocks) {
-    bytes += static_cast<int64_t>(entry.key.nbytes());
-    bytes += static_cast<int64_t>(entry.value.nbytes());
-  }
+  int64_t numbers = 0;  // of keys and values at one position
+  for (const AttentionPlan& plan : model_.attentions()) numbers += plan.kv_heads * (plan.key_dim + plan.value_dim);
+  const int64_t bytes = numbers * options_.seqlen * static_cast<int64_t>(sizeof(float));
   const int64_t fitting = bytes > 0 ? options_.max_cache_bytes / bytes : options_.nsamples;
   const int64_t most = std::clamp(fitting, int64_t{1}, options_.nsamples);
   const int64_t batches = (options_.nsamples + most - 1) / most;
   return (options_.nsamples + batches - 1) / batches;  // batches of about equal size
-}
-
-at::Tensor Writer::next_logits(const at::Tensor& ids, KvCache& cache) {
-  const ForwardContext context = model_.context(ids.size(0), 1, at::Tensor(), at::Tensor(), &cache);
-  at::Tensor hidden = model_.embed(ids);
-  for (int64_t block = 0; block < model_.num_blocks(); ++block)
-    hidden = model_.run_block(block, hidden, context, hook_);
-  cache.length += 1;
-  return model_.logits(hidden, hook_).select(1, 0).to(at::kFloat).contiguous();
 }
 
 void Writer::choose(const at::Tensor& logits, int64_t first_row, int64_t position) {
@@ -164,14 +152,20 @@ void Writer::choose(const at::Tensor& logits, int64_t first_row, int64_t positio
 }
 
 void Writer::write_batch(int64_t first_row, int64_t rows) {
-  KvCache cache = model_.make_cache(rows, options_.seqlen);
-  at::Tensor current = at::empty({rows, 1}, at::kLong);
-  for (int64_t i = 0; i < rows; ++i) ids_[(first_row + i) * options_.seqlen] = *forced(first_row + i, 0);
+  sdk::SequenceCache cache(options_.seqlen, rows);
+  sdk::PagedHook hook(hook_, cache);
+  std::vector<sdk::NewTokens> fed;
+  for (int64_t row = first_row; row < first_row + rows; ++row) {
+    fed.push_back({cache.add(), {}});
+    ARKIT_CHECK(cache.reserve(fed.back().sequence, options_.seqlen), "every row has a page");
+    ids_[row * options_.seqlen] = *forced(row, 0);
+  }
   for (int64_t position = 1; position < options_.seqlen; ++position) {
     throw_if_interrupted();
-    auto* tokens = current.mutable_data_ptr<int64_t>();
-    for (int64_t i = 0; i < rows; ++i) tokens[i] = at(first_row + i, position - 1);
-    choose(next_logits(current, cache), first_row, position);
+    for (int64_t i = 0; i < rows; ++i)
+      fed[static_cast<size_t>(i)].ids = {ids_ + (first_row + i) * options_.seqlen + position - 1, 1};
+    const at::Tensor hidden = sdk::feed(model_, hook, cache, fed, true);
+    choose(model_.logits(hidden, hook).select(0, 0).to(at::kFloat).contiguous(), first_row, position);
     reporter_.activity("writing calibration samples", first_row * options_.seqlen + rows * position,
                        options_.nsamples * options_.seqlen);
   }

@@ -1,5 +1,6 @@
 #include "inference/attention_quantizer.h"
 
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -32,6 +33,14 @@ at::Tensor AttentionQuantizer::operator()(std::string_view module, AttentionStat
   for (int64_t head = 0; head < x.size(1); ++head)
     heads.push_back(scheme.fake_quant_act(x.select(1, head), type, range.narrow(0, head, 1)));
   return at::stack(heads, 1);
+}
+
+AttentionCall AttentionQuantizer::rounded(AttentionCall call) const {
+  if (empty()) return call;
+  call.query = (*this)(call.module, AttentionState::query, call.query);
+  call.key = (*this)(call.module, AttentionState::key, call.key);
+  call.value = (*this)(call.module, AttentionState::value, call.value);
+  return call;
 }
 
 }  // namespace arkit

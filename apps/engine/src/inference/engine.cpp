@@ -1,6 +1,7 @@
 #include "inference/engine.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -8,6 +9,7 @@
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
@@ -23,30 +25,54 @@ struct Engine::PackedLayer {
   size_t device = 0;             // of the backend
   Scheme* act_scheme = nullptr;  // null = the backend is given activations as they are
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
+  PackedUnit* unit = nullptr;    // runs it with others
   std::unique_ptr<QuantLinear> linear;
   std::vector<std::string> parts;  // names of its tensors
+
+  [[nodiscard]] at::Tensor input(const at::Tensor& x) const {
+    return act_scheme == nullptr ? x : act_scheme->fake_quant_act(x, spec.quant.act, act_max);
+  }
+};
+
+// Layers that are fed one input and made ready together.
+struct Engine::PackedUnit {
+  std::vector<PackedLayer*> layers;
+  std::unique_ptr<QuantLinear> linears;
+
+  [[nodiscard]] bool is(std::span<const Linear* const> asked) const {
+    return std::equal(asked.begin(), asked.end(), layers.begin(), layers.end(),
+                      [](const Linear* one, const PackedLayer* other) { return one->name == other->spec.name; });
+  }
 };
 
 // Sends packed layers to their backend.
-class Engine::Hook final : public BlockHook {
+class Engine::Hook final : public sdk::PlainHook {
  public:
-  explicit Hook(const Engine& engine) : engine_(engine) {}
+  explicit Hook(Engine& engine) : engine_(engine) {}
 
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
     if (layer.weight.defined()) return BlockHook::linear(layer, x);
-    const auto found = engine_.packed_.find(layer.name);
-    ARKIT_CHECK(found != engine_.packed_.end() && found->second.linear, str("layer '", layer.name, "' is not ready"));
-    const PackedLayer& packed = found->second;
-    if (packed.act_scheme == nullptr) return packed.linear->forward(x);
-    return packed.linear->forward(packed.act_scheme->fake_quant_act(x, packed.spec.quant.act, packed.act_max));
+    PackedLayer& packed = found(layer);
+    return engine_.alone(packed).forward(packed.input(x));
   }
 
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
-    return engine_.attention_(module, state, x);
+  std::vector<at::Tensor> linears(std::span<const Linear* const> layers, const at::Tensor& x) override {
+    const Linear& first = *layers.front();
+    if (first.weight.defined()) return BlockHook::linears(layers, x);
+    const PackedLayer& packed = found(first);
+    if (packed.unit == nullptr || !packed.unit->is(layers)) return BlockHook::linears(layers, x);
+    ARKIT_CHECK(packed.unit->linears, str("layer '", first.name, "' is not ready"));
+    return packed.unit->linears->forward_all(packed.input(x));
   }
 
  private:
-  const Engine& engine_;
+  PackedLayer& found(const Linear& layer) {
+    const auto found = engine_.packed_.find(layer.name);
+    ARKIT_CHECK(found != engine_.packed_.end(), str("layer '", layer.name, "' has neither a weight nor a packed one"));
+    return found->second;
+  }
+
+  Engine& engine_;
 };
 
 at::ScalarType compute_dtype(const std::string& name) {
@@ -63,8 +89,10 @@ Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarTy
       dtype_(dtype),
       model_(adapter_for(source_, registry).open(source_, dtype)),
       attention_(source_, registry),
-      hook_(std::make_unique<Hook>(*this)) {
+      hook_(std::make_unique<Hook>(*this)),
+      dense_(std::make_unique<QuantizedAttention>(*hook_, attention_)) {
   choose_backends(backend);
+  choose_units();
   if (!attention_.empty() && model_->attentions().empty())
     throw_unsupported(
         str("'", source.path().string(),
@@ -93,23 +121,84 @@ void Engine::choose_backends(const std::string& backend) {
   }
 }
 
+// One backend, one device, one rounding of the input: what the layers of a unit share.
+bool Engine::one_unit(const std::vector<PackedLayer*>& layers) const {
+  const PackedLayer& first = *layers.front();
+  const auto rotation = source_.input_rotation(first.spec.name);
+  std::vector<const LinearSpec*> specs;
+  for (const PackedLayer* layer : layers) {
+    const bool alike = layer->backend == first.backend && layer->device == first.device &&
+                       layer->act_scheme == first.act_scheme && layer->spec.quant.act == first.spec.quant.act &&
+                       source_.input_rotation(layer->spec.name) == rotation;
+    if (!alike) return false;
+    specs.push_back(&layer->spec);
+  }
+  const TensorQuant& act = first.spec.quant.act;
+  const bool own_ranges = !act.dynamic || act.data_type.find("static") != std::string::npos;
+  if (act.quantized() && own_ranges) return false;
+  const BackendVerdict verdict = first.backend->supports_all(specs);
+  return verdict && verdict.device == first.device && verdict.own_activations == (first.act_scheme == nullptr);
+}
+
+// Families give the layers of a fused group to the hook together.
+void Engine::choose_units() {
+  if (packed_.empty()) return;
+  std::map<std::string, std::vector<PackedLayer*>> groups;
+  for (const LayerPlan& plan : model_->linears()) {
+    if (plan.fused_group.empty()) continue;
+    const auto found = packed_.find(plan.name);
+    groups[plan.fused_group].push_back(found == packed_.end() ? nullptr : &found->second);
+  }
+  for (auto& [group, layers] : groups) {
+    const bool all_packed = std::find(layers.begin(), layers.end(), nullptr) == layers.end();
+    if (layers.size() < 2 || !all_packed || !one_unit(layers)) continue;
+    PackedUnit& unit = units_[group];
+    unit.layers = layers;
+    for (PackedLayer* layer : layers) layer->unit = &unit;
+  }
+}
+
+LayerWeights Engine::weights_of(PackedLayer& layer, const std::function<QuantizedWeight()>& codes) const {
+  const LinearSpec& spec = layer.spec;
+  const auto dequantized = [this, &spec, codes](at::ScalarType dtype) {
+    return registry_.scheme_for(spec.quant.weight.data_type).dequantize(codes(), spec.quant.weight, dtype);
+  };
+  LayerWeights weights{spec, source_.packed_tensors(spec.name), codes, dequantized};
+  layer.parts.clear();
+  for (const auto& [suffix, tensor] : weights.packed) layer.parts.push_back(str(spec.name, ".", suffix));
+  return weights;
+}
+
 void Engine::make_ready(const std::string& name) {
   const auto found = packed_.find(name);
-  if (found == packed_.end() || found->second.linear) return;
-  PackedLayer& layer = found->second;
+  if (found == packed_.end()) return;
+  if (found->second.unit == nullptr) {
+    (void)alone(found->second);
+    return;
+  }
+  PackedUnit& unit = *found->second.unit;
+  if (unit.linears) return;
+  std::vector<LayerWeights> weights;
+  for (PackedLayer* layer : unit.layers)  // unpacked when asked for: codes of several are not in memory side by side
+    weights.push_back(weights_of(*layer, [this, layer] { return source_.unpack(layer->spec.name); }));
+  unit.linears = found->second.backend->make_linears(weights, found->second.device, dtype_);
+}
+
+// Also for a layer of a unit, where a family computes it by itself.
+const QuantLinear& Engine::alone(PackedLayer& layer) {
+  if (layer.linear) return *layer.linear;
   const LinearSpec& spec = layer.spec;
-  const QuantizedWeight weight = source_.unpack(name);
-  if (const auto found_max = weight.extra.find("act_max"); found_max != weight.extra.end())
-    layer.act_max = found_max->second;
+  const QuantizedWeight weight = source_.unpack(spec.name);
+  if (const auto found = weight.extra.find("act_max"); found != weight.extra.end()) layer.act_max = found->second;
   if (spec.quant.act.quantized() && !spec.quant.act.dynamic && !layer.act_max.defined())
-    throw_input(str("layer '", name, "': its activations are static but the export has no scale for them"));
-  const auto dequantized = [&](at::ScalarType dtype) {
-    return registry_.scheme_for(spec.quant.weight.data_type).dequantize(weight, spec.quant.weight, dtype);
-  };
-  const LayerWeights weights{spec, source_.packed_tensors(name), [&] { return weight; }, dequantized};
-  layer.parts.clear();
-  for (const auto& [suffix, tensor] : weights.packed) layer.parts.push_back(str(name, ".", suffix));
-  layer.linear = layer.backend->make_linear(weights, layer.device, dtype_);
+    throw_input(str("layer '", spec.name, "': its activations are static but the export has no scale for them"));
+  layer.linear = layer.backend->make_linear(weights_of(layer, [&] { return weight; }), layer.device, dtype_);
+  return *layer.linear;
+}
+
+int64_t Engine::prepared() const {
+  return std::count_if(packed_.begin(), packed_.end(), [](const auto& one) { return one.second.linear != nullptr; }) +
+         std::count_if(units_.begin(), units_.end(), [](const auto& one) { return one.second.linears != nullptr; });
 }
 
 void Engine::load_block(int64_t block) {
@@ -125,6 +214,7 @@ void Engine::release_block(int64_t block) noexcept {
   const std::string prefix = model_->block_name(block) + ".";
   for (auto at = packed_.lower_bound(prefix); at != packed_.end() && at->first.starts_with(prefix); ++at) {
     at->second.linear.reset();
+    if (at->second.unit != nullptr) at->second.unit->linears.reset();
     for (const std::string& part : at->second.parts) source_.weights().release(part);
   }
   model_->release_block(block);
@@ -137,7 +227,7 @@ void Engine::load_all() {
 
 at::Tensor Engine::run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const {
   const c10::NoGradGuard no_grad;
-  return model_->run_block(block, hidden, context, *hook_);
+  return model_->run_block(block, hidden, context, *dense_);
 }
 
 at::Tensor Engine::logits(const at::Tensor& hidden) {
@@ -166,13 +256,17 @@ at::Tensor Engine::strip_logits(const at::Tensor& hidden, const Linear& strip) c
 }
 
 at::Tensor Engine::forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,
-                           const at::Tensor& position_ids, KvCache* cache, bool last_only) {
+                           const at::Tensor& position_ids, bool last_only) {
   const c10::NoGradGuard no_grad;
   const int64_t seqlen = input_ids.size(1);
-  const ForwardContext context = model_->context(input_ids.size(0), seqlen, attention_mask, position_ids, cache);
+  const ForwardContext context = model_->context(input_ids.size(0), seqlen, attention_mask, position_ids, {});
   at::Tensor hidden = model_->embed(input_ids);
   for (int64_t block = 0; block < model_->num_blocks(); ++block) hidden = run_block(block, hidden, context);
   return logits(last_only ? hidden.narrow(1, seqlen - 1, 1) : hidden);
+}
+
+BlockHook& Engine::layers() const {
+  return *hook_;
 }
 
 void Engine::check_ids(const at::Tensor& input_ids, const std::string& what) const {

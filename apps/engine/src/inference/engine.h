@@ -2,6 +2,7 @@
 // A model ready to compute logits: plain layers in full precision, packed layers through the best backend. Blocks can
 // stay resident (generation) or come and go one by one (evaluation).
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -38,7 +39,7 @@ class Engine {
   void keep_resident() noexcept { keeps_ = true; }
   void load_rest();  // embeddings, final norm and head
 
-  // These run without gradients. `forward` needs load_all; attention_mask, position_ids and cache as in Model::context.
+  // These run without gradients. `forward` needs load_all; rows, attention_mask and position_ids as in Model::context.
   // With `last_only` the logits are those of the last position, [batch, 1, vocab].
   [[nodiscard]] at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const;
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden);
@@ -48,7 +49,11 @@ class Engine {
   [[nodiscard]] Linear head_strip(int64_t first, int64_t count) const;
   [[nodiscard]] at::Tensor strip_logits(const at::Tensor& hidden, const Linear& strip) const;
   [[nodiscard]] at::Tensor forward(const at::Tensor& input_ids, const at::Tensor& attention_mask,
-                                   const at::Tensor& position_ids, KvCache* cache, bool last_only);
+                                   const at::Tensor& position_ids, bool last_only);
+
+  // What hooks with caches wrap: packed layers on their backends. Between it and them comes QuantizedAttention.
+  [[nodiscard]] BlockHook& layers() const;
+  [[nodiscard]] const AttentionQuantizer& attention() const { return attention_; }
 
   // Throws ErrorCode::input naming `what` when an id is not a row of the embeddings.
   void check_ids(const at::Tensor& input_ids, const std::string& what) const;
@@ -56,13 +61,20 @@ class Engine {
   // Packed layers by the backend that was chosen for them; refusals, each reason once.
   [[nodiscard]] const std::map<std::string, int64_t>& layers_by_backend() const { return layers_by_backend_; }
   [[nodiscard]] const std::vector<std::string>& refusals() const { return refusals_; }
+  // What backends have made ready: layers that are fed one input and run together count once.
+  [[nodiscard]] int64_t prepared() const;
 
  private:
   struct PackedLayer;
+  struct PackedUnit;
   class Hook;
 
   void choose_backends(const std::string& backend);
+  void choose_units();
+  [[nodiscard]] bool one_unit(const std::vector<PackedLayer*>& layers) const;
   void make_ready(const std::string& layer);
+  [[nodiscard]] LayerWeights weights_of(PackedLayer& layer, const std::function<QuantizedWeight()>& codes) const;
+  [[nodiscard]] const QuantLinear& alone(PackedLayer& layer);
 
   std::unique_ptr<ModelSource> plain_tables_;  // null = no embedding is packed
   const ModelSource& source_;
@@ -71,7 +83,9 @@ class Engine {
   std::unique_ptr<Model> model_;
   AttentionQuantizer attention_;
   std::map<std::string, PackedLayer, std::less<>> packed_;
+  std::map<std::string, PackedUnit, std::less<>> units_;  // by fused group
   std::unique_ptr<Hook> hook_;
+  std::unique_ptr<QuantizedAttention> dense_;  // hook_ with attention over whole rows
   std::map<std::string, int64_t> layers_by_backend_;
   std::vector<std::string> refusals_;
   bool keeps_ = false;

@@ -1,5 +1,5 @@
 #pragma once
-// Token by token generation for a batch of prompts, left-padded to one length, with a key/value cache.
+// Token by token generation from several prompts at once, each a sequence of its own length.
 
 #include <cstdint>
 #include <vector>
@@ -15,7 +15,6 @@ struct GenerationRequest {
   std::vector<std::vector<int64_t>> prompts;  // token ids; none empty
   int64_t max_new_tokens = 64;
   std::vector<int64_t> stop_ids;  // a row ends after one of these; it is part of the result
-  int64_t pad_id = 0;             // fills rows on the left; never attended to
   SamplingOptions sampling;
 };
 
@@ -26,7 +25,7 @@ struct GenerationResult {
   int64_t decoded = 0;
 };
 
-// Needs engine.load_all(). Stops early when every row has ended or the model's positions are used up. Throws
+// Needs engine.load_all(). A row ends early after a stop token or when the model's positions are used up. Throws
 // ErrorCode::usage for an impossible request, Error{interrupted} between tokens.
 [[nodiscard]] GenerationResult generate_tokens(Engine& engine, const GenerationRequest& request, Reporter& reporter);
 

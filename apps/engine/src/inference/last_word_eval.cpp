@@ -100,7 +100,7 @@ std::vector<ContinuationScore> score_continuations(Engine& engine, const std::ve
       throw_if_interrupted();
       engine.load_block(block);
       for (Batch& batch : pass) {
-        const ForwardContext context = model.context(batch.hidden.size(0), batch.hidden.size(1), {}, {}, nullptr);
+        const ForwardContext context = model.context(batch.hidden.size(0), batch.hidden.size(1), {}, {}, {});
         batch.hidden = engine.run_block(block, batch.hidden, context);
       }
       engine.release_block(block);

@@ -36,7 +36,7 @@ at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_s
     for (int64_t first = 0; first < count; first += batch_size) {
       const int64_t rows = std::min(batch_size, count - first);
       at::Tensor batch = hidden.narrow(0, first, rows);
-      const ForwardContext context = model.context(rows, seqlen, {}, {}, nullptr);
+      const ForwardContext context = model.context(rows, seqlen, {}, {}, {});
       batch.copy_(engine.run_block(block, batch, context));
     }
     engine.release_block(block);

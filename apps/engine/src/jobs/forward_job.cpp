@@ -31,7 +31,7 @@ at::Tensor block_by_block(Engine& engine, const at::Tensor& ids, const at::Tenso
   const TensorCacheScope reuse;
   const Model& model = engine.model();
   engine.load_rest();
-  const ForwardContext context = model.context(ids.size(0), ids.size(1), mask, positions, nullptr);
+  const ForwardContext context = model.context(ids.size(0), ids.size(1), mask, positions, {});
   at::Tensor hidden = model.embed(ids);
   for (int64_t block = 0; block < model.num_blocks(); ++block) {
     throw_if_interrupted();

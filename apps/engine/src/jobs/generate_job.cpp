@@ -56,11 +56,9 @@ json::Object generate(const GenerateOptions& options, const Registry& registry, 
     request.prompts.push_back(encode_prompt(prompt, tokenizer, options.chat));
   request.max_new_tokens = options.max_new_tokens;
   request.stop_ids = stop_ids(*source, tokenizer);
-  request.pad_id = tokenizer.pad_id().value_or(request.stop_ids.empty() ? 0 : request.stop_ids.front());
   request.sampling = {options.temperature, options.top_p, options.top_k, static_cast<uint64_t>(options.seed)};
 
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
-  if (request.pad_id < 0 || request.pad_id >= engine.model().vocab_size()) request.pad_id = 0;
   engine.load_all();
   reporter.step("generate");
   const GenerationResult made = generate_tokens(engine, request, reporter);

@@ -98,10 +98,10 @@ class WeightsModel final : public Model {
   }
 
   at::Tensor embed(const at::Tensor&) const override { no_forward(); }
-  ForwardContext context(int64_t, int64_t, const at::Tensor&, const at::Tensor&, KvCache*) const override {
+  ForwardContext context(int64_t, int64_t, const at::Tensor&, const at::Tensor&,
+                         std::span<const SequenceSpan>) const override {
     no_forward();
   }
-  KvCache make_cache(int64_t, int64_t) const override { no_forward(); }
   at::Tensor run_block(int64_t, const at::Tensor&, const ForwardContext&, BlockHook&) const override { no_forward(); }
   at::Tensor logits(const at::Tensor&, BlockHook&) const override { no_forward(); }
 

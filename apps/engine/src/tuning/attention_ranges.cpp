@@ -4,6 +4,18 @@
 
 namespace arkit {
 
+at::Tensor AttentionRangeCollector::attention(AttentionCall call) {
+  if (!wanted()) return inner_.attention(std::move(call));
+  const auto calibrated = [&](AttentionState state, const at::Tensor& x) {
+    see(call.module, state, x);
+    return served(state, x);
+  };
+  call.query = calibrated(AttentionState::query, call.query);
+  call.key = calibrated(AttentionState::key, call.key);
+  call.value = calibrated(AttentionState::value, call.value);
+  return inner_.attention(std::move(call));
+}
+
 void AttentionRangeCollector::see(std::string_view module, AttentionState state, const at::Tensor& x) {
   const bool is_query = state == AttentionState::query;
   if (!(is_query ? quant_.query : quant_.kv).quantized() || x.numel() == 0) return;

@@ -13,15 +13,20 @@
 #include <arkit/export.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/block_hooks.h>
+
+#include "quant/attention_state.h"
 
 namespace arkit {
 
-class ARKIT_EXPORT AttentionRangeCollector {
+// Calibrating attention: sees what the wrapped hook computes with.
+class ARKIT_EXPORT AttentionRangeCollector final : public sdk::ForwardingHook {
  public:
-  AttentionRangeCollector() = default;  // collects nothing
-  explicit AttentionRangeCollector(const AttentionQuant& quant) : quant_(quant) {}
+  // A `quant` that quantizes nothing: collects nothing.
+  AttentionRangeCollector(BlockHook& inner, const AttentionQuant& quant) : ForwardingHook(inner), quant_(quant) {}
 
   [[nodiscard]] bool wanted() const noexcept { return quant_.quantized(); }
+  at::Tensor attention(AttentionCall call) override;
   // One batch of a state, [batch, heads, positions, head_dim].
   void see(std::string_view module, AttentionState state, const at::Tensor& x);
   // What the rest of the block sees instead while it is calibrated: keys and values in fp8 are rounded with the batch's

@@ -63,9 +63,9 @@ void average_ranges(InputStatistics& seen, const at::Tensor& x) {
 }
 
 // Looks for the first layer that gives something that is not finite.
-class Suspicion final : public BlockHook {
+class Suspicion final : public sdk::ForwardingHook {
  public:
-  explicit Suspicion(BlockHook& inner) : inner_(inner) {}
+  using ForwardingHook::ForwardingHook;
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
     at::Tensor y = inner_.linear(layer, x);
     if (culprit.empty() && !io::is_finite(y)) {
@@ -74,17 +74,11 @@ class Suspicion final : public BlockHook {
     }
     return y;
   }
-  at::Tensor norm_weight(std::string_view name, const at::Tensor& weight) override {
-    return inner_.norm_weight(name, weight);
-  }
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
-    return inner_.attention_state(module, state, x);
+  std::vector<at::Tensor> linears(std::span<const Linear* const> layers, const at::Tensor& x) override {
+    return BlockHook::linears(layers, x);
   }
   std::string culprit;
   bool input_is_finite = true;
-
- private:
-  BlockHook& inner_;
 };
 
 [[noreturn]] void throw_not_finite(const BlockForward& forward, const at::Tensor& in, std::span<const int64_t> samples,
@@ -133,12 +127,6 @@ void StatisticsHook::see(const Linear& layer, const at::Tensor& x) {
 at::Tensor StatisticsHook::linear(const Linear& layer, const at::Tensor& x) {
   see(layer, x);
   return DenseHook::linear(layer, x);
-}
-
-at::Tensor StatisticsHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
-  if (!attention_.wanted()) return x;
-  attention_.see(module, state, x);
-  return attention_.served(state, x);
 }
 
 InputStatistics StatisticsHook::of(const Linear* layer) const {

@@ -12,14 +12,14 @@
 #include <arkit/export.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/block_hooks.h>
 
-#include "tuning/attention_ranges.h"
 #include "tuning/tune_block.h"
 
 namespace arkit {
 
 // Full precision through the fastest matrix product of this CPU.
-class ARKIT_EXPORT DenseHook : public BlockHook {
+class ARKIT_EXPORT DenseHook : public sdk::PlainHook {
  public:
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override;
 };
@@ -48,16 +48,12 @@ class ARKIT_EXPORT StatisticsHook final : public DenseHook {
   void watch(const Linear* layer, StatisticsWanted wanted) { wanted_[layer] = wanted; }
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override;
   void see(const Linear& layer, const at::Tensor& x);  // linear() without the product
-  void watch_attention(const AttentionQuant& quant) { attention_ = AttentionRangeCollector(quant); }
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override;
-  [[nodiscard]] const AttentionRangeCollector& attention() const noexcept { return attention_; }
   // Undefined tensors for a layer that saw no input (an expert without tokens).
   [[nodiscard]] InputStatistics of(const Linear* layer) const;
 
  private:
   std::unordered_map<const Linear*, StatisticsWanted> wanted_;
   std::unordered_map<const Linear*, InputStatistics> seen_;
-  AttentionRangeCollector attention_;
   at::Tensor last_input_, last_squares_;  // q, k and v have one input: its squares are summed once
 };
 

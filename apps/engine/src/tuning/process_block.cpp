@@ -14,6 +14,7 @@
 #include "plugins/naming_layer.h"
 #include "rounding/global_scales.h"
 #include "rounding/rtn_mode.h"
+#include "tuning/attention_ranges.h"
 #include "util/seconds.h"
 #include "util/tensor_cache.h"
 
@@ -102,8 +103,7 @@ const ForwardContext& BlockProcessor::context(std::span<const int64_t> samples, 
   const auto batch = static_cast<int64_t>(samples.size());
   if (options_.attention_mask.defined()) {
     const at::Tensor index = at::tensor(at::IntArrayRef(samples.data(), samples.size()), at::kLong);
-    masked_context_ =
-        model_.context(batch, seqlen, options_.attention_mask.index_select(0, index), at::Tensor(), nullptr);
+    masked_context_ = model_.context(batch, seqlen, options_.attention_mask.index_select(0, index), at::Tensor(), {});
     return masked_context_;
   }
   return contexts_.get(model_, batch, seqlen);
@@ -235,15 +235,15 @@ std::vector<AttentionRanges> BlockProcessor::calibrate(std::vector<Layer>& layer
   std::vector<AttentionRanges> attention;
   if (own_ranges) {
     StatisticsHook ranges = watch(layers, false, true);
-    ranges.watch_attention(plan_.attention);
-    run_samples(forward, input, at::Tensor(), batch, ranges, what);
+    AttentionRangeCollector states(ranges, plan_.attention);
+    run_samples(forward, input, at::Tensor(), batch, states, what);
     for (Layer& layer : layers) layer.input = ranges.of(layer.linear);
-    attention = ranges.attention().result();
+    attention = states.result();
   }
   StatisticsHook statistics = watch(layers, true, !own_ranges);
-  if (!own_ranges) statistics.watch_attention(plan_.attention);
-  run_samples(forward, full, target, batch, statistics, what);
-  if (!own_ranges) attention = statistics.attention().result();
+  AttentionRangeCollector states(statistics, own_ranges ? AttentionQuant() : plan_.attention);
+  run_samples(forward, full, target, batch, states, what);
+  if (!own_ranges) attention = states.result();
   for (Layer& layer : layers) {
     const at::Tensor act_max = layer.input.act_max;
     layer.input = statistics.of(layer.linear);

@@ -12,6 +12,7 @@
 
 #include <arkit/error.h>
 #include <arkit/log.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/str.h>
 
 #include "tuning/index_sampler.h"
@@ -56,7 +57,7 @@ Batching batching(const TuneTask& task, const TuneOptions& options) {
   return {n, batch, std::min(n, batch * options.gradient_accumulate_steps), options.gradient_accumulate_steps != 1};
 }
 
-class BlockTuner final : public BlockHook {
+class BlockTuner final : public sdk::PlainHook {
  public:
   BlockTuner(const TuneTask& task, const TuneOptions& options) : task_(task), options_(options) {
     ARKIT_CHECK(task.inputs.defined() && task.inputs.dim() == 3, "tuning needs cached inputs [nsamples, seqlen, in]");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -87,8 +88,8 @@ at::Tensor DecodedHook::linear(const Linear& layer, const at::Tensor& x) {
   return at::linear(input, decoded.weight, decoded.bias);
 }
 
-at::Tensor DecodedHook::attention_state(std::string_view module, AttentionState state, const at::Tensor& x) {
-  return attention_(module, state, x);
+at::Tensor DecodedHook::attention(AttentionCall call) {
+  return PlainHook::attention(attention_.rounded(std::move(call)));
 }
 
 double DecodedHook::input_error(std::string_view layer) const {
@@ -121,9 +122,15 @@ at::Tensor DisturbedHook::linear(const Linear& layer, const at::Tensor& x) {
   return y + signs(y.sizes()) * x.norm(2, -1, true) * (found->second * weights);
 }
 
-at::Tensor DisturbedHook::attention_state(std::string_view, AttentionState, const at::Tensor& x) {
-  if (state_error_ == 0.0) return x;
-  return x + signs(x.sizes()) * x.norm(2, -1, true) * (state_error_ / std::sqrt(static_cast<double>(x.size(-1))));
+at::Tensor DisturbedHook::disturbed(const at::Tensor& state) {
+  const double share = state_error_ / std::sqrt(static_cast<double>(state.size(-1)));
+  return state + signs(state.sizes()) * state.norm(2, -1, true) * share;
+}
+
+at::Tensor DisturbedHook::attention(AttentionCall call) {
+  if (state_error_ != 0.0)
+    for (at::Tensor* state : {&call.query, &call.key, &call.value}) *state = disturbed(*state);
+  return PlainHook::attention(std::move(call));
 }
 
 void DecodedHook::release(const std::string& layer) noexcept {

@@ -13,6 +13,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/block_hooks.h>
 
 #include "inference/attention_quantizer.h"
 #include "verify/tensor_check.h"
@@ -21,7 +22,7 @@ namespace arkit {
 
 // The export's model with the source's weights in its quantized layers, and the source's norms and biases where these
 // were tuned.
-class SourceWeightsHook final : public BlockHook {
+class SourceWeightsHook final : public sdk::PlainHook {
  public:
   SourceWeightsHook(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts)
       : exported_(exported), source_(source), facts_(facts) {}
@@ -39,13 +40,14 @@ class SourceWeightsHook final : public BlockHook {
   std::map<std::string, const Linear*, std::less<>> lent_;
 };
 
-// The export as it is: packed layers compute with their decoded weight, their bias and rounded inputs.
-class DecodedHook final : public BlockHook {
+// The export as it is: packed layers compute with their decoded weight, their bias and rounded inputs, attention with
+// rounded keys, values and queries where these have scales.
+class DecodedHook final : public sdk::PlainHook {
  public:
   DecodedHook(const ModelSource& exported, const Registry& registry);
 
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override;
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override;
+  at::Tensor attention(AttentionCall call) override;
 
   // ||x - xq|| / ||x|| of the inputs of a layer that were rounded, at most; 0 for others. Numbers that stand out make
   // it larger than that of normally distributed ones.
@@ -73,17 +75,18 @@ class DecodedHook final : public BlockHook {
 
 // What rounding errors of a given size make of a block, by trying: every layer's product is off by as much as errors of
 // its weights and inputs would put it, up or down by chance, keys and queries likewise.
-class DisturbedHook final : public BlockHook {
+class DisturbedHook final : public sdk::PlainHook {
  public:
   // `errors` by layer and `state_error` relative; the same seed disturbs in the same way everywhere.
   DisturbedHook(std::map<std::string, double, std::less<>> errors, double state_error, uint32_t seed)
       : errors_(std::move(errors)), state_error_(state_error), chance_(seed) {}
 
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override;
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override;
+  at::Tensor attention(AttentionCall call) override;
 
  private:
   at::Tensor signs(at::IntArrayRef sizes);
+  at::Tensor disturbed(const at::Tensor& state);
 
   std::map<std::string, double, std::less<>> errors_;
   double state_error_;

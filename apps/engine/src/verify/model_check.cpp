@@ -18,6 +18,7 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
@@ -151,8 +152,8 @@ class Comparison {
     other.load_rest();
     at::Tensor hidden = original.embed(ids), chain = other.embed(ids);
     carried_ = length_of(chain - hidden);
-    const ForwardContext wanted = original.context(1, tokens, {}, positions, nullptr);
-    const ForwardContext read = other.context(1, tokens, {}, positions, nullptr);
+    const ForwardContext wanted = original.context(1, tokens, {}, positions, {});
+    const ForwardContext read = other.context(1, tokens, {}, positions, {});
     for (int64_t block = 0; block < original.num_blocks(); ++block) {
       throw_if_interrupted();
       std::tie(hidden, chain) = one_block(block, hidden, chain, wanted, read);
@@ -224,7 +225,7 @@ class Comparison {
     std::vector<const Linear*> layers;
     for (Linear* layer : original.block_linears(block)) layers.push_back(layer);
     borrowing_.lend(layers);
-    BlockHook plain;
+    sdk::PlainHook plain;
     const at::Tensor wanted = original.run_block(block, hidden, wanted_context, plain);
     const double size = length_of(wanted - hidden);
     if (!std::isfinite(size)) {
@@ -271,7 +272,7 @@ class Comparison {
 
   void compare_logits(const at::Tensor& hidden, const at::Tensor& chain) {
     Model &original = *source_.model, &other = *export_.model;
-    BlockHook plain;
+    sdk::PlainHook plain;
     // Only a quantized head needs the source's in its place.
     std::vector<const Linear*> heads;
     if (specs_.contains("lm_head") || facts_.quantized.contains("lm_head")) heads.push_back(&original.head());

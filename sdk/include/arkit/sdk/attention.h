@@ -20,9 +20,9 @@ struct MaskSpec {
 // (plain causal), or there is a single query that sees every key.
 [[nodiscard]] at::Tensor attention_mask(const MaskSpec& spec, at::ScalarType dtype);
 
-// softmax(query key^T * scale + mask) value. query [batch, heads, S, head_dim], key and value [batch, kv_heads, T,
-// head_dim] of any strides with the last one 1; heads % kv_heads == 0. With an undefined mask: causal when S > 1
-// (needs S == T), everything when S == 1. Returns [batch, S, heads * head_dim]. Differentiable, but not under a
+// softmax(query key^T * scale + mask) value. query [batch, heads, S, key_dim], key [batch, kv_heads, T, key_dim], value
+// [batch, kv_heads, T, value_dim] of any strides with the last one 1; heads % kv_heads == 0. With an undefined mask:
+// causal when S > 1 (needs S == T), everything when S == 1. Returns [batch, S, heads * value_dim]. Differentiable, but not under a
 // FixedOrder. With at::globalContext().deterministicAlgorithms() threads do not matter; bf16 is then computed in f32.
 [[nodiscard]] at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                                    const at::Tensor& mask, double scale);

@@ -44,8 +44,8 @@ class LlamaLikeModel final : public Model, public HeadStrips {
 
   [[nodiscard]] at::Tensor embed(const at::Tensor& input_ids) const override;
   [[nodiscard]] ForwardContext context(int64_t batch, int64_t seqlen, const at::Tensor& attention_mask,
-                                       const at::Tensor& position_ids, KvCache* cache) const override;
-  [[nodiscard]] KvCache make_cache(int64_t batch, int64_t capacity) const override;
+                                       const at::Tensor& position_ids,
+                                       std::span<const SequenceSpan> sequences) const override;
   [[nodiscard]] at::Tensor run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context,
                                      BlockHook& hook) const override;
   [[nodiscard]] at::Tensor logits(const at::Tensor& hidden, BlockHook& hook) const override;

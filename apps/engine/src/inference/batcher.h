@@ -1,0 +1,66 @@
+#pragma once
+// Texts that grow side by side, a token a step: they may be added and cancelled between any two steps.
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <arkit/engine/session.h>
+#include <arkit/sdk/paged_hook.h>
+
+#include "inference/engine.h"
+#include "inference/sampler.h"
+
+namespace arkit {
+
+struct GrowingText {
+  std::vector<int64_t> prompt;  // not empty
+  int64_t most = 0;             // new tokens; cut to the model's positions
+  std::vector<int64_t> stop_ids;
+  std::shared_ptr<Sampler> sampler;  // texts may share one: it picks in the order they were added
+};
+
+// Throws ErrorCode::usage for a text that cannot be, ErrorCode::input for ids the model does not have.
+void check_text(const Engine& engine, const std::vector<int64_t>& prompt, int64_t max_new_tokens,
+                const SamplingOptions& sampling);
+
+class Batcher {
+ public:
+  // `pages` of `page_size` positions for all texts together. Needs engine.load_all(); the engine outlives it.
+  Batcher(Engine& engine, int64_t page_size, int64_t pages);
+
+  // New tokens of a text, once the model's positions are counted.
+  [[nodiscard]] static int64_t steps(const Engine& engine, int64_t prompt, int64_t most);
+
+  // A text waits until there are pages for all it may become. Throws ErrorCode::usage when there never will be.
+  int64_t add(GrowingText text);
+  // False when there is no such text, or it has ended.
+  bool cancel(int64_t text);
+  // One forward over the prompts of the texts that found room now and the last token of each other one.
+  std::vector<SessionToken> step();
+  [[nodiscard]] int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  [[nodiscard]] int64_t running() const { return static_cast<int64_t>(running_.size()); }
+
+ private:
+  struct Member {
+    int64_t id = 0, sequence = 0;
+    GrowingText text;
+    std::vector<int64_t> fed;  // next
+    int64_t left = 0;
+  };
+  void admit();
+  [[nodiscard]] SessionToken grow(Member& member, std::span<const float> logits);
+
+  Engine& engine_;
+  int64_t pages_;
+  sdk::SequenceCache cache_;
+  sdk::PagedHook paged_;
+  QuantizedAttention hook_;
+  std::deque<Member> waiting_;
+  std::vector<Member> running_;
+  int64_t next_id_ = 0;
+};
+
+}  // namespace arkit
