@@ -1,4 +1,4 @@
-#include "io/hub_cache.h"
+#include "util/hub_cache.h"
 
 #include <cstdlib>
 #include <string>

@@ -4,7 +4,6 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/finite.cpp
   src/io/finite_kernels.cpp
   src/io/hf_folder.cpp
-  src/io/hub_cache.cpp
   src/io/lost_file.cpp
   src/io/mapped_file.cpp
   src/io/safe_path.cpp

@@ -9,7 +9,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "io/hub_cache.h"
+#include "util/hub_cache.h"
 
 namespace arkit::calibration {
 namespace {

@@ -22,12 +22,12 @@
 #include "inference/engine.h"
 #include "inference/residency.h"
 #include "inference/window_eval.h"
-#include "io/stored_bytes.h"
 #include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "model_free/checkpoint_source.h"
 #include "quant/scheme_resolver.h"
 #include "util/heap.h"
+#include "util/stored_bytes.h"
 
 namespace arkit {
 namespace {

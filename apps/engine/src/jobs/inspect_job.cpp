@@ -15,9 +15,9 @@
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
-#include "io/stored_bytes.h"
 #include "quant/attention_plan.h"
 #include "quant/scheme_resolver.h"
+#include "util/stored_bytes.h"
 
 namespace arkit {
 namespace fs = std::filesystem;

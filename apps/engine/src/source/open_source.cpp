@@ -12,9 +12,9 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
-#include "io/hub_cache.h"
 #include "output/swap_journal.h"
 #include "source/canonical_source.h"
+#include "util/hub_cache.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
