@@ -18,11 +18,14 @@ namespace json = arkit::json;
 using cli_test::Outcome;
 using cli_test::run_arkit;
 
+fs::path make_folder() {
+  char name[] = "/tmp/arkit_way_XXXXXX";
+  return ::mkdtemp(name);
+}
+
 class WholeWay : public testing::Test {
  protected:
   WholeWay() {
-    char name[] = "/tmp/arkit_way_XXXXXX";
-    folder_ = ::mkdtemp(name);
     std::ofstream text(text_);
     for (int line = 0; line < 60; ++line)
       text << "The quick brown fox number " << line << " jumps over the lazy dog.\n";
@@ -45,7 +48,7 @@ class WholeWay : public testing::Test {
   std::string in(const std::string& name) const { return (folder_ / name).string(); }
 
   const std::string model_ = ARKIT_TEST_DATA "/golden/source-llama-bf16";
-  fs::path folder_;
+  const fs::path folder_ = make_folder();
   const std::string text_ = in("text.txt");
 };
 
@@ -91,10 +94,13 @@ TEST_F(WholeWay, ReproducesOrNamesWhatDiffers) {
   EXPECT_TRUE(cli_test::contains(same.out, "versions, plugins, model and data are as recorded\nall "));
   EXPECT_TRUE(cli_test::contains(same.out, " files are the same: " + again + "\n")) << same.out;
   EXPECT_EQ(run_arkit({"reproduce", made, "--dry-run"}).exit_code, 0);
-  EXPECT_EQ(run_arkit({"reproduce", made, "--output_dir", again}).exit_code, 2);  // it is there; --force replaces it
+  EXPECT_EQ(run_arkit({"reproduce", made, "--output_dir", again}).exit_code, 3);  // it is there; --force replaces it
   EXPECT_EQ(run_arkit({"reproduce", made, "--output_dir", again, "--force"}).exit_code, 0);
 
-  std::ofstream(text_, std::ios::app) << "One line more.\n";
+  std::ofstream(text_) << "Now the text of the calibration is another one, and long enough for all of the samples.\n"
+                          "A second document has more words than a sample has tokens, and so has this one, too.\n"
+                          "The third document is about the weather, which was better when we were younger.\n"
+                          "The fourth document says nothing at all, but it says it with a good many words.\n";
   const Outcome changed = run_arkit({"reproduce", made, "--output_dir", in("other")});
   EXPECT_EQ(changed.exit_code, 6) << changed.err;
   EXPECT_TRUE(cli_test::contains(changed.out, "--dataset: '" + text_ + "' has other contents")) << changed.out;
@@ -102,7 +108,8 @@ TEST_F(WholeWay, ReproducesOrNamesWhatDiffers) {
   EXPECT_FALSE(fs::exists(in("other")));
   const Outcome allowed = run_arkit({"reproduce", made, "--output_dir", in("other"), "--allow_changed"});
   EXPECT_EQ(allowed.exit_code, 6) << allowed.err;
-  EXPECT_TRUE(cli_test::contains(allowed.out, "model.safetensors' is not the same")) << allowed.out;
+  EXPECT_TRUE(cli_test::contains(allowed.out, "arkit-run.json' is not the same in 'blocks', 'calibration', 'inputs'"))
+      << allowed.out;
 
   fs::rename(model, in("elsewhere"));
   const Outcome gone = run_arkit({"reproduce", made, "--dry-run"});

@@ -156,15 +156,33 @@ std::string without_model_name(const fs::path& card) {
   return text;
 }
 
-bool same_file(const fs::path& name, const fs::path& then, const fs::path& now, bool renamed) {
-  if (name == kRunFile) {
-    const auto record = [&](const fs::path& folder) {
-      return without_circumstances(json::as_object(json::read_file(folder / name), shown(folder / name)));
-    };
-    return record(then) == record(now);
+json::Object comparable_record(const fs::path& file) {
+  return without_circumstances(json::as_object(json::read_file(file), shown(file)));
+}
+
+// " in 'plugins', 'plan'"; empty for equal ones.
+std::string changed_members(const json::Object& then, const json::Object& now) {
+  std::set<std::string> keys;
+  for (const json::Object* record : {&then, &now})
+    for (const auto& [key, value] : *record) keys.emplace(key);
+  std::string names;
+  for (const std::string& key : keys) {
+    const json::Value *a = then.if_contains(key), *b = now.if_contains(key);
+    if (a == nullptr || b == nullptr || *a != *b) names += str(names.empty() ? " in '" : ", '", printable(key), "'");
   }
-  if (renamed && name == kCardFile) return without_model_name(then / name) == without_model_name(now / name);
-  return fs::file_size(then / name) == fs::file_size(now / name) && sha256_file(then / name) == sha256_file(now / name);
+  return names;
+}
+
+// Empty for equal files; " is not the same", and where that can be said in which part.
+std::string compare(const fs::path& then, const fs::path& now, bool renamed) {
+  constexpr const char* kOther = " is not the same";
+  if (now.filename() == kRunFile) {
+    const std::string members = changed_members(comparable_record(then), comparable_record(now));
+    return members.empty() ? members : kOther + members;
+  }
+  if (renamed && now.filename() == kCardFile) return without_model_name(then) == without_model_name(now) ? "" : kOther;
+  const bool same = fs::file_size(then) == fs::file_size(now) && sha256_file(then) == sha256_file(now);
+  return same ? "" : kOther;
 }
 
 // Number of files compared; sentences about those that are not the same go to `unequal`.
@@ -178,8 +196,8 @@ int64_t compare_exports(const PastRun& past, const fs::path& now, bool renamed, 
       unequal.push_back(str(shown(now / name), " was not there"));
     else if (!fs::exists(now / name))
       unequal.push_back(str(shown(then / name), " did not come again"));
-    else if (!same_file(name, then, now, renamed))
-      unequal.push_back(str(shown(now / name), " is not the same"));
+    else if (const std::string other = compare(then / name, now / name, renamed); !other.empty())
+      unequal.push_back(str(shown(now / name), other));
   }
   return static_cast<int64_t>(names.size());
 }

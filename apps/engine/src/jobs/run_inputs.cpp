@@ -37,12 +37,18 @@ json::Object hashed_input(std::string_view option, const fs::path& path) {
   return hashed({{"option", option}, {"path", fs::absolute(path).lexically_normal().string()}}, path);
 }
 
-json::Array hash_texts(const ModelSource& source) {
-  std::map<std::string, fs::path> files;
+using NamedFiles = std::map<std::string, fs::path>;
+
+NamedFiles text_files(const ModelSource& source) {
+  NamedFiles files;
   for (const CompanionFile& companion : source.companions())
     if (!companion.path.empty()) files[companion.name] = companion.path;
   std::error_code failed;
   if (fs::is_directory(source.path(), failed)) files["config.json"] = source.path() / "config.json";
+  return files;
+}
+
+json::Array hash_texts(const NamedFiles& files) {
   json::Array texts;
   for (const auto& [name, path] : files)
     if (is_file(path)) texts.push_back(hashed({{"name", name}}, path));
@@ -71,16 +77,19 @@ std::set<fs::path> dataset_files(const std::string& dataset) {
 }  // namespace
 
 RunInputs::RunInputs(const QuantizeOptions& options, const ModelSource& source, const Registry& registry)
-    : texts(hash_texts(source)), plugins(hash_plugins(registry)), working_directory(fs::current_path().string()) {
+    : working_directory_(fs::current_path().string()),
+      hashed_(std::async(std::launch::async, [files = text_files(source), &registry] {
+        return Hashed{hash_texts(files), hash_plugins(registry)};
+      })) {
   const QuantizeOptions usual;
   for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
     const OptionValue value = one.get(options);
     if (value == one.get(usual)) continue;
-    given[one.row.name] = option_to_json(one.row, value);
+    given_[one.row.name] = option_to_json(one.row, value);
     const auto* name = std::get_if<std::string>(&value);
     if (!one.row.names_file || name == nullptr) continue;
     for (const fs::path& file : one.row.name == kDataset ? dataset_files(*name) : std::set<fs::path>{*name})
-      if (is_file(file)) files.push_back(hashed_input(one.row.name, file));
+      if (is_file(file)) files_.push_back(hashed_input(one.row.name, file));
   }
 }
 
@@ -92,16 +101,17 @@ void RunInputs::add_samples(const json::Object& report) {
       const fs::path path(file->as_string().c_str());
       if (!is_file(path)) continue;
       json::Value input = hashed_input(kDataset, path);
-      if (std::find(files.begin(), files.end(), input) == files.end()) files.push_back(std::move(input));
+      if (std::find(files_.begin(), files_.end(), input) == files_.end()) files_.push_back(std::move(input));
     }
 }
 
 void RunInputs::add_to(json::Object& record) const {
-  record["given"] = given;
-  record["working_directory"] = working_directory;
-  record["source"].as_object()["texts"] = texts;
-  record["inputs"] = files;
-  record["plugins"] = plugins;
+  const Hashed& hashes = hashed_.get();
+  record["given"] = given_;
+  record["working_directory"] = working_directory_;
+  record["source"].as_object()["texts"] = hashes.texts;
+  record["inputs"] = files_;
+  record["plugins"] = hashes.plugins;
 }
 
 json::Array hash_plugins(const Registry& registry) {

@@ -1,6 +1,7 @@
 #pragma once
 // What a run was asked for and made of, beside weights, for `arkit reproduce`: options as they were given, hashes of files.
 
+#include <future>
 #include <string>
 
 #include <arkit/engine/jobs.h>
@@ -11,21 +12,27 @@
 
 namespace arkit {
 
-struct RunInputs {
-  json::Object given;   // the options that differ from what they are by themselves, with the values asked for
-  json::Array files;    // that options name: [{"option", "path", "bytes", "sha256"}, ...]
-  json::Array texts;    // config.json and the model's other texts: [{"name", "bytes", "sha256"}, ...]
-  json::Array plugins;  // hash_plugins()
-  std::string working_directory;
-
-  // Before anything is read.
+class RunInputs {
+ public:
+  // Before anything is read. Texts and plugins are hashed in a thread beside the work.
   ARKIT_INTERNAL RunInputs(const QuantizeOptions& options, const ModelSource& source, const Registry& registry);
 
   // The files of the usual data set, which no option names, from a report of samples.
   ARKIT_INTERNAL void add_samples(const json::Object& report);
 
-  // Into arkit-run.json.
+  // Into arkit-run.json. Waits for the thread; throws ErrorCode::input for a file that cannot be read any more.
   ARKIT_INTERNAL void add_to(json::Object& record) const;
+
+ private:
+  struct Hashed {
+    json::Array texts;    // config.json and the model's other texts: [{"name", "bytes", "sha256"}, ...]
+    json::Array plugins;  // hash_plugins()
+  };
+
+  json::Object given_;  // the options that differ from what they are by themselves, with the values asked for
+  json::Array files_;   // that options name: [{"option", "path", "bytes", "sha256"}, ...]
+  std::string working_directory_;
+  std::shared_future<Hashed> hashed_;
 };
 
 // Loaded plugins: [{"id", "version", "sha256"}, ...].
