@@ -135,6 +135,10 @@ constexpr Option kQuantize[] = {
     {"rotation", Type::text, kLayers, "R|JSON", "",
      "rotate before anything is measured: default, hadamard, random_hadamard, quarot, inplace_hadamard, ... "
      "(docs/ROTATIONS.md)"},
+    {"algs", Type::text, kTuning, "A,B", "",
+     "what is done to weights, in order: transforms ('arkit list transforms'), then signround or rtn: awq,signround; "
+     "awq alone rounds. A transform takes its settings as JSON: awq{\"n_grid\": 40}",
+     "algorithm algorithms alg alg_config alg_configs"},
     {"to_quant_block_names", Type::list, kLayers, "A,B", "",
      "only these block lists (model.layers) or blocks (model.layers.3); others stay in 16 bits"},
     {"static_kv_dtype", Type::text, kLayers, "T", "",
@@ -327,7 +331,7 @@ constexpr Command kCommands[] = {
      "arkit autoscheme ./llama --options MXFP4,MXFP8 --target-size 3GiB --save-layer-config mix.toml"},
     {"list",
      "WHAT",
-     "plugins, schemes, formats, runtimes, backends, models, recipes or datasets",
+     "plugins, schemes, formats, runtimes, backends, models, transforms, recipes or datasets",
      {},
      "arkit list formats\narkit list plugins --json"},
     {"inspect",
@@ -356,7 +360,7 @@ constexpr Command kCommands[] = {
      "arkit plugin inspect ./libarkit_scheme_nf4.so"},
     {"plugin new",
      "KIND NAME [DIR]",
-     "write a project for a new scheme, exporter, backend or model plugin",
+     "write a project for a new scheme, exporter, backend, model or transform plugin",
      {},
      "arkit plugin new scheme nf4\narkit plugin new exporter my_format ./my_format"},
     {"help", "[COMMAND]", "this overview, or the help of a command", {}, "arkit help quantize"},

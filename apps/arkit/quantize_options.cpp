@@ -1,5 +1,6 @@
 #include "quantize_options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -99,6 +100,17 @@ AutoSchemeOptions auto_scheme_options(const Arguments& arguments) {
   return mix;
 }
 
+// AutoRound's names of tuning are taken as well; it stands at the end.
+std::string algs_of(const Arguments& arguments) {
+  std::string algs = arguments.text("algs").value_or("");
+  for (const std::string_view name : {"auto_round", "autoround", "sign_round"}) {
+    const size_t at = algs.size() - std::min(name.size(), algs.size());
+    const bool whole = at == 0 || algs[at - 1] == ',' || algs[at - 1] == ' ';
+    if (whole && lower(algs.substr(at)) == name) algs.replace(at, name.size(), "signround");
+  }
+  return algs;
+}
+
 }  // namespace
 
 QuantizeOptions quantize_options(const Arguments& arguments) {
@@ -122,6 +134,7 @@ QuantizeOptions quantize_options(const Arguments& arguments) {
   options.to_quant_block_names = arguments.texts("to_quant_block_names");
   options.auto_scheme = auto_scheme_options(arguments);
   set_if(options.rotation, arguments.text("rotation"));
+  options.algs = algs_of(arguments);
   set_if(options.attention.kv_dtype, arguments.text("static_kv_dtype"));
   set_if(options.attention.kv_granularity, arguments.text("static_kv_granularity"));
   set_if(options.attention.attention_dtype, arguments.text("static_attention_dtype"));

@@ -13,7 +13,8 @@
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
-#include "rotation/rotated_source.h"
+#include "rotated_source.h"
+#include "transform/model_roles.h"
 
 namespace arkit::rotation {
 
@@ -58,8 +59,12 @@ inline QuantPlan plan_of(const ModelSource& source) {
   return plan;
 }
 
+inline ModelRoles roles_of(const ModelSource& source) {
+  return read_roles(source, registry(), "rotation");
+}
+
 inline std::unique_ptr<RotatedSource> rotated(const std::string& model, const std::string& rotation) {
-  return std::make_unique<RotatedSource>(open_hf_folder(kModels / model), parse_rotation(rotation), registry());
+  return std::make_unique<RotatedSource>(open_hf_folder(kModels / model), parse_rotation(rotation), roles_of);
 }
 
 // With its online part on all layers of the blocks.

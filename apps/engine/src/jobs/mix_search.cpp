@@ -253,7 +253,7 @@ QuantPlan MixSearch::plan_of(const Mix& mix) const {
   Reporter quiet;
   const LayerChoices choices = choices_of(mix);
   QuantPlan plan = build_plan(*model_, planned_.plan.model_type, scheme_of(mix), planning_, registry_, quiet, &choices);
-  if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(plan);
+  if (planned_.run_time != nullptr) planned_.run_time->apply(plan);
   return plan;
 }
 

@@ -112,6 +112,7 @@ void check_recipe_file(const QuantizeOptions& options) {
   idle.add(!options.to_quant_block_names.empty(), "to_quant_block_names");
   idle.add(!options.on_indivisible.empty(), "on_indivisible");
   idle.add(options.allow_unmatched, "allow_unmatched");
+  idle.add(!options.algs.empty(), "algs");
   if (!idle.names().empty())
     throw_usage(str("the recipe file states which layers are quantized and how; leave ", idle.names(), " out"));
 }
@@ -176,7 +177,7 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
   fixed.warn(str("the scales of '", plan.global.weight.data_type, "' have a type of their own"), reporter);
 }
 
-void check_untuned(const TuningOptions& t, Reporter& reporter) {
+void check_untuned(const TuningOptions& t, bool transforms, Reporter& reporter) {
   const TuningOptions defaults;
   Idle idle;
   idle.add(t.lr.has_value(), "lr");
@@ -186,7 +187,7 @@ void check_untuned(const TuningOptions& t, Reporter& reporter) {
   idle.add(t.nblocks != defaults.nblocks, "nblocks");
   idle.add(t.dynamic_max_gap != defaults.dynamic_max_gap, "dynamic_max_gap");
   idle.add(!t.enable_minmax_tuning, "disable_minmax_tuning");
-  idle.add(!t.enable_quanted_input, "disable_quanted_input");
+  idle.add(!t.enable_quanted_input && !transforms, "disable_quanted_input");
   idle.add(t.enable_norm_bias_tuning, "enable_norm_bias_tuning");
   idle.add(t.not_use_best_mse.has_value(), t.not_use_best_mse.value_or(false) ? "not_use_best_mse" : "use_best_mse");
   idle.add(t.enable_alg_ext.has_value(), t.enable_alg_ext.value_or(false) ? "enable_alg_ext" : "disable_alg_ext");
@@ -211,6 +212,13 @@ void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporte
   idle.inform("plain rounding needs no samples", reporter);
 }
 
+// A chain of blocks is tuned as one; scales are chosen block by block from what reaches each of them.
+void check_transforms(const QuantizeOptions& given, const PlannedModel& planned) {
+  if (planned.transforms.empty() || given.tuning.nblocks == 1) return;
+  throw_usage(str("'", planned.transforms.front().name, "' of algs takes one block at a time, and nblocks is ",
+                  given.tuning.nblocks, "; leave one of them out"));
+}
+
 }  // namespace
 
 void check_options(const QuantizeOptions& options) {
@@ -232,7 +240,8 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
     check_weights(given.overrides, plan, registry, reporter);
   }
   check_head(given, plan, reporter);
-  if (tuning.iters == 0) check_untuned(given.tuning, reporter);
+  if (tuning.iters == 0) check_untuned(given.tuning, !planned.transforms.empty(), reporter);
+  check_transforms(given, planned);
   if (!planned.forwards) check_unsampled(given, mixed, reporter);
   Idle idle;
   if (tuning.iters == 0) {

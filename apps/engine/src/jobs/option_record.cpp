@@ -8,6 +8,7 @@
 #include <arkit/engine/resolved_options.h>
 
 #include "quant/scheme_resolver.h"
+#include "transform/algs.h"
 
 namespace arkit {
 namespace {
@@ -146,6 +147,7 @@ void record_layers(const QuantizeOptions& options, json::Object& o) {
   o["model_free"] = or_null(options.model_free);
   o["quant_lm_head"] = options.quant_lm_head;
   o["rotation"] = text_or_null(options.rotation);
+  o["algs"] = text_or_null(options.algs);
   o["to_quant_block_names"] = texts(options.to_quant_block_names);
   o["static_kv_dtype"] = text_or_null(attention.kv_dtype);
   o["static_kv_granularity"] = text_or_null(attention.kv_dtype.empty() ? "" : attention.kv_granularity);
@@ -182,7 +184,9 @@ json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuni
 }
 
 json::Object resolved_options(const QuantizeOptions& options, const Registry& registry) {
-  ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
+  QuantizeOptions whole = options;
+  apply_algs(parse_algs(options.algs, registry), whole);
+  ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;
