@@ -45,8 +45,9 @@ class TransformJob : public ::testing::Test {
   void use_model(const std::string& name) { options_.model = (kModels / name).string(); }
   json::Object run() { return quantize(options_, registry(), recorder_); }
   json::Object record() const { return json::read_file(options_.output_dir / "arkit-run.json").as_object(); }
-  const json::Array& folds(const json::Object& record) const {
-    return record.at("transforms").as_array().at(0).as_object().at("folds").as_array();
+  json::Array folds() const {
+    const json::Object all = record();
+    return all.at("transforms").as_array().at(0).as_object().at("folds").as_array();
   }
   // What verify says; a check that fails is a failure here.
   void expect_verified() {
@@ -67,8 +68,8 @@ TEST_F(TransformJob, EveryFamilyIsScaledRecordedAndVerified) {
     use_model(model);
     const json::Object result = run();
     EXPECT_TRUE(contains(std::string(result.at("method").as_string()), "awq, "));
-    EXPECT_GE(folds(record()).size(), 4u);
-    for (const json::Value& fold : folds(record())) {
+    EXPECT_GE(folds().size(), 4u);
+    for (const json::Value& fold : folds()) {
       const json::Object& seen = fold.as_object();
       EXPECT_LT(seen.at("loss").as_double(), seen.at("loss_unscaled").as_double());
     }
@@ -123,7 +124,7 @@ TEST_F(TransformJob, LayersIn16BitsTakeTheirPart) {
 TEST_F(TransformJob, FusedRotationsComeFirst) {
   options_.rotation = "inplace_hadamard";
   (void)run();
-  EXPECT_GE(folds(record()).size(), 4u);
+  EXPECT_GE(folds().size(), 4u);
   expect_verified();
 }
 
@@ -159,7 +160,7 @@ TEST_F(TransformJob, TheNumberOfThreadsChangesNothing) {
 TEST_F(TransformJob, SettingsReachTheSearch) {
   options_.algs = R"(awq{"n_grid": 3, "duo_scaling": false})";
   (void)run();
-  for (const json::Value& fold : folds(record())) {
+  for (const json::Value& fold : folds()) {
     EXPECT_FALSE(fold.as_object().at("duo").as_bool());
     const double exponent = fold.as_object().at("exponent").as_double();
     EXPECT_TRUE(exponent == 0.5 || exponent == 1.0) << exponent;

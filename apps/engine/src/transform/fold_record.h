@@ -22,7 +22,7 @@ struct TransformRecord {
   std::vector<std::string> notes;  // places left out, and why
 };
 
-[[nodiscard]] json::Object to_json(const TransformRecord& record);
+[[nodiscard]] ARKIT_INTERNAL json::Object to_json(const TransformRecord& record);
 
 // The member "transforms" of a run's record; empty where there is none. Throws ErrorCode::input naming `what` for
 // members that make no sense.

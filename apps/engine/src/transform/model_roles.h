@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include <arkit/export.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
@@ -18,8 +19,10 @@ namespace arkit {
 
 // `what` is to be done to the model, for messages. Throws ErrorCode::unsupported naming the family when it is none of
 // transformed_families(), or its blocks hold other layers than these.
-[[nodiscard]] ModelRoles read_roles(const ModelSource& source, const Model& model, std::string_view what);
+[[nodiscard]] ARKIT_INTERNAL ModelRoles read_roles(const ModelSource& source, const Model& model,
+                                                   std::string_view what);
 // The same of a source whose model is opened for it.
-[[nodiscard]] ModelRoles read_roles(const ModelSource& source, const Registry& registry, std::string_view what);
+[[nodiscard]] ARKIT_INTERNAL ModelRoles read_roles(const ModelSource& source, const Registry& registry,
+                                                   std::string_view what);
 
 }  // namespace arkit
