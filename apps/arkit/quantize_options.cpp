@@ -1,6 +1,9 @@
 #include "quantize_options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string>
+#include <string_view>
 
 #include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
@@ -39,6 +42,15 @@ void settle_mix(QuantizeOptions& options, const Arguments& arguments) {
     throw_usage("--scheme and --options contradict each other; list the scheme among the options");
 }
 
+// AutoRound's names of tuning are taken as well; it stands at the end.
+void settle_algs(std::string& algs) {
+  for (const std::string_view name : {"auto_round", "autoround", "sign_round"}) {
+    const size_t at = algs.size() - std::min(name.size(), algs.size());
+    const bool whole = at == 0 || algs[at - 1] == ',' || algs[at - 1] == ' ';
+    if (whole && lower(algs.substr(at)) == name) algs.replace(at, name.size(), "signround");
+  }
+}
+
 }  // namespace
 
 QuantizeOptions quantize_options(const Arguments& typed) {
@@ -49,6 +61,7 @@ QuantizeOptions quantize_options(const Arguments& typed) {
   options.model = arguments.positional(0);
   options.command_line = parsed.command_line;
   settle_mix(options, arguments);
+  settle_algs(options.algs);
   // The formats that record a recipe file are those of the file's plan.
   if (!options.recipe_file.empty() && !arguments.given("format")) options.formats.clear();
   return options;

@@ -67,9 +67,9 @@ void write_text(const fs::path& path, const std::string& text) {
 
 NewProject write_project(const fs::path& templates, const std::string& kind, const std::string& name,
                          const fs::path& folder) {
-  const std::vector<std::string> kinds{"scheme", "exporter", "backend", "model"};
+  const std::vector<std::string> kinds{"scheme", "exporter", "backend", "model", "transform"};
   if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end())
-    throw_usage(unknown_name("plugin kind", kind, kinds, "scheme, exporter, backend or model"));
+    throw_usage(unknown_name("plugin kind", kind, kinds, "scheme, exporter, backend, model or transform"));
   check_name(name);
   check_folder(folder);
   const fs::path source = templates / kind;

@@ -8,7 +8,7 @@
 namespace arkit::cli {
 
 struct NewProject {
-  std::string kind;                // scheme, exporter, backend, model
+  std::string kind;                // scheme, exporter, backend, model, transform
   std::string name;                // what users type
   std::filesystem::path folder;    // where it is written
   std::vector<std::string> files;  // relative, sorted

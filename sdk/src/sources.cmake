@@ -9,6 +9,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
   ${CMAKE_CURRENT_LIST_DIR}/block_hooks.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/channel_scales.cpp
   ${CMAKE_CURRENT_LIST_DIR}/config_reader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/export_folder.cpp
   ${CMAKE_CURRENT_LIST_DIR}/family.cpp

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What `arkit plugin new` writes builds and passes its test against an installed arkit: one project of each kind, all four in one build.
+# What `arkit plugin new` writes builds and passes its test against an installed arkit: one project of each kind, all five in one build.
 #   templates.sh BUILD_DIR WORK TORCH_ROOT CXX
 set -euo pipefail
 build=$1 work=$2 torch=$3 cxx=$4
-kinds=(scheme exporter backend model)
+kinds=(scheme exporter backend model transform)
 say() { echo "--- $*"; }
 
 rm -rf "$work"

@@ -134,6 +134,7 @@ std::vector<Case> cases() {
       flag("model_free", [](Options o) { return o.model_free == true; }),
       flag("disable_model_free", [](Options o) { return o.model_free == false; }),
       flag("quant_lm_head", [](Options o) { return o.quant_lm_head; }),
+      plain("algs", "awq,signround", [](Options o) { return o.algs == "awq,signround"; }),
       plain("rotation", "hadamard", [](Options o) { return o.rotation == "hadamard"; }),
       plain("to_quant_block_names", "model.layers", [](Options o) { return o.to_quant_block_names.size() == 1; }),
       plain("static_kv_dtype", "fp8", [](Options o) { return o.attention.kv_dtype == "fp8"; }),

@@ -162,7 +162,7 @@ TEST(RotatedSource, NamesTheFamiliesItKnows) {
     json::Object config_{{"model_type", "gemma3_text"}};
   };
   try {
-    RotatedSource source(std::make_unique<Other>(), parse_rotation("quarot"), registry());
+    RotatedSource source(std::make_unique<Other>(), parse_rotation("quarot"), roles_of);
     FAIL() << "a family nobody knows was rotated";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);

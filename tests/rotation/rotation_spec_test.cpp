@@ -1,5 +1,5 @@
 // What --rotation takes, and what it says to the rest.
-#include "rotation/rotation_spec.h"
+#include "rotation_spec.h"
 
 #include <string>
 

@@ -14,7 +14,8 @@
 #include <arkit/registry.h>
 #include <arkit/sdk/block_hooks.h>
 
-#include "rotation/rotated_source.h"
+#include "rotated_source.h"
+#include "transform/model_roles.h"
 
 namespace arkit::rotation {
 
@@ -59,8 +60,12 @@ inline QuantPlan plan_of(const ModelSource& source) {
   return plan;
 }
 
+inline ModelRoles roles_of(const ModelSource& source) {
+  return read_roles(source, registry(), "rotation");
+}
+
 inline std::unique_ptr<RotatedSource> rotated(const std::string& model, const std::string& rotation) {
-  return std::make_unique<RotatedSource>(open_hf_folder(kModels / model), parse_rotation(rotation), registry());
+  return std::make_unique<RotatedSource>(open_hf_folder(kModels / model), parse_rotation(rotation), roles_of);
 }
 
 // With its online part on all layers of the blocks.

@@ -31,7 +31,8 @@ MAY_INCLUDE = {
 }
 FLOORS = {
     "core": [["util"], ["io"], ["plugins"]],
-    "engine": [["util", "options"], ["text", "calibration", "quant", "model_free", "output"], ["source"], ["rotation", "rounding", "oneshot"],
+    "engine": [["util", "options"], ["text", "calibration", "quant", "model_free", "output"], ["source"], ["rounding", "oneshot"],
+               ["transform"],
                ["tuning", "inference"], ["verify", "autoscheme"], ["convert"], ["jobs"]],
 }
 # Headers of core/src that others see. They are no part of an interface: this list gets shorter.

@@ -10,7 +10,8 @@ class Exporter;
 class ModelReader;
 class InferenceBackend;
 class ModelAdapter;
+class Transform;
 
-enum class Kind : uint32_t { scheme = 1, exporter = 2, backend = 3, model = 4, reader = 5 };
+enum class Kind : uint32_t { scheme = 1, exporter = 2, backend = 3, model = 4, reader = 5, transform = 6 };
 
 }  // namespace arkit

@@ -71,6 +71,8 @@ template <>
 inline constexpr Kind kKindOf<ModelAdapter> = Kind::model;
 template <>
 inline constexpr Kind kKindOf<ModelReader> = Kind::reader;
+template <>
+inline constexpr Kind kKindOf<Transform> = Kind::transform;
 
 // The cast to the interface happens here, so multiple inheritance in a plugin cannot bite.
 template <typename Interface, typename Implementation>

@@ -64,6 +64,7 @@ class ARKIT_EXPORT Registry {
   [[nodiscard]] InferenceBackend& backend(std::string_view name) const;
   [[nodiscard]] ModelAdapter& model(std::string_view name) const;
   [[nodiscard]] ModelReader& reader(std::string_view name) const;
+  [[nodiscard]] Transform& transform(std::string_view name) const;
 
   // The scheme whose data_types contain `data_type`. Throws ErrorCode::unsupported.
   [[nodiscard]] Scheme& scheme_for(std::string_view data_type) const;
@@ -84,7 +85,7 @@ struct PluginInspection {
 };
 [[nodiscard]] ARKIT_EXPORT PluginInspection inspect_plugin(const std::filesystem::path& file);
 
-// "scheme", "exporter", "backend", "model", "reader".
+// "scheme", "exporter", "backend", "model", "reader", "transform".
 [[nodiscard]] ARKIT_EXPORT std::string_view kind_name(Kind kind) noexcept;
 
 }  // namespace arkit

@@ -2,6 +2,8 @@
 // virtual function of an interface is not forwarded here.
 #include "plugins/guard.h"
 
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include <arkit/family_files.h>
@@ -390,10 +392,15 @@ class GuardedSource final : public GuardedOwn<ModelSource> {
  private:
   [[nodiscard]] std::shared_ptr<const InputRotation> guarded(std::shared_ptr<const InputRotation> rotation) const {
     if (rotation == nullptr) return rotation;
-    return std::make_shared<GuardedRotation>(std::move(rotation), origin());
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<const InputRotation>& known = rotations_[rotation.get()];  // layers that share one still do
+    if (known == nullptr) known = std::make_shared<GuardedRotation>(std::move(rotation), origin());
+    return known;
   }
 
   GuardedWeights weights_;
+  mutable std::mutex mutex_;
+  mutable std::map<const InputRotation*, std::shared_ptr<const InputRotation>> rotations_;
 };
 
 class GuardedReader final : public Guarded<ModelReader> {
@@ -407,6 +414,62 @@ class GuardedReader final : public Guarded<ModelReader> {
   }
   std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
     return made<GuardedSource>(call("open()", [&](ModelReader& r) { return r.open(path); }), "open()");
+  }
+};
+
+class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {
+ public:
+  using Guarded::Guarded;
+  void begin(std::span<const ScalePlace> places, const BlockScene& scene) override {
+    call("begin()", [&](BlockTransform& t) { t.begin(places, scene); });
+  }
+  ScaleChoice choose(const ScalePlace& place, const BlockScene& scene) override {
+    ScaleChoice choice = call("choose()", [&](BlockTransform& t) { return t.choose(place, scene); });
+    const at::Tensor& scales = choice.scales;
+    if (scales.defined() && (scales.sizes() != at::IntArrayRef({place.channels}) || !io::is_finite(scales) ||
+                             !scales.gt(0).all().item<bool>()))
+      refuse(str("gave scales back from choose() that are not ", place.channels, " positive numbers"));
+    return choice;
+  }
+};
+
+class GuardedRunTimePart final : public GuardedOwn<RunTimePart> {
+ public:
+  using Guarded::Guarded;
+  void apply(QuantPlan& plan) override {
+    call("apply()", [&](RunTimePart& part) { part.apply(plan); });
+  }
+  void apply_as(const ModelSource& exported) override {
+    call("apply_as()", [&](RunTimePart& part) { part.apply_as(exported); });
+  }
+};
+
+class GuardedTransform final : public Guarded<Transform> {
+ public:
+  using Guarded::Guarded;
+  const TransformInfo& info() const noexcept override {
+    return call("info()", [](Transform& t) -> const TransformInfo& { return t.info(); });
+  }
+  json::Object settings(const json::Object& given) const override {
+    return call("settings()", [&](Transform& t) { return t.settings(given); });
+  }
+  Verdict wants(const ScalePlace& place, const QuantPlan& plan) const override {
+    return call("wants()", [&](Transform& t) { return t.wants(place, plan); });
+  }
+  std::unique_ptr<BlockTransform> start(const json::Object& settings) const override {
+    return made<GuardedBlockTransform>(call("start()", [&](Transform& t) { return t.start(settings); }), "start()");
+  }
+  TransformedCheckpoint around(std::unique_ptr<ModelSource> original, const std::string& text,
+                               const RolesOf& roles) const override {
+    TransformedCheckpoint given =
+        call("around()", [&](Transform& t) { return t.around(std::move(original), text, roles); });
+    TransformedCheckpoint guarded{made<GuardedSource>(std::move(given.source), "around()"),
+                                  made<GuardedRunTimePart>(std::move(given.run_time), "around()")};
+    (void)guarded.source->weights().find("");  // from now on all threads only read the table
+    return guarded;
+  }
+  std::string recorded(const ModelSource& exported) const override {
+    return call("recorded()", [&](Transform& t) { return t.recorded(exported); });
   }
 };
 
@@ -427,6 +490,9 @@ std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginP
 }
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
   return std::make_shared<GuardedReader>(std::move(inner), std::move(origin));
+}
+std::shared_ptr<Transform> guard(std::shared_ptr<Transform> inner, OriginPtr origin) {
+  return std::make_shared<GuardedTransform>(std::move(inner), std::move(origin));
 }
 
 }  // namespace arkit::plugins

@@ -14,6 +14,7 @@
 #include <arkit/model_source.h>
 #include <arkit/plugin.h>
 #include <arkit/scheme.h>
+#include <arkit/transform.h>
 
 namespace arkit::plugins {
 
@@ -32,6 +33,7 @@ using OriginPtr = std::shared_ptr<const Origin>;
 [[nodiscard]] std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin);
 [[nodiscard]] std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin);
 [[nodiscard]] std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin);
+[[nodiscard]] std::shared_ptr<Transform> guard(std::shared_ptr<Transform> inner, OriginPtr origin);
 
 // An exception that leaves a function which promises to throw none ends the program; the last words name the plugin
 // whose function that was, and the exit code is ErrorCode::plugin's. Installed once a process.

@@ -31,7 +31,7 @@ std::string refuse_component(const ComponentView& component, bool is_backend) {
     return str("component '", printable(component.name, 64),
                "' is a backend; backends come through <arkit/backend_c.h>: declare it with ARKIT_BACKEND "
                "(<arkit/sdk/backend.h>) in a library of its own");
-  if (component.kind < static_cast<uint32_t>(Kind::scheme) || component.kind > static_cast<uint32_t>(Kind::reader))
+  if (component.kind < static_cast<uint32_t>(Kind::scheme) || component.kind > static_cast<uint32_t>(Kind::transform))
     return str("component '", printable(component.name, 64), "' has unknown kind ", component.kind);
   if (!is_word(component.name, "_-.:"))
     return str("component name '", printable(component.name, 64), "' is not made of letters, digits and _ - . :");

@@ -15,6 +15,7 @@
 #include <arkit/registry.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
+#include <arkit/transform.h>
 
 #include "plugins/backend_door/backend.h"
 
@@ -72,6 +73,10 @@ class Questions {
     tell("matches()");
     (void)reader.matches(file_, nullptr);
   }
+  void ask_more(Transform& transform) const {
+    tell("settings()");
+    (void)transform.settings({});
+  }
 
   const ArkitComponent& component_;
   const std::filesystem::path& file_;
@@ -94,6 +99,8 @@ void ask_questions(const ArkitComponent& component, const std::filesystem::path&
       return questions.ask<ModelAdapter>();
     case Kind::reader:
       return questions.ask<ModelReader>();
+    case Kind::transform:
+      return questions.ask<Transform>();
   }
 }
 

@@ -16,6 +16,7 @@
 #include <arkit/plugin.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
+#include <arkit/transform.h>
 
 #include "plugins/backend_door/backend.h"
 #include "plugins/discovery.h"
@@ -37,6 +38,7 @@ constexpr KindWords kWords[] = {
     {Kind::backend, "backend", "backend", "'arkit list backends' shows all"},
     {Kind::model, "model", "model family", "'arkit list models' shows all"},
     {Kind::reader, "reader", "reader", "'arkit list plugins' shows all"},
+    {Kind::transform, "transform", "transform", "'arkit list transforms' shows all"},
 };
 
 const KindWords& words(Kind kind) {
@@ -193,6 +195,9 @@ ModelAdapter& Registry::model(std::string_view name) const {
 }
 ModelReader& Registry::reader(std::string_view name) const {
   return impl_->get<ModelReader>(name);
+}
+Transform& Registry::transform(std::string_view name) const {
+  return impl_->get<Transform>(name);
 }
 
 Scheme& Registry::scheme_for(std::string_view data_type) const {

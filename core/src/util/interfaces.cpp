@@ -13,6 +13,7 @@
 #include <arkit/scheme.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
+#include <arkit/transform.h>
 
 namespace arkit {
 
@@ -83,6 +84,17 @@ TensorMap ModelSource::rotation_tensors(std::string_view /*layer*/) const {
   return {};
 }
 ModelReader::~ModelReader() = default;
+
+BlockScene::~BlockScene() = default;
+BlockTransform::~BlockTransform() = default;
+RunTimePart::~RunTimePart() = default;
+Transform::~Transform() = default;
+// clang-format off
+Verdict Transform::wants(const ScalePlace&, const QuantPlan&) const { return Verdict::no("it has no part in blocks"); }
+std::unique_ptr<BlockTransform> Transform::start(const json::Object&) const { return nullptr; }
+TransformedCheckpoint Transform::around(std::unique_ptr<ModelSource>, const std::string&, const RolesOf&) const { return {}; }
+std::string Transform::recorded(const ModelSource&) const { return {}; }
+// clang-format on
 
 ExportJob::~ExportJob() = default;
 void ExportJob::add_attention(const AttentionRanges& ranges) {

@@ -15,7 +15,7 @@
 #include "inference/backend_choice.h"
 #include "inference/head_walk.h"
 #include "model_free/checkpoint_source.h"
-#include "rotation/rotated_source.h"
+#include "transform/checkpoint_transform.h"
 
 namespace arkit {
 
@@ -205,7 +205,7 @@ void Engine::load_block(int64_t block) {
   const c10::NoGradGuard no_grad;
   model_->load_block(block);
   const std::vector<Linear*> linears = model_->block_linears(block);
-  rotation::check_applied(source_, linears);
+  check_applied(source_, linears);
   for (const Linear* linear : linears) make_ready(linear->name);
 }
 

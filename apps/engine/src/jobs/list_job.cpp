@@ -7,6 +7,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
+#include <arkit/transform.h>
 
 #include "calibration/dataset_registry.h"
 #include "jobs/format_matrix.h"
@@ -140,6 +141,16 @@ json::Array list_models(const Registry& registry) {
   return rows;
 }
 
+json::Array list_transforms(const Registry& registry) {
+  json::Array rows;
+  for (const std::string& name : registry.names(Kind::transform)) {
+    const Transform& transform = registry.transform(name);
+    rows.push_back(
+        json::Object{{"name", name}, {"summary", transform.info().summary}, {"settings", transform.settings({})}});
+  }
+  return rows;
+}
+
 json::Array list_recipes() {
   json::Array rows;
   for (const Recipe& recipe : recipes())
@@ -183,13 +194,14 @@ json::Object list_things(const std::string& what, const Registry& registry) {
   }
   if (what == "backends") return {{what, list_backends(registry)}};
   if (what == "models") return {{what, list_models(registry)}};
+  if (what == "transforms") return {{what, list_transforms(registry)}};
   if (what == "runtimes") return {{what, list_runtimes()}};
   if (what == "recipes") return {{what, list_recipes()}};
   if (what == "datasets") return {{what, calibration::list_datasets()}};
   throw_usage(unknown_name("list", what,
                            std::vector<std::string>{"plugins", "schemes", "formats", "backends", "models", "recipes",
-                                                    "datasets", "runtimes"},
-                           "plugins, schemes, formats, backends, models, recipes, datasets or runtimes"));
+                                                    "datasets", "runtimes", "transforms"},
+                           "plugins, schemes, formats, backends, models, recipes, datasets, runtimes or transforms"));
 }
 
 }  // namespace arkit

@@ -298,7 +298,7 @@ QuantPlan MixSearch::plan_of(const Mix& mix) const {
   const LayerChoices choices = choices_of(mix);
   QuantPlan plan = build_plan(*model_, planned_.plan.model_type, scheme_of(mix), planning_, registry_, quiet, &choices);
   (void)refine_plan(plan, refiners());
-  if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(plan);
+  if (planned_.run_time != nullptr) planned_.run_time->apply(plan);
   return plan;
 }
 

@@ -24,7 +24,7 @@ int64_t MixSearch::bytes_of(const std::vector<ChoiceGroup>& groups) {
                                           2 * options_.layer_config.size() + 2 * options_.dataset.size());
   const int64_t bytes = sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
   // plan_of() left layers that stay in 16 bits unrotated; scores and refinement look at them with every option.
-  if (planned_.rotated != nullptr) planned_.rotated->rotate_inputs(planned_.plan);
+  if (planned_.run_time != nullptr) planned_.run_time->apply(planned_.plan);
   return bytes;
 }
 

@@ -98,6 +98,7 @@ void check_recipe_file(const QuantizeOptions& options) {
   idle.add(!options.to_quant_block_names.empty(), "to_quant_block_names");
   idle.add(!options.on_indivisible.empty(), "on_indivisible");
   idle.add(options.allow_unmatched, "allow_unmatched");
+  idle.add(!options.algs.empty(), "algs");
   if (!idle.names().empty())
     throw_usage(str("the recipe file states which layers are quantized and how; leave ", idle.names(), " out"));
 }
@@ -151,7 +152,8 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
   fixed.warn(str("the scales of '", plan.global.weight.data_type, "' have a type of their own"), reporter);
 }
 
-void check_untuned(const TuningOptions& tuning, Reporter& reporter) {
+void check_untuned(TuningOptions tuning, bool transforms, Reporter& reporter) {
+  if (transforms) tuning.enable_quanted_input = TuningOptions().enable_quanted_input;  // they look at inputs as well
   QuantizeOptions given;
   given.tuning = tuning;
   Idle idle;
@@ -176,6 +178,13 @@ void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporte
   idle.inform("plain rounding needs no samples", reporter);
 }
 
+// A chain of blocks is tuned as one; scales are chosen block by block from what reaches each of them.
+void check_transforms(const QuantizeOptions& given, const PlannedModel& planned) {
+  if (planned.transforms.empty() || given.tuning.nblocks.value_or(1) == 1) return;
+  throw_usage(str("'", planned.transforms.front().name, "' of algs takes one block at a time, and nblocks is ",
+                  *given.tuning.nblocks, "; leave one of them out"));
+}
+
 }  // namespace
 
 void check_options(const QuantizeOptions& options) {
@@ -198,7 +207,8 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
     check_weights(given.overrides, plan, registry, reporter);
   }
   check_head(given, plan, reporter);
-  if (tuning.iters == 0) check_untuned(given.tuning, reporter);
+  if (tuning.iters == 0) check_untuned(given.tuning, !planned.transforms.empty(), reporter);
+  check_transforms(given, planned);
   if (!planned.forwards) check_unsampled(given, mixed, reporter);
   Idle idle;
   if (tuning.iters == 0) {

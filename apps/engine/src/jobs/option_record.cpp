@@ -9,6 +9,7 @@
 #include "jobs/plan_refinement.h"
 #include "options/option_json.h"
 #include "quant/scheme_resolver.h"
+#include "transform/algs.h"
 
 namespace arkit {
 namespace {
@@ -98,7 +99,9 @@ json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuni
 json::Object resolved_options(const QuantizeOptions& typed, const Registry& registry) {
   QuantizeOptions options = typed;
   options.scheme = scheme_of(typed, registry);
-  ResolvedTuning tuning = resolve_tuning(options.recipe, options.tuning);
+  QuantizeOptions whole = options;
+  apply_algs(parse_algs(options.algs, registry), whole);
+  ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

@@ -16,8 +16,8 @@
 #include "model_free/weights_model.h"
 #include "oneshot/recipe_plan.h"
 #include "quant/plan.h"
-#include "rotation/rotation_spec.h"
 #include "source/canonical_source.h"
+#include "transform/checkpoint_transform.h"
 #include "tuning/neuqi_plan.h"
 #include "tuning/product_speed.h"
 #include "tuning/sample_needs.h"
@@ -52,6 +52,7 @@ struct Planner {
   const Registry& registry;
   const LayerChoices* choices;
   const std::vector<FormatChoice> formats;
+  const Algs& algs;
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
@@ -83,10 +84,12 @@ struct Planner {
     build(planned, reporter);
     refine(planned, reporter);
     apply_neuqi(planned.plan, tuning, reporter);
-    if (planned.rotated != nullptr) planned.rotated->rotate_inputs(planned.plan);
+    if (planned.run_time != nullptr) planned.run_time->apply(planned.plan);
     planned.forwards = needs_samples(
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
         [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
+    planned.transforms = plan_transforms(algs, *planned.source, *planned.model, planned.plan, registry);
+    planned.forwards = planned.forwards || !planned.transforms.empty();
     return planned;
   }
 
@@ -100,10 +103,10 @@ struct Planner {
   }
 
   void rotate(PlannedModel& planned) const {
-    auto rotated = std::make_unique<rotation::RotatedSource>(std::move(planned.source),
-                                                             rotation::parse_rotation(options.rotation), registry);
-    planned.rotated = rotated.get();
-    planned.source = std::move(rotated);
+    TransformedCheckpoint transformed =
+        transform_checkpoint(std::move(planned.source), "rotation", options.rotation, registry);
+    planned.source = std::move(transformed.source);
+    planned.run_time = std::move(transformed.run_time);
   }
 
   void build(PlannedModel& planned, Reporter& reporter) const {
@@ -133,8 +136,8 @@ struct Planner {
   // Rounding into formats that record model-free runs: worth a try. The reference's choice
   // (docs/spec/model-free.md 1).
   [[nodiscard]] bool may_be_model_free() const {
-    const bool rounds =
-        tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr && choices == nullptr;
+    const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr &&
+                        choices == nullptr && algs.transforms.empty();
     return options.model_free.value_or(true) && rounds &&
            std::all_of(formats.begin(), formats.end(), [this](const FormatChoice& format) {
              return format.exporter->rounds_without_family(scheme.name, format.name);
@@ -147,6 +150,9 @@ PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
     throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
   if (planner.tuning.options.enable_neuqi)
     throw_usage("model_free rounds without a search; leave it or --enable_neuqi out");
+  if (!planner.algs.transforms.empty())
+    throw_usage(str("model_free has no forward pass, which '", planner.algs.transforms.front().name,
+                    "' of algs needs; leave one of them out"));
   const AttentionOptions& attention = planner.options.attention;
   if (!attention.kv_dtype.empty() || !attention.attention_dtype.empty())
     throw_usage(
@@ -182,9 +188,10 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
                         const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
-                        const LayerChoices* choices) {
+                        const LayerChoices* choices, const Algs& algs) {
   PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices,
-                                    find_formats(options.formats, recipe != nullptr, options.output_dir, registry)},
+                                    find_formats(options.formats, recipe != nullptr, options.output_dir, registry),
+                                    algs},
                                    reporter);
   if (planned.model_free) {
     tuning.iters = 0;

@@ -17,32 +17,33 @@
 #include "quant/plan.h"
 #include "quant/recipes.h"
 #include "quant/scheme_resolver.h"
-#include "rotation/rotated_source.h"
+#include "transform/planned_transform.h"
 #include "tuning/process_block.h"
 
 namespace arkit {
 
 struct PlannedModel {
   std::unique_ptr<ModelSource> source;
-  rotation::RotatedSource* rotated = nullptr;  // *source, when --rotation is given
-  std::vector<std::filesystem::path> files;    // all weight files of it
-  SourceState state;                           // of them and its texts when they were opened
-  std::unique_ptr<Model> model;                // header only, weights to be cast to bf16; refers to *source
-  QuantPlan plan;                              // as formats have changed it
-  std::vector<RefinedLayer> refined;           // what they changed
+  std::unique_ptr<RunTimePart> run_time;     // what *source needs there, when --rotation is given
+  std::vector<std::filesystem::path> files;  // all weight files of it
+  SourceState state;                         // of them and its texts when they were opened
+  std::unique_ptr<Model> model;              // header only, weights to be cast to bf16; refers to *source
+  QuantPlan plan;                            // as formats have changed it
+  std::vector<RefinedLayer> refined;         // what they changed
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (docs/spec/model-free.md 1)
   bool forwards = false;    // the plan needs samples
+  std::vector<PlannedTransform> transforms;    // of --algs
   std::shared_ptr<const RecipeRecord> recipe;  // null = planned without a recipe file
 };
 
 // `recipe`, where given, takes the place of `scheme` and of the options about layers; `choices` (null = none) are
-// schemes of layers decided before. Sets tuning to plain rounding where the run is model-free. Throws ErrorCode::usage
+// schemes of layers decided before; `algs` what --algs says. Sets tuning to plain rounding where the run is model-free. Throws ErrorCode::usage
 // when --model_free is asked for something that needs a forward pass, and whatever opening and planning throw.
 [[nodiscard]] PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning,
                                       const ResolvedScheme& scheme, const oneshot::Recipe* recipe,
                                       const Registry& registry, Reporter& reporter,
-                                      const LayerChoices* choices = nullptr);
+                                      const LayerChoices* choices = nullptr, const Algs& algs = {});
 
 // The dtype of weights while they are worked on. They are cast to bf16 as in the reference, so that an export's bytes
 // do not depend on the machine; block forwards take f32 where this machine multiplies it faster (product_speed.h), and

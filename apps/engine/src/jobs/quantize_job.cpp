@@ -14,7 +14,6 @@
 
 #include "io/finite.h"
 #include "jobs/calibrate.h"
-#include "jobs/deterministic_scope.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
@@ -29,7 +28,9 @@
 #include "oneshot/recipe_plan.h"
 #include "output/output_folder.h"
 #include "quant/plan.h"
-#include "rotation/rotated_source.h"
+#include "transform/algs.h"
+#include "transform/checkpoint_transform.h"
+#include "util/deterministic_scope.h"
 #include "util/heap.h"
 #include "util/seconds.h"
 
@@ -42,16 +43,28 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kFewThreads = 4;
 
-std::string method_name(const ResolvedTuning& tuning, bool forwards) {
+std::string rounding_name(const ResolvedTuning& tuning, bool forwards) {
   // Plain rounding may need samples too: for the ranges of static activations.
   if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
   return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
 }
 
-ProcessOptions process_options(const ResolvedTuning& tuning) {
+// "awq, SignRound".
+std::string method_name(const ResolvedTuning& tuning, const PlannedModel& planned) {
+  std::string name;
+  for (const PlannedTransform& transform : planned.transforms) name += transform.name + ", ";
+  return name + rounding_name(tuning, planned.forwards);
+}
+
+// Does a later block see what the quantized ones before it give?
+bool sees_quantized(const ResolvedTuning& tuning, bool transforms) {
+  return (tuning.iters > 0 || transforms) && tuning.options.enable_quanted_input;
+}
+
+ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
   ProcessOptions options;
   options.tune = tune_options(tuning);
-  options.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
+  options.enable_quanted_input = sees_quantized(tuning, transforms);
   options.disable_opt_rtn = tuning.disable_opt_rtn;
   return options;
 }
@@ -86,7 +99,7 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
   run.lr = tuning.lr;
   run.minmax_lr = tuning.minmax_lr;
   run.enable_minmax_tuning = tuning.options.enable_minmax_tuning;
-  run.enable_quanted_input = tuning.iters > 0 && tuning.options.enable_quanted_input;
+  run.enable_quanted_input = sees_quantized(tuning, !planned.transforms.empty());
   run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
   run.scale_dtype = plan.global.weight.scale_dtype;
   run.dataset = options.dataset;
@@ -101,16 +114,18 @@ json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning
   const bool forwards = planned.forwards;
   json::Object report = describe_plan(plan);
   if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);
+  if (!planned.transforms.empty()) report["transforms"] = describe(planned.transforms);
   if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
-  report["method"] = method_name(tuning, forwards);
+  report["method"] = method_name(tuning, planned);
   report["options"] = recorded_options(options, tuning, registry);
   json::Array outputs;
   for (const FormatChoice& format : formats)
     outputs.push_back(json::Object{{"format", format.name},
                                    {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_bytes(format, plan, source.weights())}});
+                                   {"bytes", planned_bytes(format, plan, planned.source->weights())}});
   report["outputs"] = std::move(outputs);
-  report["peak_memory_estimate_bytes"] = estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, forwards, dtype);
+  report["peak_memory_estimate_bytes"] =
+      estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, planned.forwards, dtype);
   report["dry_run"] = true;
   return report;
 }
@@ -124,6 +139,10 @@ void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const 
   }
   for (const auto& [name, weight] : result.norms) {
     run.exports.add_plain(name, weight.to(run.model_dtype), true);
+    run.written.insert(name);
+  }
+  for (const auto& [name, tensor] : result.plain) {
+    run.exports.add_plain(name, tensor.to(run.source.weights().find(name)->dtype), true);
     run.written.insert(name);
   }
   for (const AttentionRanges& ranges : result.attention) run.exports.add_attention(ranges);
@@ -140,7 +159,7 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
     std::vector<Linear*> linears;
     for (int64_t block = first; block < first + count; ++block) {
       run.model.load_block(block);
-      rotation::check_applied(run.source, run.model.block_linears(block));
+      check_applied(run.source, run.model.block_linears(block));
       for (Linear* layer : run.model.block_linears(block)) {
         io::check_finite(layer->weight, layer->name + ".weight");
         linears.push_back(layer);
@@ -164,19 +183,23 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
   run.model.release_rest();
 }
 
-void quantize_with_samples(QuantizeRun& run, const Calibration& calibration) {
+void quantize_with_samples(QuantizeRun& run, const Calibration& calibration,
+                           const std::vector<PlannedTransform>& transforms) {
   // On few cores a hash beside tuning would take the time of a core that parallel loops wait for.
   if (host_info().threads > kFewThreads) run.hashes.start();
   PythonRandom random(static_cast<uint64_t>(run.tuning.options.seed));
-  ProcessOptions process = process_options(run.tuning);
+  ProcessOptions process = process_options(run.tuning, !transforms.empty());
   process.loss_mask = calibration.loss_mask;
-  BlockProcessor processor(
-      run.model, run.plan,
-      [&](std::string_view data_type) -> const Scheme& { return run.registry.scheme_for(data_type); },
-      std::move(process), run.reporter, random);
+  const auto scheme_for = [&](std::string_view data_type) -> const Scheme& {
+    return run.registry.scheme_for(data_type);
+  };
+  BlockFolds folds(transforms, run.source.weights(), run.plan, scheme_for, run.model_dtype, run.tuning.batch_size);
+  if (!transforms.empty()) process.folds = &folds;
+  BlockProcessor processor(run.model, run.plan, scheme_for, std::move(process), run.reporter, random);
   BlockIo io{.full = calibration.hidden};
   quantize_blocks(run, processor, io);
   write_untouched(run, "");
+  for (const TransformRecord& record : folds.records()) run.outcome.transforms.push_back(to_json(record));
 }
 
 // Everything that can fail is done before the folder changes.
@@ -234,13 +257,15 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   options.scheme = scheme_of(options, registry);
+  const Algs algs = parse_algs(options.algs, registry);
+  apply_algs(algs, options);
   ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
   const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
   const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
 
   reporter.step("reading the model");
   PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
-                                    registry, reporter, mix ? &mix->choices : nullptr);
+                                    registry, reporter, mix ? &mix->choices : nullptr, algs);
   const std::unique_ptr<ModelSource>& source = planned.source;
   check_effects(given, wanted, planned, mix.has_value(), registry, reporter);
   options.model_free = planned.model_free;  // for the record: decided now
@@ -267,7 +292,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
-  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, forwards)};
+  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, planned)};
   RunInputs inputs(given, *source, registry);
   if (const json::Value* samples = json::find(auto_scheme, "samples")) inputs.add_samples(samples->as_object());
   const Calibration calibration =
@@ -293,7 +318,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                     "), ", outcome.method));
   quantize_embeddings(run);
   if (forwards) {
-    quantize_with_samples(run, calibration);
+    quantize_with_samples(run, calibration, planned.transforms);
   } else {
     hashes.start(planned.model_free);
     quantize_without_samples(run);

@@ -176,6 +176,7 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["calibration"] = outcome.calibration;
   if (!outcome.compute.empty()) record["compute"] = outcome.compute;
   if (!outcome.auto_scheme.empty()) record["autoscheme"] = outcome.auto_scheme;
+  if (!outcome.transforms.empty()) record["transforms"] = outcome.transforms;
   record_files(record, report);
   std::map<std::string_view, const LayerOutcome*> outcomes;
   for (const LayerOutcome& layer : outcome.layers) outcomes[layer.name] = &layer;

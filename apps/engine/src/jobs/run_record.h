@@ -37,6 +37,7 @@ struct RunOutcome {
   json::Object calibration;  // counts, hashes; empty = no data was used
   json::Object auto_scheme;  // what decided the mix; empty = one scheme for all
   json::Object compute;      // dtype of block forwards and what chose it; empty = there were none
+  json::Array transforms;    // what each of them did (transform/fold_record.h); empty = there were none
   json::Array source_files;  // name, bytes and sha256 of each weight file
   double seconds = 0.0;
   int64_t peak_rss_bytes = 0;

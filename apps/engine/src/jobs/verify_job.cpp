@@ -19,9 +19,9 @@
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "output/swap_journal.h"
-#include "rotation/rotated_source.h"
-#include "rotation/rotation_spec.h"
 #include "source/canonical_source.h"
+#include "transform/checkpoint_transform.h"
+#include "transform/folded_source.h"
 #include "util/heap.h"
 #include "util/tensor_cache.h"
 #include "verify/config_check.h"
@@ -46,6 +46,7 @@ struct RunFacts {
   std::vector<std::string> files;
   bool tuned_norms = false;
   std::string rotation;  // as --rotation was given
+  std::vector<TransformRecord> transforms;
 };
 
 RunFacts read_facts(const fs::path& directory) {
@@ -68,6 +69,7 @@ RunFacts read_facts(const fs::path& directory) {
     facts.rotation = json::get_string(fields, "rotation", what).value_or("");
     facts.tuned_norms = json::get_bool(fields, "enable_norm_bias_tuning", what).value_or(false);
   }
+  facts.transforms = read_transforms(record, what);
   const json::Value* plan = json::find(record, "plan");
   const json::Value* layers = plan == nullptr ? nullptr : json::find(json::as_object(*plan, what), "layers");
   if (layers == nullptr) return facts;
@@ -92,7 +94,12 @@ CheckResult check_files(const fs::path& directory, const RunFacts& facts) {
   return check.result(str(facts.files.size(), " files as recorded"));
 }
 
-// The source the export is held beside: the one named, else the one the run recorded if it is still there.
+std::unique_ptr<ModelSource> folded(std::unique_ptr<ModelSource> source, const RunFacts& facts) {
+  return facts.transforms.empty() ? std::move(source) : fold_source(std::move(source), facts.transforms);
+}
+
+// The source the export is held beside: the one named, else the one the run recorded if it is still there; as the run
+// rounded it, with rotations and scales in its weights.
 std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
                                           const ModelSource& exported, const Registry& registry) {
   std::string path = options.against;
@@ -102,12 +109,7 @@ std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const Ru
   // Fused experts were cut apart, packed layers dequantized, on the way into the export.
   std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry), registry);
   if (facts.blocks) source = truncate_blocks(std::move(source), *facts.blocks);
-  const std::string rotation = facts.rotation.empty() ? rotation::recorded_rotation(exported) : facts.rotation;
-  if (rotation.empty()) return source;
-  auto rotated =
-      std::make_unique<rotation::RotatedSource>(std::move(source), rotation::parse_rotation(rotation), registry);
-  rotated->rotate_inputs_as(exported);
-  return rotated;
+  return folded(transformed_as(std::move(source), "rotation", facts.rotation, exported, registry), facts);
 }
 
 // A family that does not know an activation or a kind of rope can tell neither what the model needs nor what it

@@ -482,6 +482,13 @@ constexpr OptionOf<Q> kRows[] = {
                              .help = "rotate before anything is measured: default, hadamard, random_hadamard, quarot, "
                                      "inplace_hadamard, ... (docs/ROTATIONS.md)",
                              .scoring = true}),
+    option_at<&Q::algs>({.name = "algs",
+                         .group = kTuning,
+                         .unit = "A,B",
+                         .help = "what is done to weights, in order: transforms ('arkit list transforms'), then "
+                                 "signround or rtn: awq,signround; awq alone rounds. A transform takes its settings as "
+                                 "JSON: awq{\"n_grid\": 40}",
+                         .aliases = "algorithm algorithms alg alg_config alg_configs"}),
     option_at<&Q::to_quant_block_names>(
         {.name = "to_quant_block_names",
          .type = list,

@@ -113,7 +113,9 @@ BlockForward BlockProcessor::forward_of(int64_t first, int64_t count) {
   return [this, first, count](const at::Tensor& input, std::span<const int64_t> samples, BlockHook& hook) {
     const ForwardContext& shared = context(samples, input.size(1));
     at::Tensor hidden = input;
-    for (int64_t block = first; block < first + count; ++block) hidden = model_.run_block(block, hidden, shared, hook);
+    FoldedNorms folded(hook, folded_);
+    BlockHook& seen = folded_.norms.empty() ? hook : folded;
+    for (int64_t block = first; block < first + count; ++block) hidden = model_.run_block(block, hidden, shared, seen);
     return hidden;
   };
 }
@@ -157,7 +159,7 @@ void BlockProcessor::finish(QuantizedLayer& out, const Layer& layer, bool needs_
   });
 }
 
-void BlockProcessor::round_layers(std::vector<Layer>& layers, BlockResult& result) const {
+void BlockProcessor::round_layers(std::vector<Layer>& layers, bool need_weights, BlockResult& result) const {
   const at::NoGradGuard no_grad;
   for (const Layer& layer : layers) {
     QuantizedLayer& out = result.layers.emplace_back();
@@ -168,7 +170,7 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, BlockResult& resul
                                                  rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
                                                  layer.input.imatrix, layer.input.count, layer.global_scale);
       });
-    finish(out, layer, false);
+    finish(out, layer, need_weights);
   }
 }
 
@@ -287,6 +289,51 @@ std::vector<std::pair<std::string, at::Tensor>> BlockProcessor::norm_weights(int
   return norms;
 }
 
+void BlockProcessor::fold(int64_t block, std::span<Linear* const> linears, const BlockForward& forward,
+                          const at::Tensor& input) {
+  folded_ = {};
+  reporter_.activity(str("scaling ", model_.block_name(block)), 0, 1);
+  options_.folds->fold(block, linears, forward, input, folded_);
+}
+
+// What folding changed is written with the block: norms that tuning has left, biases with their layers, and what is in
+// no layer of the plan by itself.
+void BlockProcessor::report_folds(std::span<Linear* const> linears, BlockResult& result) const {
+  for (const auto& [name, weight] : folded_.norms) result.norms.emplace(name, weight);
+  for (QuantizedLayer& layer : result.layers) {
+    const auto bias = folded_.biases.find(layer.plan->name);
+    if (!layer.bias.defined() && bias != folded_.biases.end()) layer.bias = bias->second;
+  }
+  for (const Linear* linear : linears) {
+    const auto& changed = folded_.layers;
+    if (by_name_.contains(linear->name) || std::find(changed.begin(), changed.end(), linear->name) == changed.end())
+      continue;
+    result.plain.emplace(linear->name + ".weight", linear->weight);
+    const auto bias = folded_.biases.find(linear->name);
+    if (bias != folded_.biases.end()) result.plain.emplace(linear->name + ".bias", bias->second);
+  }
+}
+
+// Without transforms one chain is enough, that of the original model; with them it is that of the rounded blocks, since
+// scales are chosen for what the quantized model sees.
+void BlockProcessor::round_blocks(std::vector<Layer>& layers, const BlockForward& forward, BlockIo& io,
+                                  const std::string& what, bool propagate_quantized, BlockResult& result) {
+  const bool rounded_chain = options_.folds != nullptr && options_.enable_quanted_input;
+  const bool measures = plan_.attention.quantized() || std::any_of(layers.begin(), layers.end(), [&](const Layer& l) {
+                          return needs_imatrix(l) || l.static_act();
+                        });
+  if (io.full.defined() && (!rounded_chain || measures))
+    result.attention = calibrate(layers, forward, io.full, io.full, rounded_chain ? at::Tensor() : io.full, what);
+  round_layers(layers, rounded_chain, result);
+  if (!rounded_chain) return;
+  if (propagate_quantized) {
+    QuantizedHook hook = quantized_hook(layers, result);
+    run_samples(forward, io.full, io.full, options_.tune.batch_size, hook, what);
+  }
+  if (!options_.want_dequantized)
+    for (QuantizedLayer& layer : result.layers) layer.dequantized.reset();
+}
+
 BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, bool propagate_quantized) {
   const auto start = std::chrono::steady_clock::now();
   std::optional<TensorCacheScope> reuse;
@@ -297,22 +344,25 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
     for (Linear* linear : model_.block_linears(block)) linears.push_back(linear);
   }
   std::vector<Layer> layers = planned(linears);
-  share_global_scales(layers);
   BlockResult result;
   const BlockForward forward = forward_of(first, count);
   const int64_t batch = options_.tune.batch_size;
+  const bool own_chain = tunes() && options_.enable_quanted_input && io.quantized.defined();
+  const at::Tensor input = own_chain ? io.quantized : io.full;
+  if (options_.folds != nullptr) {
+    ARKIT_CHECK(count == 1, "transforms take one block at a time");
+    fold(first, linears, forward, input);
+  }
+  share_global_scales(layers);
 
   if (!tunes()) {
-    if (io.full.defined())
-      result.attention = calibrate(layers, forward, io.full, io.full, io.full, model_.block_name(first));
-    round_layers(layers, result);
+    round_blocks(layers, forward, io, model_.block_name(first), propagate_quantized, result);
+    report_folds(linears, result);
     result.seconds = seconds_since(start);
     return result;
   }
 
   ARKIT_CHECK(io.full.defined() && io.full.is_contiguous(), "tuning needs the block's inputs");
-  const bool own_chain = options_.enable_quanted_input && io.quantized.defined();
-  const at::Tensor input = own_chain ? io.quantized : io.full;
   const at::Tensor target = own_chain ? io.full : at::empty_like(io.full);
   result.attention = calibrate(layers, forward, io.full, input, target, model_.block_name(first));
 
@@ -332,6 +382,7 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   io.full = target;
   if (!options_.want_dequantized)
     for (QuantizedLayer& layer : result.layers) layer.dequantized.reset();
+  report_folds(linears, result);
   result.seconds = seconds_since(start);
   return result;
 }
@@ -361,7 +412,7 @@ BlockResult BlockProcessor::process_head(BlockIo& io) {
     check_statistics(layer.input, head->name);
   }
   if (!tunes() || !io.full.defined()) {
-    round_layers(layers, result);
+    round_layers(layers, false, result);
     result.seconds = seconds_since(start);
     return result;
   }

@@ -16,6 +16,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 
+#include "tuning/block_folds.h"
 #include "tuning/collect.h"
 #include "tuning/context_cache.h"
 #include "tuning/tune_block.h"
@@ -38,6 +39,7 @@ struct ProcessOptions {
   at::Tensor attention_mask;      // [nsamples, seqlen], 1 = real token; undefined = all real
   at::Tensor loss_mask;           // u8 [nsamples, seqlen], see loss_mask()
   bool want_dequantized = false;  // fill QuantizedLayer::dequantized even where nothing here needs it
+  BlockFolds* folds = nullptr;    // what transforms weights first, one block at a time; null = nothing does
 };
 
 struct QuantizedLayer {
@@ -50,7 +52,8 @@ struct QuantizedLayer {
 
 struct BlockResult {
   std::vector<QuantizedLayer> layers;                    // in the order of Model::block_linears
-  std::map<std::string, at::Tensor, std::less<>> norms;  // tuned norm weights
+  std::map<std::string, at::Tensor, std::less<>> norms;  // tuned or transformed norm weights
+  std::map<std::string, at::Tensor, std::less<>> plain;  // transformed tensors of layers that stay in 16 bits
   std::vector<AttentionRanges> attention;                // of the blocks' modules, where plan.attention asks for them
   std::vector<double> losses;                            // one an iteration; empty = nothing was tuned
   int64_t best_iter = -1;
@@ -92,10 +95,15 @@ class ARKIT_EXPORT BlockProcessor {
                                                                              const BlockForward& forward,
                                                                              const at::Tensor& input) const;
   void share_global_scales(std::vector<Layer>& layers) const;
-  void round_layers(std::vector<Layer>& layers, BlockResult& result) const;
+  void round_layers(std::vector<Layer>& layers, bool need_weights, BlockResult& result) const;
   void tune_layers(std::vector<Layer>& layers, TuneTask task, BlockResult& result);
   void finish(QuantizedLayer& out, const Layer& layer, bool needs_weight) const;
   [[nodiscard]] QuantizedHook quantized_hook(const std::vector<Layer>& layers, const BlockResult& result) const;
+  // Rounds without tuning and moves io past the blocks.
+  void round_blocks(std::vector<Layer>& layers, const BlockForward& forward, BlockIo& io, const std::string& what,
+                    bool propagate_quantized, BlockResult& result);
+  void fold(int64_t block, std::span<Linear* const> linears, const BlockForward& forward, const at::Tensor& input);
+  void report_folds(std::span<Linear* const> linears, BlockResult& result) const;
 
   Model& model_;
   const QuantPlan& plan_;
@@ -106,6 +114,7 @@ class ARKIT_EXPORT BlockProcessor {
   std::map<std::string_view, const LayerPlan*> by_name_;
   ContextCache contexts_;  // when no sample has a mask of its own
   ForwardContext masked_context_;
+  FoldedBlock folded_;  // of the block under way
 };
 
 }  // namespace arkit

@@ -1,5 +1,6 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/tuning/attention_ranges.cpp
+  src/tuning/block_folds.cpp
   src/tuning/collect.cpp
   src/tuning/gemm.cpp
   src/tuning/index_sampler.cpp

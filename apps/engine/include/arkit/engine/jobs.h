@@ -92,6 +92,9 @@ struct QuantizeOptions {
   bool quant_lm_head = false;
   AutoSchemeOptions auto_scheme;  // with options, `scheme` is only the name of what the mix starts from
   std::string rotation;           // docs/spec/rotations.md 1; empty = none
+  // What is done to weights, in order: transforms, then signround or rtn ("awq,signround"); a transform may bring its
+  // settings as JSON. Empty = tuning as `tuning` says.
+  std::string algs;
   AttentionOptions attention;
   // Serving engine whose rules are errors before anything starts: a name of 'arkit list runtimes' or a rule file; empty
   // = the rules of all engines together are warnings.
@@ -196,7 +199,7 @@ struct DiffOptions {
                                                  const Registry&);
 
 // Lists for `arkit list`: schemes, formats (the format x scheme matrix from supports()), backends, models, recipes,
-// datasets, runtimes, plugins.
+// datasets, runtimes, transforms, plugins.
 [[nodiscard]] ARKIT_EXPORT json::Object list_things(const std::string& what, const Registry&);
 
 }  // namespace arkit

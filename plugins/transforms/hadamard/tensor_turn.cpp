@@ -1,4 +1,4 @@
-#include "rotation/tensor_turn.h"
+#include "tensor_turn.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "rotation/rotation_spec.h"
+#include "rotation_spec.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "rotation/rotated_source.h"
+#include "rotated_source.h"
 
 #include <algorithm>
 #include <bit>
@@ -54,9 +54,9 @@ class RotatedSource::Weights final : public WeightSource {
   std::vector<TensorInfo> tensors_;
 };
 
-RotatedSource::RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const Registry& registry)
+RotatedSource::RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const RolesOf& roles)
     : original_(std::move(original)), spec_(std::move(spec)), config_(original_->config()) {
-  if (spec_.kind == RotationSpec::Kind::model) fuse(registry);
+  if (spec_.kind == RotationSpec::Kind::model) fuse(roles);
   weights_ = std::make_unique<Weights>(*this);
 }
 
@@ -74,8 +74,12 @@ RotatedSource::Rotation RotatedSource::matrix(int64_t size, bool random, int64_t
   return slot;
 }
 
-void RotatedSource::fuse(const Registry& registry) {
-  layout_ = read_layout(*original_, registry);
+void RotatedSource::fuse(const RolesOf& roles) {
+  layout_ = roles(*original_);
+  for (const BlockRoles& block : layout_.blocks) {
+    readers_.insert({block.q, block.k, block.v, block.gate, block.up});
+    downs_.insert(block.down);
+  }
   const int64_t r1_size = spec_.rotation_size.value_or(layout_.hidden);
   if (layout_.hidden % r1_size != 0)
     throw_unsupported(str("rotation: 'rotation_size' ", r1_size, " does not divide hidden_size ", layout_.hidden));
@@ -98,11 +102,11 @@ void RotatedSource::fuse_residual(const Rotation& r1) {
     turns_[layer + ".weight"] = {.origin = layer + ".weight", .gain = {}, .input = nullptr, .output = r1};
     add_bias_turn(layer, r1);
   };
-  for (const BlockNames& block : layout_.blocks) {
+  for (const BlockRoles& block : layout_.blocks) {
     for (const std::string* layer : {&block.q, &block.k, &block.v}) reads(*layer, block.attention_norm);
-    for (const std::string* layer : {&block.gate, &block.up}) reads(*layer, block.mlp_norm);
+    for (const std::string* layer : {&block.gate, &block.up}) reads(*layer, block.feed_forward_norm);
     for (const std::string* layer : {&block.o, &block.down}) writes(*layer);
-    for (const std::string* norm : {&block.attention_norm, &block.mlp_norm})
+    for (const std::string* norm : {&block.attention_norm, &block.feed_forward_norm})
       turns_[*norm] = {.origin = *norm, .gain = {}, .input = nullptr, .output = nullptr, .ones = true};
   }
   untie();
@@ -111,7 +115,7 @@ void RotatedSource::fuse_residual(const Rotation& r1) {
 // docs/spec/rotations.md 5, R2: attention mixes values of a head over positions only, so each head's values may turn;
 // the bias of v turns with them.
 void RotatedSource::fuse_heads(const Rotation& r2) {
-  for (const BlockNames& block : layout_.blocks) {
+  for (const BlockRoles& block : layout_.blocks) {
     TensorTurn& value = turns_[block.v + ".weight"];
     value.origin = block.v + ".weight";
     value.output = r2;
@@ -184,7 +188,7 @@ RotatedSource::Online RotatedSource::online_for(const LayerPlan& layer, int64_t 
     if (layer.name.find("lm_head") != std::string::npos || layer.kind == LayerKind::embedding) return {};
     return made(spec_.random_signs ? "random_hadamard" : "hadamard", block_size, spec_.random_signs, kBlock);
   }
-  const bool down = layout_.downs.contains(layer.name), reads = layout_.readers.contains(layer.name);
+  const bool down = downs_.contains(layer.name), reads = readers_.contains(layer.name);
   if (spec_.r4 && down) return made("r4", spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
   if (spec_.r1 && spec_.online_r1 && reads)
     return made("r1", spec_.rotation_size.value_or(layer.in_features), spec_.random_r1, kR1);
@@ -309,14 +313,6 @@ std::string recorded_rotation(const ModelSource& exported) {
     throw_unsupported(str("'", exported.path().string(),
                           "': its fused rotations have random signs that only the run that made it knows"));
   return json::dump(known);
-}
-
-void check_applied(const ModelSource& source, std::span<Linear* const> layers) {
-  for (const Linear* layer : layers)
-    if (layer->rotation == nullptr && source.input_rotation(layer->name) != nullptr)
-      throw_unsupported(str("layer '", layer->name,
-                            "' needs its input rotated, which the plugin of its model family does not do; use a "
-                            "rotation that is fused into the weights, such as 'inplace_hadamard'"));
 }
 
 }  // namespace arkit::rotation

@@ -37,10 +37,10 @@ struct RotationSpec {
 };
 
 // Names --rotation takes, in the order to list them.
-[[nodiscard]] ARKIT_INTERNAL const std::vector<std::string>& rotation_names();
+[[nodiscard]] const std::vector<std::string>& rotation_names();
 
 // Throws ErrorCode::usage for an unknown name, field or value, ErrorCode::unsupported for what arkit does not do
 // (training, random R3) naming what to use instead.
-[[nodiscard]] ARKIT_INTERNAL RotationSpec parse_rotation(const std::string& text);
+[[nodiscard]] RotationSpec parse_rotation(const std::string& text);
 
 }  // namespace arkit::rotation

@@ -4,28 +4,26 @@
 
 #include <map>
 #include <memory>
-#include <span>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
-#include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
-#include <arkit/registry.h>
 #include <arkit/sdk/hadamard.h>
+#include <arkit/transform.h>
 
-#include "rotation/decoder_layout.h"
-#include "rotation/rotation_spec.h"
-#include "rotation/tensor_turn.h"
+#include "rotation_spec.h"
+#include "tensor_turn.h"
 
 namespace arkit::rotation {
 
-class ARKIT_INTERNAL RotatedSource final : public ModelSource {
+class RotatedSource final : public ModelSource {
  public:
   // Rotates at once what is fused into weights; a residual stream that turns gets an untied head. Throws
   // ErrorCode::unsupported when a size has no matrix or the family is unknown.
-  RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const Registry& registry);
+  RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const RolesOf& roles);
 
   ~RotatedSource() override;
 
@@ -60,7 +58,7 @@ class ARKIT_INTERNAL RotatedSource final : public ModelSource {
   };
 
   [[nodiscard]] Rotation matrix(int64_t size, bool random, int64_t which);
-  void fuse(const Registry& registry);
+  void fuse(const RolesOf& roles);
   void fuse_residual(const Rotation& r1);
   void fuse_heads(const Rotation& r2);
   void add_bias_turn(const std::string& layer, const std::shared_ptr<const InputRotation>& output);
@@ -75,7 +73,9 @@ class ARKIT_INTERNAL RotatedSource final : public ModelSource {
   std::unique_ptr<ModelSource> original_;
   const RotationSpec spec_;
   json::Object config_;
-  DecoderLayout layout_;  // of Kind::model
+  ModelRoles layout_;                           // of Kind::model
+  std::set<std::string, std::less<>> readers_;  // every q, k, v, gate and up
+  std::set<std::string, std::less<>> downs_;
   std::map<std::string, TensorTurn, std::less<>> turns_;
   std::map<std::string, Online, std::less<>> online_;  // by layer
   std::map<std::pair<int64_t, int64_t>, Rotation> matrices_;
@@ -88,8 +88,5 @@ class ARKIT_INTERNAL RotatedSource final : public ModelSource {
 // The text --rotation would take for an export that is rotated at run time, from what it says of itself; empty for
 // others. Throws ErrorCode::unsupported where that does not tell all of it (random signs of fused rotations).
 [[nodiscard]] std::string recorded_rotation(const ModelSource& exported);
-
-// Throws ErrorCode::unsupported when the family's plugin left out the rotation of one of these loaded layers.
-ARKIT_INTERNAL void check_applied(const ModelSource& source, std::span<Linear* const> layers);
 
 }  // namespace arkit::rotation

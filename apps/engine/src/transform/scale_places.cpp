@@ -1,0 +1,54 @@
+#include "transform/scale_places.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "transform/model_roles.h"
+
+namespace arkit {
+
+std::vector<ScalePlace> scale_places(const ModelSource& source, const Model& model) {
+  const ModelRoles layout = read_roles(source, model, "scaling channels");
+  std::map<std::string, LayerPlan> layers;
+  for (LayerPlan& layer : model.linears()) layers.emplace(layer.name, std::move(layer));
+  const std::vector<AttentionPlan> attentions = model.attentions();
+
+  std::vector<ScalePlace> places;
+  const auto turned = [&](const std::string& layer) { return source.input_rotation(layer) != nullptr; };
+  const auto add = [&](ScalePlace place) {
+    if (std::any_of(place.into.begin(), place.into.end(), turned)) return;
+    const LayerPlan& reader = layers.at(place.into.front());
+    place.channels = place.from_norm ? reader.in_features : layers.at(place.from).out_features;
+    if (place.channels * place.repeats == reader.in_features) places.push_back(std::move(place));
+  };
+  for (size_t i = 0; i < layout.blocks.size(); ++i) {
+    const BlockRoles& block = layout.blocks[i];
+    const auto index = static_cast<int64_t>(i);
+    const AttentionPlan& attention = attentions.at(i);
+    add({.block = index,
+         .from = block.attention_norm,
+         .from_norm = true,
+         .into = {block.q, block.k, block.v},
+         .measured = block.o});
+    // Each head of values is read by as many heads of queries as share it.
+    add({.block = index,
+         .from = block.v,
+         .into = {block.o},
+         .measured = block.o,
+         .heads = attention.kv_heads,
+         .repeats = attention.heads / attention.kv_heads});
+    add({.block = index,
+         .from = block.feed_forward_norm,
+         .from_norm = true,
+         .into = {block.gate, block.up},
+         .measured = block.down});
+    add({.block = index, .from = block.up, .into = {block.down}, .measured = block.down});
+  }
+  return places;
+}
+
+}  // namespace arkit
