@@ -1,4 +1,4 @@
-#include "io/finite.h"
+#include "util/finite.h"
 
 #include <limits>
 

@@ -11,8 +11,8 @@
 
 #include "autoscheme/score_kernels.h"
 #include "autoscheme/score_kernels_ref.h"
-#include "io/finite_kernels.h"
-#include "io/finite_kernels_ref.h"
+#include "util/finite_kernels.h"
+#include "util/finite_kernels_ref.h"
 #include "rounding/error_kernels.h"
 #include "rounding/error_kernels_ref.h"
 #include "src/walsh_kernels.h"

@@ -12,7 +12,7 @@
 #include <arkit/scheme.h>
 
 #include "host_testing.h"
-#include "plugins/naming_layer.h"
+#include "util/naming_layer.h"
 #include "rounding/strip_rounding.h"
 
 using namespace host_test;

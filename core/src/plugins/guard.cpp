@@ -6,18 +6,25 @@
 #include <mutex>
 #include <utility>
 
+#include <ATen/ATen.h>
+
 #include <arkit/family_files.h>
 #include <arkit/head_strips.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
 #include "plugins/guard_call.h"
 
 namespace arkit::plugins {
 namespace {
 
 using std::string_view;
+
+// Integers and types of one byte pass without a look.
+bool is_finite(const at::Tensor& tensor) {
+  if (!at::isFloatingType(tensor.scalar_type()) || tensor.element_size() < 2) return true;
+  return at::isfinite(tensor).all().item<bool>();
+}
 
 // The plugin's object and whose it is.
 template <typename Interface, typename Pointer = std::shared_ptr<Interface>>
@@ -105,7 +112,7 @@ class GuardedScheme final : public Guarded<Scheme> {
   }
   at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) const override {
     at::Tensor out = call("dequantize()", [&](Scheme& s) { return s.dequantize(weight, quant, dtype); });
-    if (!origin()->shipped && (!out.defined() || !io::is_finite(out)))
+    if (!origin()->shipped && (!out.defined() || !is_finite(out)))
       refuse("gave values back from dequantize() that are not finite");
     return out;
   }
@@ -117,7 +124,7 @@ class GuardedScheme final : public Guarded<Scheme> {
     if (!out.codes.defined() || out.codes.sizes() != weight.sizes())
       refuse(str("gave codes back from ", function, " that do not have the shape of their weight"));
     const auto check = [&](const at::Tensor& tensor, string_view what) {
-      if (tensor.defined() && !io::is_finite(tensor))
+      if (tensor.defined() && !is_finite(tensor))
         refuse(str("gave a ", what, " back from ", function, " that is not finite"));
     };
     check(out.scale, "scale");
@@ -426,7 +433,7 @@ class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {
   ScaleChoice choose(const ScalePlace& place, const BlockScene& scene) override {
     ScaleChoice choice = call("choose()", [&](BlockTransform& t) { return t.choose(place, scene); });
     const at::Tensor& scales = choice.scales;
-    if (scales.defined() && (scales.sizes() != at::IntArrayRef({place.channels}) || !io::is_finite(scales) ||
+    if (scales.defined() && (scales.sizes() != at::IntArrayRef({place.channels}) || !is_finite(scales) ||
                              !scales.gt(0).all().item<bool>()))
       refuse(str("gave scales back from choose() that are not ", place.channels, " positive numbers"));
     return choice;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include <arkit/pretokenizer_patterns.h>
+#include <arkit/sdk/pretokenizer_patterns.h>
 
 namespace arkit::gguf {
 namespace {

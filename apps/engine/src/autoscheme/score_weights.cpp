@@ -6,8 +6,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
-#include "plugins/naming_layer.h"
+#include "util/finite.h"
+#include "util/naming_layer.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/global_scales.h"
 

@@ -17,7 +17,7 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"

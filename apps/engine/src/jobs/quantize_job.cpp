@@ -12,7 +12,7 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"

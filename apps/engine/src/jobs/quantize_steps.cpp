@@ -7,9 +7,9 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "jobs/quantize_run.h"
-#include "plugins/naming_layer.h"
+#include "util/naming_layer.h"
 #include "quant/scheme_resolver.h"
 #include "rounding/round_model.h"
 #include "rounding/strip_rounding.h"

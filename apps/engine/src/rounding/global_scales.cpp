@@ -10,7 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "plugins/naming_layer.h"
+#include "util/naming_layer.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/usable_numbers.h"
 

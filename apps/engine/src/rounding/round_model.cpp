@@ -21,7 +21,7 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "rounding/global_scales.h"
 #include "rounding/round_units.h"
 #include "rounding/rtn_mode.h"

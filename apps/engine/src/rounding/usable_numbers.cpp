@@ -5,7 +5,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include <arkit/error.h>
-#include <arkit/pretokenizer_patterns.h>
+#include <arkit/sdk/pretokenizer_patterns.h>
 #include <arkit/str.h>
 
 #include "text/byte_alphabet.h"

@@ -5,7 +5,7 @@
 #include <array>
 #include <initializer_list>
 
-#include <arkit/pretokenizer_patterns.h>
+#include <arkit/sdk/pretokenizer_patterns.h>
 
 #include "text/pattern.h"
 #include "text/unicode.h"

@@ -11,7 +11,7 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "plugins/naming_layer.h"
+#include "util/naming_layer.h"
 #include "rounding/global_scales.h"
 #include "transform/channel_fold.h"
 #include "tuning/collect.h"

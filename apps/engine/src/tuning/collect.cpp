@@ -12,7 +12,7 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 #include "tuning/gemm.h"
 #include "tuning/tuning_kernels.h"
 

@@ -10,8 +10,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
-#include "plugins/naming_layer.h"
+#include "util/finite.h"
+#include "util/naming_layer.h"
 #include "rounding/global_scales.h"
 #include "rounding/rtn_mode.h"
 #include "tuning/attention_ranges.h"

@@ -10,7 +10,7 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "io/finite.h"
+#include "util/finite.h"
 
 namespace arkit {
 namespace {

@@ -1,4 +1,4 @@
-#include "io/finite_kernels.h"
+#include "util/finite_kernels.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "io/finite.h"
+#include "util/finite.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "io/finite_kernels.h"
+#include "util/finite_kernels.h"
 
 namespace arkit::io {
 namespace {
