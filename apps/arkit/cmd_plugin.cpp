@@ -23,17 +23,8 @@ std::string shell_word(const std::filesystem::path& path) {
 
 }  // namespace
 
-namespace {
-
-void refuse_plugins(const Arguments& arguments) {
-  if (arguments.given("plugin"))
-    throw_usage(str("'arkit ", arguments.parsed().command, "' loads no plugins; leave --plugin out"));
-}
-
-}  // namespace
-
 Result cmd_plugin_inspect(const Arguments& arguments, Plugins&, Reporter&) {
-  refuse_plugins(arguments);
+  Plugins::refuse(arguments);
   const PluginInspection inspection = inspect_plugin(arguments.positional(0));
   const PluginEntry& entry = inspection.entry;
   const bool usable = entry.state == PluginState::loaded;
@@ -62,7 +53,7 @@ Result cmd_plugin_inspect(const Arguments& arguments, Plugins&, Reporter&) {
 }
 
 Result cmd_plugin_new(const Arguments& arguments, Plugins&, Reporter&) {
-  refuse_plugins(arguments);
+  Plugins::refuse(arguments);
   const std::string kind = arguments.positional(0), name = arguments.positional(1);
   const std::filesystem::path folder = arguments.positional(2).empty() ? name : arguments.positional(2);
   const std::filesystem::path templates =

@@ -27,11 +27,14 @@ struct Result {
 // Plugins are loaded on first use, so that `plugin inspect` and `plugin new` work with broken ones around.
 class Plugins {
  public:
-  explicit Plugins(const Arguments& arguments) : named_(arguments.texts("plugin")) {}
+  explicit Plugins(const Arguments& arguments)
+      : named_(arguments.texts("plugin")), families_(arguments.texts("family")) {}
   [[nodiscard]] const Registry& registry();
+  // Of commands that need none: --plugin and --family would do nothing.
+  static void refuse(const Arguments& arguments);
 
  private:
-  std::vector<std::string> named_;
+  std::vector<std::string> named_, families_;
   std::unique_ptr<Registry> registry_;
 };
 
@@ -50,6 +53,7 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 [[nodiscard]] Result cmd_reproduce(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_convert(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_diff(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_models_new(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_plugin_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_plugin_new(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 

@@ -20,6 +20,12 @@ constexpr OptionRow kCommonRows[] = {
      .unit = "PATH",
      .help = "load a plugin file or a folder of plugins; may be repeated",
      .one_call = true},
+    {.name = "family",
+     .type = texts,
+     .group = kCommon,
+     .unit = "FILE",
+     .help = "know the model family of this file, too (docs/FAMILIES.md); may be repeated",
+     .one_call = true},
     {.name = "json",
      .type = flag,
      .group = kCommon,
@@ -63,6 +69,14 @@ constexpr OptionRow kManualRows[] = {
      .group = kRun,
      .unit = "DIR",
      .help = "write the pages of all commands into this folder, which is made if need be",
+     .aliases = "o"},
+};
+constexpr OptionRow kDraftRows[] = {
+    {.name = "output",
+     .type = path,
+     .group = kRun,
+     .unit = "FILE",
+     .help = "write the family file there instead of to standard output; an existing file stays as it is",
      .aliases = "o"},
 };
 constexpr OptionRow kSymbolsRows[] = {
@@ -227,6 +241,10 @@ std::vector<Command> all_commands() {
       {"diff", "A B", "compare two exports, or an export and a model", diff_options(),
        "arkit diff ./llama-w4 ./llama-w4-gptq --exit-code\n"
        "arkit diff ./llama ./llama-w4 --text wiki.txt --json"},
+      {"models new", "CONFIG", "draft a family file for a model that no family knows: its config.json, or its folder",
+       rows(kDraftRows),
+       "arkit models new ./olmo2-7b -o olmo2.toml\n"
+       "arkit quantize ./olmo2-7b --family olmo2.toml --output_dir olmo2-w4"},
       {"plugin inspect", "FILE", "describe a plugin file, also a refused one, without running it", rows(kSymbolsRows),
        "arkit plugin inspect ./libarkit_scheme_nf4.so"},
       {"plugin new",

@@ -66,8 +66,9 @@ Values read_recipe(std::string_view text, const std::string& where, const Comman
     std::string name(key.str());
     const std::string place = str("'", printable(where), "': ", printable(name));
     std::replace(name.begin(), name.end(), '-', '_');
-    if (name == "plugin")
-      throw_usage(str(place, " can only be given on the command line; a recipe must not choose code to run"));
+    if (name == "plugin" || name == "family")
+      throw_usage(str(place, " can only be given on the command line; a recipe must not choose ",
+                      name == "plugin" ? "code to run" : "what a model is"));
     const Option* option = find_option(command, name);
     if (option == nullptr || is_kept_out_of_recipes(*option))
       throw_usage(str(

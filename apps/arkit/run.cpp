@@ -34,8 +34,22 @@ std::string kept_exports(const json::Object& result) {
 }
 
 const Registry& Plugins::registry() {
-  if (!registry_) registry_ = std::make_unique<Registry>(default_search(named_));
+  if (registry_) return *registry_;
+  registry_ = std::make_unique<Registry>(default_search(named_, families_));
+  // A fault in a family file ends the command, also where it could do without a family and would go on as if there
+  // were none. What else an adapter has to complain about, it says when it is used.
+  for (const std::string& name : registry_->names(Kind::model)) try {
+      (void)registry_->model(name);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::input) throw;
+    }
   return *registry_;
+}
+
+void Plugins::refuse(const Arguments& arguments) {
+  for (const char* option : {"plugin", "family"})
+    if (arguments.given(option))
+      throw_usage(str("'arkit ", arguments.parsed().command, "' loads no plugins; leave --", option, " out"));
 }
 
 namespace {
@@ -45,11 +59,22 @@ struct Entry {
   CommandFunction function;
 };
 constexpr Entry kCommands[] = {
-    {"quantize", cmd_quantize}, {"autoscheme", cmd_autoscheme}, {"list", cmd_list},
-    {"inspect", cmd_inspect},   {"eval ppl", cmd_eval_ppl},     {"eval lambada", cmd_eval_lambada},
-    {"generate", cmd_generate}, {"forward", cmd_forward},       {"tokenize", cmd_tokenize},
-    {"verify", cmd_verify},     {"reproduce", cmd_reproduce},   {"convert", cmd_convert},
-    {"diff", cmd_diff},         {"plugin new", cmd_plugin_new}, {"plugin inspect", cmd_plugin_inspect},
+    {"quantize", cmd_quantize},
+    {"autoscheme", cmd_autoscheme},
+    {"list", cmd_list},
+    {"inspect", cmd_inspect},
+    {"eval ppl", cmd_eval_ppl},
+    {"eval lambada", cmd_eval_lambada},
+    {"generate", cmd_generate},
+    {"forward", cmd_forward},
+    {"tokenize", cmd_tokenize},
+    {"verify", cmd_verify},
+    {"reproduce", cmd_reproduce},
+    {"convert", cmd_convert},
+    {"diff", cmd_diff},
+    {"models new", cmd_models_new},
+    {"plugin new", cmd_plugin_new},
+    {"plugin inspect", cmd_plugin_inspect},
 };
 
 CommandFunction find_function(const std::string& name) {

@@ -95,7 +95,7 @@ TEST(Layout, SaysWhatEveryLayerDoes) {
   const ModelLayout phi3 = tests::declared().layout(*fused);
   EXPECT_EQ(phi3.blocks[0].layers[0].role, qkv);
   EXPECT_EQ(phi3.blocks[0].layers[2].role, gate_up);
-  EXPECT_EQ(phi3.ropes.at(0).dim, 4);  // half of a head
+  EXPECT_EQ(phi3.ropes.at(0).dim, 8);  // half of a head
 }
 
 TEST(Layout, ReadsNullAbsentAndGivenKeysApart) {

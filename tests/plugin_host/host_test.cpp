@@ -1,5 +1,8 @@
 // What the host accepts, refuses and says, one fixture a fault.
 #include <fstream>
+#include <span>
+#include <string>
+#include <vector>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -217,6 +220,23 @@ TEST(PluginHost, SearchOrderIsNamedVariableUserInstallation) {
   EXPECT_EQ(search.folders[1], "/opt/two");
   EXPECT_EQ(search.folders[2], "/home/someone/data/arkit/plugins");
   EXPECT_EQ(search.folders[3], fs::canonical("/proc/self/exe").parent_path().parent_path() / "lib/arkit/plugins");
+}
+
+TEST(PluginHost, FamiliesAreNamedOnesThenTheUsersThenThoseOfTheInstallation) {
+  const TemporaryFolder folder;
+  const std::string file = folder.path / "mine.toml";
+  std::ofstream(file) << "";
+  ::setenv("XDG_DATA_HOME", "/home/someone/data", 1);
+  const arkit::PluginSearch search = arkit::default_search({}, std::span(&file, 1));
+  ::unsetenv("XDG_DATA_HOME");
+  EXPECT_EQ(search.families, (std::vector<fs::path>{file, "/home/someone/data/arkit/families",
+                                                    fs::canonical("/proc/self/exe").parent_path().parent_path() /
+                                                        "share/arkit/families"}));
+  const std::string empty;
+  EXPECT_EQ(error_of([&] { (void)arkit::default_search({}, std::span(&empty, 1)); }).code(), arkit::ErrorCode::usage);
+  const std::string missing = "/no/such.toml";
+  expect_contains(error_of([&] { (void)arkit::default_search({}, std::span(&missing, 1)); }).what(),
+                  "--family '/no/such.toml': no such file or folder");
 }
 
 TEST(PluginHost, DisableTurnsDiscoveryOff) {

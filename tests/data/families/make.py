@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import (GraniteConfig, GraniteForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM)
 
-SIZES = dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+SIZES = dict(vocab_size=64, hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 MODELS = {
     "olmo2": (Olmo2ForCausalLM, Olmo2Config(**SIZES, rope_parameters={"rope_type": "default", "rope_theta": 500000.0})),
@@ -52,7 +52,7 @@ def make(folder, cls, config):
             else:
                 p.copy_(torch.randn_like(p) * (1.0 if "embed" in name else p.shape[-1] ** -0.5 * 1.5))
     model.save_pretrained(folder)
-    ids = torch.randint(3, 96, (2, 16))
+    ids = torch.randint(3, 64, (2, 16))
     ones = torch.ones_like(ids)
     padded, mask = ids.clone(), ones.clone()
     padded[0, :5], mask[0, :5] = 0, 0

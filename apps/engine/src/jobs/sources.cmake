@@ -5,6 +5,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/convert_job.cpp
   src/jobs/diff_job.cpp
   src/jobs/evaluate_job.cpp
+  src/jobs/family_job.cpp
   src/jobs/export_set.cpp
   src/jobs/export_size.cpp
   src/jobs/format_matrix.cpp
