@@ -106,6 +106,7 @@ void quantize_without_samples(QuantizeRun& run) {
                .source = run.source,
                .model = run.model,
                .plan = run.plan,
+               .reporter = run.reporter,
                .model_dtype = run.model_dtype,
                .model_free = run.model_free,
                .disable_opt_rtn = run.tuning.disable_opt_rtn},

@@ -11,6 +11,7 @@
 
 #include <arkit/descriptors.h>
 #include <arkit/exporter.h>
+#include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
@@ -38,6 +39,7 @@ struct RoundingRun {
   const ModelSource& source;
   Model& model;
   const QuantPlan& plan;
+  Reporter& reporter;
   at::ScalarType model_dtype;           // of dequantized weights
   bool model_free = false;              // blocks are counted by tensor names
   std::optional<bool> disable_opt_rtn;  // how to round (rtn_mode)

@@ -9,6 +9,7 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/model_adapter.h>
