@@ -61,7 +61,7 @@ inline QuantPlan plan_of(const ModelSource& source) {
 }
 
 inline ModelRoles roles_of(const ModelSource& source) {
-  return read_roles(source, registry(), "rotation");
+  return read_roles(source, adapter_for(source, registry()).layout(source), "rotation");
 }
 
 inline std::unique_ptr<RotatedSource> rotated(const std::string& model, const std::string& rotation) {

@@ -39,7 +39,7 @@ inline TransformRecord some_folds(const std::string& model, at::ScalarType norms
   const auto source = open_hf_folder(kModels / model);
   TransformRecord record{.name = "some", .settings = {}, .norms = norms, .folds = {}, .notes = {}};
   at::manual_seed(5);
-  for (ScalePlace& place : scale_places(*source, *adapter_for(*source, registry()).open(*source, at::kFloat))) {
+  for (ScalePlace& place : scale_places(*source, adapter_for(*source, registry()).layout(*source))) {
     const at::Tensor scales = recorded_scales(at::rand({place.channels}).mul(6.0).sub(3.0).exp2());
     record.folds.push_back({std::move(place), scales, {}});
   }

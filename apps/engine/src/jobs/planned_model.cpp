@@ -88,7 +88,7 @@ struct Planner {
     planned.forwards = needs_samples(
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
         [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
-    planned.transforms = plan_transforms(algs, *planned.source, *planned.model, planned.plan, registry);
+    planned.transforms = plan_transforms(algs, *planned.source, planned.plan, registry);
     planned.forwards = planned.forwards || !planned.transforms.empty();
     return planned;
   }

@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/model_adapter.h>
 #include <arkit/str.h>
 
 #include "transform/model_roles.h"
@@ -22,8 +24,9 @@ const Transform& transform_of(std::string_view option, const Registry& registry)
 TransformedCheckpoint around(const Transform& transform, std::unique_ptr<ModelSource> source, const std::string& text,
                              const Registry& registry) {
   const std::string what = str("transform '", transform.info().name, "' of the whole model");
-  return transform.around(std::move(source), text,
-                          [&](const ModelSource& original) { return read_roles(original, registry, what); });
+  return transform.around(std::move(source), text, [&](const ModelSource& original) {
+    return read_roles(original, adapter_for(original, registry).layout(original), what);
+  });
 }
 
 }  // namespace

@@ -1,28 +1,19 @@
 #pragma once
-// Where the tensors of a llama-like decoder are, as transforms need it.
+// Where the tensors of a decoder are, as transforms need it: read off its layout.
 
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include <arkit/export.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
-#include <arkit/registry.h>
 #include <arkit/transform.h>
 
 namespace arkit {
 
-// Families whose blocks are: residual += o(attention(q, k, v of norm)), residual += down(act(gate) * up of norm), with
-// RMSNorm gains that multiply what they norm.
-[[nodiscard]] const std::vector<std::string>& transformed_families();
-
-// `what` is to be done to the model, for messages. Throws ErrorCode::unsupported naming the family when it is none of
-// transformed_families(), or its blocks hold other layers than these.
-[[nodiscard]] ARKIT_INTERNAL ModelRoles read_roles(const ModelSource& source, const Model& model,
-                                                   std::string_view what);
-// The same of a source whose model is opened for it.
-[[nodiscard]] ARKIT_INTERNAL ModelRoles read_roles(const ModelSource& source, const Registry& registry,
+// Of blocks that are: x += output(attention(query, key, value of norm(x))), x += down(act(gate) * up of norm(x)), with
+// RMSNorm gains that multiply what they norm. `what` is to be done to the model, for messages. Throws
+// ErrorCode::unsupported naming the family and its first block that is anything else.
+[[nodiscard]] ARKIT_INTERNAL ModelRoles read_roles(const ModelSource& source, const ModelLayout& layout,
                                                    std::string_view what);
 
 }  // namespace arkit

@@ -1,17 +1,19 @@
 #include "transform/planned_transform.h"
 
+#include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/model_adapter.h>
 #include <arkit/str.h>
 
 #include "transform/scale_places.h"
 
 namespace arkit {
 
-std::vector<PlannedTransform> plan_transforms(const Algs& algs, const ModelSource& source, const Model& model,
-                                              const QuantPlan& plan, const Registry& registry) {
+std::vector<PlannedTransform> plan_transforms(const Algs& algs, const ModelSource& source, const QuantPlan& plan,
+                                              const Registry& registry) {
   std::vector<PlannedTransform> planned;
   if (algs.transforms.empty()) return planned;
-  const std::vector<ScalePlace> places = scale_places(source, model);
+  const std::vector<ScalePlace> places = scale_places(source, adapter_for(source, registry).layout(source));
   for (const AlgChoice& choice : algs.transforms) {
     const Transform& transform = registry.transform(choice.name);
     PlannedTransform& one = planned.emplace_back();

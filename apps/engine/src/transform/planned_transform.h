@@ -25,8 +25,7 @@ struct PlannedTransform {
 
 // Throws ErrorCode::unsupported naming the transform when the model has no place for it.
 [[nodiscard]] std::vector<PlannedTransform> plan_transforms(const Algs& algs, const ModelSource& source,
-                                                            const Model& model, const QuantPlan& plan,
-                                                            const Registry& registry);
+                                                            const QuantPlan& plan, const Registry& registry);
 
 // As --dry-run shows it.
 [[nodiscard]] json::Array describe(const std::vector<PlannedTransform>& transforms);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <variant>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -11,11 +12,10 @@
 
 namespace arkit {
 
-std::vector<ScalePlace> scale_places(const ModelSource& source, const Model& model) {
-  const ModelRoles layout = read_roles(source, model, "scaling channels");
+std::vector<ScalePlace> scale_places(const ModelSource& source, const ModelLayout& layout) {
+  const ModelRoles roles = read_roles(source, layout, "scaling channels");
   std::map<std::string, LayerPlan> layers;
-  for (LayerPlan& layer : model.linears()) layers.emplace(layer.name, std::move(layer));
-  const std::vector<AttentionPlan> attentions = model.attentions();
+  for (LayerPlan& layer : layout.linears()) layers.emplace(layer.name, std::move(layer));
 
   std::vector<ScalePlace> places;
   const auto turned = [&](const std::string& layer) { return source.input_rotation(layer) != nullptr; };
@@ -25,10 +25,10 @@ std::vector<ScalePlace> scale_places(const ModelSource& source, const Model& mod
     place.channels = place.from_norm ? reader.in_features : layers.at(place.from).out_features;
     if (place.channels * place.repeats == reader.in_features) places.push_back(std::move(place));
   };
-  for (size_t i = 0; i < layout.blocks.size(); ++i) {
-    const BlockRoles& block = layout.blocks[i];
+  for (size_t i = 0; i < roles.blocks.size(); ++i) {
+    const BlockRoles& block = roles.blocks[i];
     const auto index = static_cast<int64_t>(i);
-    const AttentionPlan& attention = attentions.at(i);
+    const auto& attention = std::get<Attention>(layout.blocks[i].mixer);
     add({.block = index,
          .from = block.attention_norm,
          .from_norm = true,

@@ -4,15 +4,14 @@
 #include <vector>
 
 #include <arkit/export.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 #include <arkit/transform.h>
 
 namespace arkit {
 
 // In the order of the blocks and within one from its input to its output. A place whose readers have their input turned
-// at run time is none: no scale comes past a rotation. Throws ErrorCode::unsupported naming the family where it is not
-// known how its blocks are wired.
-[[nodiscard]] ARKIT_INTERNAL std::vector<ScalePlace> scale_places(const ModelSource& source, const Model& model);
+// at run time is none: no scale comes past a rotation. Throws as read_roles does.
+[[nodiscard]] ARKIT_INTERNAL std::vector<ScalePlace> scale_places(const ModelSource& source, const ModelLayout& layout);
 
 }  // namespace arkit
