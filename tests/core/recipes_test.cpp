@@ -52,6 +52,9 @@ TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
   }
   const ResolvedTuning own = decided("best", two, {.nblocks = 1, .not_use_best_mse = false, .enable_alg_ext = false});
   EXPECT_EQ(own.nblocks, 1);
+  ResolvedTuning transformed = resolve_tuning("best", {});
+  decide_for_bits(transformed, "best", two, true);
+  EXPECT_EQ(transformed.nblocks, 1) << "transforms take one block at a time";
   EXPECT_FALSE(own.enable_alg_ext || own.not_use_best_mse);
   EXPECT_FALSE(decided("best", two, {.dynamic_max_gap = 5}).not_use_best_mse) << "it looks for the best";
   EXPECT_FALSE(decided("best", two, {.enable_neuqi = true}).enable_alg_ext) << "it freezes the scales";

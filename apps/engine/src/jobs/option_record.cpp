@@ -100,14 +100,15 @@ json::Object resolved_options(const QuantizeOptions& typed, const Registry& regi
   QuantizeOptions options = typed;
   options.scheme = scheme_of(typed, registry);
   QuantizeOptions whole = options;
-  apply_algs(parse_algs(options.algs, registry), whole);
+  const Algs algs = parse_algs(options.algs, registry);
+  apply_algs(algs, whole);
   ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning);
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;
   }
   const std::optional<LayerQuant> quant = one_scheme(options, registry);
-  if (quant) decide_for_bits(tuning, options.recipe, quant->weight);
+  if (quant) decide_for_bits(tuning, options.recipe, quant->weight, !algs.transforms.empty());
   QuantizeOptions all = decided(options, tuning, registry);
   if (!quant) {  // decided with the plan
     all.tuning.enable_alg_ext = options.tuning.enable_alg_ext;

@@ -272,7 +272,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   judge_source_texts(*source, reporter);
   say_what_stays(*source, reporter);
   const QuantPlan& plan = planned.plan;
-  decide_for_bits(wanted, options.recipe, plan.global.weight);
+  decide_for_bits(wanted, options.recipe, plan.global.weight, !planned.transforms.empty());
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();
   // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
