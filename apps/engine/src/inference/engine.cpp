@@ -133,11 +133,12 @@ bool Engine::one_unit(const std::vector<PackedLayer*>& layers) const {
     if (!alike) return false;
     specs.push_back(&layer->spec);
   }
-  const TensorQuant& act = first.spec.quant.act;
-  const bool own_ranges = !act.dynamic || act.data_type.find("static") != std::string::npos;
-  if (act.quantized() && own_ranges) return false;
   const BackendVerdict verdict = first.backend->supports_all(specs);
-  return verdict && verdict.device == first.device && verdict.own_activations == (first.act_scheme == nullptr);
+  if (!verdict || verdict.device != first.device) return false;
+  const TensorQuant& act = first.spec.quant.act;
+  if (!act.quantized()) return true;
+  const bool own_ranges = !act.dynamic || act.data_type.find("static") != std::string::npos;
+  return !own_ranges && verdict.own_activations == (first.act_scheme == nullptr);
 }
 
 // Families give the layers of a fused group to the hook together.
