@@ -10,6 +10,7 @@
 #include <c10/core/GradMode.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/sdk/channel_scales.h>
 #include <arkit/transform.h>
 
@@ -73,7 +74,7 @@ class ToyScene final : public BlockScene {
 
   // The output with rounded weights, and how far it is from the original's.
   [[nodiscard]] double rounding_loss() const {
-    class Rounded final : public BlockHook {
+    class Rounded final : public sdk::PlainHook {
      public:
       explicit Rounded(const ToyScene& scene) : scene_(scene) {}
       at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
@@ -85,7 +86,7 @@ class ToyScene final : public BlockScene {
      private:
       const ToyScene& scene_;
     } rounded(*this);
-    BlockHook plain;
+    sdk::PlainHook plain;
     return (forward(x_, rounded) - forward(x_, plain)).square().sum().item<double>();
   }
 

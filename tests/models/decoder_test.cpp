@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/sdk/llama_like.h>
 
 #include "models/plugins.h"
@@ -15,7 +16,7 @@
 namespace arkit::sdk {
 namespace {
 
-class RememberingHook final : public BlockHook {
+class RememberingHook final : public PlainHook {
  public:
   at::Tensor linear(const Linear& layer, const at::Tensor& x) override {
     inputs[layer.name] = x;
@@ -58,7 +59,7 @@ TEST_F(Decoder, RunsANetworkWithoutAGate) {
   model.load_rest();
   model.load_block(0);
   RememberingHook hook;
-  (void)model.run_block(0, model.embed(ids_), model.context(1, 12, {}, {}, nullptr), hook);
+  (void)model.run_block(0, model.embed(ids_), model.context(1, 12, {}, {}, {}), hook);
   EXPECT_FALSE(hook.inputs.contains("model.layers.0.mlp.gate_proj"));
   EXPECT_TRUE(hook.inputs.at("model.layers.0.mlp.down_proj")
                   .allclose(at::silu(hook.outputs.at("model.layers.0.mlp.up_proj")), 1e-5, 1e-6));
@@ -72,7 +73,7 @@ TEST_F(Decoder, HasNoNormWhereTheLayoutPlacesNone) {
   model.load_block(0);
   RememberingHook hook;
   const at::Tensor hidden = model.embed(ids_);
-  (void)model.run_block(0, hidden, model.context(1, 12, {}, {}, nullptr), hook);
+  (void)model.run_block(0, hidden, model.context(1, 12, {}, {}, {}), hook);
   EXPECT_TRUE(hook.inputs.at("model.layers.0.self_attn.q_proj").equal(hidden));
   EXPECT_EQ(model.norm_names(0).size(), 1U);
   (void)model.logits(hidden, hook);

@@ -11,6 +11,7 @@
 #include <arkit/engine/open_source.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/block_hooks.h>
 
 #include "jobs/job_testing.h"
 #include "transform/folded_source.h"
@@ -24,8 +25,8 @@ inline at::Tensor logits_of(const ModelSource& source) {
   const std::unique_ptr<Model> model = adapter_for(source, registry()).open(source, at::kFloat);
   model->load_rest();
   const at::Tensor ids = at::arange(0, 48, at::kLong).mul(37).remainder(251).reshape({2, 24});
-  const ForwardContext context = model->context(ids.size(0), ids.size(1), {}, {}, nullptr);
-  BlockHook plain;
+  const ForwardContext context = model->context(ids.size(0), ids.size(1), {}, {}, {});
+  sdk::PlainHook plain;
   at::Tensor hidden = model->embed(ids);
   for (int64_t block = 0; block < model->num_blocks(); ++block) {
     model->load_block(block);

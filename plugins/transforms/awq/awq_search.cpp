@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/sdk/channel_scales.h>
 #include <arkit/str.h>
 
@@ -81,7 +82,7 @@ std::vector<int64_t> spread(int64_t count, int64_t total) {
 }  // namespace
 
 // The original block: sums of inputs, and for the samples of the search what comes out of measured layers.
-class Search::Watch final : public BlockHook {
+class Search::Watch final : public sdk::PlainHook {
  public:
   Watch(Seen& seen, const BlockScene& scene, std::span<const ScalePlace> places)
       : seen_(seen), scene_(scene), last_(places.back().into.back()) {
@@ -124,7 +125,7 @@ class Search::Watch final : public BlockHook {
 };
 
 // The block with other weights at one place, up to the measured layer; what does not reach it is not computed.
-class Search::Trial final : public BlockHook {
+class Search::Trial final : public sdk::PlainHook {
  public:
   // `weights` undo their scales themselves where `columns` is undefined; else inputs are divided by `columns`.
   Trial(const Seen& seen, const BlockScene& scene, const ScalePlace& place, std::vector<at::Tensor> weights,

@@ -14,6 +14,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/block_hooks.h>
 
 #include "transform/fold_record.h"
 #include "transform/planned_transform.h"
@@ -29,17 +30,12 @@ struct FoldedBlock {
 };
 
 // The folded norms in the place of those the model has loaded.
-class FoldedNorms final : public BlockHook {
+class FoldedNorms final : public sdk::ForwardingHook {
  public:
-  FoldedNorms(BlockHook& inner, const FoldedBlock& block) : inner_(inner), block_(block) {}
-  at::Tensor linear(const Linear& layer, const at::Tensor& x) override { return inner_.linear(layer, x); }
+  FoldedNorms(BlockHook& inner, const FoldedBlock& block) : ForwardingHook(inner), block_(block) {}
   at::Tensor norm_weight(std::string_view name, const at::Tensor& weight) override;
-  at::Tensor attention_state(std::string_view module, AttentionState state, const at::Tensor& x) override {
-    return inner_.attention_state(module, state, x);
-  }
 
  private:
-  BlockHook& inner_;
   const FoldedBlock& block_;
 };
 
