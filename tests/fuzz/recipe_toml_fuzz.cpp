@@ -16,7 +16,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Values values =
         read_recipe(std::string_view(reinterpret_cast<const char*>(data), size), "fuzz.toml", quantize);
     for (const auto& [name, texts] : values)
-      if (find_option(quantize, name) == nullptr || name == "plugin" || name == "family" || name == "config" || texts.empty()) std::abort();
+      if (find_option(quantize, name) == nullptr || name == "plugin" || name == "family" || name == "config" ||
+          texts.empty())
+        std::abort();
   } catch (const arkit::Error&) {  // refused: fine
   }
   return 0;

@@ -11,12 +11,12 @@
 
 #include "autoscheme/score_kernels.h"
 #include "autoscheme/score_kernels_ref.h"
-#include "util/finite_kernels.h"
-#include "util/finite_kernels_ref.h"
 #include "rounding/error_kernels.h"
 #include "rounding/error_kernels_ref.h"
 #include "src/walsh_kernels.h"
 #include "src/walsh_kernels_ref.h"
+#include "util/finite_kernels.h"
+#include "util/finite_kernels_ref.h"
 
 namespace arkit {
 namespace {

@@ -12,8 +12,8 @@
 #include <arkit/scheme.h>
 
 #include "host_testing.h"
-#include "util/naming_layer.h"
 #include "rounding/strip_rounding.h"
+#include "util/naming_layer.h"
 
 using namespace host_test;
 

@@ -4,10 +4,10 @@
 
 #include <string>
 
+#include <arkit/engine/tokenizer.h>
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/str.h>
-#include <arkit/engine/tokenizer.h>
 #include <gtest/gtest.h>
 
 namespace {

@@ -433,8 +433,8 @@ class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {
   ScaleChoice choose(const ScalePlace& place, const BlockScene& scene) override {
     ScaleChoice choice = call("choose()", [&](BlockTransform& t) { return t.choose(place, scene); });
     const at::Tensor& scales = choice.scales;
-    if (scales.defined() && (scales.sizes() != at::IntArrayRef({place.channels}) || !is_finite(scales) ||
-                             !scales.gt(0).all().item<bool>()))
+    if (scales.defined() &&
+        (scales.sizes() != at::IntArrayRef({place.channels}) || !is_finite(scales) || !scales.gt(0).all().item<bool>()))
       refuse(str("gave scales back from choose() that are not ", place.channels, " positive numbers"));
     return choice;
   }

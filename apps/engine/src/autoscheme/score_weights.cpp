@@ -6,10 +6,10 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "rounding/global_scales.h"
+#include "rounding/strip_rounding.h"
 #include "util/finite.h"
 #include "util/naming_layer.h"
-#include "rounding/strip_rounding.h"
-#include "rounding/global_scales.h"
 
 namespace arkit::auto_scheme {
 

@@ -17,10 +17,10 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
+#include "util/finite.h"
 
 namespace arkit {
 namespace {

@@ -189,10 +189,10 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
                         const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
                         const LayerChoices* choices, const Algs& algs) {
-  PlannedModel planned = plan_best({options, tuning, scheme, recipe, registry, choices,
-                                    find_formats(options.formats, recipe != nullptr, options.output_dir, registry),
-                                    algs},
-                                   reporter);
+  PlannedModel planned =
+      plan_best({options, tuning, scheme, recipe, registry, choices,
+                 find_formats(options.formats, recipe != nullptr, options.output_dir, registry), algs},
+                reporter);
   if (planned.model_free) {
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

@@ -12,7 +12,6 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "jobs/calibrate.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
@@ -31,6 +30,7 @@
 #include "transform/algs.h"
 #include "transform/checkpoint_transform.h"
 #include "util/deterministic_scope.h"
+#include "util/finite.h"
 #include "util/heap.h"
 #include "util/seconds.h"
 
@@ -110,8 +110,6 @@ json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning
                             const std::vector<FormatChoice>& formats, const Model& model, at::ScalarType dtype,
                             const json::Object& auto_scheme, const Registry& registry) {
   const QuantPlan& plan = planned.plan;
-  const ModelSource& source = *planned.source;
-  const bool forwards = planned.forwards;
   json::Object report = describe_plan(plan);
   if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);
   if (!planned.transforms.empty()) report["transforms"] = describe(planned.transforms);

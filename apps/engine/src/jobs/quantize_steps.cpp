@@ -7,13 +7,13 @@
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "jobs/quantize_run.h"
-#include "util/naming_layer.h"
 #include "quant/scheme_resolver.h"
 #include "rounding/round_model.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/usable_numbers.h"
+#include "util/finite.h"
+#include "util/naming_layer.h"
 
 namespace arkit {
 namespace {

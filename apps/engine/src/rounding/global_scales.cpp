@@ -10,9 +10,9 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "util/naming_layer.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/usable_numbers.h"
+#include "util/naming_layer.h"
 
 namespace arkit {
 namespace {

@@ -21,12 +21,12 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "rounding/global_scales.h"
 #include "rounding/round_units.h"
 #include "rounding/rtn_mode.h"
 #include "rounding/strip_rounding.h"
 #include "rounding/usable_numbers.h"
+#include "util/finite.h"
 #include "util/seconds.h"
 
 namespace arkit {

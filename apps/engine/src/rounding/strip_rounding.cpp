@@ -11,9 +11,9 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "rounding/usable_numbers.h"
 #include "util/finite.h"
 #include "util/naming_layer.h"
-#include "rounding/usable_numbers.h"
 
 namespace arkit {
 namespace {

@@ -5,8 +5,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "quant/scheme_resolver.h"
+#include "util/finite.h"
 
 namespace arkit {
 namespace {

@@ -11,12 +11,12 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "util/naming_layer.h"
 #include "rounding/global_scales.h"
 #include "transform/channel_fold.h"
 #include "tuning/collect.h"
 #include "tuning/gemm.h"
 #include "util/deterministic_scope.h"
+#include "util/naming_layer.h"
 
 namespace arkit {
 

@@ -12,9 +12,9 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
 #include "tuning/gemm.h"
 #include "tuning/tuning_kernels.h"
+#include "util/finite.h"
 
 namespace arkit {
 namespace {

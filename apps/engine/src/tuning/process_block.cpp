@@ -10,11 +10,11 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "util/finite.h"
-#include "util/naming_layer.h"
 #include "rounding/global_scales.h"
 #include "rounding/rtn_mode.h"
 #include "tuning/attention_ranges.h"
+#include "util/finite.h"
+#include "util/naming_layer.h"
 #include "util/seconds.h"
 #include "util/tensor_cache.h"
 
