@@ -20,8 +20,7 @@ arkit::conformance::BackendCase layer(const std::string& name, int64_t out, int6
   arkit::conformance::BackendCase c;
   c.name = name;
   c.backend = sample_plugin;
-  c.spec = {
-      .name = "model.layers.0.mlp.up_proj", .packing = "any", .out_features = out, .in_features = in, .has_bias = bias};
+  c.spec = {.name = "model.layers.0.mlp.up_proj", .packing = "any", .out_features = out, .in_features = in, .has_bias = bias};
   c.weight = at::randn({out, in});
   if (bias) c.packed["bias"] = at::randn({out});
   return c;
@@ -39,9 +38,7 @@ TEST(SamplePlugin, MultipliesWithTheExactWeightAndAddsTheBias) {
       .spec = {.name = "l", .packing = "any", .out_features = 2, .in_features = 3, .has_bias = true},
       .packed = {{"bias", at::tensor({10.0F, 20.0F})}},
       .codes = nullptr,
-      .dequantized = [](at::ScalarType dtype) {
-        return at::arange(6, at::kFloat).reshape({2, 3}).to(dtype);
-      }};
+      .dequantized = [](at::ScalarType dtype) { return at::arange(6, at::kFloat).reshape({2, 3}).to(dtype); }};
   const auto linear = sample_plugin().make_linear(weights, 0, at::kFloat);
 
   const at::Tensor y = linear->forward(at::tensor({1.0F, 2.0F, 3.0F}).reshape({1, 1, 3}));  // [[0 1 2] [3 4 5]] x + b

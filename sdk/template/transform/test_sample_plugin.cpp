@@ -27,6 +27,6 @@ TEST(SamplePlugin, GivesChannelsWithOutliersMoreRange) {
 }
 
 namespace arkit::conformance {
-INSTANTIATE_TEST_SUITE_P(SamplePlugin, TransformSuite, ::testing::Values(TransformCase{"sample_plugin", &plugin()}),
-                         transform_case_name);
+INSTANTIATE_TEST_SUITE_P(SamplePlugin, TransformSuite,
+                         ::testing::Values(TransformCase{"sample_plugin", &plugin()}), transform_case_name);
 }
