@@ -150,14 +150,21 @@ TEST_P(Sets, AllOldOrAllNewAndTheNextRunWorks) {
   EXPECT_EQ(unfinished > 0, fault() == Fault::kill);
 }
 
-INSTANTIATE_TEST_SUITE_P(Journal, Sets,
-                         ::testing::Combine(::testing::Bool(), ::testing::Values(Fault::fail, Fault::kill),
+std::string name_of_set(const ::testing::TestParamInfo<Sets::ParamType>& info) {
+  const auto [two, fault, counted] = info.param;
+  return str(counted == Counted::moves ? "between_renames" : "at_every_call",
+             fault == Fault::kill ? "_killed" : "_failed");
+}
+
+// Every other call of one disk: output_folder_test.cpp, "three_over_three".
+INSTANTIATE_TEST_SUITE_P(OneDisk, Sets,
+                         ::testing::Combine(::testing::Values(false), ::testing::Values(Fault::fail, Fault::kill),
+                                            ::testing::Values(Counted::moves)),
+                         name_of_set);
+INSTANTIATE_TEST_SUITE_P(TwoDisks, Sets,
+                         ::testing::Combine(::testing::Values(true), ::testing::Values(Fault::fail, Fault::kill),
                                             ::testing::Values(Counted::all, Counted::moves)),
-                         [](const auto& info) {
-                           return str(std::get<0>(info.param) ? "two_disks" : "one_disk",
-                                      std::get<2>(info.param) == Counted::moves ? "_between_renames" : "",
-                                      std::get<1>(info.param) == Fault::kill ? "_killed" : "_failed");
-                         });
+                         name_of_set);
 
 class Neighbours : public ::testing::Test {
  protected:
