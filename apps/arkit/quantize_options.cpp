@@ -38,7 +38,7 @@ void settle_mix(QuantizeOptions& options, const Arguments& arguments) {
   if (mix.ignore_scale_zp_bits && arguments.text("bits_accounting") == "exact")
     throw_usage("--ignore_scale_zp_bits is AutoRound's accounting, and --bits_accounting is exact; leave one out");
   if (mix.ignore_scale_zp_bits) mix.bits_accounting = "autoround";
-  if (!mix.options.empty() && lower(options.scheme) != "w4a16")
+  if (!mix.options.empty() && !options.scheme.empty())
     throw_usage("--scheme and --options contradict each other; list the scheme among the options");
 }
 

@@ -39,7 +39,7 @@ class LayerInput {
 std::vector<at::Tensor> project(BlockHook& hook, std::initializer_list<const Linear*> layers, const at::Tensor& x) {
   LayerInput input(x);
   const auto turned_alike = [&](const Linear* layer) { return layer->rotation == (*layers.begin())->rotation; };
-  if (std::all_of(layers.begin(), layers.end(), turned_alike))
+  if (layers.size() > 1 && std::all_of(layers.begin(), layers.end(), turned_alike))
     return hook.linears({layers.begin(), layers.size()}, input(**layers.begin()));
   std::vector<at::Tensor> out;
   for (const Linear* layer : layers) out.push_back(hook.linear(*layer, input(*layer)));

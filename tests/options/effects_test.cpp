@@ -188,6 +188,7 @@ std::vector<Row> rows() {
       {{"--num_hidden_layers", "0"}, Answer::usage, "out of range"},
       {{"--num_hidden_layers", "9"}, Answer::usage, "out of range"},
       {{"--rotation", "no_such"}, Answer::usage, "no_such"},
+      {Words{"--algs", "rtn"} + kTuned, Answer::usage, "which tunes nothing"},
 
       // The run.
       {{"--device_map", "cuda:0"}, Answer::unsupported, "device_map"},

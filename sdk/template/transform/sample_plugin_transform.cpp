@@ -10,6 +10,7 @@
 
 #include <arkit/error.h>
 #include <arkit/plugin.h>
+#include <arkit/sdk/block_hooks.h>
 #include <arkit/str.h>
 #include <arkit/transform.h>
 
@@ -19,17 +20,17 @@ constexpr const char* kSummary = "channels scaled by their largest activation";
 constexpr double kDefaultStrength = 0.5, kSmallest = 1e-4;
 
 // The largest |x| of every input of the layers it is told to watch.
-class Largest final : public arkit::BlockHook {
+class Largest final : public arkit::sdk::PlainHook {
  public:
   explicit Largest(std::span<const arkit::ScalePlace> places) {
-    for (const arkit::ScalePlace& place : places) found[place.into.front()] = {};
+    for (const arkit::ScalePlace& place : places) found.emplace(place.into.front(), at::Tensor());
   }
   at::Tensor linear(const arkit::Linear& layer, const at::Tensor& x) override {
     if (const auto at = found.find(layer.name); at != found.end()) {
       const at::Tensor largest = x.reshape({-1, x.size(-1)}).abs().amax(0).to(at::kFloat);
       at->second = at->second.defined() ? at::maximum(at->second, largest) : largest;
     }
-    return BlockHook::linear(layer, x);
+    return PlainHook::linear(layer, x);
   }
   std::map<std::string, at::Tensor> found;
 };
