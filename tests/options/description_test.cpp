@@ -302,13 +302,20 @@ TEST(Description, SaysWhatRunsTake) {
 
 // --save_config leaves out what has no value: here is all of it, and why.
 TEST(Description, SavedFilesLackOnlyWhatHasNoValue) {
-  const std::set<std::string_view> none{"recipe_file",     "rotation",
-                                        "static_kv_dtype", "static_attention_dtype",  // nothing of the kind
-                                        "runtime",         "num_hidden_layers",
-                                        "dataset",         "layer_config",
-                                        "ignore_layers",   "to_quant_block_names",
+  const std::set<std::string_view> none{"recipe_file",
+                                        "rotation",
+                                        "algs",
+                                        "static_kv_dtype",
+                                        "static_attention_dtype",  // nothing of the kind
+                                        "runtime",
+                                        "num_hidden_layers",
+                                        "dataset",
+                                        "layer_config",
+                                        "ignore_layers",
+                                        "to_quant_block_names",
                                         "on_indivisible",  // a warning, as in AutoRound
-                                        "model_free",      "disable_opt_rtn",
+                                        "model_free",
+                                        "disable_opt_rtn",
                                         "output_dir"};  // the model's, the layer's and the plan's to decide
   const std::set<std::string_view> activations{"act_group_size", "act_data_type", "act_sym", "act_dynamic"};
   const std::set<std::string_view> of_mixes{"target_size", "score_seqlen",      "score_cache",
