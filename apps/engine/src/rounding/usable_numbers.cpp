@@ -51,8 +51,9 @@ void require_something_left(const LayerPlan& layer, double relative_error, const
     reporter.warn(str("layer '", printable(layer.name), "': its weights, at most ", largest, ", are written as zeros"));
     return;
   }
-  refuse(layer.name, str("its weights, at most ", largest, ", are below the smallest scales of ", describe(layer.quant),
-                         ": rounded, it differs by ", relative_error, " of its norm"));
+  refuse(layer.name, str("rounded to ", describe(layer.quant), ", it differs by ", relative_error,
+                         " of its norm: its weights, at most ", largest,
+                         ", are below the smallest scales, or tuning went astray (a lower --lr, more --iters)"));
 }
 
 }  // namespace arkit

@@ -95,8 +95,8 @@ ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {
   if (!type) throw_input(str("'", source.path().string(), "': config.json has no 'model_type'"));
   throw_unsupported(unknown_name("model family", *type, known,
                                  str("known model types: ", quoted_list(known),
-                                     "; a family is a plugin, see docs/PLUGINS.md; plain rounding needs "
-                                     "none: --recipe rtn --model_free")));
+                                     "; 'arkit models new MODEL -o FILE' drafts a file for --family "
+                                     "(docs/FAMILIES.md); plain rounding needs none: --recipe rtn --model_free")));
 }
 
 }  // namespace arkit
