@@ -24,6 +24,7 @@
 #include "transform/folded_source.h"
 #include "util/heap.h"
 #include "util/tensor_cache.h"
+#include "verify/code_check.h"
 #include "verify/config_check.h"
 #include "verify/layer_check.h"
 #include "verify/list_check.h"
@@ -49,6 +50,18 @@ struct RunFacts {
   std::vector<TransformRecord> transforms;
 };
 
+// The largest |V| that the steps of a run add up to (docs/spec/signround.md 5): rates fall to nothing over iters - 1
+// steps.
+double tuned_reach(const json::Object& options, const std::string& what) {
+  constexpr double kMostOfAdam = 3.2;  // (1 - beta1) / sqrt(1 - beta2): its longest step, in rates
+  const auto iters = static_cast<double>(json::get_int(options, "iters", what).value_or(0));
+  if (iters < 1.0) return kUsualReach;
+  const double rate = json::get_double(options, "lr", what).value_or(2.0 / iters);  // of many iterations and few bits
+  const double sum = rate * (iters - 1.0) * (iters + 2.0) / (2.0 * iters);
+  const bool adam = json::get_bool(options, "enable_adam", what).value_or(false);
+  return std::max(kUsualReach, adam ? sum * kMostOfAdam : sum);
+}
+
 RunFacts read_facts(const fs::path& directory) {
   RunFacts facts;
   if (!fs::exists(directory / kRecord)) return facts;
@@ -66,6 +79,7 @@ RunFacts read_facts(const fs::path& directory) {
     facts.rounding.plain = json::get_string(fields, "recipe", what) == "rtn" &&
                            json::get_int(fields, "iters", what) == 0 &&
                            !json::get_bool(fields, "enable_neuqi", what).value_or(false);
+    facts.rounding.reach = tuned_reach(fields, what);
     facts.rotation = json::get_string(fields, "rotation", what).value_or("");
     facts.tuned_norms = json::get_bool(fields, "enable_norm_bias_tuning", what).value_or(false);
   }

@@ -30,6 +30,12 @@ bool is_even_grid(const TensorQuant& quant) {
          quant.data_type.starts_with("fp8_to_int");
 }
 
+// What the last code of a grid without equal steps stands for at a scale of 1 (docs/spec/floats.md 2 to 5).
+double largest_element(const TensorQuant& quant) {
+  if (quant.data_type.starts_with("mx_int")) return 1.75;
+  return quant.bits == 4 ? 6.0 : 448.0;
+}
+
 // Bytes that hold a sign above a magnitude of `bits` - 1 bits, whose order is that of the numbers.
 at::Tensor signed_places(const at::Tensor& bytes, int bits) {
   const int64_t sign = int64_t{1} << (bits - 1);
@@ -74,7 +80,7 @@ double worse_than_zeros(const at::Tensor& weight, const at::Tensor& dequantized,
 }
 
 std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
-                                        const TensorQuant& quant, const Scheme& scheme, Rounding rounding,
+                                        const TensorQuant& quant, const Scheme& scheme, double reach,
                                         const at::Tensor& dequantized) {
   const auto last_codes = moved(quantized, quant, kWholeGrid), first_codes = moved(quantized, quant, -kWholeGrid);
   if (!last_codes || !first_codes) return std::nullopt;
@@ -94,8 +100,8 @@ std::optional<CodeFigures> code_figures(const at::Tensor& weight, const Quantize
                                                               (decoded(*moved(quantized, quant, -1)) - got).abs());
   const double floor = kUnderflow * whole.abs().max().item<double>();
   const double before = quant.data_type.starts_with("fp8_to_int") ? kFp8 : kBf16;
-  const double steps = rounding == Rounding::nearest ? 0.5 : 1.0;
-  const at::Tensor stray = (wanted - got).abs().gt(step * (steps + kStepSlack) + whole.abs() * before + floor);
+  const at::Tensor moved_by = is_even_grid(quant) ? step * reach : last.abs() * (reach / largest_element(quant));
+  const at::Tensor stray = (wanted - got).abs().gt(step * (0.5 + kStepSlack) + moved_by + whole.abs() * before + floor);
   CodeFigures figures{.strays = stray.to(at::kFloat).mean().item<double>()};
   const bool scattered = quantized.extra.contains("g_idx");
   figures.worse_groups = worse_than_zeros(whole, got, scattered ? 0 : quant.group_size);

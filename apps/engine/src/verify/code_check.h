@@ -10,8 +10,9 @@
 
 namespace arkit {
 
-// nearest: plain rounding; next: tuning moves a number by at most half a step before it is rounded.
-enum class Rounding { nearest, next };
+// How far tuning moved a number before it was rounded (V of docs/spec/signround.md 1): in steps of an integer grid, in
+// units of the scale for floats and fixed point. 0 = plain rounding.
+inline constexpr double kUsualReach = 0.5;
 
 struct CodeFigures {
   double strays = 0.0;        // share of codes that rounding of this kind does not give
@@ -21,7 +22,7 @@ struct CodeFigures {
 // `weight` [out, in] of the source, in any float type; `dequantized` is what the codes stand for in float32, where it
 // is known already. nullopt for codes of a kind that is not known here.
 [[nodiscard]] std::optional<CodeFigures> code_figures(const at::Tensor& weight, const QuantizedWeight& quantized,
-                                                      const TensorQuant& quant, const Scheme& scheme, Rounding rounding,
+                                                      const TensorQuant& quant, const Scheme& scheme, double reach,
                                                       const at::Tensor& dequantized = {});
 
 // The share of groups of `group` numbers along a row (0 = the whole row) that are no nearer to the source than zeros.

@@ -181,8 +181,8 @@ class LayerJudge {
     LayerFigures figures = order.defined() ? layer_figures(spec.name, original.index_select(1, order),
                                                            decoded.index_select(1, order), weight.scale)
                                            : layer_figures(spec.name, original, decoded, weight.scale);
-    const Rounding rounding = recorded_.plain ? Rounding::nearest : Rounding::next;
-    if (const auto codes = code_figures(original, weight, quant, scheme, rounding, decoded)) {
+    const double reach = recorded_.plain ? 0.0 : recorded_.reach;
+    if (const auto codes = code_figures(original, weight, quant, scheme, reach, decoded)) {
       figures.strays = codes->strays;
       figures.worse_groups = codes->worse_groups;
     }
@@ -211,7 +211,7 @@ class LayerJudge {
       if (figures.strays > (rounded ? 0.0 : kStraysOfOthers))
         check_.fail(str("'", figures.name, "': ", percent(figures.strays), " of its codes are not ",
                         recorded_.plain ? "the nearest to the source's weight"
-                                        : "the nearest to the source's weight or next to it"));
+                                        : "as near to the source's weight as rounding and tuning leave them"));
       if (figures.worse_groups > (rounded ? 0.0 : kShiftedShare))
         check_.fail(str("'", figures.name, "': ", percent(figures.worse_groups),
                         " of its groups are further from the source's weights than zeros would be"));

@@ -25,6 +25,7 @@ using RecordedErrors = std::map<std::string, double>;
 struct RecordedRounding {
   RecordedErrors errors;
   bool plain = false;  // neither searched nor tuned: every code is the nearest
+  double reach = 0.5;  // where tuned: see code_check.h
 };
 
 // Every packed layer against the source's weight: its error as a whole, the signs of errors within groups, whether each
