@@ -125,7 +125,7 @@ TEST(GoodExport, WithTunedNormsAndBiases) {
 // Tuning moves floats in units of their scale, which are many places of the grid next to zero.
 TEST(GoodExport, OfTunedWeightsInEveryKindOfGrid) {
   for (const char* scheme : {"W4A16", "W2A16", "MXFP4", "MXFP8", "NVFP4", "FP8_STATIC"})
-    for (const double lr : {0.0, 0.4})
+    for (const double lr : {0.0, 0.3})
       EXPECT_EQ(failures_of(
                     "source-llama-bf16", [](Folder&) {},
                     [&](QuantizeOptions& o) {
@@ -135,6 +135,7 @@ TEST(GoodExport, OfTunedWeightsInEveryKindOfGrid) {
                       if (std::string_view(scheme)[0] != 'W') o.overrides.group_size.reset();
                       calibrated(o);
                       o.tuning.iters = 4;
+                      o.tuning.not_use_best_mse = true;
                       if (lr > 0.0) o.tuning.lr = lr;
                     }),
                 "")
