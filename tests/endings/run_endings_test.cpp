@@ -376,9 +376,12 @@ TEST_F(Source, OverwrittenDuringRoundingInStripsOrConversionIsRefused) {
 }
 
 TEST_F(Source, CutShortDuringTheRunIsAnErrorThatNamesTheFile) {
+  watch_mapped_files();  // another thread may be reading there
   options_.model_free = false;
   const std::string message = end_of_run([&] { fs::resize_file(model_ / "model.safetensors", 4096); });
   EXPECT_TRUE(contains(message, "model.safetensors")) << message;
+  forget_lost_file();
+  clear_interrupt();
 }
 
 // What the kernel answers with SIGBUS: pages that were mapped and are gone.
