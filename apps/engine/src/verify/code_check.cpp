@@ -32,7 +32,7 @@ bool is_even_grid(const TensorQuant& quant) {
 
 // What the last code of a grid without equal steps stands for at a scale of 1 (docs/spec/floats.md 2 to 5).
 double largest_element(const TensorQuant& quant) {
-  if (quant.data_type.starts_with("mx_int")) return 1.75;
+  if (quant.data_type.find("int") != std::string::npos) return 1.75;  // fixed point
   return quant.bits == 4 ? 6.0 : 448.0;
 }
 
