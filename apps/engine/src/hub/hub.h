@@ -1,0 +1,60 @@
+#pragma once
+// A hub of models and data sets: which files a repository holds, and their bytes, from the local cache that
+// huggingface_hub shares, else over HTTPS. Nothing else of the engine knows of URLs, tokens or the cache's layout.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <arkit/export.h>
+
+namespace arkit::hub {
+
+enum class RepoKind { model, dataset };
+
+struct Repo {
+  RepoKind kind = RepoKind::model;
+  std::string id;                  // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
+  std::string revision = "main";   // branch, tag or commit
+};
+
+// A repository at one commit: what a run reads does not change while it reads.
+struct Snapshot {
+  Repo repo;
+  std::string commit;  // 40 hexadecimal digits
+};
+
+// A file of a snapshot.
+struct Entry {
+  std::string path;        // inside the repository, with '/'
+  int64_t size = 0;        // bytes
+};
+
+// Bytes of a remote file by ranges; nothing of it is kept. Not thread-safe.
+class RandomAccess {
+ public:
+  virtual ~RandomAccess() = default;
+  [[nodiscard]] virtual int64_t size() const = 0;
+  // Fills `to` with the `count` bytes from `offset`. Throws ErrorCode::input when the range is outside the file,
+  // ErrorCode::io when it cannot be had after all retries.
+  virtual void read(int64_t offset, int64_t count, void* to) = 0;
+};
+
+// Thread-safe. Errors: ErrorCode::input for what the user can mend (unknown repository, gated, no token, offline and not
+// in the cache), ErrorCode::io for the network and the disk; one sentence each.
+class Hub {
+ public:
+  virtual ~Hub() = default;
+  // Asks the hub for the commit behind a revision, or the cache when offline or when the hub cannot be reached.
+  [[nodiscard]] virtual Snapshot snapshot(const Repo& repo) = 0;
+  // All files, sorted by path; offline: those in the cache.
+  [[nodiscard]] virtual std::vector<Entry> files(const Snapshot& snapshot) = 0;
+  // The file in the cache, downloaded and checked when it is not there.
+  [[nodiscard]] virtual std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) = 0;
+  // The file by ranges, from the cache where it is there.
+  [[nodiscard]] virtual std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) = 0;
+};
+
+}  // namespace arkit::hub
