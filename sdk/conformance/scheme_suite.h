@@ -5,7 +5,9 @@
 
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -58,13 +60,15 @@ class SchemeSuite : public ::testing::TestWithParam<SchemeCase> {
                                weight.scalar_type());
   }
 
-  // Tuned values as they look in the middle of a run.
-  WeightTuning some_tuning(const at::Tensor& weight) const {
-    WeightTuning tuning = scheme().begin_tuning(weight, quant(), {});
-    if (tuning.v.defined()) tuning.v.uniform_(-0.5, 0.5);
-    if (tuning.min_scale.defined()) tuning.min_scale.uniform_(0.7, 1.1);
-    if (tuning.max_scale.defined()) tuning.max_scale.uniform_(0.7, 1.1);
-    return tuning;
+  // A tuner in the middle of a run: what it trains has moved.
+  std::unique_ptr<WeightTuner> some_tuner(const at::Tensor& weight) const {
+    std::unique_ptr<WeightTuner> tuner = scheme().tuner(weight, quant(), {});
+    for (Trainable& trainable : tuner->trainables())
+      if (trainable.rate == Trainable::Rate::offset)
+        trainable.value.add_(at::empty_like(trainable.value).uniform_(-0.5, 0.5));
+      else
+        trainable.value.mul_(at::empty_like(trainable.value).uniform_(0.7, 1.0));
+    return tuner;
   }
 
   void SetUp() override { at::manual_seed(7); }
@@ -94,44 +98,51 @@ TEST_P(SchemeSuite, FakeQuantIsDequantizeOfQuantize) {
     for (const int64_t in : {full_in(), ragged_in()})
       for (const at::ScalarType out_dtype : {at::kFloat, at::kBFloat16}) {
         const at::Tensor weight = normal({kOut, in}, 0.05, dtype);
-        WeightTuning tuning = some_tuning(weight);
+        const std::unique_ptr<WeightTuner> tuner = some_tuner(weight);
         at::Tensor fake = at::empty({kOut, in}, out_dtype);
-        scheme().fake_quant_weight(weight, tuning, quant(), fake);
-        const QuantizedWeight codes = scheme().quantize_tuned(weight, tuning, quant());
+        tuner->fake_quant(fake);
+        const QuantizedWeight codes = tuner->finish();
         EXPECT_TRUE(at::equal(fake, scheme().dequantize(codes, quant(), out_dtype))) << dtype << " in " << in;
       }
 }
 
-TEST_P(SchemeSuite, UseClampsScalesToTheirLimit) {
+TEST_P(SchemeSuite, WhatIsTrainedHasANameAndStartsWithinItsBounds) {
   const at::Tensor weight = normal({kOut, full_in()}, 0.05, at::kFloat);
-  WeightTuning tuning = scheme().begin_tuning(weight, quant(), {});
-  if (!tuning.max_scale.defined()) GTEST_SKIP() << "SKIPPED: this scheme tunes no scales";
-  tuning.max_scale.fill_(tuning.scale_limit + 0.5F);
-  at::Tensor fake = at::empty(weight.sizes(), at::kFloat);
-  scheme().fake_quant_weight(weight, tuning, quant(), fake);
-  EXPECT_TRUE((tuning.max_scale == tuning.scale_limit).all().item<bool>());
+  const std::unique_ptr<WeightTuner> tuner = scheme().tuner(weight, quant(), {});
+  std::set<std::string_view> names;
+  for (const Trainable& trainable : tuner->trainables()) {
+    EXPECT_TRUE(names.insert(trainable.name).second) << trainable.name;
+    EXPECT_FALSE(trainable.name.empty());
+    EXPECT_TRUE(trainable.value.scalar_type() == at::kFloat && trainable.value.is_contiguous()) << trainable.name;
+    EXPECT_TRUE(((trainable.value >= trainable.low) & (trainable.value <= trainable.high)).all().item<bool>())
+        << trainable.name;
+    EXPECT_FALSE(trainable.gradient.defined()) << trainable.name;
+  }
+  EXPECT_FALSE(names.empty()) << "nothing to tune";
 }
 
-TEST_P(SchemeSuite, GradientReachesVAndAccumulates) {
+TEST_P(SchemeSuite, GradientsReachWhatIsTrainedAndAccumulate) {
   for (const int64_t in : {full_in(), ragged_in()}) {
     const at::Tensor weight = normal({kOut, in}, 0.05, at::kBFloat16);
-    WeightTuning tuning = some_tuning(weight);
+    const std::unique_ptr<WeightTuner> tuner = some_tuner(weight);
     at::Tensor fake = at::empty(weight.sizes(), at::kFloat);
-    scheme().fake_quant_weight(weight, tuning, quant(), fake);
+    tuner->fake_quant(fake);
     const at::Tensor grad_out = normal({kOut, in}, 1.0, at::kFloat);
-    WeightGradient once, twice;
-    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, once);
-    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, twice);
-    scheme().fake_quant_weight_backward(weight, tuning, quant(), grad_out, twice);
-    ASSERT_TRUE(once.v.defined());
-    EXPECT_EQ(once.v.sizes(), tuning.v.sizes());
-    EXPECT_TRUE(once.v.isfinite().all().item<bool>());
-    EXPECT_GT((once.v != 0).sum().item<int64_t>(), kOut * in / 3);
-    EXPECT_TRUE(at::equal(twice.v, once.v * 2));
-    if (once.max_scale.defined()) {
-      EXPECT_TRUE(once.max_scale.isfinite().all().item<bool>());
-      EXPECT_TRUE(at::equal(twice.max_scale, once.max_scale * 2));
+    tuner->backward(grad_out);
+    std::vector<at::Tensor> once;
+    for (const Trainable& trainable : tuner->trainables()) {
+      ASSERT_TRUE(trainable.gradient.defined()) << trainable.name;
+      EXPECT_EQ(trainable.gradient.sizes(), trainable.value.sizes()) << trainable.name;
+      EXPECT_TRUE(trainable.gradient.isfinite().all().item<bool>()) << trainable.name;
+      if (trainable.rate == Trainable::Rate::offset)
+        EXPECT_GT((trainable.gradient != 0).sum().item<int64_t>(), kOut * in / 3) << trainable.name;
+      once.push_back(trainable.gradient.clone());
+      trainable.gradient.zero_();  // as the optimizer does
     }
+    tuner->backward(grad_out);
+    tuner->backward(grad_out);
+    for (size_t i = 0; i < once.size(); ++i)
+      EXPECT_TRUE(at::equal(tuner->trainables()[i].gradient, once[i] * 2)) << tuner->trainables()[i].name;
   }
 }
 
@@ -163,7 +174,7 @@ TEST_P(SchemeSuite, NaNAndInfinityAreRefused) {
     at::Tensor weight = normal({kOut, ragged_in()}, 0.05, at::kBFloat16);
     weight[kOut - 1][ragged_in() - 1] = poison;
     EXPECT_THROW((void)scheme().quantize_rtn(weight, quant(), RtnMode::plain, {}, 0, {}), Error);
-    EXPECT_THROW((void)scheme().begin_tuning(weight, quant(), {}), Error);
+    EXPECT_THROW((void)scheme().tuner(weight, quant(), {}), Error);
   }
 }
 

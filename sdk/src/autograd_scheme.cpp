@@ -21,16 +21,9 @@ void add_gradient(at::Tensor& to, const at::Tensor& from) {
 
 }  // namespace
 
-void AutogradScheme::clamp_scales(WeightTuning& tuning) {
-  const at::NoGradGuard no_grad;
-  if (tuning.min_scale.defined()) tuning.min_scale.clamp_(0, tuning.scale_limit);
-  if (tuning.max_scale.defined()) tuning.max_scale.clamp_(0, tuning.scale_limit);
-}
-
-void AutogradScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+void AutogradScheme::fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                        at::Tensor& out) const {
   const at::NoGradGuard no_grad;
-  clamp_scales(tuning);
   out.copy_(formula(weight, tuning, quant));
 }
 

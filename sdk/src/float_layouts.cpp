@@ -262,7 +262,7 @@ QuantizedWeight decode_float(const LayerQuant& quant, int64_t out, int64_t in, c
     const at::Tensor& scale = inverse != packed.end() ? inverse->second : member(packed, "weight_scale");
     weight.scale = real_scale(scale).reshape(fp8_scale_shape(quant.weight, out, in)).contiguous();
     if (const auto input = packed.find("input_scale"); input != packed.end())
-      weight.extra["act_max"] = input->second.to(at::kFloat).reshape({1}).mul(kE4m3Max);
+      weight.act_max = input->second.to(at::kFloat).reshape({1}).mul(kE4m3Max);
     return weight;
   }
   weight.scale = member(packed, "weight_scale").contiguous();
@@ -270,7 +270,7 @@ QuantizedWeight decode_float(const LayerQuant& quant, int64_t out, int64_t in, c
   if (layout != FloatLayout::nvfp4) return weight;
   weight.global_scale = member(packed, "weight_global_scale").reshape({1});
   if (const auto input = packed.find("input_global_scale"); input != packed.end())
-    weight.extra["act_max"] = input->second.to(at::kFloat).reshape({1}).reciprocal().mul(kNvRange);
+    weight.act_max = input->second.to(at::kFloat).reshape({1}).reciprocal().mul(kNvRange);
   return weight;
 }
 

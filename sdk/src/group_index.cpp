@@ -24,11 +24,6 @@ at::Tensor scattered_index(const at::Tensor& stored, const GroupShape& shape, bo
   return index.to(at::kInt);
 }
 
-at::Tensor index_of(const QuantizedWeight& weight) {
-  const auto found = weight.extra.find(kGroupIndex);
-  return found == weight.extra.end() ? at::Tensor() : found->second;
-}
-
 at::Tensor spread_groups(const at::Tensor& values, const GroupShape& shape, const at::Tensor& index) {
   return values.index_select(1, index.defined() ? index : run_index(shape));
 }

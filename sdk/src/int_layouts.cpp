@@ -83,7 +83,7 @@ at::Tensor codes_without_zero_zeros(const QuantizedWeight& weight, const TensorQ
   const at::Tensor at_zero = weight.zero_point.to(at::kFloat).eq(0);
   if (!at_zero.any().item<bool>()) return weight.codes;
   const GroupShape shape = group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
-  const at::Tensor shift = spread_groups(at_zero.to(at::kByte), shape, index_of(weight));  // one per code
+  const at::Tensor shift = spread_groups(at_zero.to(at::kByte), shape, weight.group_index);  // one per code
   return weight.codes.to(at::kShort).add_(shift).clamp_max_((1 << quant.bits) - 1).to(at::kByte);
 }
 
@@ -156,7 +156,7 @@ TensorMap pack_gptq(const QuantizedWeight& weight, const TensorQuant& quant, con
   packed["qzeros"] = pack_zero_rows(zero_codes(weight, quant.bits, layout.zeros), quant.bits, false);
   packed["scales"] = stored_scales(weight.scale);
   if (layout.g_idx) {
-    const at::Tensor scattered = layout.act_order ? index_of(weight) : at::Tensor();
+    const at::Tensor scattered = layout.act_order ? weight.group_index : at::Tensor();
     packed["g_idx"] =
         scattered.defined() ? scattered : run_index(group_shape(codes.size(0), codes.size(1), quant.group_size));
   }
@@ -181,7 +181,7 @@ QuantizedWeight unpack_gptq(const TensorMap& packed, const TensorQuant& quant, i
   if (const auto index = packed.find(kGroupIndex); index != packed.end()) {
     const at::Tensor scattered =
         scattered_index(index->second, group_shape(out, in, quant.group_size), true, "being packed");
-    if (scattered.defined()) weight.extra[kGroupIndex] = scattered;
+    if (scattered.defined()) weight.group_index = scattered;
   }
   finish_unpack(weight, stored, member(packed, "scales"), quant);
   return weight;

@@ -74,7 +74,7 @@ QuantizedWeight decode(const LinearSpec& spec, const TensorMap& packed, IntPacki
   if (const auto stored = packed.find(kGroupIndex); stored != packed.end()) {
     const GroupShape shape = group_shape(out, in, spec.quant.weight.group_size);
     const at::Tensor index = scattered_index(stored->second, shape, act_order, spec.name);
-    if (index.defined()) weight.extra[kGroupIndex] = index;
+    if (index.defined()) weight.group_index = index;
   }
   weight.codes = at::empty({out, in}, at::kByte);
   auto* codes = static_cast<uint8_t*>(weight.codes.data_ptr());

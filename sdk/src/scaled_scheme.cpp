@@ -64,11 +64,6 @@ at::Tensor observed_loss(const at::Tensor& x, const ScaleLayout& layout, const S
   return error.view({layout.bands(), layout.rows, groups.per_row, groups.group}).sum(at::IntArrayRef{1, 3}).flatten();
 }
 
-void clamp_scales(WeightTuning& tuning) {
-  const at::NoGradGuard no_grad;
-  if (tuning.max_scale.defined()) tuning.max_scale.clamp_(0, tuning.scale_limit);
-}
-
 }  // namespace
 
 ScaleLayout scale_layout(int64_t out_features, int64_t in_features, const TensorQuant& quant) {
@@ -82,6 +77,18 @@ std::span<const float> ScaledScheme::multipliers(const TensorQuant&) const {
 
 bool ScaledScheme::narrow(const TensorQuant&) const {
   return false;
+}
+
+bool ScaledScheme::searches(const TensorQuant& quant) const {
+  return quant.observer.empty() && !multipliers(quant).empty();
+}
+
+SchemeTraits ScaledScheme::traits(const LayerQuant& quant) const {
+  const bool searched = searches(quant.weight);
+  return {.searches = searched,
+          .imatrix_when_tuned = searched,
+          .outlier_free_loss = leaves_out_outliers(quant),
+          .independent_rows = has_independent_rows(quant.weight)};
 }
 
 at::Tensor ScaledScheme::act_global_scale(const at::Tensor&, const at::Tensor&, const TensorQuant&) const {
@@ -149,10 +156,9 @@ WeightTuning ScaledScheme::begin_tuning(const at::Tensor& weight, const TensorQu
   return tuning;
 }
 
-void ScaledScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+void ScaledScheme::fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                      at::Tensor& out) const {
   const at::NoGradGuard no_grad;
-  clamp_scales(tuning);
   scaled::fake_quant(tuned(weight, tuning, quant).matrix, out);
 }
 
@@ -186,10 +192,9 @@ at::Tensor ScaledScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& 
   return y.view(x.sizes());
 }
 
-QuantizedWeight ScaledScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+QuantizedWeight ScaledScheme::quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                              const TensorQuant& quant) const {
   const at::NoGradGuard no_grad;
-  clamp_scales(tuning);
   const Tuned t = tuned(weight, tuning, quant);
   QuantizedWeight r;
   r.codes = scaled::encode(t.matrix);

@@ -56,6 +56,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/scaled_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/sequence_cache.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ste.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/signround_scheme.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp
   ${CMAKE_CURRENT_LIST_DIR}/text_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tied_embeddings.cpp

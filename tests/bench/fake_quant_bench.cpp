@@ -40,14 +40,14 @@ void print(const char* name, double time, double bytes) {
   std::printf("%-34s %9.2f ms %8.2f GB/s\n", name, time * 1e3, bytes / time / 1e9);
 }
 
-void bench_passes(const Scheme& scheme, const char* name, const TensorQuant& quant, int repeats) {
+void bench_passes(const sdk::SignRoundScheme& scheme, const char* name, const TensorQuant& quant, int repeats) {
   const int64_t out = 6150, in = 576, n = out * in;  // as many elements as a block
   const at::Tensor weight = (at::randn({out, in}) * 0.05).to(at::kBFloat16),
                    grad = at::randn({out, in}).to(at::kBFloat16);
-  WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
   tuning.v.uniform_(-0.5, 0.5);
   at::Tensor y = at::empty({out, in}, at::kBFloat16);
-  WeightGradient gradient;
+  sdk::WeightGradient gradient;
   const auto label = [&](const char* pass) { return arkit::str(name, quant.sym ? " sym " : " asym ", pass); };
   print(label("forward").c_str(), seconds(repeats, [&] { scheme.fake_quant_weight(weight, tuning, quant, y); }),
         8.0 * n);
@@ -56,10 +56,10 @@ void bench_passes(const Scheme& scheme, const char* name, const TensorQuant& qua
 }
 
 // Weights forward and backward, the search, and activations of a batch of 8 x 2048 tokens.
-void bench_scaled(const Scheme& scheme, const char* name, const TensorQuant& quant) {
+void bench_scaled(const sdk::SignRoundScheme& scheme, const char* name, const TensorQuant& quant) {
   bench_passes(scheme, name, quant, 20);
   const at::Tensor weight = (at::randn({6150, 576}) * 0.05).to(at::kBFloat16);
-  if (scheme.searches(quant))
+  if (scheme.traits({.weight = quant}).searches)
     print(str(name, " search").c_str(),
           seconds(3, [&] { (void)scheme.quantize_rtn(weight, quant, RtnMode::searched, {}, 0, {}); }),
           3.0 * static_cast<double>(weight.numel()));

@@ -80,7 +80,7 @@ TEST(Grid, ScalesAreComparedByValue) {
 
 TEST(Grid, ScatteredGroupsMustStay) {
   QuantizedWeight scattered = weight();
-  scattered.extra["g_idx"] = at::tensor({1, 0, 1, 0}, at::kInt);
+  scattered.group_index = at::tensor({1, 0, 1, 0}, at::kInt);
   EXPECT_TRUE(compare_grids(scattered, scattered, kInt4).exact());
   EXPECT_NE(compare_grids(scattered, weight(), kInt4).broken.find("act order"), std::string::npos);
   EXPECT_NE(compare_grids(weight(), scattered, kInt4).broken, "");
@@ -97,7 +97,7 @@ TEST(Grid, ScatteredGroupsMustStay) {
 TEST(Grid, AnOffsetThatIsNotTheZeroPointsIsRounding) {
   QuantizedWeight rounded = weight();
   // -0.5 * 8, -0.25 * 7, 0.125 * 6, -1 * 5: the last one 0.01 off.
-  rounded.extra["offset"] = at::tensor({-4.0, -1.75, 0.75, -5.01}, at::kFloat).reshape({2, 2});
+  rounded.offset = at::tensor({-4.0, -1.75, 0.75, -5.01}, at::kFloat).reshape({2, 2});
   const GridDifference d = compare_grids(weight(), rounded, kInt4);
   EXPECT_TRUE(d.broken.empty());
   EXPECT_EQ(d.rounded_offsets, 1);

@@ -35,7 +35,7 @@ TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
       four{.data_type = "int", .bits = 4}, mx{.data_type = "mx_fp", .bits = 3};
   const auto decided = [](std::string_view recipe, const TensorQuant& weight, const TuningOptions& given = {}) {
     ResolvedTuning tuning = resolve_tuning(recipe, given);
-    decide_for_bits(tuning, recipe, weight);
+    decide_for_bits(tuning, recipe, weight, weight.data_type == "int");
     return tuning;
   };
   for (const TensorQuant& weight : {two, three}) {
@@ -53,7 +53,7 @@ TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
   const ResolvedTuning own = decided("best", two, {.nblocks = 1, .not_use_best_mse = false, .enable_alg_ext = false});
   EXPECT_EQ(own.nblocks, 1);
   ResolvedTuning transformed = resolve_tuning("best", {});
-  decide_for_bits(transformed, "best", two, true);
+  decide_for_bits(transformed, "best", two, true, true);
   EXPECT_EQ(transformed.nblocks, 1) << "transforms take one block at a time";
   EXPECT_FALSE(own.enable_alg_ext || own.not_use_best_mse);
   EXPECT_FALSE(decided("best", two, {.dynamic_max_gap = 5}).not_use_best_mse) << "it looks for the best";

@@ -111,8 +111,8 @@ TEST_P(FloatFormats, PackAndUnpackAreInverse) {
     EXPECT_TRUE(back.scale.to(at::kFloat).equal(weight.scale.to(at::kFloat)));
     if (weight.global_scale.defined()) EXPECT_TRUE(same_bytes(back.global_scale, weight.global_scale));
     const bool calibrated = !scheme.quant.act.dynamic || scheme.quant.act.data_type == "nv_fp4_with_static_gs";
-    ASSERT_EQ(back.extra.contains("act_max"), scheme.quant.act.quantized() && calibrated);
-    if (back.extra.contains("act_max")) EXPECT_NEAR(back.extra.at("act_max").item<double>(), 7.0, 0.05);
+    ASSERT_EQ(back.act_max.defined(), scheme.quant.act.quantized() && calibrated);
+    if (back.act_max.defined()) EXPECT_NEAR(back.act_max.item<double>(), 7.0, 0.05);
   }
   EXPECT_GT(accepted, 0);
 }

@@ -105,8 +105,8 @@ TEST_F(CompressedTensors, StaticIntegerInputsAreReadAgain) {
   const auto source = open(folder);
   const QuantizedWeight weight = source->unpack("model.layers.0.mlp.up_proj");
   const at::Tensor scale = source->packed_tensors("model.layers.0.mlp.up_proj").at("input_scale");
-  ASSERT_TRUE(weight.extra.contains("act_max"));
-  EXPECT_TRUE(weight.extra.at("act_max").equal(scale.to(at::kFloat).mul(127.5)));
+  ASSERT_TRUE(weight.act_max.defined());
+  EXPECT_TRUE(weight.act_max.equal(scale.to(at::kFloat).mul(127.5)));
   const fs::path plain = run_recipe("plain", "QuantizationModifier: {scheme: W8A16, ignore: [lm_head]}");
   EXPECT_NEAR(nll(folder), nll(plain), 0.05);
 }

@@ -39,6 +39,7 @@ TEST(PluginGuard, ForwardsEveryVirtualFunctionOfEveryInterface) {
   size_t functions = 0;
   for (const auto& [header, interface] :
        std::vector<std::pair<std::string, std::string>>{{"scheme.h", "Scheme"},
+                                                        {"scheme.h", "WeightTuner"},
                                                         {"exporter.h", "Exporter"},
                                                         {"exporter.h", "ExportJob"},
                                                         {"model_adapter.h", "ModelAdapter"},
@@ -81,21 +82,21 @@ TEST(PluginGuard, NamesThePluginOfExceptionsOfEveryType) {
   EXPECT_EQ(integer.code(), arkit::ErrorCode::plugin);
   EXPECT_EQ(integer.what(), plugin + ": bits_per_weight() of its scheme 'throwing' threw an object of type int");
 
-  const arkit::Error standard = error_of([&] { (void)scheme.searches(kRow); });
+  const arkit::Error standard = error_of([&] { (void)scheme.traits({.weight = kRow}); });
   EXPECT_EQ(standard.what(),
-            plugin + ": searches() of its scheme 'throwing' threw std::runtime_error 'searches is\\x1b[2J broken'");
+            plugin + ": traits() of its scheme 'throwing' threw std::runtime_error 'traits are\\x1b[2J broken'");
 
   const arkit::Error torch = error_of([&] { (void)scheme.fake_quant_act(weight, kRow, {}); });
   expect_contains(torch.what(), plugin + ": fake_quant_act() of its scheme 'throwing' threw c10::Error");
 
   // An error made for users keeps its code and words.
-  const arkit::Error own = error_of([&] { (void)scheme.begin_tuning(weight, kRow, {}); });
+  const arkit::Error own = error_of([&] { (void)scheme.tuner(weight, kRow, {}); });
   EXPECT_EQ(own.code(), arkit::ErrorCode::input);
-  EXPECT_EQ(own.what(), "begin_tuning wants another weight [" + plugin + "]");
+  EXPECT_EQ(own.what(), "tuner() wants another weight [" + plugin + "]");
 
   // Nobody's fault.
-  arkit::WeightTuning tuning;
-  const arkit::Error interrupted = error_of([&] { scheme.fake_quant_weight(weight, tuning, kRow, out); });
+  const std::unique_ptr<arkit::WeightTuner> row = registry.scheme("row").tuner(weight, kRow, {});
+  const arkit::Error interrupted = error_of([&] { row->fake_quant(out); });
   EXPECT_EQ(interrupted.code(), arkit::ErrorCode::interrupted);
   EXPECT_STREQ(interrupted.what(), "interrupted");
   EXPECT_THROW((void)scheme.global_scale(weight, kRow), std::bad_alloc);
@@ -136,8 +137,9 @@ TEST(PluginGuard, ScalesThatAreNoNumbersAreRefusedWithPluginAndLayer) {
   EXPECT_EQ(error.what(), "layer 'model.layers.0.mlp.up_proj': " + plugin +
                               ": its scheme 'nan' gave a scale back from quantize_rtn() that is not finite");
   // The same in tuned codes and in dequantized values.
-  arkit::WeightTuning tuning;
-  expect_contains(error_of([&] { (void)scheme.quantize_tuned(weight, tuning, kRow); }).what(), "not finite");
+  const std::unique_ptr<arkit::WeightTuner> tuner = scheme.tuner(weight, kRow, {});
+  expect_contains(error_of([&] { (void)tuner->finish(); }).what(),
+                  "gave a scale back from finish() that is not finite");
   arkit::QuantizedWeight codes;
   codes.codes = at::zeros({4, 8}, at::kByte);
   codes.scale = at::full({4, 1}, std::numeric_limits<float>::infinity());

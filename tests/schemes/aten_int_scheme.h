@@ -17,15 +17,15 @@ class AtenIntScheme final : public sdk::AutogradScheme {
   std::span<const Preset> presets() const override { return int_.presets(); }
   Verdict supports(const LayerPlan& layer) const override { return int_.supports(layer); }
   double bits_per_weight(const LayerPlan& layer) const override { return int_.bits_per_weight(layer); }
-  bool searches(const TensorQuant& quant) const override { return int_.searches(quant); }
-  WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                            const TuningSetup& setup) const override {
+  SchemeTraits traits(const LayerQuant& quant) const override { return int_.traits(quant); }
+  sdk::WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                 const TuningSetup& setup) const override {
     return int_.begin_tuning(weight, quant, setup);
   }
   at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant, const at::Tensor& max) const override {
     return int_.fake_quant_act(x, quant, max);
   }
-  QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+  QuantizedWeight quantize_tuned(const at::Tensor& weight, const sdk::WeightTuning& tuning,
                                  const TensorQuant& quant) const override {
     return int_.quantize_tuned(weight, tuning, quant);
   }
@@ -38,7 +38,7 @@ class AtenIntScheme final : public sdk::AutogradScheme {
   }
 
  protected:
-  at::Tensor formula(const at::Tensor& weight, const WeightTuning& t, const TensorQuant& quant) const override {
+  at::Tensor formula(const at::Tensor& weight, const sdk::WeightTuning& t, const TensorQuant& quant) const override {
     const at::ScalarType type = quant.scale_dtype == "float32"    ? at::kFloat
                                 : quant.scale_dtype == "bfloat16" ? at::kBFloat16
                                                                   : at::kHalf;

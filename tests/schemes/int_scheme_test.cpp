@@ -105,7 +105,7 @@ TEST(IntScheme, FusedPassesEqualAutograd) {
               TuningSetup setup;
               setup.enable_minmax_tuning = minmax;
               setup.enable_alg_ext = ext;
-              WeightTuning tuning = fused.begin_tuning(weight, quant, setup);
+              sdk::WeightTuning tuning = fused.begin_tuning(weight, quant, setup);
               tuning.v.uniform_(-0.5, 0.5);
               if (tuning.min_scale.defined()) tuning.min_scale.uniform_(0.5, 1);
               if (tuning.max_scale.defined()) tuning.max_scale.uniform_(0.5, 1);
@@ -114,7 +114,7 @@ TEST(IntScheme, FusedPassesEqualAutograd) {
               aten.fake_quant_weight(weight, tuning, quant, expected);
               EXPECT_TRUE(at::equal(y, expected)) << what << " " << dtype;
               const at::Tensor grad = at::randn({4, 64});
-              WeightGradient a, b;
+              sdk::WeightGradient a, b;
               fused.fake_quant_weight_backward(weight, tuning, quant, grad, a);
               aten.fake_quant_weight_backward(weight, tuning, quant, grad, b);
               expect_same_gradient(a.v, b.v, 0, what + " v");
@@ -130,7 +130,7 @@ TEST(IntScheme, ScaleGradientOfClippedElementsMatchesFiniteDifferences) {
   const TensorQuant quant = quant_of(4, 32, true, "float32");
   at::manual_seed(9);
   const at::Tensor weight = at::randn({1, 32}).abs() + 0.9;  // all positive: max_scale alone decides
-  WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
   tuning.max_scale.fill_(0.2);  // everything beyond 0.2 of the range is clipped
   const at::Tensor grad = at::randn({1, 32});
   const auto loss = [&](float max_scale) {
@@ -141,7 +141,7 @@ TEST(IntScheme, ScaleGradientOfClippedElementsMatchesFiniteDifferences) {
   };
   const double numeric = (loss(0.21F) - loss(0.19F)) / 0.02;
   tuning.max_scale.fill_(0.2);
-  WeightGradient gradient;
+  sdk::WeightGradient gradient;
   scheme.fake_quant_weight_backward(weight, tuning, quant, grad, gradient);
   EXPECT_NEAR(gradient.max_scale.item<double>(), numeric, 1e-3 * std::abs(numeric));
   EXPECT_EQ(gradient.min_scale.item<double>(), 0);
@@ -152,8 +152,8 @@ TEST(IntScheme, EqualEndsShareTheGradient) {
   const int_scheme::IntScheme scheme;
   const TensorQuant quant = quant_of(4, 4, true);
   const at::Tensor weight = at::tensor({0.5F, -0.5F, 0.13F, 0.2F}).reshape({1, 4});
-  const WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
-  WeightGradient gradient;
+  const sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  sdk::WeightGradient gradient;
   scheme.fake_quant_weight_backward(weight, tuning, quant, at::ones({1, 4}), gradient);
   EXPECT_NE(gradient.max_scale.item<float>(), 0);
   EXPECT_EQ(gradient.max_scale.item<float>(), gradient.min_scale.item<float>());
@@ -165,8 +165,8 @@ TEST(IntScheme, LargeGradientsOverflowInTheDtypeOfTheScale) {
   for (const bool sym : {true, false}) {
     const TensorQuant quant = quant_of(4, 32, sym);
     const at::Tensor weight = at::randn({2, 64});
-    const WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
-    WeightGradient gradient;
+    const sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+    sdk::WeightGradient gradient;
     scheme.fake_quant_weight_backward(weight, tuning, quant, at::randn({2, 64}) * 1e7, gradient);
     EXPECT_FALSE(gradient.max_scale.isfinite().all().item<bool>());
     EXPECT_TRUE(gradient.v.isfinite().all().item<bool>());
@@ -215,7 +215,7 @@ TEST(IntScheme, InitialScaleIsTheSearchedOneAndOpensTheClamp) {
   TuningSetup setup;
   setup.enable_alg_ext = true;
   setup.imatrix = imatrix;
-  WeightTuning tuning = scheme.begin_tuning(weight, quant, setup);
+  sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, setup);
   EXPECT_EQ(tuning.scale_limit, 2.0F);
   EXPECT_FALSE(tuning.min_scale.defined());
   const QuantizedWeight searched = scheme.quantize_rtn(weight, quant, RtnMode::searched, imatrix, 0, {});
@@ -229,6 +229,29 @@ at::Tensor row_losses(const at::Tensor& y, const at::Tensor& w, const at::Tensor
   return (y.to(at::kDouble) - w.to(at::kDouble)).square().mul(importance).sum(-1);
 }
 
+TEST(IntScheme, TraitsFollowBitsAndSymmetry) {
+  const int_scheme::IntScheme scheme;
+  LayerQuant quant{.weight = {.data_type = "int", .bits = 2, .group_size = 32}};
+  EXPECT_TRUE(scheme.traits(quant).outlier_free_loss && scheme.traits(quant).imatrix_when_tuned);
+  EXPECT_TRUE(scheme.traits(quant).integer_grid && scheme.traits(quant).grid_search);
+  quant.weight.bits = 4;
+  EXPECT_FALSE(scheme.traits(quant).outlier_free_loss);
+  EXPECT_TRUE(scheme.traits(quant).searches && scheme.traits(quant).independent_rows);
+  quant.act.bits = 4;
+  EXPECT_TRUE(scheme.traits(quant).outlier_free_loss && scheme.traits(quant).searches);
+  EXPECT_FALSE(scheme.traits(quant).imatrix_when_tuned) << "W4A4 goes without";
+  quant.weight.sym = false;
+  EXPECT_FALSE(scheme.traits(quant).outlier_free_loss || scheme.traits(quant).searches);
+  quant.weight = {.data_type = "int", .bits = 8, .group_size = -1};
+  EXPECT_FALSE(scheme.traits(quant).plain_by_default) << "activations of 4 bits";
+  quant.act.bits = 8;
+  EXPECT_TRUE(scheme.traits(quant).plain_by_default);
+  quant.weight.group_size = 0;
+  EXPECT_FALSE(scheme.traits(quant).independent_rows);
+  quant.weight.observer = "mse";
+  EXPECT_FALSE(scheme.traits(quant).grid_search);
+}
+
 TEST(IntScheme, NeuqiBeatsRangesAndWeighsErrors) {
   const int_scheme::IntScheme scheme;
   at::manual_seed(23);
@@ -239,7 +262,7 @@ TEST(IntScheme, NeuqiBeatsRangesAndWeighsErrors) {
         at::Tensor importance = at::rand({80}) + 0.01;
         importance[7] = 100;
         const TensorQuant plain = quant_of(bits, 48, sym), quant = with_rule(plain, "neuqi");
-        EXPECT_TRUE(scheme.searches(quant));
+        EXPECT_TRUE(scheme.traits({.weight = quant}).searches);
         const auto losses = [&](const TensorQuant& q, RtnMode mode) {
           return row_losses(scheme.dequantize(scheme.quantize_rtn(w, q, mode, importance, 1, {}), q, at::kFloat), w,
                             importance);
@@ -279,7 +302,7 @@ TEST(IntScheme, NeuqiGridsAreFrozenWhileTuning) {
       for (const int bits : {2, 4, 8}) {
         const TensorQuant quant = with_rule(quant_of(bits, 48, sym), "neuqi");
         const at::Tensor w = at::randn({6, 80}).mul_(0.1).sub_(0.1).to(dtype);
-        WeightTuning tuning = scheme.begin_tuning(w, quant, {});
+        sdk::WeightTuning tuning = scheme.begin_tuning(w, quant, {});
         EXPECT_FALSE(tuning.min_scale.defined() || tuning.max_scale.defined());
         const QuantizedWeight tuned = scheme.quantize_tuned(w, tuning, quant),
                               rounded = scheme.quantize_rtn(w, quant, RtnMode::searched, {}, 0, {});
@@ -289,7 +312,7 @@ TEST(IntScheme, NeuqiGridsAreFrozenWhileTuning) {
         at::Tensor y = at::empty({6, 80});
         scheme.fake_quant_weight(w, tuning, quant, y);
         EXPECT_TRUE(at::equal(y, scheme.dequantize(rounded, quant, at::kFloat))) << bits;
-        WeightGradient gradient;
+        sdk::WeightGradient gradient;
         scheme.fake_quant_weight_backward(w, tuning, quant, at::ones({6, 80}), gradient);
         EXPECT_TRUE(gradient.v.abs().max().item<float>() > 0);
         EXPECT_FALSE(gradient.min_scale.defined() || gradient.max_scale.defined());

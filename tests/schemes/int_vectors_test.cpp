@@ -85,7 +85,7 @@ TEST(IntVectors, GradientsMatchAutograd) {
   for (const Case& c : all) {
     const TensorQuant quant = quant_of(c);
     const at::Tensor w = tensor_at(c.inputs, "w");
-    WeightTuning tuning = scheme.begin_tuning(w, quant, {});
+    sdk::WeightTuning tuning = scheme.begin_tuning(w, quant, {});
     tuning.v = tensor_at(c.inputs, "v");
     tuning.min_scale = tensor_at(c.inputs, "min_scale");
     tuning.max_scale = tensor_at(c.inputs, "max_scale");
@@ -93,7 +93,7 @@ TEST(IntVectors, GradientsMatchAutograd) {
     scheme.fake_quant_weight(w, tuning, quant, y);
     expect_equal(y, tensor_at(c.outputs, "dequant"), c.name + " dequant");
     expect_equal(scheme.quantize_tuned(w, tuning, quant).scale, tensor_at(c.outputs, "scale"), c.name + " scale");
-    WeightGradient gradient;
+    sdk::WeightGradient gradient;
     scheme.fake_quant_weight_backward(w, tuning, quant, tensor_at(c.inputs, "grad_out"), gradient);
     EXPECT_TRUE(at::allclose(gradient.v, tensor_at(c.outputs, "grad_v"), kGradV, 0)) << c.name;
     EXPECT_TRUE(at::allclose(gradient.min_scale, tensor_at(c.outputs, "grad_min_scale"), kGradScale, 0)) << c.name;
@@ -167,7 +167,7 @@ TEST(IntVectors, IntegersOfFloatsAreBitEqual) {
                c.name + " scale");
   const at::Tensor expected = tensor_at(c.outputs, "dequant");
   expect_equal(scheme.dequantize(got, quant, at::kFloat), expected, c.name + " dequant");
-  WeightTuning tuning = scheme.begin_tuning(w, quant, {.enable_minmax_tuning = false});
+  sdk::WeightTuning tuning = scheme.begin_tuning(w, quant, {.enable_minmax_tuning = false});
   at::Tensor y = at::empty_like(w);
   scheme.fake_quant_weight(w, tuning, quant, y);
   expect_equal(y, expected, c.name + " fake quantization");

@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(Scaled, SchemeSuite,
 
 struct Twin {
   std::string name;
-  std::shared_ptr<const Scheme> scheme;
+  std::shared_ptr<const sdk::ScaledScheme> scheme;
   TensorQuant quant;
   std::function<at::Tensor(const at::Tensor& groups, const at::Tensor& peak, const at::Tensor& v)> formula;
 };
@@ -100,7 +100,7 @@ TEST(ScaledSchemes, FusedPassesEqualAutograd) {
     const at::Tensor weight = (at::randn({4, 96}) * 0.05).to(dtype);
     const at::Tensor global = 2688 / weight.to(at::kFloat).abs().max().reshape({1});
     for (const Twin& twin : twins(global)) {
-      WeightTuning tuning = twin.scheme->begin_tuning(weight, twin.quant, {.global_scale = global});
+      sdk::WeightTuning tuning = twin.scheme->begin_tuning(weight, twin.quant, {.global_scale = global});
       tuning.v.uniform_(-0.5, 0.5);
       tuning.max_scale.uniform_(0.4, 1);
       at::Tensor y = at::empty({4, 96});
@@ -114,7 +114,7 @@ TEST(ScaledSchemes, FusedPassesEqualAutograd) {
 
       const at::Tensor grad = at::randn({4, 96});
       expected.backward(grad);
-      WeightGradient gradient;
+      sdk::WeightGradient gradient;
       twin.scheme->fake_quant_weight_backward(weight, tuning, twin.quant, grad, gradient);
       expect_near(gradient.v, v.grad(), kProductTolerance, twin.name + " v");
       expect_near(gradient.max_scale, max_scale.grad(), kSumTolerance, twin.name + " max_scale");
@@ -314,27 +314,37 @@ TEST(ScaledSchemes, FusedLayersShareTheSmallestGlobalScale) {
 TEST(ScaledSchemes, SearchNeverLosesToRoundToNearest) {
   at::manual_seed(2);
   const at::Tensor weight = (at::randn({16, 256}) * 0.05).to(at::kBFloat16), imatrix = at::rand({256}) * 10;
-  const std::pair<std::shared_ptr<const Scheme>, TensorQuant> all[] = {
+  const std::pair<std::shared_ptr<const sdk::ScaledScheme>, TensorQuant> all[] = {
       {std::make_shared<MxFpScheme>(), quant_of("mx_fp", 4, 32)},
       {std::make_shared<MxIntScheme>(), quant_of("mx_int", 4, 32)},
       {std::make_shared<NvFp4Scheme>(), quant_of("nv_fp", 4, 16)}};
   for (const auto& [scheme, quant] : all) {
-    EXPECT_TRUE(scheme->searches(quant));
+    EXPECT_TRUE(scheme->traits({.weight = quant}).searches);
     const auto loss = [&](RtnMode mode) {
       const QuantizedWeight codes = scheme->quantize_rtn(weight, quant, mode, imatrix, 4, {});
       const at::Tensor error = scheme->dequantize(codes, quant, at::kFloat) - weight;
       return (error * error * imatrix).sum().item<double>();
     };
     EXPECT_LT(loss(RtnMode::searched), 0.98 * loss(RtnMode::plain)) << quant.data_type;
-    WeightTuning tuning = scheme->begin_tuning(weight, quant, {.enable_alg_ext = true, .imatrix = imatrix});
+    sdk::WeightTuning tuning = scheme->begin_tuning(weight, quant, {.enable_alg_ext = true, .imatrix = imatrix});
     EXPECT_EQ(tuning.scale_limit, 2.0F);
     ASSERT_TRUE(tuning.init_scale.defined());
     EXPECT_TRUE(at::equal(scheme->quantize_tuned(weight, tuning, quant).codes.view(at::kByte),
                           scheme->quantize_rtn(weight, quant, RtnMode::searched, imatrix, 0, {}).codes.view(at::kByte)))
         << quant.data_type;
   }
-  EXPECT_FALSE(Fp8().searches(quant_of("fp", 8, -1)));
-  EXPECT_FALSE(NvFp4Scheme().searches(quant_of("nvfp4_v2", 4, 16)));
+  EXPECT_FALSE(Fp8().traits({.weight = quant_of("fp", 8, -1)}).searches);
+  EXPECT_FALSE(NvFp4Scheme().traits({.weight = quant_of("nvfp4_v2", 4, 16)}).searches);
+}
+
+TEST(ScaledSchemes, FewBitsLeaveOutliersOutOfTheLossExceptInFp8) {
+  LayerQuant quant{.weight = quant_of("mx_fp", 4, 32), .act = quant_of("mx_fp", 4, 32)};
+  EXPECT_TRUE(MxFpScheme().traits(quant).outlier_free_loss);
+  quant.act.bits = 8;
+  EXPECT_FALSE(MxFpScheme().traits(quant).outlier_free_loss);
+  EXPECT_FALSE(MxFpScheme().traits(quant).integer_grid || MxFpScheme().traits(quant).plain_by_default);
+  quant = {.weight = quant_of("fp", 8, -1), .act = quant_of("int", 4, -1)};
+  EXPECT_FALSE(Fp8().traits(quant).outlier_free_loss);
 }
 
 // The elements are this scheme's own, unlike the reference's (docs/spec/floats.md 4).
@@ -360,7 +370,7 @@ TEST(ScaledSchemes, BlocksShareOneScaleAndTheirEdgesMayBeShort) {
   EXPECT_EQ(r.scale.scalar_type(), at::kBFloat16);
   const at::Tensor corner = weight.slice(0, 4, 7).slice(1, 16, 20).abs().max();
   EXPECT_EQ(r.scale[1][2].item<float>(), (corner / 448).item<float>());
-  WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
+  sdk::WeightTuning tuning = scheme.begin_tuning(weight, quant, {});
   EXPECT_EQ(tuning.max_scale.numel(), 6);
   EXPECT_EQ(scheme.quantize_tuned(weight, tuning, quant).scale.scalar_type(), at::kFloat);
 }

@@ -78,7 +78,8 @@ TEST(MxVectors, WeightsAreBitEqual) {
         MxCase{"mxfp4_zero_group", "mx_fp", 4}, MxCase{"mxfp4_rceil_g32", "mx_fp_rceil", 4},
         MxCase{"mxfp8_rceil_g32", "mx_fp_rceil", 8}, MxCase{"mxfp4_rceil_v2_g32", "mx_fp_rceil_v2", 4}}) {
     const Case c = named(m.name);
-    const Scheme& scheme = std::string_view(m.data_type) == "mx_int" ? static_cast<const Scheme&>(ints) : floats;
+    const sdk::ScaledScheme& scheme =
+        std::string_view(m.data_type) == "mx_int" ? static_cast<const sdk::ScaledScheme&>(ints) : floats;
     const TensorQuant quant = quant_of(m.data_type, m.bits, 32);
     const at::Tensor w = c.in("w");
     const QuantizedWeight got = scheme.quantize_rtn(w, quant, RtnMode::plain, {}, 0, {});
@@ -203,7 +204,7 @@ TEST(ScaledVectors, GradientsMatchAutograd) {
   const mx_int::MxIntScheme mx_ints;
   const nv_fp4::NvFp4Scheme nv;
   const fp8::Fp8Scheme f8;
-  const std::pair<const char*, std::pair<const Scheme*, TensorQuant>> all[] = {
+  const std::pair<const char*, std::pair<const sdk::ScaledScheme*, TensorQuant>> all[] = {
       {"grad_mxfp4_g32", {&mx, quant_of("mx_fp", 4, 32)}},
       {"grad_mxfp8_g32", {&mx, quant_of("mx_fp", 8, 32)}},
       {"grad_mxint4_g32", {&mx_ints, quant_of("mx_int", 4, 32)}},
@@ -213,13 +214,13 @@ TEST(ScaledVectors, GradientsMatchAutograd) {
     const auto& [scheme, quant] = what;
     const Case c = named(name);
     const at::Tensor w = c.in("w");
-    WeightTuning tuning = scheme->begin_tuning(w, quant, {});
+    sdk::WeightTuning tuning = scheme->begin_tuning(w, quant, {});
     tuning.v = c.in("v");
     tuning.max_scale = c.in("max_scale");
     at::Tensor y = at::empty_like(w);
     scheme->fake_quant_weight(w, tuning, quant, y);
     expect_equal(y, c.out("dequant"), c.name + " dequant");
-    WeightGradient gradient;
+    sdk::WeightGradient gradient;
     scheme->fake_quant_weight_backward(w, tuning, quant, c.in("grad_out"), gradient);
     expect_close(gradient.v, c.out("grad_v"), kGradV, c.name + " v");
     expect_close(gradient.max_scale, c.out("grad_max_scale"), kGradScale, c.name + " max_scale");

@@ -46,7 +46,7 @@ Coded symmetric(const at::Tensor& w, const at::Tensor& v, const at::Tensor& low,
   return {q, s, {}, s * q};
 }
 
-Coded encode(const at::Tensor& weight, const WeightTuning& t, const TensorQuant& quant, const at::Tensor& v,
+Coded encode(const at::Tensor& weight, const sdk::WeightTuning& t, const TensorQuant& quant, const at::Tensor& v,
              const at::Tensor& min_scale, const at::Tensor& max_scale) {
   const at::Tensor w = grouped(weight, quant).to(at::kFloat);
   const at::Tensor low = min_scale.defined() ? t.weight_min * min_scale : t.weight_min;
@@ -74,11 +74,11 @@ const SchemeInfo& AtenIntScheme::info() const noexcept {
   return kInfo;
 }
 
-WeightTuning AtenIntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                                         const TuningSetup& setup) const {
+sdk::WeightTuning AtenIntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                              const TuningSetup& setup) const {
   last_imatrix = setup.imatrix;
   const at::Tensor groups = grouped(weight, quant);
-  WeightTuning tuning;
+  sdk::WeightTuning tuning;
   tuning.v = at::zeros(groups.sizes(), at::kFloat);
   tuning.weight_min = std::get<0>(groups.min(1)).clamp_max(0);
   tuning.weight_max = std::get<0>(groups.max(1)).clamp_min(0);
@@ -89,17 +89,15 @@ WeightTuning AtenIntScheme::begin_tuning(const at::Tensor& weight, const TensorQ
   return tuning;
 }
 
-void AtenIntScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
-                                      at::Tensor& out) const {
-  for (at::Tensor* scale : {&tuning.min_scale, &tuning.max_scale})
-    if (scale->defined()) scale->clamp_(0.0, tuning.scale_limit);
+void AtenIntScheme::fake_quant_weight(const at::Tensor& weight, const sdk::WeightTuning& tuning,
+                                      const TensorQuant& quant, at::Tensor& out) const {
   const Coded coded = encode(weight, tuning, quant, tuning.v, tuning.min_scale, tuning.max_scale);
   out.copy_(ungrouped(coded.value, weight));
 }
 
-void AtenIntScheme::fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning,
+void AtenIntScheme::fake_quant_weight_backward(const at::Tensor& weight, const sdk::WeightTuning& tuning,
                                                const TensorQuant& quant, const at::Tensor& grad_out,
-                                               WeightGradient& gradient) const {
+                                               sdk::WeightGradient& gradient) const {
   const at::AutoGradMode on(true);
   const at::Tensor v = leaf_of(tuning.v), low = leaf_of(tuning.min_scale), high = leaf_of(tuning.max_scale);
   ungrouped(encode(weight, tuning, quant, v, low, high).value, weight).backward(grad_out.to(at::kFloat));
@@ -117,7 +115,7 @@ at::Tensor AtenIntScheme::fake_quant_act(const at::Tensor& x, const TensorQuant&
   return (round_ste(x / s).clamp(-maxq, maxq - 1) * s).to(x.scalar_type());
 }
 
-QuantizedWeight AtenIntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+QuantizedWeight AtenIntScheme::quantize_tuned(const at::Tensor& weight, const sdk::WeightTuning& tuning,
                                               const TensorQuant& quant) const {
   const Coded coded = encode(weight, tuning, quant, tuning.v, tuning.min_scale, tuning.max_scale);
   const at::Tensor code = quant.sym ? coded.codes + (1 << (quant.bits - 1)) : coded.codes;
@@ -130,7 +128,7 @@ QuantizedWeight AtenIntScheme::quantize_tuned(const at::Tensor& weight, WeightTu
 
 QuantizedWeight AtenIntScheme::quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                             const at::Tensor& imatrix, int64_t, const at::Tensor&) const {
-  WeightTuning tuning = begin_tuning(weight, quant, {});
+  sdk::WeightTuning tuning = begin_tuning(weight, quant, {});
   last_imatrix = imatrix;
   last_mode = mode;
   return quantize_tuned(weight, tuning, quant);

@@ -84,17 +84,6 @@ TEST(BlockLoss, TakesBFloat16AndSumsInFloat) {
   EXPECT_TRUE(at::equal(gradient, expected.gradient.to(at::kBFloat16)));
 }
 
-TEST(BlockLoss, OutlierFreeLossIsForFewBitsOfSearchedSchemes) {
-  LayerQuant quant{.weight = {.data_type = "int", .bits = 2, .sym = true}};
-  EXPECT_TRUE(uses_outlier_free_loss(quant));
-  quant.weight.bits = 4;
-  EXPECT_FALSE(uses_outlier_free_loss(quant));
-  quant.act.bits = 4;
-  EXPECT_TRUE(uses_outlier_free_loss(quant));
-  quant.weight.sym = false;
-  EXPECT_FALSE(uses_outlier_free_loss(quant));
-}
-
 TEST(LossMask, LeavesOutPaddingAndTheLastPosition) {
   const at::Tensor ids = at::tensor({5, 2, 7, 2, 2, 1, 3, 4, 4, 4}, at::kLong).view({2, 5});
   const at::Tensor padded = at::tensor({1, 0, 1, 0, 0, 1, 1, 1, 1, 0}, at::kByte).view({2, 5});

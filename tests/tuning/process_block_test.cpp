@@ -191,7 +191,7 @@ TEST_F(ProcessBlock, WritesTheParametersThatWereBest) {
     EXPECT_TRUE(at::equal(kept.max_scale, expected.max_scale));
     EXPECT_FALSE(at::equal(kept.v, iterations.back().v));
 
-    WeightTuning tuning = scheme.begin_tuning(weight, plan.global.weight, {});
+    sdk::WeightTuning tuning = scheme.begin_tuning(weight, plan.global.weight, {});
     tuning.v.copy_(expected.v);
     tuning.min_scale.copy_(expected.min_scale);
     tuning.max_scale.copy_(expected.max_scale);
@@ -405,29 +405,24 @@ TEST_F(ProcessBlock, NamesTheLayerWithANan) {
 }
 
 TEST(RtnRules, SearchUnlessTheSchemeOrTheUserSaysNo) {
-  LayerPlan layer{.name = "model.layers.0.mlp.up_proj", .quant = {.weight = {.bits = 4}}};
-  LayerQuant global = layer.quant;
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
-  EXPECT_EQ(rtn_mode(layer, global, true), RtnMode::plain);
-  global.weight.bits = 8;
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::plain);
-  EXPECT_EQ(rtn_mode(layer, global, false), RtnMode::searched);
-  global.weight.data_type = "mx_fp";
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+  const LayerPlan layer{.name = "model.layers.0.mlp.up_proj", .quant = {.weight = {.bits = 4}}};
+  EXPECT_EQ(rtn_mode(layer, false, std::nullopt), RtnMode::searched);
+  EXPECT_EQ(rtn_mode(layer, false, true), RtnMode::plain);
+  EXPECT_EQ(rtn_mode(layer, true, std::nullopt), RtnMode::plain);
+  EXPECT_EQ(rtn_mode(layer, true, false), RtnMode::searched);
 }
 
 TEST(RtnRules, RoutedExpertsAreSkippedByDefault) {
   LayerPlan layer{.name = "model.layers.0.mlp.experts.3.up_proj", .quant = {.weight = {.bits = 4}}};
   model_free::guess_layer(layer);
-  const LayerQuant global = layer.quant;
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::plain);
-  EXPECT_EQ(rtn_mode(layer, global, false), RtnMode::searched);
+  EXPECT_EQ(rtn_mode(layer, false, std::nullopt), RtnMode::plain);
+  EXPECT_EQ(rtn_mode(layer, false, false), RtnMode::searched);
   layer.quant.weight.super_bits = 6;
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+  EXPECT_EQ(rtn_mode(layer, false, std::nullopt), RtnMode::searched);
   layer.quant.weight.super_bits = 0;
   layer = {.name = "model.layers.0.mlp.shared_expert.up_proj", .quant = layer.quant};
   model_free::guess_layer(layer);
-  EXPECT_EQ(rtn_mode(layer, global, std::nullopt), RtnMode::searched);
+  EXPECT_EQ(rtn_mode(layer, false, std::nullopt), RtnMode::searched);
 }
 
 }  // namespace

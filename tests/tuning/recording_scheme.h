@@ -8,7 +8,7 @@
 
 namespace arkit::test {
 
-class RecordingScheme final : public Scheme {
+class RecordingScheme final : public sdk::SignRoundScheme {
  public:
   struct Parameters {
     at::Tensor v, min_scale, max_scale;
@@ -20,24 +20,24 @@ class RecordingScheme final : public Scheme {
   std::span<const Preset> presets() const override { return {}; }
   Verdict supports(const LayerPlan&) const override { return Verdict::yes(); }
   double bits_per_weight(const LayerPlan& layer) const override { return inner_.bits_per_weight(layer); }
-  bool searches(const TensorQuant& quant) const override { return inner_.searches(quant); }
-  WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                            const TuningSetup& setup) const override {
+  SchemeTraits traits(const LayerQuant& quant) const override { return inner_.traits(quant); }
+  sdk::WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                 const TuningSetup& setup) const override {
     return inner_.begin_tuning(weight, quant, setup);
   }
-  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+  void fake_quant_weight(const at::Tensor& weight, const sdk::WeightTuning& tuning, const TensorQuant& quant,
                          at::Tensor& out) const override {
     inner_.fake_quant_weight(weight, tuning, quant, out);
     iterations[weight.const_data_ptr()].push_back(copy(tuning));
   }
-  void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
-                                  const at::Tensor& grad_out, WeightGradient& gradient) const override {
+  void fake_quant_weight_backward(const at::Tensor& weight, const sdk::WeightTuning& tuning, const TensorQuant& quant,
+                                  const at::Tensor& grad_out, sdk::WeightGradient& gradient) const override {
     inner_.fake_quant_weight_backward(weight, tuning, quant, grad_out, gradient);
   }
   at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant, const at::Tensor& max) const override {
     return inner_.fake_quant_act(x, quant, max);
   }
-  QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+  QuantizedWeight quantize_tuned(const at::Tensor& weight, const sdk::WeightTuning& tuning,
                                  const TensorQuant& quant) const override {
     written[weight.const_data_ptr()] = copy(tuning);
     return inner_.quantize_tuned(weight, tuning, quant);
@@ -51,7 +51,7 @@ class RecordingScheme final : public Scheme {
   }
 
  private:
-  static Parameters copy(const WeightTuning& tuning) {
+  static Parameters copy(const sdk::WeightTuning& tuning) {
     return {tuning.v.clone(), tuning.min_scale.clone(), tuning.max_scale.clone()};
   }
   AtenIntScheme inner_;

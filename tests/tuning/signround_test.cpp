@@ -11,6 +11,7 @@
 
 #include "tuning/aten_int_scheme.h"
 #include "tuning/recording_scheme.h"
+#include "tuning/trainables.h"
 #include "tuning/tune_block.h"
 #include "tuning/vectors.h"
 
@@ -74,12 +75,12 @@ void expect_like_reference(const std::string& name, const Scheme& scheme) {
   Linear* linears[] = {&toy.fc1, &toy.fc2};
   for (size_t i = 0; i < 2; ++i) {
     const std::string layer = linears[i]->name;
-    WeightTuning& tuning = result.layers[i].weight;
+    WeightTuner& tuner = *result.layers[i].weight;
     const auto expected = [&](const char* what) { return tensor_of(out.at(layer + what)); };
-    EXPECT_TRUE(all_close(tuning.v, expected("_value"), kStepTolerance)) << layer;
-    EXPECT_TRUE(all_close(tuning.min_scale, expected("_min_scale"), kStepTolerance)) << layer;
-    EXPECT_TRUE(all_close(tuning.max_scale, expected("_max_scale"), kStepTolerance)) << layer;
-    const QuantizedWeight weight = scheme.quantize_tuned(linears[i]->weight, tuning, toy.quant);
+    EXPECT_TRUE(all_close(value(tuner, "v"), expected("_value"), kStepTolerance)) << layer;
+    EXPECT_TRUE(all_close(value(tuner, "min_scale"), expected("_min_scale"), kStepTolerance)) << layer;
+    EXPECT_TRUE(all_close(value(tuner, "max_scale"), expected("_max_scale"), kStepTolerance)) << layer;
+    const QuantizedWeight weight = tuner.finish();
     EXPECT_TRUE(all_close(weight.scale, expected("_scale"), 0.0)) << layer;
     EXPECT_TRUE(all_close(scheme.dequantize(weight, toy.quant, at::kFloat), expected("_weight_qdq"), 1e-6)) << layer;
     if (!toy.quant.sym) EXPECT_TRUE(all_close(weight.zero_point, expected("_zp"), 0.0)) << layer;
@@ -161,8 +162,8 @@ TEST_F(ToyOptions, NotUseBestMseKeepsTheParametersOfTheLastIteration) {
     ASSERT_EQ(iterations.size(), 30U);
     ASSERT_NE(result.best_iter, 29);
     const auto& kept = not_use_best_mse ? iterations.back() : iterations[static_cast<size_t>(result.best_iter)];
-    EXPECT_TRUE(at::equal(result.layers[0].weight.v, kept.v)) << not_use_best_mse;
-    EXPECT_TRUE(at::equal(result.layers[0].weight.min_scale, kept.min_scale)) << not_use_best_mse;
+    EXPECT_TRUE(at::equal(value(*result.layers[0].weight, "v"), kept.v)) << not_use_best_mse;
+    EXPECT_TRUE(at::equal(value(*result.layers[0].weight, "min_scale"), kept.min_scale)) << not_use_best_mse;
     EXPECT_FALSE(at::equal(iterations.back().v, iterations[static_cast<size_t>(result.best_iter)].v));
   }
 }
@@ -170,8 +171,8 @@ TEST_F(ToyOptions, NotUseBestMseKeepsTheParametersOfTheLastIteration) {
 TEST_F(ToyOptions, WithoutMinmaxTuningOnlyOffsetsMove) {
   toy.options.enable_minmax_tuning = false;
   const TuneResult result = run();
-  EXPECT_FALSE(result.layers[0].weight.min_scale.defined());
-  EXPECT_GT(result.layers[0].weight.v.abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(result.layers[0].weight->trainables().size(), 1U);
+  EXPECT_GT(value(*result.layers[0].weight, "v").abs().max().item<float>(), 0.0F);
 }
 
 TEST_F(ToyOptions, ABatchLargerThanTheSamplesIsCut) {
@@ -183,7 +184,7 @@ TEST_F(ToyOptions, NoIterationsLeaveTheParametersAtTheirStart) {
   toy.options.iters = 0;
   const TuneResult result = run();
   EXPECT_EQ(result.best_iter, -1);
-  EXPECT_EQ(result.layers[0].weight.v.abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(value(*result.layers[0].weight, "v").abs().max().item<float>(), 0.0F);
 }
 
 // The last iterations, not the best one, which is below the first by chance; steps and moments are
@@ -218,7 +219,7 @@ TEST_F(ToyOptions, MaskedPositionsDoNotCount) {
   task.targets.select(1, 2).fill_(1e6);  // would dominate every loss
   const TuneResult same = run(task);
   EXPECT_EQ(same.losses, masked.losses);
-  EXPECT_TRUE(at::equal(same.layers[0].weight.v, masked.layers[0].weight.v));
+  EXPECT_TRUE(at::equal(value(*same.layers[0].weight, "v"), value(*masked.layers[0].weight, "v")));
 }
 
 TEST_F(ToyOptions, ALossThatIsNotFiniteEndsTheRunWithTheName) {

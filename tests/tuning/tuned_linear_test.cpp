@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tuning/aten_int_scheme.h"
+#include "tuning/trainables.h"
 #include "tuning/vector_tuning.h"
 #include "tuning/vectors.h"
 
@@ -18,10 +19,9 @@ class TunedLayer : public ::testing::Test {
     linear.weight = at::randn({12, 32});
     layer.linear = &linear;
     layer.quant.weight = {.data_type = "int", .bits = 4, .group_size = 16};
-    layer.weight_scheme = &scheme;
-    layer.tuning = scheme.begin_tuning(linear.weight, layer.quant.weight, {});
+    layer.tuner = scheme.tuner(linear.weight, layer.quant.weight, {});
     layer.weight = at::empty_like(linear.weight);
-    scheme.fake_quant_weight(linear.weight, layer.tuning, layer.quant.weight, layer.weight);
+    layer.tuner->fake_quant(layer.weight);
     scratch = at::empty({12 * 32}, at::kFloat);
   }
 
@@ -41,14 +41,15 @@ TEST_F(TunedLayer, GivesTheGradientsOfAutograd) {
   const at::Tensor w = layer.weight.clone().requires_grad_();
   const at::Tensor expected = at::linear(x2, w, bias2);
   expected.backward(dy);
-  WeightGradient gradient;
-  scheme.fake_quant_weight_backward(linear.weight, layer.tuning, layer.quant.weight, w.grad(), gradient);
+  const std::unique_ptr<WeightTuner> same = scheme.tuner(linear.weight, layer.quant.weight, {});
+  same->backward(w.grad());
 
   EXPECT_TRUE(all_close(y, expected, 1e-5));
   EXPECT_TRUE(all_close(x.grad(), x2.grad(), 1e-5));
   EXPECT_TRUE(all_close(bias.grad(), bias2.grad(), 1e-5));
-  EXPECT_TRUE(all_close(layer.gradient.v, gradient.v, 1e-4));
-  EXPECT_TRUE(all_close(layer.gradient.max_scale, gradient.max_scale, 1e-2));  // through a float16 node
+  EXPECT_TRUE(all_close(gradient(*layer.tuner, "v"), gradient(*same, "v"), 1e-4));
+  EXPECT_TRUE(
+      all_close(gradient(*layer.tuner, "max_scale"), gradient(*same, "max_scale"), 1e-2));  // through a float16 node
   EXPECT_TRUE(layer.touched);
 }
 
@@ -56,18 +57,18 @@ TEST_F(TunedLayer, NeedsNoInputGradientToReachTheWeight) {
   const at::Tensor y = tuned_linear(layer, at::randn({5, 32}), {}, scratch);
   ASSERT_TRUE(y.requires_grad());
   y.backward(at::ones_like(y));
-  EXPECT_GT(layer.gradient.v.abs().max().item<float>(), 0.0F);
+  EXPECT_GT(gradient(*layer.tuner, "v").abs().max().item<float>(), 0.0F);
 }
 
 TEST_F(TunedLayer, AddsUpOverTwoUses) {
   const at::Tensor x = at::randn({5, 32});
   const at::Tensor once = tuned_linear(layer, x, {}, scratch);
   once.backward(at::ones_like(once));
-  const at::Tensor single = layer.gradient.v.clone();
-  layer.gradient.v.zero_();
+  const at::Tensor single = gradient(*layer.tuner, "v").clone();
+  gradient(*layer.tuner, "v").zero_();
   const at::Tensor twice = tuned_linear(layer, x, {}, scratch) + tuned_linear(layer, x, {}, scratch);
   twice.backward(at::ones_like(twice));
-  EXPECT_TRUE(all_close(layer.gradient.v, 2 * single, 1e-4));
+  EXPECT_TRUE(all_close(gradient(*layer.tuner, "v"), 2 * single, 1e-4));
 }
 
 TEST_F(TunedLayer, WithoutAutogradLeavesNoTrace) {

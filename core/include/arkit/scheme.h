@@ -1,16 +1,17 @@
 #pragma once
-// A Scheme turns real numbers into codes and back: one number format (int, mx_fp, nv_fp ...). It also gives tuning its
-// fake quantization and the gradient of it, so that no weight-shaped autograd graph exists while a block is tuned.
+// A Scheme turns real numbers into codes and back: one number format (int, mx_fp, nv_fp ...). It also brings what tunes
+// a weight in that format: the tuning loop knows neither the format nor what is trained.
 //
 // Notation (docs/spec/notation.md 2): a weight is [out_features, in_features]; groups run along in_features; n_groups =
 // ceil(in / group_size), one per row for group_size -1 or in < group_size; "grouped" means [out * n_groups, group] with
 // a zero-padded last group per row.
 
-#include <map>
-#include <optional>
+#include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -19,31 +20,25 @@
 
 namespace arkit {
 
-// What SignRound tunes for one weight, and the constants the formula needs. An undefined tensor means "not tuned" /
-// "not used".
-struct WeightTuning {
-  at::Tensor v;           // f32, grouped shape (padding included): rounding offset, starts at 0
-  at::Tensor min_scale;   // f32 [n_groups_total], in [0, scale_limit], starts at 1
-  at::Tensor max_scale;   // f32 [n_groups_total], in [0, scale_limit], starts at 1
-  at::Tensor weight_min;  // [n_groups_total] in the weight's dtype: min(group, 0)
-  at::Tensor weight_max;  // [n_groups_total] in the weight's dtype: max(group, 0)
-  // f32 [n_groups_total]: scale (int) or multiplier (mx, nv) of the initial search (enable_alg_ext).
-  at::Tensor init_scale;
-  at::Tensor global_scale;   // f32 scalar shared by fused layers (NVFP4)
-  float scale_limit = 1.0F;  // upper clamp of min_scale and max_scale: 1 (SignRound), 2 (enable_alg_ext)
-};
-
-// Gradients in the shapes of WeightTuning's trainables; undefined where the trainable is.
-struct WeightGradient {
-  at::Tensor v, min_scale, max_scale;
-};
-
-// Options of begin_tuning.
+// Options of Scheme::tuner.
 struct TuningSetup {
   bool enable_minmax_tuning = true;
   bool enable_alg_ext = false;  // SignRoundV2: initial scale search and the wider clamp (docs/spec/signround.md 10)
   at::Tensor imatrix;           // f32 [in_features], sum of x^2; undefined = uniform
-  at::Tensor global_scale;      // see WeightTuning
+  at::Tensor global_scale;      // f32 scalar shared by fused layers; undefined = that of this weight
+};
+
+// A tensor that is trained while a block is tuned.
+struct Trainable {
+  // Which learning rate moves it: that of rounding offsets or that of ranges (--lr, --minmax_lr).
+  enum class Rate { offset, range };
+
+  std::string_view name;  // of static storage: "v", "max_scale"; unique in its tuner
+  at::Tensor value;       // f32, contiguous; memory of the tuner, which the optimizer writes
+  at::Tensor gradient;    // as `value`; undefined until backward() first adds to it; the optimizer zeroes it in place
+  Rate rate = Rate::offset;
+  float low = -std::numeric_limits<float>::infinity();  // who trains clamps `value` to low .. high before each use
+  float high = std::numeric_limits<float>::infinity();
 };
 
 // A quantized weight, one code per element, unpacked.
@@ -55,8 +50,44 @@ struct QuantizedWeight {
   at::Tensor scale;
   // Like scale, integer values as f32; undefined for symmetric schemes, whose zero point is 2^(bits-1) (int) or 0.
   at::Tensor zero_point;
-  at::Tensor global_scale;                               // f32 [1]; undefined unless the scheme has one
-  std::map<std::string, at::Tensor, std::less<>> extra;  // "d_scale", "min", "d_min" of super-blocks; "g_idx", "offset"
+  at::Tensor global_scale;  // f32 [1]; undefined unless the scheme has one
+  // f32 [out, n_groups]: what is added to scale * code instead of a zero point, where a file stores it rounded (mlx).
+  at::Tensor offset;
+  // Super-blocks (double quantization): `scale` and `group_min` [out, n_groups] are codes of TensorQuant::super_bits,
+  // super_scale and super_min [out, n_super] what a step of them is worth; a weight is super_scale * scale * code -
+  // super_min * group_min. Undefined for all other formats; group_min and super_min where nothing is subtracted.
+  at::Tensor group_min, super_scale, super_min;
+  at::Tensor group_index;  // I32 [in]: the group of each input where groups are no runs (act order); undefined = runs
+  at::Tensor act_max;      // f32 [1]: calibrated maximum of the input, as a file gives it; undefined = none
+};
+
+// The tensors of a quantized weight by name, undefined ones left out: what goes over all of them (checks, comparisons,
+// the door of backends) does not forget one. The names are part of that door (backend_c.h).
+struct NamedTensor {
+  std::string_view name;
+  at::Tensor tensor;
+};
+[[nodiscard]] ARKIT_EXPORT std::vector<NamedTensor> tensors_of(const QuantizedWeight& weight);
+
+// One weight while it is tuned: its trained tensors, and what they make of it. Straight-through gradients
+// (docs/spec/integers.md 3, docs/spec/floats.md 8), so that no weight-shaped autograd graph exists. Refers to the weight
+// and the scheme it was made of. One thread at a time.
+class ARKIT_EXPORT WeightTuner {
+ public:
+  virtual ~WeightTuner();
+
+  // The same objects in the same order for life; empty = nothing to train.
+  [[nodiscard]] virtual std::span<Trainable> trainables() = 0;
+
+  // out <- dequantize(quantize(weight)) under the trained values, in one pass. `out` is [out, in], f32 or bf16,
+  // contiguous. No autograd.
+  virtual void fake_quant(at::Tensor& out) = 0;
+
+  // Adds d loss / d value to each trainable's gradient, given grad_out = d loss / d fake_quant ([out, in], f32 or bf16).
+  virtual void backward(const at::Tensor& grad_out) = 0;
+
+  // Final codes under the trained values; as the tuner was made: plain RTN with the arithmetic of the tuned path.
+  [[nodiscard]] virtual QuantizedWeight finish() = 0;
 };
 
 // Constant for the life of the process.
@@ -68,6 +99,25 @@ struct SchemeInfo {
 
 // How a weight is searched before rounding when nothing is tuned.
 enum class RtnMode { plain, searched };  // searched = OPT-RTN (docs/spec/rtn.md 4)
+
+// What planning and tuning have to know of a number format, given how a layer's weight and input are quantized.
+struct SchemeTraits {
+  // Does OPT-RTN search anything, i.e. is an importance matrix worth collecting (docs/spec/rtn.md 2)?
+  bool searches = false;
+  // Is OPT-RTN left out unless asked for (docs/spec/rtn.md 2)?
+  bool plain_by_default = false;
+  // Does the initial search of enable_alg_ext weigh errors by the importance matrix (docs/spec/signround.md 10)?
+  bool imatrix_when_tuned = false;
+  // Does enable_alg_ext leave the largest errors out of the loss (docs/spec/signround.md 10)?
+  bool outlier_free_loss = false;
+  // Are codes whole numbers around a zero point, as layouts of integers store them?
+  bool integer_grid = false;
+  // Does the observer "neuqi" search scale and zero point of a group (docs/spec/rtn.md 6)?
+  bool grid_search = false;
+  // Do codes and scales of a row depend on no other row but those of its block (TensorQuant::block_rows) when it is
+  // rounded plainly? Such weights are rounded strip by strip (ADR 0017).
+  bool independent_rows = true;
+};
 
 // Rows are independent of each other in quantize_rtn, except where one scale serves several (group_size 0, blocks, a
 // given global scale) or a search runs: large weights are rounded in strips of rows (ADR 0017).
@@ -87,36 +137,21 @@ class ARKIT_EXPORT Scheme {
   // AutoScheme.
   [[nodiscard]] virtual double bits_per_weight(const LayerPlan& layer) const = 0;
 
-  // Does OPT-RTN search anything for this format, i.e. is an importance matrix worth collecting (docs/spec/rtn.md 2)?
-  [[nodiscard]] virtual bool searches(const TensorQuant& quant) const = 0;
+  [[nodiscard]] virtual SchemeTraits traits(const LayerQuant& quant) const = 0;
 
   // The scale fused layers must share, or an undefined tensor (most schemes). merge_global_scales picks the common one.
   [[nodiscard]] virtual at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const;
   [[nodiscard]] virtual at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const;
 
-  [[nodiscard]] virtual WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                                                  const TuningSetup& setup) const = 0;
-
-  // out <- dequantize(quantize(weight)) under `tuning`, in one pass. `out` is [out, in], f32 or bf16, contiguous. No
-  // autograd. Clamps tuning.min_scale / max_scale to [0, scale_limit] in place first, as the reference does.
-  virtual void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
-                                 at::Tensor& out) const = 0;
-
-  // Adds d loss / d trainable to `gradient`, given grad_out = d loss / d fake_quant_weight ([out, in], f32 or bf16).
-  // Allocates undefined members on first use. Straight-through estimator with the gradients of docs/spec/integers.md 3
-  // and docs/spec/floats.md 8.
-  virtual void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning,
-                                          const TensorQuant& quant, const at::Tensor& grad_out,
-                                          WeightGradient& gradient) const = 0;
+  // What tunes `weight`, which outlives it. Throws ErrorCode::input for a NaN or an infinity. Schemes that tune as
+  // SignRound does derive from sdk::SignRoundScheme, which answers this.
+  [[nodiscard]] virtual std::unique_ptr<WeightTuner> tuner(const at::Tensor& weight, const TensorQuant& quant,
+                                                           const TuningSetup& setup) const = 0;
 
   // Quantize-dequantize of an activation [..., in_features], differentiable in x (straight-through). `static_max` is
   // the calibrated absolute maximum for dynamic == false.
   [[nodiscard]] virtual at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                                                   const at::Tensor& static_max) const = 0;
-
-  // Final codes of a tuned weight (tuning as begin_tuning made it = plain RTN with tuned-path arithmetic).
-  [[nodiscard]] virtual QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
-                                                       const TensorQuant& quant) const = 0;
 
   // Codes without tuning: plain RTN, or the scale search weighted by `imatrix` ([in] f32, sum of x^2 over
   // `imatrix_count` samples; undefined = uniform). `global_scale` as above, undefined = computed from this weight.

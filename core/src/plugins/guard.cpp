@@ -57,6 +57,40 @@ class Guarded : public Interface {
 template <typename Interface>
 using GuardedOwn = Guarded<Interface, std::unique_ptr<Interface>>;
 
+// Codes that miss their weight or scales that are no numbers would be written as they are. Empty = neither.
+std::string fault_of(const QuantizedWeight& quantized, const at::Tensor& weight, string_view function) {
+  if (!quantized.codes.defined() || quantized.codes.sizes() != weight.sizes())
+    return str("gave codes back from ", function, " that do not have the shape of their weight");
+  for (const auto& [name, tensor] : tensors_of(quantized))
+    if (name != "codes" && !is_finite(tensor))
+      return str("gave a ", name, " back from ", function, " that is not finite");
+  return {};
+}
+
+class GuardedTuner final : public GuardedOwn<WeightTuner> {
+ public:
+  GuardedTuner(std::unique_ptr<WeightTuner> inner, OriginPtr origin, at::Tensor weight)
+      : Guarded(std::move(inner), std::move(origin)), weight_(std::move(weight)) {}
+  std::span<Trainable> trainables() override {
+    return call("trainables()", [](WeightTuner& t) { return t.trainables(); });
+  }
+  void fake_quant(at::Tensor& out) override {
+    call("fake_quant()", [&](WeightTuner& t) { t.fake_quant(out); });
+  }
+  void backward(const at::Tensor& grad_out) override {
+    call("backward()", [&](WeightTuner& t) { t.backward(grad_out); });
+  }
+  QuantizedWeight finish() override {
+    QuantizedWeight out = call("finish()", [](WeightTuner& t) { return t.finish(); });
+    if (origin()->shipped) return out;
+    if (const std::string fault = fault_of(out, weight_, "finish()"); !fault.empty()) refuse(fault);
+    return out;
+  }
+
+ private:
+  at::Tensor weight_;  // for its shape
+};
+
 class GuardedScheme final : public Guarded<Scheme> {
  public:
   using Guarded::Guarded;
@@ -72,8 +106,8 @@ class GuardedScheme final : public Guarded<Scheme> {
   double bits_per_weight(const LayerPlan& layer) const override {
     return call("bits_per_weight()", [&](Scheme& s) { return s.bits_per_weight(layer); });
   }
-  bool searches(const TensorQuant& quant) const override {
-    return call("searches()", [&](Scheme& s) { return s.searches(quant); });
+  SchemeTraits traits(const LayerQuant& quant) const override {
+    return call("traits()", [&](Scheme& s) { return s.traits(quant); });
   }
   at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const override {
     return call("global_scale()", [&](Scheme& s) { return s.global_scale(weight, quant); });
@@ -81,56 +115,30 @@ class GuardedScheme final : public Guarded<Scheme> {
   at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override {
     return call("merge_global_scales()", [&](Scheme& s) { return s.merge_global_scales(scales); });
   }
-  WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                            const TuningSetup& setup) const override {
-    return call("begin_tuning()", [&](Scheme& s) { return s.begin_tuning(weight, quant, setup); });
-  }
-  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
-                         at::Tensor& out) const override {
-    call("fake_quant_weight()", [&](Scheme& s) { s.fake_quant_weight(weight, tuning, quant, out); });
-  }
-  void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
-                                  const at::Tensor& grad_out, WeightGradient& gradient) const override {
-    call("fake_quant_weight_backward()",
-         [&](Scheme& s) { s.fake_quant_weight_backward(weight, tuning, quant, grad_out, gradient); });
+  std::unique_ptr<WeightTuner> tuner(const at::Tensor& weight, const TensorQuant& quant,
+                                     const TuningSetup& setup) const override {
+    std::unique_ptr<WeightTuner> tuner = call("tuner()", [&](Scheme& s) { return s.tuner(weight, quant, setup); });
+    if (tuner == nullptr) refuse("gave nothing back from tuner()");
+    return std::make_unique<GuardedTuner>(std::move(tuner), origin(), weight);
   }
   at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                             const at::Tensor& static_max) const override {
     return call("fake_quant_act()", [&](Scheme& s) { return s.fake_quant_act(x, quant, static_max); });
   }
-  QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
-                                 const TensorQuant& quant) const override {
-    return checked("quantize_tuned()", weight,
-                   call("quantize_tuned()", [&](Scheme& s) { return s.quantize_tuned(weight, tuning, quant); }));
-  }
   QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                const at::Tensor& imatrix, int64_t imatrix_count,
                                const at::Tensor& global_scale) const override {
-    return checked("quantize_rtn()", weight, call("quantize_rtn()", [&](Scheme& s) {
-                     return s.quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global_scale);
-                   }));
+    QuantizedWeight out = call("quantize_rtn()", [&](Scheme& s) {
+      return s.quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global_scale);
+    });
+    if (origin()->shipped) return out;
+    if (const std::string fault = fault_of(out, weight, "quantize_rtn()"); !fault.empty()) refuse(fault);
+    return out;
   }
   at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) const override {
     at::Tensor out = call("dequantize()", [&](Scheme& s) { return s.dequantize(weight, quant, dtype); });
     if (!origin()->shipped && (!out.defined() || !is_finite(out)))
       refuse("gave values back from dequantize() that are not finite");
-    return out;
-  }
-
- private:
-  // Codes that miss their weight or scales that are no numbers would be written as they are.
-  [[nodiscard]] QuantizedWeight checked(string_view function, const at::Tensor& weight, QuantizedWeight out) const {
-    if (origin()->shipped) return out;
-    if (!out.codes.defined() || out.codes.sizes() != weight.sizes())
-      refuse(str("gave codes back from ", function, " that do not have the shape of their weight"));
-    const auto check = [&](const at::Tensor& tensor, string_view what) {
-      if (tensor.defined() && !is_finite(tensor))
-        refuse(str("gave a ", what, " back from ", function, " that is not finite"));
-    };
-    check(out.scale, "scale");
-    check(out.zero_point, "zero point");
-    check(out.global_scale, "global scale");
-    for (const auto& [name, tensor] : out.extra) check(tensor, printable(name));
     return out;
   }
 };

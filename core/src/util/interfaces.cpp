@@ -30,6 +30,24 @@ std::vector<LayerPlan> ModelLayout::linears() const {
   return all;
 }
 
+std::vector<NamedTensor> tensors_of(const QuantizedWeight& weight) {
+  const NamedTensor all[] = {{"codes", weight.codes},
+                             {"scale", weight.scale},
+                             {"zero_point", weight.zero_point},
+                             {"global_scale", weight.global_scale},
+                             {"offset", weight.offset},
+                             {"group_min", weight.group_min},
+                             {"super_scale", weight.super_scale},
+                             {"super_min", weight.super_min},
+                             {"g_idx", weight.group_index},
+                             {"act_max", weight.act_max}};
+  std::vector<NamedTensor> defined;
+  for (const NamedTensor& named : all)
+    if (named.tensor.defined()) defined.push_back(named);
+  return defined;
+}
+
+WeightTuner::~WeightTuner() = default;
 Scheme::~Scheme() = default;
 at::Tensor Scheme::global_scale(const at::Tensor&, const TensorQuant&) const {
   return {};

@@ -60,7 +60,7 @@ class AutoGptqExporter final : public Exporter {
     format.shapes = [](const LayerPlan& layer) { return sdk::gptq_shapes(layer, kLayout.g_idx); };
     const auto act_order = std::make_shared<bool>(false);
     format.pack = [act_order](const LayerRecord& layer) {
-      *act_order = *act_order || sdk::index_of(layer.quantized).defined();
+      *act_order = *act_order || layer.quantized.group_index.defined();
       return sdk::pack_gptq(layer.quantized, layer.plan.quant.weight, kLayout);
     };
     format.quantization_config = quantization_config(request);

@@ -139,7 +139,7 @@ QuantizedWeight decode_packed_int(const TensorQuant& quant, int64_t out, int64_t
   if (const auto stored = packed.find(kStoredIndex); stored != packed.end()) {
     const sdk::GroupShape shape = sdk::group_shape(out, in, quant.group_size);
     const at::Tensor index = sdk::scattered_index(stored->second, shape, false, "with weight_g_idx");
-    if (index.defined()) weight.extra[sdk::kGroupIndex] = index;
+    if (index.defined()) weight.group_index = index;
   }
   weight.codes = sdk::decode_rows(member(packed, "weight_packed").contiguous(), in, quant.bits);
   weight.scale = member(packed, "weight_scale").contiguous();
@@ -158,7 +158,7 @@ QuantizedWeight decode_int8(const LayerQuant& quant, int64_t out, int64_t in, co
   if (const auto zeros = packed.find("weight_zero_point"); zeros != packed.end() && !quant.weight.sym)
     weight.zero_point = zeros->second.to(at::kFloat).add_(offset).reshape({out, groups.per_row}).contiguous();
   if (const auto input = packed.find("input_scale"); input != packed.end())
-    weight.extra["act_max"] = input->second.to(at::kFloat).reshape({1}).mul(largest_input(quant.act));
+    weight.act_max = input->second.to(at::kFloat).reshape({1}).mul(largest_input(quant.act));
   return weight;
 }
 

@@ -12,8 +12,6 @@
 namespace arkit::mlx {
 namespace {
 
-constexpr const char* kOffset = "offset";
-
 bool mlx_bits(int64_t bits) {
   return bits >= 2 && bits <= 8 && bits != 7;
 }
@@ -30,7 +28,7 @@ const at::Tensor& member(const TensorMap& packed, std::string_view suffix) {
 
 // What is added to scale * code: what another mlx file stored, else -scale * zero point.
 at::Tensor offset_of(const QuantizedWeight& weight, const at::Tensor& steps, const TensorQuant& quant) {
-  if (const auto stored = weight.extra.find(kOffset); stored != weight.extra.end()) return stored->second;
+  if (weight.offset.defined()) return weight.offset;
   if (weight.zero_point.defined()) return steps.mul(weight.zero_point).neg();
   return steps.mul(-double(1 << (quant.bits - 1)));
 }
@@ -96,7 +94,7 @@ QuantizedWeight decode_layer(const TensorMap& packed, const TensorQuant& quant, 
   const at::Tensor zero_point = at::where(is_whole, whole, exact);
   const bool implied = zero_point.eq(double(1 << (quant.bits - 1))).all().item<bool>();
   if (!implied) weight.zero_point = zero_point;
-  if (!steps.mul(zero_point).neg().equal(shift)) weight.extra[kOffset] = shift;
+  if (!steps.mul(zero_point).neg().equal(shift)) weight.offset = shift;
   return weight;
 }
 

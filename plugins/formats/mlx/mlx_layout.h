@@ -19,7 +19,7 @@ namespace arkit::mlx {
 // The zero point is -bias / scale: a whole number where the layer was quantized with one, else (files of mlx-lm) the
 // fraction that gives the stored bias. A layer whose zero points are all 2^(bits-1) comes back without them. Where a
 // stored bias is not exactly -scale * zero point, because F16 has no such number, the biases come along as
-// extra["offset"], f32 [out, groups]: they are what loaders add to scale * code.
+// QuantizedWeight::offset: they are what loaders add to scale * code.
 [[nodiscard]] QuantizedWeight decode_layer(const TensorMap& packed, const TensorQuant& quant, int64_t in);
 
 }  // namespace arkit::mlx

@@ -89,6 +89,12 @@ Verdict Fp8Scheme::supports(const LayerPlan& layer) const {
   return Verdict::yes();
 }
 
+SchemeTraits Fp8Scheme::traits(const LayerQuant& quant) const {
+  SchemeTraits traits = ScaledScheme::traits(quant);
+  traits.outlier_free_loss = false;
+  return traits;
+}
+
 sdk::ElementRule Fp8Scheme::element_rule(const TensorQuant& quant) const {
   return {.grid = quant.data_type == "fp8_e5m2" ? sdk::kE5m2 : sdk::kE4m3, .signed_zero = !quant.observer.empty()};
 }

@@ -10,6 +10,7 @@ class Fp8Scheme final : public sdk::ScaledScheme {
   [[nodiscard]] const SchemeInfo& info() const noexcept override;
   [[nodiscard]] std::span<const Preset> presets() const override;
   [[nodiscard]] Verdict supports(const LayerPlan& layer) const override;
+  [[nodiscard]] SchemeTraits traits(const LayerQuant& quant) const override;
 
  protected:
   [[nodiscard]] sdk::ElementRule element_rule(const TensorQuant& quant) const override;

@@ -56,6 +56,10 @@ double Fp8IntScheme::bits_per_weight(const LayerPlan& layer) const {
   return integers_.bits_per_weight(inner);
 }
 
+SchemeTraits Fp8IntScheme::traits(const LayerQuant& quant) const {
+  return {.independent_rows = sdk::has_independent_rows(quant.weight)};
+}
+
 at::Tensor Fp8IntScheme::global_scale(const at::Tensor& weight, const TensorQuant& /*quant*/) const {
   const at::NoGradGuard no_grad;
   return weight.abs().amax().to(at::kFloat).div_(kMax).clamp_min_(kLeastScale).reshape({1});
@@ -75,7 +79,7 @@ WeightTuning Fp8IntScheme::begin_tuning(const at::Tensor& weight, const TensorQu
   return tuning;
 }
 
-void Fp8IntScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+void Fp8IntScheme::fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                      at::Tensor& out) const {
   const at::NoGradGuard no_grad;
   integers_.fake_quant_weight(floats_of(weight, tuning.global_scale), tuning, integers_of(quant), out);
@@ -95,7 +99,7 @@ at::Tensor Fp8IntScheme::fake_quant_act(const at::Tensor& /*x*/, const TensorQua
   throw_unsupported(str("activations cannot be '", quant.data_type, "'; name another act_data_type, such as fp8"));
 }
 
-QuantizedWeight Fp8IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+QuantizedWeight Fp8IntScheme::quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                              const TensorQuant& quant) const {
   const at::NoGradGuard no_grad;
   QuantizedWeight result = integers_.quantize_tuned(floats_of(weight, tuning.global_scale), tuning, integers_of(quant));

@@ -2,31 +2,29 @@
 // W4FP8: weights are first 8-bit floats with one scale a tensor, and these are rounded to integers in groups
 // (docs/spec/integers.md 6). See README.md.
 
-#include <arkit/scheme.h>
-
 #include "int_scheme.h"
 
 namespace arkit::int_scheme {
 
-class Fp8IntScheme final : public Scheme {
+class Fp8IntScheme final : public sdk::SignRoundScheme {
  public:
   [[nodiscard]] const SchemeInfo& info() const noexcept override;
   [[nodiscard]] std::span<const Preset> presets() const override { return {}; }
   [[nodiscard]] Verdict supports(const LayerPlan& layer) const override;
   [[nodiscard]] double bits_per_weight(const LayerPlan& layer) const override;
-  [[nodiscard]] bool searches(const TensorQuant& /*quant*/) const override { return false; }
+  [[nodiscard]] SchemeTraits traits(const LayerQuant& quant) const override;
   // The scale of the 8-bit floats, f32 [1]; fused layers keep their own.
   [[nodiscard]] at::Tensor global_scale(const at::Tensor& weight, const TensorQuant& quant) const override;
   [[nodiscard]] at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override;
   [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
                                           const TuningSetup& setup) const override;
-  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+  void fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                          at::Tensor& out) const override;
   void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                   const at::Tensor& grad_out, WeightGradient& gradient) const override;
   [[nodiscard]] at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                                           const at::Tensor& static_max) const override;
-  [[nodiscard]] QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+  [[nodiscard]] QuantizedWeight quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                                const TensorQuant& quant) const override;
   [[nodiscard]] QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                              const at::Tensor& imatrix, int64_t imatrix_count,

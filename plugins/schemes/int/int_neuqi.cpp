@@ -73,7 +73,8 @@ QuantizedWeight quantize_neuqi(const at::Tensor& weight, const TensorQuant& quan
   return quantize(w);
 }
 
-void freeze_neuqi(const at::Tensor& weight, const TensorQuant& quant, const at::Tensor& imatrix, WeightTuning& tuning) {
+void freeze_neuqi(const at::Tensor& weight, const TensorQuant& quant, const at::Tensor& imatrix,
+                  sdk::WeightTuning& tuning) {
   const at::NoGradGuard no_grad;
   const SearchedGrid found = search_neuqi(weight, quant, imatrix);
   const at::Tensor scale = stored(found.scale, dtype_named(quant.scale_dtype));

@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/scheme.h>
+#include <arkit/sdk/signround_scheme.h>
 
 namespace arkit::int_scheme {
 
@@ -23,6 +23,7 @@ struct SearchedGrid {
 
 // Freezes the searched grid into `tuning`, whose weight_min and weight_max are set: init_scale becomes the final scale,
 // weight_min and weight_max what docs/spec/integers.md 1 and 2 make it from, and nothing but v is left to tune.
-void freeze_neuqi(const at::Tensor& weight, const TensorQuant& quant, const at::Tensor& imatrix, WeightTuning& tuning);
+void freeze_neuqi(const at::Tensor& weight, const TensorQuant& quant, const at::Tensor& imatrix,
+                  sdk::WeightTuning& tuning);
 
 }  // namespace arkit::int_scheme

@@ -97,10 +97,10 @@ Verdict supports_weight(const LayerPlan& layer) {
   return sdk::supports_observer(quant, {"minmax", sdk::kMse, sdk::kNeuqi, sdk::kGptq, sdk::kPowerOfTwo});
 }
 
-void clamp_scales(WeightTuning& tuning) {
-  const at::NoGradGuard no_grad;
-  if (tuning.min_scale.defined()) tuning.min_scale.clamp_(0, tuning.scale_limit);
-  if (tuning.max_scale.defined()) tuning.max_scale.clamp_(0, tuning.scale_limit);
+// docs/spec/rtn.md 2: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. NeUQI weighs
+// the errors of all; the other observers see weights only.
+bool searches(const TensorQuant& quant) {
+  return quant.observer == sdk::kNeuqi || (quant.observer.empty() && quant.sym && quant.bits < 8);
 }
 
 }  // namespace
@@ -141,10 +141,15 @@ double IntScheme::bits_per_weight(const LayerPlan& layer) const {
          static_cast<double>(per_group) * static_cast<double>(shape.per_row) / static_cast<double>(shape.in);
 }
 
-// docs/spec/rtn.md 2: asymmetric integers keep min/max, and 8 bits gain nothing worth a calibration pass. NeUQI weighs
-// the errors of all; the other observers see weights only.
-bool IntScheme::searches(const TensorQuant& quant) const {
-  return quant.observer == sdk::kNeuqi || (quant.observer.empty() && quant.sym && quant.bits < 8);
+SchemeTraits IntScheme::traits(const LayerQuant& quant) const {
+  const bool searched = searches(quant.weight);
+  return {.searches = searched,
+          .plain_by_default = quant.weight.bits >= 8 && quant.act.bits >= 8,
+          .imatrix_when_tuned = searched && quant.act.bits > 4,  // docs/spec/signround.md 10
+          .outlier_free_loss = sdk::leaves_out_outliers(quant),
+          .integer_grid = true,
+          .grid_search = quant.weight.observer.empty(),
+          .independent_rows = sdk::has_independent_rows(quant.weight)};
 }
 
 WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
@@ -171,9 +176,8 @@ WeightTuning IntScheme::begin_tuning(const at::Tensor& weight, const TensorQuant
   return tuning;
 }
 
-void IntScheme::fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+void IntScheme::fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                   at::Tensor& out) const {
-  clamp_scales(tuning);
   fake_quant(weight_of(weight, tuning, quant), out);
 }
 
@@ -193,9 +197,8 @@ at::Tensor IntScheme::fake_quant_act(const at::Tensor& x, const TensorQuant& qua
   return fake_quant_activation(x, per_token);
 }
 
-QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+QuantizedWeight IntScheme::quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                           const TensorQuant& quant) const {
-  clamp_scales(tuning);
   return quantize(weight_of(weight, tuning, quant));
 }
 

@@ -16,8 +16,6 @@
 namespace arkit::int_scheme {
 namespace {
 
-constexpr const char* kOffset = "offset";  // f32 [out, groups]: what is added to code * scale
-
 // Groups one task takes at least: about 32k elements, so that small layers do not pay for threads.
 int64_t grain(const Groups& groups) {
   return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, groups.group));
@@ -208,18 +206,16 @@ constexpr int64_t kSpreadElements = int64_t{1} << 22;  // f32 values in flight: 
 // instead of a zero point (mlx). No kernels: such layers come from other tools and are few.
 at::Tensor dequantize_spread(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) {
   const sdk::GroupShape shape = sdk::group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
-  const at::Tensor index = sdk::index_of(weight);
-  const auto offset = weight.extra.find(kOffset);
   at::Tensor out = at::empty({shape.out, shape.in}, dtype);
   const int64_t rows = std::max<int64_t>(1, kSpreadElements / shape.in);
   for (int64_t first = 0; first < shape.out; first += rows) {
     const auto part = [&](const at::Tensor& values) {
       const at::Tensor some = values.narrow(0, first, std::min(rows, shape.out - first)).to(at::kFloat);
-      return sdk::spread_groups(some, shape, index);
+      return sdk::spread_groups(some, shape, weight.group_index);
     };
     at::Tensor values = weight.codes.narrow(0, first, std::min(rows, shape.out - first)).to(at::kFloat);
-    if (offset != weight.extra.end()) {
-      values.mul_(part(weight.scale)).add_(part(offset->second));
+    if (weight.offset.defined()) {
+      values.mul_(part(weight.scale)).add_(part(weight.offset));
     } else {
       if (weight.zero_point.defined())
         values.sub_(part(weight.zero_point));
@@ -236,8 +232,7 @@ at::Tensor dequantize_spread(const QuantizedWeight& weight, const TensorQuant& q
 
 at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) {
   ARKIT_CHECK(weight.codes.dim() == 2 && weight.codes.scalar_type() == at::kByte, "codes must be a u8 matrix");
-  if (weight.extra.contains(sdk::kGroupIndex) || weight.extra.contains(kOffset))
-    return dequantize_spread(weight, quant, dtype);
+  if (weight.group_index.defined() || weight.offset.defined()) return dequantize_spread(weight, quant, dtype);
   const sdk::GroupShape shape = sdk::group_shape(weight.codes.size(0), weight.codes.size(1), quant.group_size);
   const at::Tensor codes = weight.codes.contiguous(), scale = weight.scale.contiguous();
   at::Tensor zero_point;

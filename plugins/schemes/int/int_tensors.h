@@ -4,9 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <arkit/scheme.h>
 #include <arkit/sdk/group.h>
 #include <arkit/sdk/kernel_tensors.h>
+#include <arkit/sdk/signround_scheme.h>
 
 #include "kernels/int_kernels.h"
 
@@ -14,6 +14,8 @@ namespace arkit::int_scheme {
 
 using sdk::dtype_of;
 using sdk::f32_data;
+using sdk::WeightGradient;
+using sdk::WeightTuning;
 
 [[nodiscard]] at::ScalarType scalar_type(Dtype dtype);
 

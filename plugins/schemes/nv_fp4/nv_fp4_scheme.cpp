@@ -143,9 +143,9 @@ sdk::ElementRule NvFp4Scheme::element_rule(const TensorQuant& quant) const {
   return {.grid = sdk::kE2m1, .signed_zero = !quant.observer.empty()};
 }
 
-WeightTuning NvFp4Scheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                                       const TuningSetup& setup) const {
-  WeightTuning tuning = ScaledScheme::begin_tuning(weight, quant, setup);
+sdk::WeightTuning NvFp4Scheme::begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                            const TuningSetup& setup) const {
+  sdk::WeightTuning tuning = ScaledScheme::begin_tuning(weight, quant, setup);
   if (tuning.global_scale.defined()) tuning.global_scale = stored_global(tuning.global_scale);
   return tuning;
 }

@@ -16,8 +16,8 @@ class NvFp4Scheme final : public sdk::ScaledScheme {
   // The smallest: that of the layer with the largest weight (docs/spec/floats.md 7).
   [[nodiscard]] at::Tensor merge_global_scales(std::span<const at::Tensor> scales) const override;
 
-  [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
-                                          const TuningSetup& setup) const override;
+  [[nodiscard]] sdk::WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
+                                               const TuningSetup& setup) const override;
 
   [[nodiscard]] QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                              const at::Tensor& imatrix, int64_t imatrix_count,

@@ -15,7 +15,7 @@ namespace {
 
 using arkit::QuantizedWeight;
 using arkit::TensorQuant;
-using arkit::WeightTuning;
+using arkit::sdk::WeightTuning;
 
 // [groups, group] -> [groups, 1] f32, rounded to the float16 it is stored as; an all-zero group gets scale 0.
 at::Tensor scale_of(const at::Tensor& groups) {
@@ -58,7 +58,7 @@ class SamplePluginScheme final : public arkit::sdk::AutogradScheme {
     return 1.0 + 16.0 * static_cast<double>(shape.per_row) / static_cast<double>(layer.in_features);
   }
 
-  bool searches(const TensorQuant&) const override { return false; }
+  arkit::SchemeTraits traits(const arkit::LayerQuant&) const override { return {}; }
 
   WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
                             const arkit::TuningSetup&) const override {
@@ -71,7 +71,7 @@ class SamplePluginScheme final : public arkit::sdk::AutogradScheme {
     return x;  // supports() refuses plans that quantize activations
   }
 
-  QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+  QuantizedWeight quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                  const TensorQuant& quant) const override {
     return quantized(weight, tuning.v, quant);
   }

@@ -27,14 +27,13 @@ TEST(SamplePlugin, KeepsTheSignAndTheMeanSizeOfEachGroup) {
 TEST(SamplePlugin, FakeQuantizationIsDequantizeOfQuantizeAndReachesV) {
   const arkit::Scheme& scheme = registry().scheme_for("sample_plugin");
   const at::Tensor weight = at::arange(-6, 6, at::kFloat).reshape({2, 6}) / 5;  // a short last group in each row
-  arkit::WeightTuning tuning = scheme.begin_tuning(weight, kGroupsOf4, {});
+  const std::unique_ptr<arkit::WeightTuner> tuner = scheme.tuner(weight, kGroupsOf4, {});
   at::Tensor fake = at::empty_like(weight);
-  scheme.fake_quant_weight(weight, tuning, kGroupsOf4, fake);
-  const arkit::QuantizedWeight quantized = scheme.quantize_tuned(weight, tuning, kGroupsOf4);
+  tuner->fake_quant(fake);
+  const arkit::QuantizedWeight quantized = tuner->finish();
   EXPECT_TRUE(arkit::sdk::close(fake, scheme.dequantize(quantized, kGroupsOf4, at::kFloat), 1e-6));
-  arkit::WeightGradient gradient;
-  scheme.fake_quant_weight_backward(weight, tuning, kGroupsOf4, at::ones_like(weight), gradient);
-  EXPECT_GT(gradient.v.abs().sum().item<float>(), 0.0F);
+  tuner->backward(at::ones_like(weight));
+  EXPECT_GT(tuner->trainables().front().gradient.abs().sum().item<float>(), 0.0F);
 }
 
 TEST(SamplePlugin, SaysNoWithAReason) {

@@ -1,8 +1,10 @@
 // Components that are found and loaded, and throw or lie when they are used: one kind of exception a function.
 #include <cstdlib>
 #include <limits>
+#include <memory>
 #include <new>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -13,6 +15,24 @@
 #include <arkit/scheme.h>
 
 namespace {
+
+// Trains nothing; is interrupted when it is used.
+class RowTuner final : public arkit::WeightTuner {
+ public:
+  RowTuner(const arkit::Scheme& scheme, at::Tensor weight, arkit::TensorQuant quant)
+      : scheme_(scheme), weight_(std::move(weight)), quant_(std::move(quant)) {}
+  std::span<arkit::Trainable> trainables() override { return {}; }
+  void fake_quant(at::Tensor&) override { throw arkit::Error(arkit::ErrorCode::interrupted, "interrupted"); }
+  void backward(const at::Tensor&) override {}
+  arkit::QuantizedWeight finish() override {
+    return scheme_.quantize_rtn(weight_, quant_, arkit::RtnMode::plain, {}, 0, {});
+  }
+
+ private:
+  const arkit::Scheme& scheme_;
+  at::Tensor weight_;
+  arkit::TensorQuant quant_;
+};
 
 // 4-bit codes around one scale a row. What the others derive from; throws from presets() when a test says so.
 class RowScheme : public arkit::Scheme {
@@ -28,23 +48,13 @@ class RowScheme : public arkit::Scheme {
   }
   arkit::Verdict supports(const arkit::LayerPlan&) const override { return arkit::Verdict::yes(); }
   double bits_per_weight(const arkit::LayerPlan&) const override { return 4; }
-  bool searches(const arkit::TensorQuant&) const override { return false; }
-  arkit::WeightTuning begin_tuning(const at::Tensor&, const arkit::TensorQuant&,
-                                   const arkit::TuningSetup&) const override {
-    arkit::throw_input("begin_tuning wants another weight");
+  arkit::SchemeTraits traits(const arkit::LayerQuant&) const override { return {}; }
+  std::unique_ptr<arkit::WeightTuner> tuner(const at::Tensor& weight, const arkit::TensorQuant& quant,
+                                            const arkit::TuningSetup&) const override {
+    return std::make_unique<RowTuner>(*this, weight, quant);
   }
-  void fake_quant_weight(const at::Tensor&, arkit::WeightTuning&, const arkit::TensorQuant&,
-                         at::Tensor&) const override {
-    throw arkit::Error(arkit::ErrorCode::interrupted, "interrupted");
-  }
-  void fake_quant_weight_backward(const at::Tensor&, const arkit::WeightTuning&, const arkit::TensorQuant&,
-                                  const at::Tensor&, arkit::WeightGradient&) const override {}
   at::Tensor fake_quant_act(const at::Tensor& x, const arkit::TensorQuant&, const at::Tensor&) const override {
     return x;
-  }
-  arkit::QuantizedWeight quantize_tuned(const at::Tensor& weight, arkit::WeightTuning&,
-                                        const arkit::TensorQuant& quant) const override {
-    return quantize_rtn(weight, quant, arkit::RtnMode::plain, {}, 0, {});
   }
   arkit::QuantizedWeight quantize_rtn(const at::Tensor& weight, const arkit::TensorQuant&, arkit::RtnMode,
                                       const at::Tensor&, int64_t, const at::Tensor&) const override {
@@ -70,7 +80,13 @@ constexpr arkit::SchemeInfo kThrowing{"throwing", "", {}}, kNan{"nan", "", {}}, 
 class ThrowingScheme final : public Named<kThrowing> {
  public:
   double bits_per_weight(const arkit::LayerPlan&) const override { throw 7; }
-  bool searches(const arkit::TensorQuant&) const override { throw std::runtime_error("searches is\033[2J broken"); }
+  arkit::SchemeTraits traits(const arkit::LayerQuant&) const override {
+    throw std::runtime_error("traits are\033[2J broken");
+  }
+  std::unique_ptr<arkit::WeightTuner> tuner(const at::Tensor&, const arkit::TensorQuant&,
+                                            const arkit::TuningSetup&) const override {
+    arkit::throw_input("tuner() wants another weight");
+  }
   at::Tensor fake_quant_act(const at::Tensor& x, const arkit::TensorQuant&, const at::Tensor&) const override {
     return x.view({-7});  // c10::Error
   }

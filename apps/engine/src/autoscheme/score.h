@@ -3,7 +3,6 @@
 // and evidence).
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 
@@ -15,10 +14,9 @@
 #include <arkit/scheme.h>
 
 #include "autoscheme/score_table.h"
+#include "quant/scheme_traits.h"
 
 namespace arkit::auto_scheme {
-
-using SchemeFor = std::function<const Scheme&(std::string_view data_type)>;
 
 enum class ScoreMode {
   standard,  // "default": divergence from the float model to second order, errors of weights and activations, one pass

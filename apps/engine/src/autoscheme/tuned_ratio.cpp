@@ -87,9 +87,9 @@ class LayerTuner {
     const at::Tensor rounded = rounded_weight(layer_, rounding_.plan, scheme_for_, rounding_.global_scale, importance);
     const double before = error(rounded, tuned_.act_max);
     if (!(before > 0.0)) return 1.0;
-    LayerTuning best = tune(settings);
+    const LayerTuning best = tune(settings);
     at::Tensor weight = at::empty_like(layer_.weight);
-    tuned_.weight_scheme->fake_quant_weight(layer_.weight, best.weight, tuned_.quant.weight, weight);
+    best.weight->fake_quant(weight);
     return error(weight, best.act_max) / before;
   }
 

@@ -1,6 +1,7 @@
 #include "convert/grid.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -9,17 +10,16 @@
 namespace arkit {
 namespace {
 
-constexpr const char* kGroupIndex = "g_idx";
-constexpr const char* kOffset = "offset";
 constexpr int64_t kElements = int64_t{1} << 22;  // compared at a time
 
 // Rounding a number of the normal range to F16 changes it by at most this share; more is no rounding any more.
 constexpr double kLargestRounding = 1.0 / 2048;
 
-at::Tensor extra_of(const QuantizedWeight& weight, const char* key) {
-  const auto found = weight.extra.find(key);
-  return found == weight.extra.end() ? at::Tensor() : found->second;
-}
+constexpr std::pair<const char*, at::Tensor QuantizedWeight::*> kExactMembers[] = {
+    {"group minima", &QuantizedWeight::group_min},
+    {"scales of super-blocks", &QuantizedWeight::super_scale},
+    {"minima of super-blocks", &QuantizedWeight::super_min},
+    {"calibrated input maximum", &QuantizedWeight::act_max}};
 
 bool same(const at::Tensor& a, const at::Tensor& b) {
   return a.defined() == b.defined() && (!a.defined() || (a.sizes() == b.sizes() && a.equal(b)));
@@ -34,7 +34,7 @@ at::Tensor zero_points(const QuantizedWeight& weight, const TensorQuant& quant) 
 
 // The group of each input, for what is compared per weight.
 at::Tensor group_index(const QuantizedWeight& weight) {
-  if (const at::Tensor index = extra_of(weight, kGroupIndex); index.defined()) return index.to(at::kLong);
+  if (weight.group_index.defined()) return weight.group_index.to(at::kLong);
   const int64_t in = weight.codes.size(1), groups = weight.scale.size(1);
   const int64_t group = (in + groups - 1) / groups;
   return at::arange(in, at::kLong).floor_divide_(group);
@@ -104,9 +104,9 @@ void compare_scales(const QuantizedWeight& wanted, const QuantizedWeight& got, G
 
 void compare_offsets(const QuantizedWeight& wanted, const QuantizedWeight& got, const TensorQuant& quant,
                      GridDifference& difference) {
-  if (!extra_of(wanted, kOffset).defined() && !extra_of(got, kOffset).defined()) return;
+  if (!wanted.offset.defined() && !got.offset.defined()) return;
   const auto offset_of = [&](const QuantizedWeight& weight) {
-    if (const at::Tensor stored = extra_of(weight, kOffset); stored.defined()) return stored.to(at::kDouble);
+    if (weight.offset.defined()) return weight.offset.to(at::kDouble);
     return weight.scale.to(at::kDouble).mul(zero_points(weight, quant)).neg();
   };
   const at::Tensor scale = wanted.scale.to(at::kDouble);
@@ -148,18 +148,18 @@ GridDifference compare_grids(const QuantizedWeight& wanted, const QuantizedWeigh
     difference.broken = "its codes or groups would be read back in another shape";
     return difference;
   }
-  const bool scattered = extra_of(wanted, kGroupIndex).defined();
-  if (!same(extra_of(wanted, kGroupIndex), extra_of(got, kGroupIndex)))
+  const bool scattered = wanted.group_index.defined();
+  if (!same(wanted.group_index, got.group_index))
     difference.broken = scattered
                             ? "its groups are scattered over the inputs (act order, desc_act), and the format has "
                               "no group index that its loaders follow"
                             : "its group index would be read back changed";
   if (difference.broken.empty() && !same(wanted.global_scale, got.global_scale))
     difference.broken = "its global scale would be read back changed";
-  for (const auto& [key, value] : wanted.extra) {
-    if (key == kGroupIndex || key == kOffset || !difference.broken.empty()) continue;
-    if (!same(value, extra_of(got, key.c_str()))) difference.broken = str("its '", key, "' would be read back changed");
-  }
+  // Nothing rounds these.
+  for (const auto& [what, member] : kExactMembers)
+    if (difference.broken.empty() && (wanted.*member).defined() && !same(wanted.*member, got.*member))
+      difference.broken = str("its ", what, " would be read back changed");
   if (difference.broken.empty()) compare_codes(wanted, got, quant, difference);
   if (difference.broken.empty()) compare_scales(wanted, got, difference);
   if (difference.broken.empty()) compare_offsets(wanted, got, quant, difference);

@@ -190,7 +190,7 @@ const QuantLinear& Engine::alone(PackedLayer& layer) {
   if (layer.linear) return *layer.linear;
   const LinearSpec& spec = layer.spec;
   const QuantizedWeight weight = source_.unpack(spec.name);
-  if (const auto found = weight.extra.find("act_max"); found != weight.extra.end()) layer.act_max = found->second;
+  layer.act_max = weight.act_max;
   if (spec.quant.act.quantized() && !spec.quant.act.dynamic && !layer.act_max.defined())
     throw_input(str("layer '", spec.name, "': its activations are static but the export has no scale for them"));
   layer.linear = layer.backend->make_linear(weights_of(layer, [&] { return weight; }), layer.device, dtype_);

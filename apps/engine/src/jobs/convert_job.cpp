@@ -58,7 +58,7 @@ struct Written {
 LayerRecord record_of(const ConvertRun& run, const LayerPlan& layer, const QuantizedWeight& weight) {
   LayerRecord record{.plan = layer, .quantized = weight};
   if (layer.has_bias) record.bias = run.source.weights().load(layer.name + ".bias");
-  if (const auto found = weight.extra.find("act_max"); found != weight.extra.end()) record.act_max = found->second;
+  record.act_max = weight.act_max;
   return record;
 }
 

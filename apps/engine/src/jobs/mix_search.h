@@ -141,7 +141,7 @@ class MixSearch {
   json::Object tuned_error_;                        // empty = nothing was tuned
   bool scores_cached_ = false;
   std::optional<auto_scheme::KlMeter> meter_;  // made for the first measurement
-  auto_scheme::SchemeFor scheme_for_;
+  SchemeFor scheme_for_;
   at::Tensor samples_;  // int64 [nsamples, seqlen]
   json::Object calibration_;
 };

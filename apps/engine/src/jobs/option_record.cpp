@@ -9,6 +9,7 @@
 #include "jobs/plan_refinement.h"
 #include "options/option_json.h"
 #include "quant/scheme_resolver.h"
+#include "quant/scheme_traits.h"
 #include "transform/algs.h"
 
 namespace arkit {
@@ -108,7 +109,9 @@ json::Object resolved_options(const QuantizeOptions& typed, const Registry& regi
     tuning.disable_opt_rtn = true;
   }
   const std::optional<LayerQuant> quant = one_scheme(options, registry);
-  if (quant) decide_for_bits(tuning, options.recipe, quant->weight, !algs.transforms.empty());
+  if (quant)
+    decide_for_bits(tuning, options.recipe, quant->weight, traits_of(*quant, schemes_of(registry)).integer_grid,
+                    !algs.transforms.empty());
   QuantizeOptions all = decided(options, tuning, registry);
   if (!quant) {  // decided with the plan
     all.tuning.enable_alg_ext = options.tuning.enable_alg_ext;

@@ -83,11 +83,11 @@ struct Planner {
     planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
     build(planned, reporter);
     refine(planned, reporter);
-    apply_neuqi(planned.plan, tuning, reporter);
+    const SchemeFor scheme_for = schemes_of(registry);
+    apply_neuqi(planned.plan, tuning, scheme_for, reporter);
     if (planned.run_time != nullptr) planned.run_time->apply(planned.plan);
-    planned.forwards = needs_samples(
-        planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
-        [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
+    planned.forwards = needs_samples(planned.plan, !model_free && tuning.iters > 0,
+                                     model_free ? std::optional(true) : tuning.disable_opt_rtn, scheme_for);
     planned.transforms = plan_transforms(algs, *planned.source, planned.plan, registry);
     planned.forwards = planned.forwards || !planned.transforms.empty();
     return planned;

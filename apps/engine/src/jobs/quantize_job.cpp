@@ -27,6 +27,7 @@
 #include "oneshot/recipe_plan.h"
 #include "output/output_folder.h"
 #include "quant/plan.h"
+#include "quant/scheme_traits.h"
 #include "transform/algs.h"
 #include "transform/checkpoint_transform.h"
 #include "util/deterministic_scope.h"
@@ -270,7 +271,8 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   judge_source_texts(*source, reporter);
   say_what_stays(*source, reporter);
   const QuantPlan& plan = planned.plan;
-  decide_for_bits(wanted, options.recipe, plan.global.weight, !planned.transforms.empty());
+  decide_for_bits(wanted, options.recipe, plan.global.weight, traits_of(plan.global, schemes_of(registry)).integer_grid,
+                  !planned.transforms.empty());
   const bool forwards = planned.forwards;
   if (!forwards) return_large_blocks();
   // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.

@@ -81,9 +81,10 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
   return tuning;
 }
 
-void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const TensorQuant& weight, bool transforms) {
+void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const TensorQuant& weight, bool integers,
+                     bool transforms) {
   const TuningOptions& given = tuning.options;
-  const bool few_bits = weight.quantized() && weight.data_type == "int" && weight.bits <= 3;
+  const bool few_bits = weight.quantized() && integers && weight.bits <= 3;
   if (lower(recipe) != "best" || tuning.iters == 0 || !few_bits) return;
   if (!given.enable_neuqi) tuning.enable_alg_ext = given.enable_alg_ext.value_or(true);
   if (!transforms) tuning.nblocks = given.nblocks.value_or(2);

@@ -35,8 +35,9 @@ struct ResolvedTuning {
 
 // What a recipe decides only when the scheme is known, where the user has not: `best` tunes integers of 2 and 3 bits
 // two blocks at a time, with the initial scale search and its loss (enable_alg_ext), and keeps the last iteration's
-// parameters (ADR 0036). `transforms`: the run has some, which take one block at a time.
+// parameters (ADR 0036). `integers`: the scheme's codes lie on an integer grid (SchemeTraits). `transforms`: the run has
+// some, which take one block at a time.
 ARKIT_INTERNAL void decide_for_bits(ResolvedTuning& tuning, std::string_view recipe, const TensorQuant& weight,
-                                    bool transforms = false);
+                                    bool integers, bool transforms = false);
 
 }  // namespace arkit

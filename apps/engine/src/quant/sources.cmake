@@ -6,4 +6,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/quant/plan.cpp
   src/quant/recipes.cpp
   src/quant/runtime_rules.cpp
-  src/quant/scheme_resolver.cpp)
+  src/quant/scheme_resolver.cpp
+  src/quant/scheme_traits.cpp)

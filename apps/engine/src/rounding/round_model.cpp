@@ -21,6 +21,7 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
+#include "quant/scheme_traits.h"
 #include "rounding/global_scales.h"
 #include "rounding/round_units.h"
 #include "rounding/rtn_mode.h"
@@ -66,7 +67,8 @@ class ModelRounding {
       : run_(run),
         sink_(sink),
         plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized())),
-        budget_(2 * plan_.largest_bytes + kBaseBytes) {
+        budget_(2 * plan_.largest_bytes + kBaseBytes),
+        plain_by_default_(traits_of(run.plan.global, schemes_of(run.registry)).plain_by_default) {
     for (const RoundUnit& unit : plan_.units)
       if (unit.layer != nullptr) {
         ++layers_of_block_[unit.layer->block];
@@ -185,7 +187,7 @@ class ModelRounding {
       StripRounding::Task task{.linear = *linear->second,
                                .plan = layer,
                                .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
-                               .mode = rtn_mode(layer, run_.plan.global, run_.disable_opt_rtn)};
+                               .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
       if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
         task.global_scale = scale->second;
       if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
@@ -286,6 +288,7 @@ class ModelRounding {
   RoundingSink& sink_;
   const RoundPlan plan_;
   const int64_t budget_;
+  const bool plain_by_default_;
   const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
   std::map<int64_t, int64_t> layers_of_block_;
   std::map<std::string, int64_t> layers_of_decoder_block_;

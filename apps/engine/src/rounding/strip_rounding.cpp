@@ -20,13 +20,16 @@ namespace {
 
 constexpr int64_t kStripElements = int64_t{1} << 18;
 
+// What a weight has a row of for each row, or block of rows, of its codes.
+constexpr at::Tensor QuantizedWeight::*kScales[] = {&QuantizedWeight::scale,       &QuantizedWeight::zero_point,
+                                                    &QuantizedWeight::offset,      &QuantizedWeight::group_min,
+                                                    &QuantizedWeight::super_scale, &QuantizedWeight::super_min};
+
 // Do codes and scales of a row depend on nothing but the rows it shares a scale with? The scale of fused layers is
 // given from outside.
 bool rows_are_independent(const StripRounding::Task& task) {
-  const TensorQuant& quant = task.plan.quant.weight;
-  const bool observed = !quant.observer.empty() && quant.observer != "minmax";
-  const bool searched = observed || (task.mode == RtnMode::searched && task.scheme.searches(quant));
-  return !searched && quant.group_size != 0 && quant.super_bits == 0;
+  const SchemeTraits traits = task.scheme.traits(task.plan.quant);
+  return traits.independent_rows && !(task.mode == RtnMode::searched && traits.searches);
 }
 
 rounding::ErrorSums fast_sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
@@ -113,20 +116,18 @@ void StripRounding::join(QuantizedWeight part, int64_t first_row) {
     result_ = std::move(part);
     return;
   }
-  ARKIT_CHECK(part.extra.empty(), "a scheme of single rows has no scales beside its groups");
+  ARKIT_CHECK(!part.group_index.defined(), "a scheme of single rows has no groups across them");
   const int64_t scale_rows = (rows_ + scale_rows_ - 1) / scale_rows_;
   {
     const std::lock_guard lock(mutex_);
     if (!result_.codes.defined()) {
       result_.codes = with_rows(part.codes, rows_);
-      result_.scale = with_rows(part.scale, scale_rows);
-      result_.zero_point = with_rows(part.zero_point, scale_rows);
+      for (const auto member : kScales) result_.*member = with_rows(part.*member, scale_rows);
       result_.global_scale = part.global_scale;
     }
   }
   copy_rows(part.codes, result_.codes, first_row);
-  copy_rows(part.scale, result_.scale, first_row / scale_rows_);
-  copy_rows(part.zero_point, result_.zero_point, first_row / scale_rows_);
+  for (const auto member : kScales) copy_rows(part.*member, result_.*member, first_row / scale_rows_);
 }
 
 double StripRounding::relative_error() const {

@@ -16,6 +16,7 @@
 #include <arkit/scheme.h>
 #include <arkit/sdk/block_hooks.h>
 
+#include "quant/scheme_traits.h"
 #include "transform/fold_record.h"
 #include "transform/planned_transform.h"
 #include "tuning/tune_block.h"
@@ -41,8 +42,6 @@ class FoldedNorms final : public sdk::ForwardingHook {
 
 class ARKIT_EXPORT BlockFolds {
  public:
-  using SchemeFor = std::function<const Scheme&(std::string_view data_type)>;
-
   // `plan` and the tensors of `source` outlive it. `norms`: the dtype norms are stored in. Sums do not depend on the
   // number of threads, whatever the run asks for: a choice that did would change every later layer.
   BlockFolds(const std::vector<PlannedTransform>& transforms, const WeightSource& source, const QuantPlan& plan,

@@ -96,14 +96,6 @@ double block_loss(const at::Tensor& pred, const at::Tensor& targets, const at::T
   return loss_of<kernels::BFloat16>(dense, targets, mask, samples, settings, gradient);
 }
 
-bool uses_outlier_free_loss(const LayerQuant& quant) {
-  const TensorQuant& weight = quant.weight;
-  const bool searched =
-      weight.sym && weight.super_bits == 0 &&
-      (weight.data_type.starts_with("int") || weight.data_type.starts_with("mx") || weight.data_type.starts_with("nv"));
-  return searched && (quant.act.bits <= 4 || weight.bits < 4);
-}
-
 at::Tensor loss_mask(const at::Tensor& token_ids, std::optional<int64_t> pad_token_id) {
   const at::Tensor ids = token_ids.to(at::kLong).contiguous();
   ARKIT_CHECK(ids.dim() == 2, "token ids are [nsamples, seqlen]");

@@ -32,9 +32,6 @@ inline constexpr float kLossScale = 1000.0F;
                                              std::span<const int64_t> samples, const LossSettings& settings,
                                              at::Tensor& gradient);
 
-// Does enable_alg_ext replace the loss for this scheme?
-[[nodiscard]] ARKIT_EXPORT bool uses_outlier_free_loss(const LayerQuant& quant);
-
 // Positions that count, from token ids [n, seqlen]: not pad (without a pad token: not in the run of equal tokens that
 // ends the sample) and never the last. Undefined when every position counts, which cannot happen for seqlen > 0.
 [[nodiscard]] ARKIT_EXPORT at::Tensor loss_mask(const at::Tensor& token_ids, std::optional<int64_t> pad_token_id);

@@ -9,9 +9,9 @@
 namespace arkit {
 namespace {
 
-bool ask_for_search(TensorQuant& weight) {
-  if (!weight.quantized() || weight.data_type != "int" || !weight.observer.empty()) return false;
-  weight.observer = "neuqi";
+bool ask_for_search(LayerQuant& quant, const SchemeFor& scheme_for) {
+  if (!quant.weight.quantized() || !traits_of(quant, scheme_for).grid_search) return false;
+  quant.weight.observer = "neuqi";
   return true;
 }
 
@@ -22,17 +22,18 @@ bool ask_for_search(TensorQuant& weight) {
 
 }  // namespace
 
-void apply_neuqi(QuantPlan& plan, const ResolvedTuning& tuning, Reporter& reporter) {
+void apply_neuqi(QuantPlan& plan, const ResolvedTuning& tuning, const SchemeFor& scheme_for, Reporter& reporter) {
   if (!tuning.options.enable_neuqi) return;
   const bool rounds = tuning.iters == 0;
   const LayerQuant given = plan.global;
+  const bool plain_by_default = traits_of(given, scheme_for).plain_by_default;
   int64_t searched = 0, others = 0, plain = 0;
   bool rounds_plainly = false;  // by the rule for 8 bits
   for (LayerPlan& layer : plan.layers) {
     if (!layer.quant.weight.quantized()) continue;
-    if (!ask_for_search(layer.quant.weight)) {
+    if (!ask_for_search(layer.quant, scheme_for)) {
       ++others;
-    } else if (rounds && rtn_mode(layer, given, tuning.disable_opt_rtn) == RtnMode::plain) {
+    } else if (rounds && rtn_mode(layer, plain_by_default, tuning.disable_opt_rtn) == RtnMode::plain) {
       ++plain;
       rounds_plainly = rounds_plainly || layer.experts.empty();
     } else {
@@ -43,8 +44,8 @@ void apply_neuqi(QuantPlan& plan, const ResolvedTuning& tuning, Reporter& report
   if (searched == 0 && plain == 0)
     throw_usage(str("--enable_neuqi searches grids of integer weights, and scheme '", plan.scheme_name,
                     "' has none that are free; choose an integer scheme such as W4A16, or leave it out"));
-  (void)ask_for_search(plan.global.weight);
-  for (PatternRule& rule : plan.rules) (void)ask_for_search(rule.quant.weight);
+  (void)ask_for_search(plan.global, scheme_for);
+  for (PatternRule& rule : plan.rules) (void)ask_for_search(rule.quant, scheme_for);
   if (others > 0)
     reporter.info(str("--enable_neuqi leaves ", others, " of ", others + plain + searched,
                       " layers as they are: their weights are no integers, or have a scale rule of their own"));

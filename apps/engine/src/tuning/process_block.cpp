@@ -79,6 +79,9 @@ BlockProcessor::BlockProcessor(Model& model, const QuantPlan& plan, SchemeFor sc
       options_(std::move(options)),
       reporter_(reporter),
       random_(random) {
+  const SchemeTraits traits = traits_of(plan_.global, scheme_for_);
+  plain_by_default_ = traits.plain_by_default;
+  outlier_free_ = traits.outlier_free_loss;
   for (const LayerPlan& layer : plan_.layers)
     if (layer.quantized()) by_name_.emplace(layer.name, &layer);
 }
@@ -120,12 +123,16 @@ BlockForward BlockProcessor::forward_of(int64_t first, int64_t count) {
   };
 }
 
-// alg_ext searches initial scales while tuning, OPT-RTN final ones; W4A4 goes without (docs/spec/signround.md 10).
+// alg_ext searches initial scales while tuning, OPT-RTN final ones (docs/spec/signround.md 10).
 bool BlockProcessor::needs_imatrix(const Layer& layer) const {
-  if (layer.weight_scheme == nullptr || !layer.weight_scheme->searches(layer.quant().weight)) return false;
-  if (!tunes()) return rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn) == RtnMode::searched;
-  const bool w4a4 = layer.quant().weight.data_type == "int" && layer.quant().act.bits <= 4;
-  return options_.tune.enable_alg_ext && !w4a4;
+  if (layer.weight_scheme == nullptr) return false;
+  const SchemeTraits traits = layer.weight_scheme->traits(layer.quant());
+  if (tunes()) return options_.tune.enable_alg_ext && traits.imatrix_when_tuned;
+  return traits.searches && mode_of(*layer.plan) == RtnMode::searched;
+}
+
+RtnMode BlockProcessor::mode_of(const LayerPlan& layer) const {
+  return rtn_mode(layer, plain_by_default_, options_.disable_opt_rtn);
 }
 
 StatisticsHook BlockProcessor::watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const {
@@ -166,8 +173,7 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, bool need_weights,
     out.act_max = layer.input.act_max;
     if (layer.weight_scheme != nullptr)
       out.quantized = plugins::naming_layer(layer.plan->name, [&] {
-        return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight,
-                                                 rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
+        return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight, mode_of(*layer.plan),
                                                  layer.input.imatrix, layer.input.count, layer.global_scale);
       });
     finish(out, layer, need_weights);
@@ -184,7 +190,7 @@ void BlockProcessor::tune_layers(std::vector<Layer>& layers, TuneTask task, Bloc
                            .global_scale = layer.global_scale,
                            .act_max = layer.input.act_max});
   task.loss_mask = options_.loss_mask;
-  if (options_.tune.enable_alg_ext && uses_outlier_free_loss(plan_.global)) task.loss = LossKind::outlier_free;
+  if (options_.tune.enable_alg_ext && outlier_free_) task.loss = LossKind::outlier_free;
   TuneResult tuned = tune_block(task, options_.tune, random_);
 
   const at::NoGradGuard no_grad;
@@ -195,9 +201,7 @@ void BlockProcessor::tune_layers(std::vector<Layer>& layers, TuneTask task, Bloc
     out.bias = best.bias;
     out.act_max = best.act_max;
     if (layer.weight_scheme != nullptr)
-      out.quantized = plugins::naming_layer(layer.plan->name, [&] {
-        return layer.weight_scheme->quantize_tuned(layer.linear->weight, best.weight, layer.quant().weight);
-      });
+      out.quantized = plugins::naming_layer(layer.plan->name, [&] { return best.weight->finish(); });
     finish(out, layer, true);
   }
   result.norms = std::move(tuned.norms);

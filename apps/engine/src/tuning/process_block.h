@@ -2,7 +2,6 @@
 // One decoder block from full precision to codes, in the order of docs/spec/signround.md 2: reference output,
 // calibration, tuning (SignRound), search (OPT-RTN) or plain rounding (RTN), and the inputs of the next block.
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,6 +15,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 
+#include "quant/scheme_traits.h"
 #include "tuning/block_folds.h"
 #include "tuning/collect.h"
 #include "tuning/context_cache.h"
@@ -64,8 +64,6 @@ struct BlockResult {
 
 class ARKIT_EXPORT BlockProcessor {
  public:
-  using SchemeFor = std::function<const Scheme&(std::string_view data_type)>;
-
   // `model`, `plan`, `reporter` and `random` outlive the processor; model belongs to the same thread.
   BlockProcessor(Model& model, const QuantPlan& plan, SchemeFor scheme_for, ProcessOptions options, Reporter& reporter,
                  PythonRandom& random);
@@ -86,6 +84,7 @@ class ARKIT_EXPORT BlockProcessor {
   [[nodiscard]] BlockForward forward_of(int64_t first, int64_t count);
   [[nodiscard]] StatisticsHook watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const;
   [[nodiscard]] bool needs_imatrix(const Layer& layer) const;
+  [[nodiscard]] RtnMode mode_of(const LayerPlan& layer) const;
   // Gives the ranges of attention states, if the plan wants any.
   [[nodiscard]] std::vector<AttentionRanges> calibrate(std::vector<Layer>& layers, const BlockForward& forward,
                                                        const at::Tensor& full, const at::Tensor& input,
@@ -108,6 +107,7 @@ class ARKIT_EXPORT BlockProcessor {
   Model& model_;
   const QuantPlan& plan_;
   SchemeFor scheme_for_;
+  bool plain_by_default_ = false, outlier_free_ = false;  // what the global scheme says
   ProcessOptions options_;
   Reporter& reporter_;
   PythonRandom& random_;

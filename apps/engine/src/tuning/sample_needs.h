@@ -14,6 +14,6 @@ namespace arkit {
 // for the ranges of static activations and attention states? Each layer is asked, since layer_config may give one what
 // no other has.
 [[nodiscard]] ARKIT_EXPORT bool needs_samples(const QuantPlan& plan, bool tunes, std::optional<bool> disable_opt_rtn,
-                                              const BlockProcessor::SchemeFor& scheme_for);
+                                              const SchemeFor& scheme_for);
 
 }  // namespace arkit

@@ -40,10 +40,16 @@ class Stopwatch {
 // A tuned tensor among all: which one, and how the optimizer moves it.
 struct Slot {
   TunedParam param;
-  at::Tensor best;               // its value at the best iteration
-  TunedLinear* layer = nullptr;  // set when the scheme computes the gradient
-  at::Tensor WeightGradient::*member = nullptr;
+  at::Tensor best;                       // its value at the best iteration
+  const TunedLinear* layer = nullptr;    // set when a tuner computes the gradient
+  const Trainable* trainable = nullptr;  // of the tuner
 };
+
+void clamp(std::span<Trainable> trainables) {
+  for (Trainable& trainable : trainables)
+    if (std::isfinite(trainable.low) || std::isfinite(trainable.high))
+      trainable.value.clamp_(trainable.low, trainable.high);
+}
 
 // Options of one run with batch sizes cut to the samples there are.
 struct Batching {
@@ -76,7 +82,7 @@ class BlockTuner final : public sdk::PlainHook {
   void add_layers();
   void add_vectors();
   void add_act_scales();
-  void add(at::Tensor& value, double lr, TunedLinear* layer, at::Tensor WeightGradient::*member);
+  Slot& add(const at::Tensor& value, double lr);
 
   void quantize_weights();
   [[nodiscard]] double accumulate(std::span<const int64_t> samples, bool sum);
@@ -97,11 +103,12 @@ class BlockTuner final : public sdk::PlainHook {
   TuneResult result_;
 };
 
-void BlockTuner::add(at::Tensor& value, double lr, TunedLinear* layer, at::Tensor WeightGradient::*member) {
-  if (!value.defined()) return;
-  Slot slot{.param = {.value = value, .lr = static_cast<float>(lr)}, .layer = layer, .member = member};
+Slot& BlockTuner::add(const at::Tensor& value, double lr) {
+  Slot& slot = slots_.emplace_back();
+  slot.param.value = value;
+  slot.param.lr = static_cast<float>(lr);
   slot.best = value.detach().clone();
-  slots_.push_back(std::move(slot));
+  return slot;
 }
 
 void BlockTuner::add_layers() {
@@ -111,23 +118,24 @@ void BlockTuner::add_layers() {
     TunedLinear& layer = layers_.emplace_back();
     layer.linear = given.linear;
     layer.quant = given.quant;
-    layer.weight_scheme = given.weight_scheme;
     layer.act_scheme = given.act_scheme;
     layer.act_max = given.act_max;
     layer.weight = given.linear->weight;
     by_linear_.emplace(given.linear, &layer);
-    if (layer.weight_scheme == nullptr) continue;
-    layer.tuning = layer.weight_scheme->begin_tuning(given.linear->weight, given.quant.weight,
-                                                     {.enable_minmax_tuning = options_.enable_minmax_tuning,
-                                                      .enable_alg_ext = options_.enable_alg_ext,
-                                                      .imatrix = given.imatrix,
-                                                      .global_scale = given.global_scale});
+    if (given.weight_scheme == nullptr) continue;
+    layer.tuner = given.weight_scheme->tuner(given.linear->weight, given.quant.weight,
+                                             {.enable_minmax_tuning = options_.enable_minmax_tuning,
+                                              .enable_alg_ext = options_.enable_alg_ext,
+                                              .imatrix = given.imatrix,
+                                              .global_scale = given.global_scale});
     layer.weight = at::empty_like(given.linear->weight);
     largest = std::max(largest, layer.weight.numel());
     const LayerRates rates = layer_rates(options_, given.quant.weight.bits);
-    add(layer.tuning.v, rates.value, &layer, &WeightGradient::v);
-    add(layer.tuning.min_scale, rates.minmax, &layer, &WeightGradient::min_scale);
-    add(layer.tuning.max_scale, rates.minmax, &layer, &WeightGradient::max_scale);
+    for (const Trainable& trainable : layer.tuner->trainables()) {
+      Slot& slot = add(trainable.value, trainable.rate == Trainable::Rate::offset ? rates.value : rates.minmax);
+      slot.layer = &layer;
+      slot.trainable = &trainable;
+    }
   }
   scratch_ = at::empty({largest}, at::kFloat);
 }
@@ -137,13 +145,13 @@ void BlockTuner::add_vectors() {
     if (!layer.linear->bias.defined()) continue;
     VectorTuning& bias = biases_.emplace(layer.linear, begin_vector_tuning(layer.linear->bias)).first->second;
     bias.v.requires_grad_();
-    add(bias.v, layer_rates(options_, layer.quant.weight.bits).value, nullptr, nullptr);
+    add(bias.v, layer_rates(options_, layer.quant.weight.bits).value);
   }
   const int bits = layers_.empty() ? 16 : layers_.front().quant.weight.bits;
   for (const auto& [name, weight] : task_.norms) {
     VectorTuning& norm = norms_.emplace(name, begin_vector_tuning(weight)).first->second;
     norm.v.requires_grad_();
-    add(norm.v, layer_rates(options_, bits).value, nullptr, nullptr);
+    add(norm.v, layer_rates(options_, bits).value);
   }
 }
 
@@ -151,7 +159,7 @@ void BlockTuner::add_act_scales() {
   for (TunedLinear& layer : layers_) {
     if (layer.act_scheme == nullptr || layer.quant.act.dynamic || !layer.act_max.defined()) continue;
     layer.act_max_scale = at::ones({1}, at::kFloat).requires_grad_();
-    add(layer.act_max_scale, layer_rates(options_, layer.quant.weight.bits).minmax, nullptr, nullptr);
+    add(layer.act_max_scale, layer_rates(options_, layer.quant.weight.bits).minmax);
   }
 }
 
@@ -180,8 +188,9 @@ void BlockTuner::quantize_weights() {
   for (TunedLinear& layer : layers_) {
     layer.touched = false;
     if (layer.act_max_scale.defined()) layer.act_max_scale.clamp_(0.0, 1.0);
-    if (layer.weight_scheme != nullptr)
-      layer.weight_scheme->fake_quant_weight(layer.linear->weight, layer.tuning, layer.quant.weight, layer.weight);
+    if (layer.tuner == nullptr) continue;
+    clamp(layer.tuner->trainables());
+    layer.tuner->fake_quant(layer.weight);
   }
 }
 
@@ -237,7 +246,7 @@ void BlockTuner::update(const LinearDecay& decay) {
   for (Slot& slot : slots_) {
     TunedParam& param = slot.param;
     if (slot.layer != nullptr)
-      param.gradient = slot.layer->touched ? slot.layer->gradient.*slot.member : at::Tensor();
+      param.gradient = slot.layer->touched ? slot.trainable->gradient : at::Tensor();
     else
       param.gradient = param.value.grad();
     optimizer_step(param, options_);
@@ -250,7 +259,7 @@ TuneResult BlockTuner::result() {
   for (Slot& slot : slots_) slot.param.value.copy_(slot.best);
   for (TunedLinear& layer : layers_) {
     LayerTuning& out = result_.layers.emplace_back();
-    out.weight = std::move(layer.tuning);
+    out.weight = std::move(layer.tuner);
     out.act_max = layer.act_max_scale.defined() ? layer.act_max * layer.act_max_scale : layer.act_max;
     if (const auto bias = biases_.find(layer.linear); bias != biases_.end()) out.bias = tuned_vector(bias->second);
     result_.times.scheme_backward += layer.backward_seconds;

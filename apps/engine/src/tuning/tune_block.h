@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -50,11 +51,11 @@ struct TuneTask {
   std::function<void(int64_t done, int64_t total)> progress;  // may be empty
 };
 
-// The best parameters found for one layer; tensors as Scheme::quantize_tuned wants them.
+// What tuning made of one layer.
 struct LayerTuning {
-  WeightTuning weight;
-  at::Tensor bias;     // tuned; undefined = unchanged
-  at::Tensor act_max;  // with its tuned factor
+  std::unique_ptr<WeightTuner> weight;  // at the best values found; null = the weight stays
+  at::Tensor bias;                      // tuned; undefined = unchanged
+  at::Tensor act_max;                   // with its tuned factor
 };
 
 // Where the time went, in seconds over all iterations.

@@ -55,8 +55,7 @@ void add_weight_gradient(TunedLinear& layer, const at::Tensor& dy, const at::Ten
   at::Tensor dw = scratch.narrow(0, 0, layer.weight.numel()).view(layer.weight.sizes());
   linear_weight_gradient(dy, x, dw);
   const auto start = std::chrono::steady_clock::now();
-  layer.weight_scheme->fake_quant_weight_backward(layer.linear->weight, layer.tuning, layer.quant.weight, dw,
-                                                  layer.gradient);
+  layer.tuner->backward(dw);
   layer.backward_seconds += seconds_since(start);
   layer.touched = true;
 }
@@ -82,7 +81,7 @@ struct TunedProduct : torch::autograd::Function<TunedProduct> {
     if (context->saved_data["needs_x"].toBool())
       dx = linear_input_gradient(dy, layer->weight).view(with_last(gradients[0].sizes(), x.size(1)));
     if (context->saved_data["needs_bias"].toBool()) dbias = sum_of_rows(dy);
-    if (layer->weight_scheme != nullptr) add_weight_gradient(*layer, dy, x, context->saved_data["scratch"].toTensor());
+    if (layer->tuner != nullptr) add_weight_gradient(*layer, dy, x, context->saved_data["scratch"].toTensor());
     return {at::Tensor(), dx, dbias, at::Tensor(), at::Tensor()};
   }
 };

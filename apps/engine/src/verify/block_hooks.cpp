@@ -54,10 +54,9 @@ DecodedHook::DecodedHook(const ModelSource& exported, const Registry& registry)
 
 DecodedHook::Decoded DecodedHook::decode(const Linear& layer, const LinearSpec& spec) const {
   const QuantizedWeight packed = exported_.unpack(layer.name);
-  const auto most = packed.extra.find("act_max");
   return {.weight = registry_.scheme_for(spec.quant.weight.data_type).dequantize(packed, spec.quant.weight, at::kFloat),
           .bias = bias_of(layer, exported_, true),
-          .act_max = most == packed.extra.end() ? at::Tensor() : most->second};
+          .act_max = packed.act_max};
 }
 
 void DecodedHook::keep(const std::vector<const Linear*>& layers) {

@@ -103,7 +103,7 @@ std::optional<CodeFigures> code_figures(const at::Tensor& weight, const Quantize
   const at::Tensor moved_by = is_even_grid(quant) ? step * reach : last.abs() * (reach / largest_element(quant));
   const at::Tensor stray = (wanted - got).abs().gt(step * (0.5 + kStepSlack) + moved_by + whole.abs() * before + floor);
   CodeFigures figures{.strays = stray.to(at::kFloat).mean().item<double>()};
-  const bool scattered = quantized.extra.contains("g_idx");
+  const bool scattered = quantized.group_index.defined();
   figures.worse_groups = worse_than_zeros(whole, got, scattered ? 0 : quant.group_size);
   return figures;
 }

@@ -47,7 +47,7 @@ void check_integer_codes(const LinearSpec& spec, const QuantizedWeight& weight, 
     check.fail(str("'", spec.name, "': code ", weight.codes.max().item<int>(), " exceeds ", top));
   if (!weight.zero_point.defined() || whole_numbers_in(weight.zero_point, 0.0, top).item<bool>()) return;
   // What stores offsets instead (mlx) may have them anywhere: mlx-lm takes the smallest weight of a group.
-  if (weight.extra.contains("offset") && weight.zero_point.isfinite().all().item<bool>()) return;
+  if (weight.offset.defined() && weight.zero_point.isfinite().all().item<bool>()) return;
   check.fail(str("'", spec.name, "': a zero point is outside 0 to ", top));
 }
 
@@ -75,9 +75,8 @@ at::Tensor grouped(const at::Tensor& values, int64_t groups) {
 // The inputs group after group where they are scattered (act order), so that figures by group see whole ones; undefined
 // where groups are runs.
 at::Tensor inputs_by_group(const QuantizedWeight& weight) {
-  const auto index = weight.extra.find("g_idx");
-  if (index == weight.extra.end()) return {};
-  return std::get<1>(index->second.to(at::kLong).sort(true, 0));
+  if (!weight.group_index.defined()) return {};
+  return std::get<1>(weight.group_index.to(at::kLong).sort(true, 0));
 }
 
 void release_packed(const ModelSource& exported, const std::string& layer) {

@@ -54,14 +54,9 @@ at::Tensor WeightsDescription::unpacked(const std::string& name) {
     if (!weights_.codes) return {};
     codes_ = weights_.codes();
   }
-  const std::pair<std::string_view, const at::Tensor*> members[] = {{"codes", &codes_->codes},
-                                                                    {"scale", &codes_->scale},
-                                                                    {"zero_point", &codes_->zero_point},
-                                                                    {"global_scale", &codes_->global_scale}};
-  for (const auto& [member, tensor] : members)
-    if (member == name) return *tensor;
-  const auto found = codes_->extra.find(name);
-  return found == codes_->extra.end() ? at::Tensor() : found->second;
+  for (const auto& [member, tensor] : tensors_of(*codes_))
+    if (member == name) return tensor;
+  return {};
 }
 
 at::Tensor WeightsDescription::dense(ArkitType type) const {

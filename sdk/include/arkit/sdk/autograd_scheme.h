@@ -3,13 +3,13 @@
 // operators and both passes follow. It costs a weight-shaped autograd graph a step; fused kernels (plugins/schemes/int)
 // do not.
 
-#include <arkit/scheme.h>
+#include <arkit/sdk/signround_scheme.h>
 
 namespace arkit::sdk {
 
-class AutogradScheme : public Scheme {
+class AutogradScheme : public SignRoundScheme {
  public:
-  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+  void fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                          at::Tensor& out) const final;
   void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                   const at::Tensor& grad_out, WeightGradient& gradient) const final;
@@ -19,9 +19,6 @@ class AutogradScheme : public Scheme {
   // ste.h). Returned in the precision it was computed in; the caller casts it.
   [[nodiscard]] virtual at::Tensor formula(const at::Tensor& weight, const WeightTuning& tuning,
                                            const TensorQuant& quant) const = 0;
-
-  // Clamps min_scale and max_scale to [0, scale_limit] in place: the first step of every use of `tuning`.
-  static void clamp_scales(WeightTuning& tuning);
 };
 
 }  // namespace arkit::sdk

@@ -53,7 +53,7 @@ struct Fp8Layout {
 // Checks dtype and shape of all tensors of a layer; its sizes follow from the weight. The scheme must have a layout.
 [[nodiscard]] LinearSpec checked_float_spec(const LayerTensors& tensors, std::string packing, LayerQuant quant,
                                             const Fp8Layout& fp8);
-// Shares no code with pack_float. A static activation's calibrated maximum comes back as extra["act_max"], f32 [1].
+// Shares no code with pack_float. A static activation's calibrated maximum comes back as act_max.
 [[nodiscard]] QuantizedWeight decode_float(const LayerQuant& quant, int64_t out, int64_t in, const TensorMap& packed);
 
 }  // namespace arkit::sdk

@@ -1,7 +1,7 @@
 #pragma once
 // Groups that are no runs of inputs. Act order (GPTQ's desc_act, compressed-tensors' actorder) quantizes inputs in the
 // order of their importance, so that the inputs of a group lie scattered over the row. The file stores the group of
-// each input, and a QuantizedWeight carries it as extra["g_idx"], I32 [in]; without it group g is the run of inputs
+// each input, and a QuantizedWeight carries it as group_index; without it group g is the run of inputs
 // g * group .. g * group + group - 1.
 
 #include <string>
@@ -25,9 +25,6 @@ inline constexpr std::string_view kActOrder = ":act_order";
 // for a group that does not exist.
 [[nodiscard]] at::Tensor scattered_index(const at::Tensor& stored, const GroupShape& shape, bool act_order,
                                          const std::string& layer);
-
-// extra["g_idx"] of a weight; undefined when its groups are runs.
-[[nodiscard]] at::Tensor index_of(const QuantizedWeight& weight);
 
 // Values [rows, groups] spread to the inputs, [rows, in]. `index` undefined = runs.
 [[nodiscard]] at::Tensor spread_groups(const at::Tensor& values, const GroupShape& shape, const at::Tensor& index);

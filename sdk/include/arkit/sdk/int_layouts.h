@@ -43,7 +43,7 @@ struct GptqLayout {
 [[nodiscard]] TensorMap pack_awq(const QuantizedWeight& weight, const TensorQuant& quant);
 
 // The inverse of the above. A symmetric layer comes back without zero points. Throws ErrorCode::internal on a shape
-// that does not belong to [out, in]. A g_idx that scatters the groups comes back as extra["g_idx"].
+// that does not belong to [out, in]. A g_idx that scatters the groups comes back as group_index.
 [[nodiscard]] QuantizedWeight unpack_gptq(const TensorMap& packed, const TensorQuant& quant, int64_t out, int64_t in,
                                           ZeroConvention zeros);
 [[nodiscard]] QuantizedWeight unpack_awq(const TensorMap& packed, const TensorQuant& quant, int64_t out, int64_t in);

@@ -5,9 +5,9 @@
 
 #include <span>
 
-#include <arkit/scheme.h>
 #include <arkit/sdk/element_grid.h>
 #include <arkit/sdk/group.h>
+#include <arkit/sdk/signround_scheme.h>
 
 namespace arkit::sdk {
 
@@ -31,21 +31,19 @@ struct ElementRule {
   bool signed_zero = false;  // a negative value that rounds to zero keeps its sign
 };
 
-class ScaledScheme : public Scheme {
+class ScaledScheme : public SignRoundScheme {
  public:
   [[nodiscard]] double bits_per_weight(const LayerPlan& layer) const override;
-  [[nodiscard]] bool searches(const TensorQuant& quant) const override {
-    return quant.observer.empty() && !multipliers(quant).empty();
-  }
+  [[nodiscard]] SchemeTraits traits(const LayerQuant& quant) const override;
   [[nodiscard]] WeightTuning begin_tuning(const at::Tensor& weight, const TensorQuant& quant,
                                           const TuningSetup& setup) const override;
-  void fake_quant_weight(const at::Tensor& weight, WeightTuning& tuning, const TensorQuant& quant,
+  void fake_quant_weight(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                          at::Tensor& out) const override;
   void fake_quant_weight_backward(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant,
                                   const at::Tensor& grad_out, WeightGradient& gradient) const override;
   [[nodiscard]] at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                                           const at::Tensor& static_max) const override;
-  [[nodiscard]] QuantizedWeight quantize_tuned(const at::Tensor& weight, WeightTuning& tuning,
+  [[nodiscard]] QuantizedWeight quantize_tuned(const at::Tensor& weight, const WeightTuning& tuning,
                                                const TensorQuant& quant) const override;
   [[nodiscard]] QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                              const at::Tensor& imatrix, int64_t imatrix_count,
@@ -86,6 +84,7 @@ class ScaledScheme : public Scheme {
 
  private:
   struct Tuned;
+  [[nodiscard]] bool searches(const TensorQuant& quant) const;
   [[nodiscard]] Tuned tuned(const at::Tensor& weight, const WeightTuning& tuning, const TensorQuant& quant) const;
   [[nodiscard]] at::Tensor search(const at::Tensor& weight, const ScaleLayout& layout, const at::Tensor& peak,
                                   const TensorQuant& quant, const at::Tensor& imatrix, bool repair) const;
