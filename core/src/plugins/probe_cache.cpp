@@ -14,14 +14,13 @@
 #include <arkit/str.h>
 
 #include "plugins/search_path.h"
-#include "util/sha256.h"
 
 namespace arkit::plugins {
 namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kFormat = "arkit plugin trials 1";
+constexpr std::string_view kFormat = "arkit plugin trials 2";
 constexpr int64_t kRefusedFor = 3600;  // seconds; a machine may just have been too busy
 constexpr size_t kMaxEntries = 1000;
 
@@ -39,9 +38,16 @@ fs::path this_library() {
   return ::dladdr(reinterpret_cast<const void*>(&this_library), &info) != 0 ? fs::path(info.dli_fname) : fs::path();
 }
 
-// Paths need not be UTF-8, the text of a JSON file must be.
+// The bytes in hexadecimal: paths need not be UTF-8, the text of a JSON file must be.
 std::string key_of(const fs::path& file) {
-  return sha256_hex(file.string()).substr(0, 32);
+  std::string key;
+  for (const char byte : file.string()) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    const auto value = static_cast<unsigned char>(byte);
+    key += kDigits[value >> 4];
+    key += kDigits[value & 15];
+  }
+  return key;
 }
 
 std::string host_state() {

@@ -11,5 +11,4 @@ list(APPEND ARKIT_CORE_SOURCES
   src/util/openmp_threads.cpp
   src/util/part_file.cpp
   src/util/regex.cpp
-  src/util/sha256.cpp
   src/util/str.cpp)
