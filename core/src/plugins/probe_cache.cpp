@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <vector>
 
 #include <dlfcn.h>
@@ -68,7 +69,8 @@ fs::path ProbeCache::default_file() {
   fs::path cache = folder("XDG_CACHE_HOME");
   if (const fs::path home = folder("HOME"); cache.empty() && !home.empty()) cache = home / ".cache";
   if (cache.empty()) return {};
-  return cache / "arkit" / str("plugins-", sha256_hex(this_library().string()).substr(0, 12), ".json");
+  // One file for each build of arkit; two that share a name only try plugins again.
+  return cache / "arkit" / str("plugins-", std::hash<std::string>{}(this_library().string()), ".json");
 }
 
 ProbeCache::ProbeCache(fs::path file) : file_(std::move(file)) {
