@@ -199,7 +199,6 @@ Family parse_family(std::string_view toml, std::string what) {
   if (family.name.empty()) throw_input(str(top.place("name"), " is missing; expected the family's name"));
   family.summary = top.text("summary", family.name);
   family.model_types = top.names("model_types");
-  family.when = top.table("when").flags();
   read_keys(top.table("keys"), family);
   read_defaults(top.table("defaults"), family);
   read_tensors(top.table("tensors"), family);
@@ -210,6 +209,7 @@ Family parse_family(std::string_view toml, std::string what) {
   read_scales(top.table("scales"), family);
   read_block(top.table("block"), family);
   read_ignore(top.table("ignore"), family);
+  family.when = top.table("when").flags();
   if (top.has("unsupported")) family.unsupported = top.names("unsupported");
   top.done();
   check_names(family);

@@ -75,13 +75,12 @@ std::string FamilyTable::text(std::string_view key, std::string fallback) {
 }
 
 std::string FamilyTable::choice(std::string_view key, std::initializer_list<std::string_view> allowed) {
-  const json::Value* value = take(key);
-  if (value == nullptr) return std::string(*allowed.begin());
-  for (const std::string_view one : allowed)
-    if (value->is_string() && value->get_string() == one) return std::string(one);
+  std::string given = text(key, std::string(*allowed.begin()));
+  if (std::find(allowed.begin(), allowed.end(), given) != allowed.end()) return given;
   std::string expected;
-  for (const std::string_view one : allowed) expected += str(expected.empty() ? "" : " or ", one);
-  refuse(key, *value, expected);
+  for (const std::string_view* one = allowed.begin(); one != allowed.end(); ++one)
+    expected += str(one == allowed.begin() ? "" : one + 1 == allowed.end() ? " or " : ", ", *one);
+  throw_input(str(place(key), " is '", printable(given), "'; expected ", expected));
 }
 
 std::string FamilyTable::name(std::string_view key, std::string fallback, bool may_be_none) {

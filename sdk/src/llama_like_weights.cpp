@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
-#include <arkit/sdk/layout_tensors.h>
 #include <arkit/sdk/llama_like.h>
 #include <arkit/sdk/nn.h>
 #include <arkit/str.h>

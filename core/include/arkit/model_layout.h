@@ -139,9 +139,6 @@ struct ModelLayout {
 
   // All linears: those of blocks first, then those outside.
   [[nodiscard]] ARKIT_EXPORT std::vector<LayerPlan> linears() const;
-  // What passes BlockHook::attention, in block order: blocks with plain attention.
-  [[nodiscard]] ARKIT_EXPORT std::vector<AttentionPlan> attentions() const;
-  [[nodiscard]] ARKIT_EXPORT std::vector<std::string> block_lists() const;  // their names
 };
 
 }  // namespace arkit

@@ -30,25 +30,6 @@ std::vector<LayerPlan> ModelLayout::linears() const {
   return all;
 }
 
-std::vector<AttentionPlan> ModelLayout::attentions() const {
-  std::vector<AttentionPlan> all;
-  for (size_t block = 0; block < blocks.size(); ++block)
-    if (const auto* a = std::get_if<Attention>(&blocks[block].mixer))
-      all.push_back({.name = a->module,
-                     .block = static_cast<int64_t>(block),
-                     .heads = a->heads,
-                     .kv_heads = a->kv_heads,
-                     .key_dim = a->key_dim,
-                     .value_dim = a->value_dim});
-  return all;
-}
-
-std::vector<std::string> ModelLayout::block_lists() const {
-  std::vector<std::string> names;
-  for (const BlockList& list : lists) names.push_back(list.name);
-  return names;
-}
-
 Scheme::~Scheme() = default;
 at::Tensor Scheme::global_scale(const at::Tensor&, const TensorQuant&) const {
   return {};

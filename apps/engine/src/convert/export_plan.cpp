@@ -15,6 +15,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "model_free/weights_model.h"
@@ -109,7 +110,7 @@ void plan_attention_scales(const ModelSource& source, const ModelLayout& layout,
   const std::span<const AttentionSpec> specs = source.attention_specs();
   if (specs.empty()) return;
   plan.attention = specs.front().quant;
-  std::vector<AttentionPlan> modules = layout.attentions();
+  std::vector<AttentionPlan> modules = sdk::attention_plans(layout);
   for (const AttentionSpec& spec : specs) {
     const auto found =
         std::find_if(modules.begin(), modules.end(), [&](const AttentionPlan& m) { return m.name == spec.name; });

@@ -17,7 +17,7 @@
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/layer_rules.h>
-#include <arkit/sdk/layout_tensors.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>

@@ -10,6 +10,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
@@ -115,7 +116,7 @@ class WeightsModel final : public Model {
   int64_t max_positions() const override { return layout_.tokens.max_positions; }
   bool tied_embeddings() const override { return layout_.tokens.tied; }
   std::string block_name(int64_t block) const override { return layout_.blocks.at(static_cast<size_t>(block)).name; }
-  std::vector<std::string> block_lists() const override { return layout_.block_lists(); }
+  std::vector<std::string> block_lists() const override { return sdk::block_list_names(layout_); }
   std::vector<LayerPlan> linears() const override { return layout_.linears(); }
   std::vector<std::string> norm_names(int64_t) const override { return {}; }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include <arkit/error.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -65,7 +66,7 @@ void plan_attention(QuantPlan& plan, const ModelLayout& layout, const AttentionO
   if (options.averaging < 0.0 || options.averaging >= 1.0)
     throw_usage(str("averaging constant ", options.averaging, " of attention ranges is out of range; expected 0 to 1"));
   quant.averaging = options.averaging;
-  plan.attentions = layout.attentions();
+  plan.attentions = sdk::attention_plans(layout);
   if (plan.attentions.empty())
     throw_unsupported(str("the plugin of model type '", plan.model_type,
                           "' does not say where its keys and values pass; leave static_kv_dtype and "

@@ -7,6 +7,7 @@
 #include <arkit/error.h>
 #include <arkit/regex.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "quant/attention_plan.h"
@@ -237,7 +238,7 @@ QuantPlan empty_plan(const ModelLayout& layout) {
   QuantPlan plan;
   plan.model_type = layout.model_type;
   plan.layers = layout.linears();
-  plan.block_lists = layout.block_lists();
+  plan.block_lists = sdk::block_list_names(layout);
   plan.num_blocks = static_cast<int64_t>(layout.blocks.size());
   plan.tied_embeddings = layout.tokens.tied;
   return plan;

@@ -10,7 +10,7 @@
 #include <arkit/input_file.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
-#include <arkit/sdk/layout_tensors.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "output/swap_journal.h"

@@ -19,7 +19,7 @@
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/block_hooks.h>
-#include <arkit/sdk/layout_tensors.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>

@@ -14,6 +14,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/rope.h>
 
 namespace arkit::sdk {
@@ -24,7 +25,7 @@ void require_llama_like(const ModelLayout& layout, const std::string& what);
 
 class LlamaLikeModel final : public Model, public HeadStrips {
  public:
-  // `source` outlives the model. Calls require_llama_like and check_tensors (layout_tensors.h).
+  // `source` outlives the model. Calls require_llama_like and check_tensors (layout.h).
   LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype);
   ~LlamaLikeModel() override;
 
@@ -36,7 +37,7 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   [[nodiscard]] std::string block_name(int64_t block) const override { return layout_of(block).name; }
   [[nodiscard]] std::vector<std::string> block_lists() const override { return {layout_.lists.front().name}; }
   [[nodiscard]] std::vector<LayerPlan> linears() const override { return layout_.linears(); }
-  [[nodiscard]] std::vector<AttentionPlan> attentions() const override { return layout_.attentions(); }
+  [[nodiscard]] std::vector<AttentionPlan> attentions() const override { return attention_plans(layout_); }
   [[nodiscard]] std::vector<std::string> norm_names(int64_t block) const override;
 
   void load_block(int64_t block) override;

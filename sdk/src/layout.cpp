@@ -1,4 +1,4 @@
-#include <arkit/sdk/layout_tensors.h>
+#include <arkit/sdk/layout.h>
 
 #include <algorithm>
 #include <charconv>
@@ -185,6 +185,25 @@ class TensorCheck {
 };
 
 }  // namespace
+
+std::vector<AttentionPlan> attention_plans(const ModelLayout& layout) {
+  std::vector<AttentionPlan> all;
+  for (size_t block = 0; block < layout.blocks.size(); ++block)
+    if (const auto* a = std::get_if<Attention>(&layout.blocks[block].mixer))
+      all.push_back({.name = a->module,
+                     .block = static_cast<int64_t>(block),
+                     .heads = a->heads,
+                     .kv_heads = a->kv_heads,
+                     .key_dim = a->key_dim,
+                     .value_dim = a->value_dim});
+  return all;
+}
+
+std::vector<std::string> block_list_names(const ModelLayout& layout) {
+  std::vector<std::string> names;
+  for (const BlockList& list : layout.lists) names.push_back(list.name);
+  return names;
+}
 
 void check_tensors(const ModelLayout& layout, const ModelSource& source) {
   const TensorCheck check(layout, source);
