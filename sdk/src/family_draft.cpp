@@ -105,8 +105,7 @@ constexpr Switch kSwitches[] = {
 };
 
 // In the order of a family file.
-constexpr std::string_view kSections[] = {"keys", "tensors", "norms", "attention", "window", "mlp", "scales",
-                                          "block"};
+constexpr std::string_view kSections[] = {"keys", "tensors", "norms", "attention", "window", "mlp", "scales", "block"};
 
 class Draft {
  public:
@@ -129,7 +128,8 @@ class Draft {
         "names do not show how norms are computed: [norms] rounding and offset are as in llama (weight * rounded x), "
         "which is wrong for families like Gemma; compare logits before you trust them");
     open(
-        "names do not show which channels of a head turn together: [attention] rope_pairs is as in llama (halves), which "
+        "names do not show which channels of a head turn together: [attention] rope_pairs is as in llama (halves), "
+        "which "
         "is wrong for families like Cohere and GLM");
     read_rest_of_config();
     return {text(), std::move(open_)};

@@ -92,9 +92,10 @@ class LayoutMaker {
   void read_sizes() {
     tokens_.vocab_size = positive("vocab_size", f_.vocab_size, kMaxVocab);
     hidden_ = positive("hidden_size", f_.hidden_size, kMaxWidth);
-    width_ = positive("intermediate_size",
-                      f_.intermediate_factor ? std::min(kMaxWidth, *f_.intermediate_factor * hidden_) : f_.intermediate_size,
-                      kMaxWidth);
+    width_ =
+        positive("intermediate_size",
+                 f_.intermediate_factor ? std::min(kMaxWidth, *f_.intermediate_factor * hidden_) : f_.intermediate_size,
+                 kMaxWidth);
     blocks_ = positive("num_hidden_layers", f_.num_hidden_layers, kMaxBlocks);
     heads_ = positive("num_attention_heads", f_.num_attention_heads, kMaxHeads);
     kv_heads_ = f_.attention.kv_heads > 0
@@ -190,7 +191,8 @@ class LayoutMaker {
     std::vector<bool> turned(windows.size(), true);
     if (f_.attention.rope_windowed)
       for (size_t i = 0; i < windows.size(); ++i) turned[i] = windows[i].size > 0;
-    const json::Value* list = f_.attention.rope_blocks.empty() ? nullptr : json::find(in_.object(), f_.attention.rope_blocks);
+    const json::Value* list =
+        f_.attention.rope_blocks.empty() ? nullptr : json::find(in_.object(), f_.attention.rope_blocks);
     if (list == nullptr) {
       if (const std::optional<int64_t> every = count(f_.attention.rope_skip_every))
         for (size_t i = 0; i < turned.size(); ++i) turned[i] = (static_cast<int64_t>(i) + 1) % *every != 0;
@@ -198,7 +200,8 @@ class LayoutMaker {
     }
     const std::string what = str(in_.what(), ": '", f_.attention.rope_blocks, "'");
     const json::Array& flags = json::as_array(*list, what);
-    if (flags.size() < turned.size()) throw_input(str(what, " has ", flags.size(), " entries for ", blocks_, " blocks"));
+    if (flags.size() < turned.size())
+      throw_input(str(what, " has ", flags.size(), " entries for ", blocks_, " blocks"));
     for (size_t i = 0; i < turned.size(); ++i) {
       const json::Value& flag = flags[i];
       const bool one = flag == json::Value(1) || flag == json::Value(true);

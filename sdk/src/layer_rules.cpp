@@ -70,12 +70,32 @@ std::string_view component_of(std::string_view name, std::span<const std::string
 }
 
 std::string_view adapter_part(std::string_view name) {
-  static constexpr std::string_view kParts[] = {
-      "lora_A",        "lora_B",        "lora_a",     "lora_b",          "lora_down",      "lora_up",
-      "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "lora_E", "lora_ranknum", "ia3_l",
-      "hada_w1_a",     "hada_w1_b",     "hada_w2_a",  "hada_w2_b",       "lokr_w1",        "lokr_w2",
-      "vera_lambda_b", "vera_lambda_d", "oft_R",      "boft_R",          "base_layer",     "modules_to_save",
-      "original_module", "trainable_tokens_delta"};
+  static constexpr std::string_view kParts[] = {"lora_A",
+                                                "lora_B",
+                                                "lora_a",
+                                                "lora_b",
+                                                "lora_down",
+                                                "lora_up",
+                                                "lora_embedding_A",
+                                                "lora_embedding_B",
+                                                "lora_magnitude_vector",
+                                                "lora_E",
+                                                "lora_ranknum",
+                                                "ia3_l",
+                                                "hada_w1_a",
+                                                "hada_w1_b",
+                                                "hada_w2_a",
+                                                "hada_w2_b",
+                                                "lokr_w1",
+                                                "lokr_w2",
+                                                "vera_lambda_b",
+                                                "vera_lambda_d",
+                                                "oft_R",
+                                                "boft_R",
+                                                "base_layer",
+                                                "modules_to_save",
+                                                "original_module",
+                                                "trainable_tokens_delta"};
   return component_of(name, kParts);
 }
 

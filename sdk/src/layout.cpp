@@ -66,8 +66,7 @@ class TensorCheck {
     for (const BlockLayout& block : layout_.blocks) {
       for (const LayerPlan& plan : block.layers) layers.insert(plan.name);
       const Norms& n = block.norms;
-      for (const std::string& name :
-           {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key}) {
+      for (const std::string& name : {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key}) {
         if (!name.empty()) norms.insert(name);
         if (!name.empty() && n.bias) norms.insert(str(without(name, kWeight), kBias));
       }
@@ -78,7 +77,8 @@ class TensorCheck {
       const std::string_view name = tensor.name;
       if (!in_blocks(name) || norms.contains(name) || made.contains(name) || is_old_buffer(tensor)) continue;
       const std::string_view module = name.substr(0, std::min(name.size(), name.rfind('.')));
-      if (layers.contains(module) || packed_.contains(module)) continue;  // what a layer stores is its format's business
+      if (layers.contains(module) || packed_.contains(module))
+        continue;  // what a layer stores is its format's business
       if (std::any_of(layout_.ignored.begin(), layout_.ignored.end(),
                       [&](const std::string& pattern) { return fits(name, pattern); }))
         continue;
@@ -169,7 +169,8 @@ class TensorCheck {
 
   [[nodiscard]] bool in_blocks(std::string_view name) const {
     for (const BlockList& list : layout_.lists) {
-      if (!name.starts_with(list.name) || name.size() <= list.name.size() + 1 || name[list.name.size()] != '.') continue;
+      if (!name.starts_with(list.name) || name.size() <= list.name.size() + 1 || name[list.name.size()] != '.')
+        continue;
       std::string_view number = name.substr(list.name.size() + 1);
       number = number.substr(0, std::min(number.size(), number.find('.')));
       int64_t index = 0;

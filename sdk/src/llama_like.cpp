@@ -105,7 +105,8 @@ const Linear* LlamaLikeModel::find(int64_t block, LayerRole role) const {
 }
 
 at::Tensor LlamaLikeModel::norm(int64_t block, const Norm& norm, const at::Tensor& x, BlockHook& hook) const {
-  return norm.name.empty() ? x : apply_norm(layout_of(block).norms, x, hook.norm_weight(norm.name, norm.weight), norm.bias);
+  return norm.name.empty() ? x
+                           : apply_norm(layout_of(block).norms, x, hook.norm_weight(norm.name, norm.weight), norm.bias);
 }
 
 at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const ForwardContext& context,
@@ -179,8 +180,7 @@ at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, co
   const double scale = layout.residual_scale;
   const auto added = [&](const at::Tensor& to, const at::Tensor& x) { return to + (scale == 1.0 ? x : x * scale); };
   const at::Tensor mixer_in = norm(index, block.mixer_in, hidden, hook);
-  const at::Tensor attended =
-      added(hidden, norm(index, block.mixer_out, attend(index, mixer_in, context, hook), hook));
+  const at::Tensor attended = added(hidden, norm(index, block.mixer_out, attend(index, mixer_in, context, hook), hook));
   const bool shared = layout.parallel && block.feed_forward_in.name.empty();
   const at::Tensor inner =
       shared ? mixer_in : norm(index, block.feed_forward_in, layout.parallel ? hidden : attended, hook);
@@ -188,7 +188,8 @@ at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, co
 }
 
 at::Tensor LlamaLikeModel::before_head(const at::Tensor& hidden) const {
-  return final_norm_.name.empty() ? hidden : apply_norm(layout_of(0).norms, hidden, final_norm_.weight, final_norm_.bias);
+  return final_norm_.name.empty() ? hidden
+                                  : apply_norm(layout_of(0).norms, hidden, final_norm_.weight, final_norm_.bias);
 }
 
 at::Tensor LlamaLikeModel::scaled_logits(at::Tensor logits) const {

@@ -45,7 +45,8 @@ void require_llama_like(const ModelLayout& layout, const std::string& what) {
     const auto* dense = std::get_if<Dense>(&block.feed_forward);
     if (attention == nullptr) fail("has no plain attention");
     if (dense == nullptr || !find_activation(dense->activation)) fail("has no plain feed-forward network");
-    if (block.norms.kind != "rms" && block.norms.kind != "layer") fail(str("has norms of kind '", block.norms.kind, "'"));
+    if (block.norms.kind != "rms" && block.norms.kind != "layer")
+      fail(str("has norms of kind '", block.norms.kind, "'"));
     if (attention->key_dim != attention->value_dim) fail("has keys and values of different widths");
     if (attention->window > 0 && window > 0 && attention->window != window) fail("has a second size of window");
     if (attention->window > 0) window = attention->window;

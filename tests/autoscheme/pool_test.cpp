@@ -32,8 +32,7 @@ class PoolTest : public ::testing::Test {
   }
   Pool make(const std::vector<SchemeOption>& options) {
     const SchemeOption& base = base_option(options);
-    const QuantPlan plan =
-        build_plan(layout_, {base.name, base.quant, std::nullopt}, options_, registry(), recorder_);
+    const QuantPlan plan = build_plan(layout_, {base.name, base.quant, std::nullopt}, options_, registry(), recorder_);
     return make_pool(layout_, plan, options, options_.quant_lm_head,
                      [&](const LayerPlan& layer) { return fits_shape(layer, options_.on_indivisible, registry()); });
   }

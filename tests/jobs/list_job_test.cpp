@@ -25,7 +25,8 @@ TEST(List, AFormatShowsASchemeTwiceOnlyWhereTheSchemeCanBeAsymmetric) {
 
 // A family of a file has its own row, with the file; what reads the files is no family.
 TEST(List, ShowsTheFamiliesOfFiles) {
-  const Registry files(PluginSearch{.folders = {ARKIT_PLUGIN_BUILD_DIR}, .families = {ARKIT_TEST_DATA "/../../share/families"}});
+  const Registry files(
+      PluginSearch{.folders = {ARKIT_PLUGIN_BUILD_DIR}, .families = {ARKIT_TEST_DATA "/../../share/families"}});
   std::map<std::string, json::Object> rows;
   const json::Object lists = list_things("models", files);
   for (const json::Value& row : lists.at("models").as_array())

@@ -18,9 +18,7 @@ using testing::registry;
 // Plans for the two-block llama of the golden exports (hidden 128, untied head).
 class Plan : public ::testing::Test {
  protected:
-  QuantPlan make() {
-    return build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_);
-  }
+  QuantPlan make() { return build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_); }
   static std::string scheme_of(const QuantPlan& plan, const std::string& layer) {
     return describe(plan.find(layer)->quant);
   }
@@ -103,8 +101,7 @@ TEST_F(Plan, ATiedHeadStaysWithItsEmbedding) {
   const auto source = open_source(testing::tiny_model("source-qwen3-bf16"), registry());
   const ModelLayout layout = layout_of(*source, registry());
   options_.quant_lm_head = true;
-  const QuantPlan plan =
-      build_plan(layout, resolve_preset("W4A16", registry()), options_, registry(), recorder_);
+  const QuantPlan plan = build_plan(layout, resolve_preset("W4A16", registry()), options_, registry(), recorder_);
   for (const LayerPlan& layer : plan.layers) EXPECT_EQ(layer.quantized(), layer.block >= 0) << layer.name;
   EXPECT_EQ(recorder_.warnings.size(), 1U);
 }

@@ -46,16 +46,16 @@ std::string text_of(const ModelLayout& layout) {
     const auto& a = std::get<Attention>(b.mixer);
     const auto& d = std::get<Dense>(b.feed_forward);
     const Norms& n = b.norms;
-    text +=
-        str(b.name, " ", b.residual_scale, "\n", a.module, " ", a.heads, " ", a.kv_heads, " ", a.key_dim, " ",
-            a.value_dim, " ", a.scale, " ", a.softcap, " ", a.window, " ", a.rope, " ", a.rows_by_key_head, " ",
-            b.parallel, n.bias, "\n", d.width, " ", d.activation,
-            " ", d.gated, "\n", n.kind, " ", n.epsilon, " ", n.offset, " ", n.wide, " ", n.mixer_in, "|", n.mixer_out,
-            "|", n.feed_forward_in, "|", n.feed_forward_out, "|", n.query, "|", n.key, " ", n.whole_heads, "\n");
+    text += str(b.name, " ", b.residual_scale, "\n", a.module, " ", a.heads, " ", a.kv_heads, " ", a.key_dim, " ",
+                a.value_dim, " ", a.scale, " ", a.softcap, " ", a.window, " ", a.rope, " ", a.rows_by_key_head, " ",
+                b.parallel, n.bias, "\n", d.width, " ", d.activation, " ", d.gated, "\n", n.kind, " ", n.epsilon, " ",
+                n.offset, " ", n.wide, " ", n.mixer_in, "|", n.mixer_out, "|", n.feed_forward_in, "|",
+                n.feed_forward_out, "|", n.query, "|", n.key, " ", n.whole_heads, "\n");
     for (const LayerPlan& layer : b.layers) text += text_of(layer);
   }
   for (const LayerPlan& layer : layout.outside) text += text_of(layer);
-  for (const Rope& r : layout.ropes) text += str(r.type, " ", r.theta, " ", r.head_dim, " ", r.dim, " ", r.neighbours, "\n");
+  for (const Rope& r : layout.ropes)
+    text += str(r.type, " ", r.theta, " ", r.head_dim, " ", r.dim, " ", r.neighbours, "\n");
   const TokenInfo& t = layout.tokens;
   return text + str(t.vocab_size, " ", t.max_positions, " ", t.tied, " ", t.embedding, " ", t.final_norm, " ",
                     t.embedding_scale, " ", t.logit_divisor, " ", t.logit_softcap, "\n");
@@ -153,7 +153,8 @@ TEST(Layout, OfFamiliesSaysWhatTheirFilesSay) {
   EXPECT_TRUE(cohere2.blocks[0].parallel);
   EXPECT_EQ(cohere2.blocks[0].norms.feed_forward_in, "");
   EXPECT_EQ(cohere2.tokens.logit_divisor, 4.0);
-  EXPECT_EQ(attention(layout_of("smollm3", R"({"no_rope_layers": "<absent>", "no_rope_layer_interval": 1})"), 0).rope, -1);
+  EXPECT_EQ(attention(layout_of("smollm3", R"({"no_rope_layers": "<absent>", "no_rope_layer_interval": 1})"), 0).rope,
+            -1);
   const ModelLayout sequential = layout_of("gpt_neox_sequential");
   EXPECT_FALSE(sequential.blocks[0].parallel);
   EXPECT_EQ(sequential.blocks[0].norms.kind, "layer");
@@ -204,8 +205,13 @@ class WithTensor final : public ModelSource, WeightSource {
  public:
   WithTensor(const std::filesystem::path& folder, std::string name, std::vector<int64_t> shape = {64},
              at::ScalarType dtype = at::kFloat)
-      : inner_(open_hf_folder(folder)), tensors_(inner_->weights().tensors().begin(), inner_->weights().tensors().end()) {
-    tensors_.push_back({.name = std::move(name), .dtype = dtype, .stored_type = "F32", .shape = std::move(shape), .file = "more.safetensors"});
+      : inner_(open_hf_folder(folder)),
+        tensors_(inner_->weights().tensors().begin(), inner_->weights().tensors().end()) {
+    tensors_.push_back({.name = std::move(name),
+                        .dtype = dtype,
+                        .stored_type = "F32",
+                        .shape = std::move(shape),
+                        .file = "more.safetensors"});
   }
   std::string kind() const override { return inner_->kind(); }
   const std::filesystem::path& path() const override { return inner_->path(); }
@@ -236,22 +242,25 @@ TEST(FamilyFile, TensorsThatNoSlotReadsAreNamed) {
   EXPECT_EQ(checked(*source, ""), "nothing was refused");
   const std::string blind = "[norms]\nbefore_attention = \"\"\n";
   const std::string message = checked(*source, blind);
-  EXPECT_NE(message.find("tensor 'model.layers.0.input_layernorm.weight' of file 'model.safetensors' is read by no slot"),
-            std::string::npos)
+  EXPECT_NE(
+      message.find("tensor 'model.layers.0.input_layernorm.weight' of file 'model.safetensors' is read by no slot"),
+      std::string::npos)
       << message;
   EXPECT_EQ(checked(*source, blind + "[ignore]\ntensors = [\"*.input_layernorm.weight\"]\n"), "nothing was refused");
   EXPECT_NE(checked(*source, blind + "[ignore]\ntensors = [\"*.0.input*\"]\n").find("'model.layers.1.input_layernorm"),
             std::string::npos);
-  EXPECT_EQ(checked(*source, blind + "[ignore]\ntensors = [\"*.0.*norm*\", \"model.layers.1.input_layernorm.weight\"]\n"),
-            "nothing was refused");
+  EXPECT_EQ(
+      checked(*source, blind + "[ignore]\ntensors = [\"*.0.*norm*\", \"model.layers.1.input_layernorm.weight\"]\n"),
+      "nothing was refused");
   // What old checkpoints carry along, what lies behind the last block and outside of blocks is another matter.
   for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.7.shared_head.norm.weight",
                            "model.layers.q.weight", "model.extra.weight", "model.layers"})
     EXPECT_EQ(checked(WithTensor(kModels / "llama", name), ""), "nothing was refused") << name;
   for (const char* name : {"model.layers.0.self_attn.sinks", "model.layers.1.mlp.router.weight",
                            "model.layers.1.post_attention_layernorm.bias", "model.layers.0.gamma"})
-    EXPECT_NE(checked(WithTensor(kModels / "llama", name), "").find(str("tensor '", name, "' of file 'more.safetensors'")),
-              std::string::npos)
+    EXPECT_NE(
+        checked(WithTensor(kModels / "llama", name), "").find(str("tensor '", name, "' of file 'more.safetensors'")),
+        std::string::npos)
         << name;
   // A bias that config.json denies is said by others, and dropped.
   EXPECT_EQ(checked(WithTensor(kModels / "llama", "model.layers.0.mlp.up_proj.bias"), ""), "nothing was refused");
@@ -399,7 +408,8 @@ TEST(FamilyFile, RefusesEveryFaultWithFileAndKey) {
       {"[norms]\nkind = \"group\"", "[norms] 'kind' is 'group'; expected rms or layer"},
       {"[norms]\nbias = true", "[norms] 'bias' needs kind = \"layer\""},
       {"[norms]\nkind = \"layer\"\noffset = 1", "[norms] 'offset' is of RMSNorm"},
-      {"[attention]\nrope_pairs = \"quarters\"", "[attention] 'rope_pairs' is 'quarters'; expected halves or neighbours"},
+      {"[attention]\nrope_pairs = \"quarters\"",
+       "[attention] 'rope_pairs' is 'quarters'; expected halves or neighbours"},
       {"[attention]\nqkv_rows = \"kinds\"", "[attention] 'qkv_rows' stands without 'qkv'"},
       {"[attention]\nrotary_share = 0.5", "[attention] 'rotary_share' stands without partial_rope = true"},
       {"[attention]\nrope_in = \"windowed\"\nrope_blocks = \"b\"", "[attention] 'rope_in' beside 'rope_blocks'"},
@@ -467,8 +477,8 @@ TEST(Families, TheEarlierFileOfAModelTypeWins) {
 // Flags of config.json tell families of one model_type apart.
 TEST(Families, AreToldApartByFlags) {
   const auto family = [](const char* name, bool flag) {
-    return sdk::parse_family(str("name = \"", name, "\"\nmodel_types = [\"llama\"]\n[when]\nnew = ", flag ? "true" : "false",
-                                 "\n[tensors]\nhead = \"", name, "\"\n"),
+    return sdk::parse_family(str("name = \"", name, "\"\nmodel_types = [\"llama\"]\n[when]\nnew = ",
+                                 flag ? "true" : "false", "\n[tensors]\nhead = \"", name, "\"\n"),
                              name);
   };
   sdk::FamilyAdapter adapter("files", "two files");

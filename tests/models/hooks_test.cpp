@@ -119,8 +119,8 @@ TEST(PagedHook, EqualsDenseAttention) {
   at::manual_seed(21);
   std::mt19937 random(21);
   const auto below = [&](int64_t most) { return static_cast<int64_t>(random() % static_cast<uint32_t>(most)); };
-  const Shape shapes[] = {{4, 4, 8, 8, 0}, {6, 2, 16, 16, 0}, {6, 2, 16, 16, 5}, {3, 1, 8, 12, 0}, {4, 2, 8, 8, 90},
-                          {6, 2, 16, 16, 0, 1.0}, {6, 2, 16, 16, 5, 1.0}, {3, 1, 8, 12, 0, 1.0}};
+  const Shape shapes[] = {{4, 4, 8, 8, 0},  {6, 2, 16, 16, 0},      {6, 2, 16, 16, 5},      {3, 1, 8, 12, 0},
+                          {4, 2, 8, 8, 90}, {6, 2, 16, 16, 0, 1.0}, {6, 2, 16, 16, 5, 1.0}, {3, 1, 8, 12, 0, 1.0}};
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
     for (const Shape& shape : shapes)
       for (const int64_t page_size : {1, 3, 16, 200}) {

@@ -165,8 +165,8 @@ TEST(FixedOrder, AttentionEqualsEager) {
       const at::Tensor expected = attention_ref(query, key, value, mask, 0.3);
       const arkit::FixedOrder fixed;
       EXPECT_TRUE(close(attention(query, key, value, mask, 0.3), expected, 2e-6, 2e-5)) << queries << " " << window;
-      EXPECT_TRUE(close(attention(query, key, value, mask, 0.3, 1.5),
-                        attention_ref(query, key, value, mask, 0.3, 1.5), 2e-6, 2e-5));
+      EXPECT_TRUE(close(attention(query, key, value, mask, 0.3, 1.5), attention_ref(query, key, value, mask, 0.3, 1.5),
+                        2e-6, 2e-5));
     }
   }
 }
@@ -207,9 +207,9 @@ TEST(Deterministic, PiecesDoNotDependOnThreads) {
                                    {x.to(dtype), weight.to(dtype)}, grad);
       const Result heads = evaluate([](const Inputs& in) { return attention(in[0], in[1], in[2], at::Tensor(), 0.2); },
                                     {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
-      const Result capped = evaluate(
-          [&](const Inputs& in) { return attention(in[0], in[1], in[2], window.to(dtype), 0.2, 2.0); },
-          {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
+      const Result capped =
+          evaluate([&](const Inputs& in) { return attention(in[0], in[1], in[2], window.to(dtype), 0.2, 2.0); },
+                   {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
       const Result centred = evaluate([](const Inputs& in) { return layer_norm(in[0], in[1], {}, 1e-5); },
                                       {x.to(dtype), weight.to(dtype)}, grad);
       Inputs seen{norm.value, heads.value, fixed_sum(x), capped.value, centred.value};
@@ -273,7 +273,8 @@ TEST(Attention, CappedScoresEqualEagerForwardAndBackward) {
   EXPECT_FALSE(close(attention(q, k, v, mask, 0.5, 2.0), attention(q, k, v, mask, 0.5), 1e-3));
   // Scores far beyond the cap, and far below where tanh is a line.
   for (const double size : {1e4, 1e-4})
-    EXPECT_TRUE(close(attention(q * size, k, v, mask, 0.5, 30.0), attention_ref(q * size, k, v, mask, 0.5, 30.0), 1e-5));
+    EXPECT_TRUE(
+        close(attention(q * size, k, v, mask, 0.5, 30.0), attention_ref(q * size, k, v, mask, 0.5, 30.0), 1e-5));
   // 16-bit calls that are not small are computed in 32 bits.
   const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
   const at::Tensor large = at::randn({1, 4, 70, 8}), keys = at::randn({1, 2, 70, 8});
@@ -299,7 +300,8 @@ TEST(LayerNorm, EqualsLibTorchsForwardAndBackward) {
               at::randn({3, 5, 48}), {at::kFloat});
   EXPECT_TRUE(close(layer_norm(x, weight, {}, 1e-5), at::layer_norm(x, {48}, weight, {}, 1e-5), 2e-6));
   const at::Tensor half = x.to(at::kBFloat16), w = weight.to(at::kBFloat16), b = bias.to(at::kBFloat16);
-  EXPECT_TRUE(close(layer_norm(half, w, b, 1e-5).to(at::kFloat), at::layer_norm(half, {48}, w, b, 1e-5).to(at::kFloat), 0.0, 8e-3));
+  EXPECT_TRUE(close(layer_norm(half, w, b, 1e-5).to(at::kFloat), at::layer_norm(half, {48}, w, b, 1e-5).to(at::kFloat),
+                    0.0, 8e-3));
   EXPECT_EQ(layer_norm(half, w, b, 1e-5).scalar_type(), at::kBFloat16);
 }
 

@@ -359,8 +359,8 @@ TEST_F(Reproduce, AFamilyFileIsComparedByItsHash) {
     expect_same(reproduced(made(), false, given), 5);
     fs::remove_all(again());
   }
-  EXPECT_EQ(difference(made()), "the model's family was the one of '" + file.string() +
-                                    "', which is not read now; name it with --family");
+  EXPECT_EQ(difference(made()),
+            "the model's family was the one of '" + file.string() + "', which is not read now; name it with --family");
   const Registry other = with_family("second");
   EXPECT_EQ(difference(made(), other),
             "family file '" + file.string() + "' has other contents than '" + file.string() + "' had");

@@ -99,7 +99,7 @@ struct BlockLayout {
   Mixer mixer;
   FeedForward feed_forward;
   Norms norms;
-  double residual_scale = 1.0;    // of what a sublayer adds to the hidden state
+  double residual_scale = 1.0;  // of what a sublayer adds to the hidden state
   // Both sublayers read the block's input, and what they add is added to it at once. Without a norm of its own
   // (feed_forward_in) the second reads what the first does.
   bool parallel = false;

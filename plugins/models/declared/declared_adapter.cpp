@@ -33,14 +33,14 @@ class DeclaredAdapter final : public sdk::FamilyAdapter, public FamilyFiles {
 
   void read_families(std::span<const fs::path> places) override {
     for (const fs::path& place : places)
-      for (const fs::path& file : files_of(place))
-        read(file);
+      for (const fs::path& file : files_of(place)) read(file);
   }
   std::vector<FamilyFile> families() const override { return files_; }
   std::optional<FamilyFile> family_of(const json::Object& config) const override {
     const sdk::Family* family = find(config);
     if (family == nullptr) return std::nullopt;
-    return *std::find_if(files_.begin(), files_.end(), [&](const FamilyFile& f) { return named(f.path) == family->what; });
+    return *std::find_if(files_.begin(), files_.end(),
+                         [&](const FamilyFile& f) { return named(f.path) == family->what; });
   }
 
  private:
@@ -49,8 +49,7 @@ class DeclaredAdapter final : public sdk::FamilyAdapter, public FamilyFiles {
   void read(const fs::path& file) {
     const fs::path path = fs::absolute(file).lexically_normal();
     sdk::Family family = sdk::parse_family(read_input_file(file, kLargestFile, "family file "), named(path));
-    files_.push_back(
-        {.name = family.name, .summary = family.summary, .model_types = family.model_types, .path = path});
+    files_.push_back({.name = family.name, .summary = family.summary, .model_types = family.model_types, .path = path});
     add(std::move(family));
   }
 

@@ -77,7 +77,8 @@ std::string no_attention_scales(const std::string& format, const Registry& regis
   for (const std::string& name : registry.names(Kind::exporter))
     if (registry.exporter(name).info().attention_scales) others.push_back(name);
   return str("format '", format, "' has no place for static scales of keys and values; ",
-             others.empty() ? std::string("no format that is loaded has one") : str("formats that have: ", quoted_list(others)));
+             others.empty() ? std::string("no format that is loaded has one")
+                            : str("formats that have: ", quoted_list(others)));
 }
 
 std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, bool from_recipe,

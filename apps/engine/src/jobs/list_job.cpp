@@ -21,8 +21,7 @@ namespace {
 
 // A layer every format can judge: its shape fits all group sizes and packings in use.
 LayerPlan probe_layer(const LayerQuant& quant) {
-  return {
-      .name = "blocks.0.query", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
+  return {.name = "blocks.0.query", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
 }
 
 json::Array list_plugins(const Registry& registry) {
@@ -147,8 +146,8 @@ json::Array list_models(const Registry& registry) {
     const AdapterInfo& info = adapter.info();
     json::Array types;
     for (const std::string_view type : info.model_types) types.emplace_back(type);
-    rows.push_back(json::Object{
-        {"name", name}, {"summary", info.summary}, {"model_types", std::move(types)}, {"file", nullptr}});
+    rows.push_back(
+        json::Object{{"name", name}, {"summary", info.summary}, {"model_types", std::move(types)}, {"file", nullptr}});
   }
   return rows;
 }

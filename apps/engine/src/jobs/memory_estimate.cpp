@@ -44,13 +44,11 @@ int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning,
   const int64_t batch_tokens = tuning.batch_size * tuning.seqlen;
   // Activations kept for the backward pass: every linear's input and output, attention and norms: about three times the
   // outputs.
-  const int64_t activations =
-      (tunes ? 3 : 1) * batch_tokens * (block.output_features + 4 * hidden) * element;
+  const int64_t activations = (tunes ? 3 : 1) * batch_tokens * (block.output_features + 4 * hidden) * element;
   // Tuning state: the weight, its fake-quantized copy, the gradient of both and the rounding offsets with their best
   // copy, f32.
   const int64_t state = block.weights * (tunes ? 2 * element + 16 : 2 * element);
-  return kProcessBytes + state * tuning.nblocks + caches + activations +
-         layout.tokens.vocab_size * hidden * element;
+  return kProcessBytes + state * tuning.nblocks + caches + activations + layout.tokens.vocab_size * hidden * element;
 }
 
 }  // namespace arkit

@@ -107,8 +107,8 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
 }
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned,
-                            const std::vector<FormatChoice>& formats, at::ScalarType dtype, const json::Object& auto_scheme,
-                            const Registry& registry) {
+                            const std::vector<FormatChoice>& formats, at::ScalarType dtype,
+                            const json::Object& auto_scheme, const Registry& registry) {
   const QuantPlan& plan = planned.plan;
   json::Object report = describe_plan(plan);
   if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);

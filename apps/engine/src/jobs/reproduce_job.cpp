@@ -115,9 +115,9 @@ void compare_family(const PastRun& past, const fs::path& model, const Registry& 
   const std::string then = past.family.name.empty() ? std::string() : shown(past.family.name);
   const std::string other = now.is_null() ? std::string() : shown(fs::path(now.at("path").as_string().c_str()));
   if (now.is_null() != then.empty())
-    differences.push_back(
-        then.empty() ? str("the model's family is the one of ", other, " now, and was a plugin's")
-                     : str("the model's family was the one of ", then, ", which is not read now; name it with --family"));
+    differences.push_back(then.empty() ? str("the model's family is the one of ", other, " now, and was a plugin's")
+                                       : str("the model's family was the one of ", then,
+                                             ", which is not read now; name it with --family"));
   else if (!then.empty() && now.at("sha256").as_string() != std::string_view(past.family.sha256))
     differences.push_back(str("family file ", other, " has other contents than ", then, " had"));
 }

@@ -30,8 +30,9 @@ class RunInputs {
   };
 
   json::Object given_;  // the options that differ from what they are by themselves, with the values asked for
-  json::Value family_;  // the file that says what the model is: {"name", "path", "bytes", "sha256"}; null = a plugin does
-  json::Array files_;   // that options name: [{"option", "path", "bytes", "sha256"}, ...]
+  json::Value
+      family_;  // the file that says what the model is: {"name", "path", "bytes", "sha256"}; null = a plugin does
+  json::Array files_;  // that options name: [{"option", "path", "bytes", "sha256"}, ...]
   std::string working_directory_;
   std::shared_future<Hashed> hashed_;
 };

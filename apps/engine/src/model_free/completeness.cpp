@@ -304,9 +304,8 @@ void check_ends(const ModelSource& source, const std::vector<std::string>& names
             "(tie_word_embeddings)");
   // Blocks that begin with a norm end with one outside.
   const Names& first = blocks.second.begin()->second;
-  const bool pre_norm = std::any_of(first.begin(), first.end(), [](std::string_view rest) {
-    return is_norm_in_front(rest);
-  });
+  const bool pre_norm =
+      std::any_of(first.begin(), first.end(), [](std::string_view rest) { return is_norm_in_front(rest); });
   if (pre_norm && !norm) missing(source, str("no norm behind the blocks of '", printable(blocks.first), "' is stored"));
 }
 

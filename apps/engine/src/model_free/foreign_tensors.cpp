@@ -134,9 +134,10 @@ void refuse_blocks_behind(const ModelSource& source, const Lists::value_type& bl
   if (first == blocks.second.end() || is_encoder_decoder(source.config())) return;
   const auto behind = static_cast<int64_t>(std::distance(first, blocks.second.end()));
   if (behind <= counted_predictors(source.config())) return;
-  const auto stray =
-      std::find_if(first, blocks.second.end(), [](const auto& element) { return std::all_of(element.second.begin(), element.second.end(),
-                                    [](std::string_view rest) { return prediction_part(rest).empty(); }); });
+  const auto stray = std::find_if(first, blocks.second.end(), [](const auto& element) {
+    return std::all_of(element.second.begin(), element.second.end(),
+                       [](std::string_view rest) { return prediction_part(rest).empty(); });
+  });
   if (stray == blocks.second.end()) return;
   const int64_t last = blocks.second.rbegin()->first;
   const std::string which = last == stray->first ? str("'", printable(blocks.first), ".", last, "' lies")

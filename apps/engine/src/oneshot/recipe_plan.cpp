@@ -220,8 +220,8 @@ at::ScalarType stored_dtype(const ModelSource& source) {
   return most == bytes.end() ? at::kBFloat16 : most->first;
 }
 
-RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout, const ModelSource& source, const Registry& registry,
-                       Reporter& reporter) {
+RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout, const ModelSource& source,
+                       const Registry& registry, Reporter& reporter) {
   return Planner(recipe, layout, source, registry, reporter).run();
 }
 

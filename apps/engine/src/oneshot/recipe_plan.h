@@ -23,8 +23,9 @@ struct RecipePlan {
 
 // Throws ErrorCode::unsupported for a layer that cannot be quantized as the recipe says, ErrorCode::input for a recipe
 // that quantizes nothing of this model.
-[[nodiscard]] ARKIT_INTERNAL RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout, const ModelSource& source,
-                                                    const Registry& registry, Reporter& reporter);
+[[nodiscard]] ARKIT_INTERNAL RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout,
+                                                    const ModelSource& source, const Registry& registry,
+                                                    Reporter& reporter);
 
 // The floating point type a model's weights are stored in, which llm-compressor keeps and computes in.
 [[nodiscard]] at::ScalarType stored_dtype(const ModelSource& source);

@@ -46,7 +46,8 @@ bool per_head(const std::string& granularity, std::string_view option) {
 
 }  // namespace
 
-void plan_attention(QuantPlan& plan, const ModelLayout& layout, const AttentionOptions& options, const Registry& registry) {
+void plan_attention(QuantPlan& plan, const ModelLayout& layout, const AttentionOptions& options,
+                    const Registry& registry) {
   AttentionQuant& quant = plan.attention;
   quant.kv_per_head = per_head(options.kv_granularity, "static_kv_granularity");
   quant.query_per_head = per_head(options.attention_granularity, "static_attention_granularity");

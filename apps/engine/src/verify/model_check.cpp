@@ -116,8 +116,8 @@ View view_as_read(const ModelSource& files, const Registry& registry, bool block
   const ModelSource& source = view.tables ? *view.tables : files;
   json::Object config = read_config(source);
   const TargetRules* target = target_of(files.kind());
-  const bool dropped = target != nullptr && target->drops_tied_head && is_tied(config) &&
-                       !stored_embedding(source).empty();
+  const bool dropped =
+      target != nullptr && target->drops_tied_head && is_tied(config) && !stored_embedding(source).empty();
   if (blocks_only) config[kTie] = true;
   view.source = view_as(source, std::move(config), blocks_only || dropped ? stored_head(source) : "");
   return view;

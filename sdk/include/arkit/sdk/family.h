@@ -72,10 +72,10 @@ struct Family {
     Setting<double> scale;             // of scores; unset = 1 / sqrt(width)
     Setting<double> scale_width;       // unset = head_dim
     Setting<double> softcap;
-    bool partial_rope = false;  // does rope_type default honour partial_rotary_factor?
+    bool partial_rope = false;     // does rope_type default honour partial_rotary_factor?
     Setting<double> rotary_share;  // what an absent partial_rotary_factor means; unset = 1
-    bool neighbours = false;    // see Rope
-    std::string rope_blocks;    // key of a list of 0 and 1, one a block: does it turn positions in? empty = all do
+    bool neighbours = false;       // see Rope
+    std::string rope_blocks;       // key of a list of 0 and 1, one a block: does it turn positions in? empty = all do
     Setting<int64_t> rope_skip_every;  // n: without that list every n-th block does not
     bool rope_windowed = false;        // only blocks with a window turn positions in
   } attention;

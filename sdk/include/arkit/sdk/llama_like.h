@@ -101,8 +101,8 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up
   Norm final_norm_;                             // no weight = not loaded
-  mutable at::Tensor stored_head_;  // of its own, as stored; strips are cast
-  mutable Linear head_;             // cast to the model's dtype on first use: tuning needs embeddings only
+  mutable at::Tensor stored_head_;              // of its own, as stored; strips are cast
+  mutable Linear head_;                         // cast to the model's dtype on first use: tuning needs embeddings only
 };
 
 }  // namespace arkit::sdk
