@@ -146,8 +146,7 @@ json::Array list_models(const Registry& registry) {
     const AdapterInfo& info = adapter.info();
     json::Array types;
     for (const std::string_view type : info.model_types) types.emplace_back(type);
-    rows.push_back(
-        json::Object{{"name", name}, {"summary", info.summary}, {"model_types", std::move(types)}, {"file", nullptr}});
+    rows.push_back(json::Object{{"name", name}, {"summary", info.summary}, {"model_types", std::move(types)}});
   }
   return rows;
 }
