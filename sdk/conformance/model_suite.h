@@ -21,6 +21,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/sdk/block_hooks.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/paged_hook.h>
 #include <arkit/sdk/sequence_cache.h>
 #include <arkit/sdk/testing.h>
@@ -279,6 +280,27 @@ TEST_P(ModelSuite, PlannedLinearsAreTheLoadedOnes) {
     EXPECT_EQ(loaded[i]->bias.defined(), planned[i].has_bias) << planned[i].name;
     EXPECT_EQ(planned[i].block < 0, i + 1 == planned.size());
   }
+}
+
+// Plans are made from the layout, work is done by the model.
+TEST_P(ModelSuite, TheLayoutSaysWhatTheModelIs) {
+  const ModelLayout layout = GetParam().adapter().layout(*source_);
+  sdk::check_tensors(layout, *source_);
+  EXPECT_EQ(static_cast<int64_t>(layout.blocks.size()), model_->num_blocks());
+  EXPECT_EQ(layout.tokens.tied, model_->tied_embeddings());
+  EXPECT_EQ(layout.tokens.vocab_size, model_->vocab_size());
+  EXPECT_EQ(layout.tokens.max_positions, model_->max_positions());
+  EXPECT_EQ(sdk::block_list_names(layout), model_->block_lists());
+  const std::vector<LayerPlan> stated = layout.linears(), opened = model_->linears();
+  ASSERT_EQ(stated.size(), opened.size());
+  for (size_t i = 0; i < stated.size(); ++i) {
+    EXPECT_EQ(stated[i].name, opened[i].name);
+    EXPECT_EQ(stated[i].role, opened[i].role) << stated[i].name;
+    EXPECT_EQ(stated[i].block, opened[i].block) << stated[i].name;
+  }
+  const std::vector<AttentionPlan> modules = sdk::attention_plans(layout), passed = model_->attentions();
+  ASSERT_EQ(modules.size(), passed.size());
+  for (size_t i = 0; i < modules.size(); ++i) EXPECT_EQ(modules[i].name, passed[i].name);
 }
 
 TEST_P(ModelSuite, NormNamesAreTensorsOfTheCheckpoint) {

@@ -20,7 +20,7 @@ constexpr int64_t kSmallCall = 4096;  // scores
 
 // attention() under a FixedOrder: f32, one query after the other.
 at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                           const at::Tensor& mask, double scale) {
+                           const at::Tensor& mask, double scale, double softcap) {
   const at::NoGradGuard no_grad;
   const int64_t batch = query.size(0), heads = query.size(1), seqlen = query.size(2), head_dim = query.size(3);
   const int64_t keys = key.size(2), value_dim = value.size(3), repeat = heads / key.size(1);
@@ -49,7 +49,8 @@ at::Tensor attention_fixed(const at::Tensor& query, const at::Tensor& key, const
                                        .keys = bias.defined() || seqlen == 1 ? keys : s + 1,
                                        .head_dim = head_dim,
                                        .value_dim = value_dim,
-                                       .scale = static_cast<float>(scale)};
+                                       .scale = static_cast<float>(scale),
+                                       .softcap = static_cast<float>(softcap)};
         kernels::fixed_attend(call, shares.data(),
                               out.mutable_data_ptr<float>() + ((b * seqlen + s) * heads + h) * value_dim);
       }
@@ -80,10 +81,11 @@ at::Tensor attention_mask(const MaskSpec& spec, at::ScalarType dtype) {
 }
 
 at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const at::Tensor& mask, double scale) {
+                         const at::Tensor& mask, double scale, double softcap) {
   const at::ScalarType dtype = query.scalar_type();
   const int64_t seqlen = query.size(2), keys = key.size(2), repeat = query.size(1) / key.size(1);
   at::Tensor scores = at::matmul(query, key.repeat_interleave(repeat, 1).transpose(2, 3)) * scale;
+  if (softcap > 0.0) scores = at::tanh(scores / softcap) * softcap;
   if (mask.defined()) {
     scores = scores + mask;
   } else if (seqlen > 1) {
@@ -95,21 +97,27 @@ at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const a
 }
 
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& mask,
-                     double scale) {
+                     double scale, double softcap) {
   const int64_t seqlen = query.size(2), keys = key.size(2);
   ARKIT_CHECK(mask.defined() || seqlen == 1 || seqlen == keys,
               "attention: a causal call needs as many keys as queries");
-  if (FixedOrder::active()) return attention_fixed(query, key, value, mask, scale);
-  if (at::globalContext().deterministicAlgorithms() && query.scalar_type() != at::kFloat) {
-    // Kernels for bf16 split by the number of threads; f32 takes one way for all, and the result is rounded once.
-    const at::Tensor wide_mask = mask.defined() ? mask.to(at::kFloat) : mask;
-    return attention(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat), wide_mask, scale)
-        .to(query.scalar_type());
-  }
+  if (FixedOrder::active()) return attention_fixed(query, key, value, mask, scale, softcap);
   // In bf16 the operator chain rounds scores and shares, the fused kernel does not; where speed is no concern the
   // results are the reference's bit for bit.
   const int64_t scores = query.size(0) * query.size(1) * seqlen * keys;
-  if (query.scalar_type() != at::kFloat && scores <= kSmallCall) return attention_ref(query, key, value, mask, scale);
+  const bool deterministic = at::globalContext().deterministicAlgorithms();
+  const bool small = query.scalar_type() != at::kFloat && scores <= kSmallCall && !deterministic;
+  if (small) return attention_ref(query, key, value, mask, scale, softcap);
+  if ((deterministic || softcap > 0.0) && query.scalar_type() != at::kFloat) {
+    // Kernels for bf16 split by the number of threads; f32 takes one way for all, and the result is rounded once.
+    const at::Tensor wide_mask = mask.defined() ? mask.to(at::kFloat) : mask;
+    return attention(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat), wide_mask, scale, softcap)
+        .to(query.scalar_type());
+  }
+  if (softcap > 0.0)  // no fused kernel bends scores
+    return capped_tiles_apply(query, key, value)
+               ? capped_tiles(query, key, value, {.scale = scale, .cap = softcap, .mask = mask})
+               : attention_ref(query, key, value, mask, scale, softcap);
   const bool causal = !mask.defined() && seqlen > 1;
   if (causal && attention_tiles_apply(query, key, value)) return attention_tiles(query, key, value, scale);
   const at::Tensor out = at::scaled_dot_product_attention(

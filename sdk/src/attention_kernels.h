@@ -20,6 +20,17 @@ void causal_softmax(float* scores, const ScoreTile& tile, float scale, float* in
 void causal_softmax_backward(float* scores, float* grad_shares, const ScoreTile& tile, float scale,
                              const float* log_sum, const float* delta);
 
+// What scores become before they are exponents: cap * tanh(scale * score / cap), plus the query's row of a mask
+// [queries, keys], all of whose keys then count. Without a mask (null) the tile's rule says which keys a query sees.
+struct ScoreCap {
+  float cap;
+  const float* mask;
+};
+void capped_softmax(float* scores, const ScoreTile& tile, float scale, const ScoreCap& cap, float* inverse_sum,
+                    float* log_sum);
+void capped_softmax_backward(float* scores, float* grad_shares, const ScoreTile& tile, float scale, const ScoreCap& cap,
+                             const float* log_sum, const float* delta);
+
 // to[i] = from[i] * factor for a row of n.
 void scale_row(const float* from, float factor, float* to, int64_t n);
 

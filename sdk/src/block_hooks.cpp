@@ -30,7 +30,7 @@ at::Tensor each_sequence(const ForwardContext& forward, std::string_view module,
 at::Tensor PlainHook::attention(AttentionCall call) {
   const auto attend = [&](const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
     const at::Tensor& mask = shared_mask(call.forward, 0, query.size(2), call.window, query.scalar_type());
-    return sdk::attention(query, key, value, mask, call.scale);
+    return sdk::attention(query, key, value, mask, call.scale, call.softcap);
   };
   if (call.forward.sequences.empty()) return attend(call.query, call.key, call.value);
   return each_sequence(call.forward, call.module, [&](int64_t first, int64_t count) {

@@ -16,8 +16,11 @@ namespace arkit::sdk {
 namespace {
 
 void read_keys(FamilyTable table, Family& family) {
-  for (const std::string_view name : kFamilyKeys)
+  const auto read = [&](std::string_view name) {
     if (std::string key = table.name(name, "", false); !key.empty()) family.keys.emplace(name, std::move(key));
+  };
+  for (const std::string_view name : kFamilyKeys) read(name);
+  read("rope_theta");
   table.done();
 }
 
@@ -25,6 +28,7 @@ void read_defaults(FamilyTable table, Family& f) {
   f.vocab_size = table.count("vocab_size", f.vocab_size, 1, kMaxVocab);
   f.hidden_size = table.count("hidden_size", f.hidden_size, 1, kMaxWidth);
   f.intermediate_size = table.count("intermediate_size", f.intermediate_size, 1, kMaxWidth);
+  if (const int64_t n = table.count("intermediate_factor", 0, 1, 1024); n > 0) f.intermediate_factor = n;
   f.num_hidden_layers = table.count("num_hidden_layers", f.num_hidden_layers, 1, kMaxBlocks);
   f.num_attention_heads = table.count("num_attention_heads", f.num_attention_heads, 1, kMaxHeads);
   if (const int64_t n = table.count("num_key_value_heads", 0, 1, kMaxHeads); n > 0) f.num_key_value_heads = n;
@@ -44,6 +48,7 @@ void read_tensors(FamilyTable table, Family& f) {
   f.tensors.blocks = table.name("blocks", f.tensors.blocks, false);
   f.tensors.final_norm = table.name("final_norm", f.tensors.final_norm, true);
   f.tensors.head = table.name("head", f.tensors.head, false);
+  f.tensors.head_bias = table.flag("head_bias", f.tensors.head_bias);
   table.done();
 }
 
@@ -52,12 +57,15 @@ void read_norms(FamilyTable table, Family& f) {
   f.norms.after_attention = table.name("after_attention", f.norms.after_attention, true);
   f.norms.before_mlp = table.name("before_mlp", f.norms.before_mlp, true);
   f.norms.after_mlp = table.name("after_mlp", f.norms.after_mlp, true);
+  f.norms.kind = table.choice("kind", {"rms", "layer"});
+  const bool layer = f.norms.kind == "layer";
+  if (!layer && table.has("bias")) throw_input(str(table.place("bias"), " needs kind = \"layer\": RMSNorm has none"));
+  f.norms.bias = table.flag("bias", layer);
   f.norms.offset = table.number("offset", f.norms.offset, -16.0, 16.0);
-  const std::string rounding = table.text("rounding", "before_weight");
-  if (rounding != "before_weight" && rounding != "after_weight")
-    throw_input(
-        str(table.place("rounding"), " is '", printable(rounding), "'; expected before_weight or after_weight"));
-  f.norms.wide = rounding == "after_weight";
+  if (layer)
+    for (const std::string_view key : {"offset", "rounding"})
+      if (table.has(key)) throw_input(str(table.place(key), " is of RMSNorm; leave it out beside kind = \"layer\""));
+  f.norms.wide = table.choice("rounding", {"before_weight", "after_weight"}) == "after_weight";
   if (f.norms.offset != 0.0 && !f.norms.wide)
     throw_input(str(table.place("offset"), " needs rounding = \"after_weight\": offset + weight is a 32-bit number"));
   table.done();
@@ -67,15 +75,17 @@ void read_attention(FamilyTable table, Family& f) {
   auto& a = f.attention;
   a.module = table.name("module", a.module, false);
   a.qkv = table.name("qkv", a.qkv, false);
+  if (a.qkv.empty() && table.has("qkv_rows"))
+    throw_input(str(table.place("qkv_rows"), " stands without 'qkv'; it says how the rows of that layer lie"));
+  a.rows_by_key_head = table.choice("qkv_rows", {"kinds", "key_heads"}) == "key_heads";
   a.query = table.name("query", a.query, false);
   a.key = table.name("key", a.key, false);
   a.value = table.name("value", a.value, false);
   a.output = table.name("output", a.output, false);
+  a.kv_heads = table.count("kv_heads", 0, 1, kMaxHeads);
   a.bias = table.flag_setting("bias", a.bias);
   a.output_bias = table.flag_setting("output_bias", a.output_bias);
-  const std::string norm = table.text("query_key_norm", "none");
-  if (norm != "none" && norm != "heads" && norm != "whole")
-    throw_input(str(table.place("query_key_norm"), " is '", printable(norm), "'; expected none, heads or whole"));
+  const std::string norm = table.choice("query_key_norm", {"none", "heads", "whole"});
   a.whole_heads = norm == "whole";
   a.query_norm = table.name("query_norm", "q_norm", false);
   a.key_norm = table.name("key_norm", "k_norm", false);
@@ -86,6 +96,15 @@ void read_attention(FamilyTable table, Family& f) {
     throw_input(str(table.place("scale_width"), " beside 'scale'; give one of them: scale = 1 / sqrt(scale_width)"));
   a.softcap = table.number_setting("softcap", 0.0, kMaxScale);
   a.partial_rope = table.flag("partial_rope", a.partial_rope);
+  a.rotary_share = table.number_setting("rotary_share", 1e-3, 1.0);
+  if (table.has("rotary_share") && !a.partial_rope)
+    throw_input(str(table.place("rotary_share"), " stands without partial_rope = true"));
+  a.neighbours = table.choice("rope_pairs", {"halves", "neighbours"}) == "neighbours";
+  a.rope_blocks = table.name("rope_blocks", "", false);
+  a.rope_windowed = table.choice("rope_in", {"all", "windowed"}) == "windowed";
+  a.rope_skip_every = table.count_setting("rope_skip_every", 1, kMaxBlocks);
+  if (a.rope_windowed && (table.has("rope_blocks") || table.has("rope_skip_every")))
+    throw_input(str(table.place("rope_in"), " beside 'rope_blocks' or 'rope_skip_every'; give one of them"));
   table.done();
 }
 
@@ -94,8 +113,12 @@ void read_window(FamilyTable table, Family& f) {
   f.window.when = table.flag_setting("when", {{}, !table.has("when")});
   f.window.from_block = table.count_setting("from_block", 0, kMaxBlocks);
   f.window.full_every = table.count_setting("full_every", 1, kMaxBlocks);
+  f.window.rope_theta = table.number_setting("rope_theta", 1.0, kMaxTheta);
+  f.window.plain_rope = table.flag("plain_rope", f.window.plain_rope);
+  if (f.window.plain_rope && table.has("rope_theta"))
+    throw_input(str(table.place("plain_rope"), " beside 'rope_theta', which says it too; give one of them"));
   const bool sized = f.window.size.value || !f.window.size.key.empty();
-  for (const std::string_view key : {"when", "from_block", "full_every"})
+  for (const std::string_view key : {"when", "from_block", "full_every", "rope_theta", "plain_rope"})
     if (!sized && table.has(key))
       throw_input(str(table.place(key), " stands without 'size'; say how many keys a query sees"));
   table.done();
@@ -119,7 +142,23 @@ void read_scales(FamilyTable table, Family& f) {
     f.scales.embedding = table.number_setting("embedding", 1e-6, kMaxScale);
   f.scales.residual = table.number_setting("residual", 1e-6, kMaxScale);
   f.scales.logits_divisor = table.number_setting("logits_divisor", 1e-6, kMaxScale);
+  f.scales.logits_factor = table.number_setting("logits_factor", 1e-6, kMaxScale);
+  if (table.has("logits_divisor") && table.has("logits_factor"))
+    throw_input(str(table.place("logits_factor"), " beside 'logits_divisor'; give one of them"));
   f.scales.logits_softcap = table.number_setting("logits_softcap", 0.0, kMaxScale);
+  table.done();
+}
+
+void read_block(FamilyTable table, Family& f) {
+  f.parallel = table.flag_setting("parallel", f.parallel);
+  f.shared_norm = table.choice("parallel_norm", {"own", "shared"}) == "shared";
+  if (table.has("parallel_norm") && !table.has("parallel"))
+    throw_input(str(table.place("parallel_norm"), " stands without 'parallel'"));
+  table.done();
+}
+
+void read_ignore(FamilyTable table, Family& f) {
+  f.ignored = table.patterns("tensors");
   table.done();
 }
 
@@ -168,6 +207,10 @@ Family parse_family(std::string_view toml, std::string what) {
   read_window(top.table("window"), family);
   read_mlp(top.table("mlp"), family);
   read_scales(top.table("scales"), family);
+  read_block(top.table("block"), family);
+  read_ignore(top.table("ignore"), family);
+  family.when = top.table("when").flags();
+  if (top.has("unsupported")) family.unsupported = top.names("unsupported");
   top.done();
   check_names(family);
   return family;

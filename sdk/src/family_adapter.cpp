@@ -24,9 +24,14 @@ void FamilyAdapter::add(Family family) {
 const Family* FamilyAdapter::find(const json::Object& config) const {
   const json::Value* type = json::find(config, "model_type");
   if (type == nullptr || !type->is_string()) return nullptr;
+  const auto holds = [&](const auto& condition) {
+    const json::Value* given = json::find(config, condition.first);
+    return (given != nullptr && given->is_bool() && given->get_bool()) == condition.second;
+  };
   for (const auto& family : families_)
     for (const std::string& known : family->model_types)
-      if (known == std::string_view(type->get_string())) return family.get();
+      if (known == std::string_view(type->get_string()) && std::all_of(family->when.begin(), family->when.end(), holds))
+        return family.get();
   return nullptr;
 }
 
@@ -40,7 +45,9 @@ Verdict FamilyAdapter::matches(const json::Object& config) const {
 ModelLayout FamilyAdapter::layout(const ModelSource& source) const {
   const Family* family = find(source.config());
   ARKIT_CHECK(family != nullptr, str("family ", name_, " was asked about a model that it does not match"));
-  return family_layout(*family, source);
+  ModelLayout layout = family_layout(*family, source);
+  require_llama_like(layout, source.path().string());
+  return layout;
 }
 
 std::unique_ptr<Model> FamilyAdapter::open(const ModelSource& source, at::ScalarType dtype) const {

@@ -97,10 +97,15 @@ constexpr Switch kSwitches[] = {
     {"residual_multiplier", "scales", "residual = \"%\""},
     {"logits_scaling", "scales", "logits_divisor = \"%\""},
     {"final_logit_softcapping", "scales", "logits_softcap = \"%\""},
+    {"logit_scale", "scales", "logits_factor = \"%\""},
+    {"rope_local_base_freq", "window", "rope_theta = \"%\""},
+    {"no_rope_layers", "attention", "rope_blocks = \"%\""},
+    {"no_rope_layer_interval", "attention", "rope_skip_every = \"%\""},
+    {"use_parallel_residual", "block", "parallel = \"%\""},
 };
 
 // In the order of a family file.
-constexpr std::string_view kSections[] = {"keys", "tensors", "norms", "attention", "window", "mlp", "scales"};
+constexpr std::string_view kSections[] = {"keys", "tensors", "norms", "attention", "window", "mlp", "scales", "block"};
 
 class Draft {
  public:
@@ -122,6 +127,10 @@ class Draft {
     open(
         "names do not show how norms are computed: [norms] rounding and offset are as in llama (weight * rounded x), "
         "which is wrong for families like Gemma; compare logits before you trust them");
+    open(
+        "names do not show which channels of a head turn together: [attention] rope_pairs is as in llama (halves), "
+        "which "
+        "is wrong for families like Cohere and GLM");
     read_rest_of_config();
     return {text(), std::move(open_)};
   }
@@ -323,9 +332,13 @@ class Draft {
     name("norms", "before_mlp", is_second ? after : before_mlp, "post_attention_layernorm");
     name("norms", "after_mlp", after_mlp, "");
     if (in.empty() && after.empty()) open("no norm of a block has a name that shows its place; give [norms]");
-    for (const std::string& norm : {in, before_mlp, after_mlp, after})
-      if (!norm.empty() && biased(norm))
-        open(str("norm '", norm, "' has a bias: it is no RMSNorm, the only kind a family file has"));
+    const std::array norms = {in, before_mlp, after_mlp, after};
+    if (std::any_of(norms.begin(), norms.end(), [&](const std::string& norm) { return !norm.empty() && biased(norm); }))
+      line("norms", "kind = \"layer\"");
+    if (in.empty() || !before_mlp.empty() || !after_mlp.empty() || !after.empty()) return;
+    open("a block has one norm: both halves are taken to read it and to be added at once ([block] parallel)");
+    if (!has("use_parallel_residual")) line("block", "parallel = true");
+    line("block", "parallel_norm = \"shared\"");
   }
 
   void read_outside(std::string_view prefix) {

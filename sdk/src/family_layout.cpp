@@ -15,7 +15,8 @@
 namespace arkit::sdk {
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWeight = ".weight", kPartial = "partial_rotary_factor";
+constexpr std::string_view kFull = "full_attention", kSliding = "sliding_attention";  // in layer_types, rope_parameters
 
 class LayoutMaker {
  public:
@@ -23,21 +24,29 @@ class LayoutMaker {
       : f_(family), source_(source), in_(source.config(), str("config.json of '", source.path().string(), "'")) {}
 
   ModelLayout make() {
+    refuse_switches();
     read_sizes();
     ModelLayout out;
     out.model_type = in_.text("model_type", "");
+    out.whole = true;
+    out.ignored = f_.ignored;
     out.ropes.push_back(rope());
+    if (std::optional<Rope> own = rope_of_windows()) out.ropes.push_back(std::move(*own));
     out.tokens = tokens();
     BlockLayout block = first_block();
-    const std::vector<int64_t> windows = block_windows();
+    const std::vector<Window> windows = block_windows();
+    const std::vector<bool> turned = turned_blocks(windows);
     const std::string list = prefix_ + f_.tensors.blocks;
     for (int64_t i = 0; i < blocks_; ++i) {
       set_names(block, str(list, ".", i), i);
-      std::get<Attention>(block.mixer).window = windows[static_cast<size_t>(i)];
+      auto& attention = std::get<Attention>(block.mixer);
+      const Window& window = windows[static_cast<size_t>(i)];
+      attention.window = window.size;
+      attention.rope = !turned[static_cast<size_t>(i)] ? -1 : window.slides && out.ropes.size() > 1 ? 1 : 0;
       out.blocks.push_back(block);
     }
     out.lists.push_back({.name = list, .first = 0, .count = blocks_, .hidden_size = hidden_, .text = true});
-    LayerPlan head = plan(f_.tensors.head, tokens_.vocab_size, hidden_, false, LayerRole::head);
+    LayerPlan head = plan(f_.tensors.head, tokens_.vocab_size, hidden_, f_.tensors.head_bias, LayerRole::head);
     out.outside.push_back(std::move(head));
     return out;
   }
@@ -70,13 +79,28 @@ class LayoutMaker {
     return given ? given : setting.value;
   }
 
+  // What the family's model would do and its file does not say.
+  void refuse_switches() const {
+    for (const std::string& key : f_.unsupported) {
+      const json::Value* value = json::find(in_.object(), key);
+      if (value != nullptr && *value != json::Value(false))
+        throw_unsupported(str(in_.what(), ": '", key, "' is ", printable(json::dump(*value), 100), ", which family '",
+                              f_.name, "' (", f_.what, ") does not have; expected it to be absent, null or false"));
+    }
+  }
+
   void read_sizes() {
     tokens_.vocab_size = positive("vocab_size", f_.vocab_size, kMaxVocab);
     hidden_ = positive("hidden_size", f_.hidden_size, kMaxWidth);
-    width_ = positive("intermediate_size", f_.intermediate_size, kMaxWidth);
+    width_ =
+        positive("intermediate_size",
+                 f_.intermediate_factor ? std::min(kMaxWidth, *f_.intermediate_factor * hidden_) : f_.intermediate_size,
+                 kMaxWidth);
     blocks_ = positive("num_hidden_layers", f_.num_hidden_layers, kMaxBlocks);
     heads_ = positive("num_attention_heads", f_.num_attention_heads, kMaxHeads);
-    kv_heads_ = positive("num_key_value_heads", f_.num_key_value_heads.value_or(heads_), kMaxHeads);
+    kv_heads_ = f_.attention.kv_heads > 0
+                    ? f_.attention.kv_heads
+                    : positive("num_key_value_heads", f_.num_key_value_heads.value_or(heads_), kMaxHeads);
     head_dim_ = positive("head_dim", f_.head_dim.value_or(std::max<int64_t>(1, hidden_ / heads_)), kMaxHeads);
     tokens_.max_positions = positive("max_position_embeddings", f_.max_position_embeddings, kMaxPositions);
     epsilon_ = in_.number(spelled("rms_norm_eps"), f_.rms_norm_eps, 0.0, 1.0);
@@ -94,9 +118,31 @@ class LayoutMaker {
     prefix_ = !stored(f_.tensors.prefix) && stored("") ? "" : f_.tensors.prefix;
   }
 
+  Rope read(json::Object rope) const {
+    if (json::find(rope, kPartial) == nullptr)
+      if (const auto share = number(f_.attention.rotary_share, 1e-3)) rope[kPartial] = *share;
+    Rope found = read_rope(rope, head_dim_, tokens_.max_positions, f_.attention.partial_rope, in_.what());
+    found.neighbours = f_.attention.neighbours;
+    return found;
+  }
+  // Sets for two kinds of blocks are two ropes where the family has windows; else they must be one.
+  bool ropes_by_kind() const {
+    const bool windows = f_.window.size.value || !f_.window.size.key.empty();
+    return windows && has_rope_of_kind(in_.object(), kSliding) && has_rope_of_kind(in_.object(), kFull);
+  }
+  double default_theta() const {
+    const auto spelled = f_.keys.find("rope_theta");
+    return spelled == f_.keys.end() ? f_.rope_theta : in_.number(spelled->second, f_.rope_theta, 1.0, kMaxTheta);
+  }
   Rope rope() const {
-    const json::Object rope = normalise_rope(in_.object(), f_.rope_theta, in_.what());
-    return read_rope(rope, head_dim_, tokens_.max_positions, f_.attention.partial_rope, in_.what());
+    return read(normalise_rope(in_.object(), default_theta(), in_.what(), ropes_by_kind() ? kFull : ""));
+  }
+  std::optional<Rope> rope_of_windows() const {
+    if (ropes_by_kind()) return read(normalise_rope(in_.object(), default_theta(), in_.what(), kSliding));
+    std::optional<double> theta = number(f_.window.rope_theta, 1.0);
+    if (f_.window.plain_rope) theta = rope().theta;
+    if (!theta) return std::nullopt;
+    return read({{"rope_type", "default"}, {"rope_theta", *theta}});
   }
 
   TokenInfo tokens() {
@@ -105,30 +151,65 @@ class LayoutMaker {
     if (!f_.tensors.final_norm.empty()) tokens_.final_norm = str(prefix_, f_.tensors.final_norm, kWeight);
     tokens_.embedding_scale = f_.scales.embedding_by_width ? std::sqrt(static_cast<double>(hidden_))
                                                            : number(f_.scales.embedding, 1e-6).value_or(1.0);
-    tokens_.logit_divisor = number(f_.scales.logits_divisor, 1e-6).value_or(1.0);
+    const std::optional<double> factor = number(f_.scales.logits_factor, 1e-6);
+    tokens_.logit_divisor = factor ? 1.0 / *factor : number(f_.scales.logits_divisor, 1e-6).value_or(1.0);
     tokens_.logit_softcap = number(f_.scales.logits_softcap, 0.0).value_or(0.0);
     return tokens_;
   }
 
-  // "layer_types" gives a window to the blocks it calls sliding_attention; without it the family's rule decides.
-  std::vector<int64_t> block_windows() const {
-    std::vector<int64_t> windows(static_cast<size_t>(blocks_), 0);
+  struct Window {
+    int64_t size = 0;     // 0 = none
+    bool slides = false;  // is it a block of the kind that has one, where the size counts?
+  };
+
+  // "layer_types" says which blocks slide; without it the family's rule decides.
+  std::vector<Window> block_windows() const {
+    std::vector<Window> windows(static_cast<size_t>(blocks_));
     const std::optional<int64_t> size = flag(f_.window.when) ? count(f_.window.size) : std::nullopt;
-    if (!size) return windows;
+    const bool has_windows = f_.window.size.value || !f_.window.size.key.empty();
+    if (!has_windows) return windows;
     const std::optional<std::vector<std::string>> types = in_.texts("layer_types");
+    if (!size && !types) return windows;
     if (types && static_cast<int64_t>(types->size()) < blocks_)
       throw_input(str(in_.what(), ": 'layer_types' has ", types->size(), " entries for ", blocks_, " blocks"));
     const std::optional<int64_t> every = count(f_.window.full_every);
     const int64_t first = first_window();
     for (int64_t i = 0; i < blocks_; ++i) {
       const size_t at = static_cast<size_t>(i);
-      if (types && (*types)[at] != "full_attention" && (*types)[at] != "sliding_attention")
+      if (types && (*types)[at] != kFull && (*types)[at] != kSliding)
         throw_unsupported(str(in_.what(), ": unknown entry '", printable((*types)[at]),
                               "' in 'layer_types'; expected full_attention or sliding_attention"));
       const bool by_rule = i >= first && !(every && (i + 1) % *every == 0);
-      if (types ? (*types)[at] == "sliding_attention" : by_rule) windows[at] = *size;
+      windows[at].slides = types ? (*types)[at] == kSliding : by_rule;
+      if (windows[at].slides) windows[at].size = size.value_or(0);
     }
     return windows;
+  }
+
+  // Which blocks turn positions in.
+  std::vector<bool> turned_blocks(const std::vector<Window>& windows) const {
+    std::vector<bool> turned(windows.size(), true);
+    if (f_.attention.rope_windowed)
+      for (size_t i = 0; i < windows.size(); ++i) turned[i] = windows[i].size > 0;
+    const json::Value* list =
+        f_.attention.rope_blocks.empty() ? nullptr : json::find(in_.object(), f_.attention.rope_blocks);
+    if (list == nullptr) {
+      if (const std::optional<int64_t> every = count(f_.attention.rope_skip_every))
+        for (size_t i = 0; i < turned.size(); ++i) turned[i] = (static_cast<int64_t>(i) + 1) % *every != 0;
+      return turned;
+    }
+    const std::string what = str(in_.what(), ": '", f_.attention.rope_blocks, "'");
+    const json::Array& flags = json::as_array(*list, what);
+    if (flags.size() < turned.size())
+      throw_input(str(what, " has ", flags.size(), " entries for ", blocks_, " blocks"));
+    for (size_t i = 0; i < turned.size(); ++i) {
+      const json::Value& flag = flags[i];
+      const bool one = flag == json::Value(1) || flag == json::Value(true);
+      if (!one && flag != json::Value(0) && flag != json::Value(false))
+        throw_input(str(what, ": entry ", i, " is ", printable(json::dump(flag), 100), "; expected 0 or 1"));
+      turned[i] = one;
+    }
+    return turned;
   }
 
   int64_t first_window() const {
@@ -148,17 +229,21 @@ class LayoutMaker {
                         .scale = 1.0,
                         .softcap = number(f_.attention.softcap, 0.0).value_or(0.0),
                         .window = 0,
-                        .rope = 0};
+                        .rope = 0,
+                        .rows_by_key_head = f_.attention.rows_by_key_head};
     const double by_width =
         1.0 / std::sqrt(number(f_.attention.scale_width, 1e-6).value_or(static_cast<double>(head_dim_)));
     attention.scale = number(f_.attention.scale, 1e-6).value_or(by_width);
     block.mixer = attention;
     const bool gated = !f_.mlp.gate_up.empty() || !f_.mlp.gate.empty();
     block.feed_forward = Dense{.width = width_, .activation = activation_, .gated = gated};
+    block.norms.kind = f_.norms.kind;
+    block.norms.bias = f_.norms.bias;
     block.norms.epsilon = epsilon_;
     block.norms.offset = f_.norms.offset;
     block.norms.wide = f_.norms.wide;
     block.norms.whole_heads = f_.attention.whole_heads;
+    block.parallel = flag(f_.parallel);
     block.residual_scale = number(f_.scales.residual, 1e-6).value_or(1.0);
     return block;
   }
@@ -172,7 +257,8 @@ class LayoutMaker {
     };
     block.norms.mixer_in = norm(name, f_.norms.before_attention);
     block.norms.mixer_out = norm(name, f_.norms.after_attention);
-    block.norms.feed_forward_in = norm(name, f_.norms.before_mlp);
+    const bool shared = block.parallel && f_.shared_norm;
+    block.norms.feed_forward_in = norm(name, shared ? std::string() : f_.norms.before_mlp);
     block.norms.feed_forward_out = norm(name, f_.norms.after_mlp);
     block.norms.query = norm(module, f_.attention.query_norm);
     block.norms.key = norm(module, f_.attention.key_norm);

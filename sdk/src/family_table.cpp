@@ -74,6 +74,15 @@ std::string FamilyTable::text(std::string_view key, std::string fallback) {
   return std::string(value->get_string());
 }
 
+std::string FamilyTable::choice(std::string_view key, std::initializer_list<std::string_view> allowed) {
+  std::string given = text(key, std::string(*allowed.begin()));
+  if (std::find(allowed.begin(), allowed.end(), given) != allowed.end()) return given;
+  std::string expected;
+  for (const std::string_view* one = allowed.begin(); one != allowed.end(); ++one)
+    expected += str(one == allowed.begin() ? "" : one + 1 == allowed.end() ? " or " : ", ", *one);
+  throw_input(str(place(key), " is '", printable(given), "'; expected ", expected));
+}
+
 std::string FamilyTable::name(std::string_view key, std::string fallback, bool may_be_none) {
   const json::Value* value = take(key);
   if (value == nullptr) return fallback;
@@ -96,6 +105,34 @@ std::vector<std::string> FamilyTable::names(std::string_view key) {
       found.push_back(*name);
     }
   if (found.empty()) refuse(key, *value, kExpected);
+  return found;
+}
+
+std::vector<std::string> FamilyTable::patterns(std::string_view key) {
+  const json::Value* value = take(key);
+  if (value == nullptr) return {};
+  constexpr std::string_view kExpected =
+      "a list of tensor names in which '*' stands for any text, such as [\"*.rotary_emb.inv_freq\"]";
+  const json::Array* list = value->if_array();
+  if (list == nullptr || list->empty()) refuse(key, *value, kExpected);
+  std::vector<std::string> found;
+  for (const json::Value& entry : *list) {
+    std::string text = entry.is_string() ? std::string(entry.get_string()) : std::string();
+    std::string letters = text;
+    std::erase(letters, '*');
+    if (letters.empty() || !is_name(letters)) refuse(key, *value, kExpected);
+    found.push_back(std::move(text));
+  }
+  return found;
+}
+
+std::map<std::string, bool, std::less<>> FamilyTable::flags() {
+  std::map<std::string, bool, std::less<>> found;
+  for (const auto& member : object_) {
+    const std::string key(member.key());
+    if (!is_name(key) || !member.value().is_bool()) refuse(key, member.value(), "true or false");
+    found.emplace(key, member.value().get_bool());
+  }
   return found;
 }
 

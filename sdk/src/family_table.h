@@ -2,6 +2,8 @@
 // A table of a family file, read key by key: each is asked for once, done() refuses those that nobody asked for.
 
 #include <cstdint>
+#include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,9 +26,15 @@ class FamilyTable {
   // Nullptr when absent. Every reader below returns its fallback then.
   [[nodiscard]] const json::Value* take(std::string_view key);
   [[nodiscard]] std::string text(std::string_view key, std::string fallback);  // for people
+  // One of `allowed`, of which the first is the fallback.
+  [[nodiscard]] std::string choice(std::string_view key, std::initializer_list<std::string_view> allowed);
   // Parts of tensor names and keys of config.json: letters, digits, "_", "-" and "."; empty only where `may_be_none`.
   [[nodiscard]] std::string name(std::string_view key, std::string fallback, bool may_be_none);
   [[nodiscard]] std::vector<std::string> names(std::string_view key);
+  // Names in which '*' stands for any text; none when absent.
+  [[nodiscard]] std::vector<std::string> patterns(std::string_view key);
+  // All members, each true or false.
+  [[nodiscard]] std::map<std::string, bool, std::less<>> flags();
   [[nodiscard]] int64_t count(std::string_view key, int64_t fallback, int64_t least, int64_t most);
   [[nodiscard]] double number(std::string_view key, double fallback, double least, double most);
   [[nodiscard]] bool flag(std::string_view key, bool fallback);

@@ -26,13 +26,18 @@ ARKIT_INLINE float halving_sum(int64_t n, Term term) {
   return halved(lanes);
 }
 
+ARKIT_INLINE float capped(float score, float cap) {
+  return cap > 0.0F ? cap * static_cast<float>(std::tanh(static_cast<double>(score / cap))) : score;
+}
+
 ARKIT_INLINE void attend(const FixedQuery& call, float* __restrict shares, float* __restrict out) {
   const float* const query = call.query;
   float max = 0.0F;
   for (int64_t t = 0; t < call.keys; ++t) {
     const float* const key = call.key + t * call.key_stride;
     const float product = halving_sum(call.head_dim, [=](int64_t i) { return query[i] * key[i]; });
-    const float masked = product * call.scale + (call.mask == nullptr ? 0.0F : call.mask[t]);
+    const float score = capped(product * call.scale, call.softcap);
+    const float masked = score + (call.mask == nullptr ? 0.0F : call.mask[t]);
     shares[t] = masked;
     max = t == 0 || masked > max ? masked : max;
   }

@@ -6,12 +6,13 @@
 namespace arkit::sdk::kernels {
 
 // One query of one head. Scores are 16 partial sums over head_dim, added by halving; shares are summed likewise; the
-// result is the sum over keys in their order. `mask` [keys] is added to the scores and may be null.
+// result is the sum over keys in their order. With softcap c > 0 a score s becomes c * tanh(s / c). `mask` [keys] is added
+// to the scores after that and may be null.
 struct FixedQuery {
   const float *query, *key, *value, *mask;
   int64_t key_stride, value_stride;  // of keys, in elements
   int64_t keys, head_dim, value_dim;
-  float scale;
+  float scale, softcap;
 };
 void fixed_attend(const FixedQuery& call, float* shares, float* out);  // shares: room for `keys` floats
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <iterator>
 
+#include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
 namespace arkit::model_free {
@@ -56,6 +57,101 @@ std::optional<BlockPlace> block_place(std::string_view name) {
     begin = end;
   }
   return std::nullopt;
+}
+
+std::string_view component_of(std::string_view name, std::span<const std::string_view> parts) {
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    if (std::find(parts.begin(), parts.end(), part) != parts.end()) return part;
+    begin = end + 1;
+  }
+  return {};
+}
+
+std::string_view adapter_part(std::string_view name) {
+  static constexpr std::string_view kParts[] = {"lora_A",
+                                                "lora_B",
+                                                "lora_a",
+                                                "lora_b",
+                                                "lora_down",
+                                                "lora_up",
+                                                "lora_embedding_A",
+                                                "lora_embedding_B",
+                                                "lora_magnitude_vector",
+                                                "lora_E",
+                                                "lora_ranknum",
+                                                "ia3_l",
+                                                "hada_w1_a",
+                                                "hada_w1_b",
+                                                "hada_w2_a",
+                                                "hada_w2_b",
+                                                "lokr_w1",
+                                                "lokr_w2",
+                                                "vera_lambda_b",
+                                                "vera_lambda_d",
+                                                "oft_R",
+                                                "boft_R",
+                                                "base_layer",
+                                                "modules_to_save",
+                                                "original_module",
+                                                "trainable_tokens_delta"};
+  return component_of(name, kParts);
+}
+
+std::string_view prediction_part(std::string_view rest) {
+  static constexpr std::string_view kParts[] = {"eh_proj",   "enorm",        "hnorm",       "shared_head",
+                                                "mtp_block", "embed_tokens", "hidden_norm", "token_norm"};
+  return component_of(rest, kParts);
+}
+
+bool is_head_layer(std::string_view layer) {
+  static constexpr std::array<std::string_view, 4> kHeads = {"lm_head", "embed_out", "output", "head"};
+  return std::find(kHeads.begin(), kHeads.end(), last_component(layer)) != kHeads.end();
+}
+
+std::optional<FusedExperts> fused_experts(const TensorInfo& tensor) {
+  if (tensor.shape.size() != 3) return std::nullopt;
+  std::string_view name = tensor.name;
+  if (name.ends_with(".weight")) name.remove_suffix(7);
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const std::string_view parent = name.substr(0, dot), projection = name.substr(dot + 1);
+  std::string experts(parent);
+  if (parent.ends_with(".moe"))
+    experts += ".experts";
+  else if (!is_expert_list(parent))
+    return std::nullopt;
+  if (projection == "gate_up_proj") return FusedExperts{experts, {"gate_proj", "up_proj"}};
+  if (projection == "w13" || projection == "w13_weight") return FusedExperts{experts, {"w1", "w3"}};
+  const bool out = name.find("down") != std::string_view::npos || name.find(".w2") != std::string_view::npos;
+  if (projection == "w2_weight") return FusedExperts{experts, {"w2"}, out};
+  return FusedExperts{experts, {std::string(projection)}, out};
+}
+
+bool is_expert_list(std::string_view list) {
+  return list.ends_with(".experts") || list == "experts";
+}
+
+std::optional<ExpertCount> expert_count(const json::Object& config) {
+  for (const std::string_view key : {"num_experts", "n_routed_experts", "num_local_experts"}) {
+    const json::Value* value = json::find(config_with(config, key), key);
+    if (value != nullptr && value->is_int64() && value->get_int64() > 0) return ExpertCount{key, value->get_int64()};
+  }
+  return std::nullopt;
+}
+
+// ModernBERT, T5, RWKV; values that are the keys (Gemma 4).
+bool may_be_single(std::string_view module, const json::Object& config) {
+  static constexpr std::array<std::string_view, 4> kSingle = {"attn_norm", "relative_attention_bias", "ln0", "pre_ln"};
+  const std::string_view last = last_component(module);
+  if (std::find(kSingle.begin(), kSingle.end(), last) != kSingle.end()) return true;
+  const json::Value* shared = json::find(config_with(config, "attention_k_eq_v"), "attention_k_eq_v");
+  return (last == "v_proj" || last == "k_proj") && shared != nullptr && shared->is_bool() && shared->get_bool();
+}
+
+bool is_norm_in_front(std::string_view rest) {
+  return rest.starts_with("input_layernorm.") || rest.starts_with("ln_1.") || rest == "norm.weight";
 }
 
 bool is_linear_weight(const TensorInfo& tensor) {

@@ -46,6 +46,16 @@ std::vector<at::Tensor> project(BlockHook& hook, std::initializer_list<const Lin
   return out;
 }
 
+// Queries, keys and values of one fused layer's output, each with its heads side by side.
+std::vector<at::Tensor> apart(const at::Tensor& fused, const Attention& a) {
+  const int64_t query_width = a.heads * a.key_dim, key_width = a.kv_heads * a.key_dim;
+  if (!a.rows_by_key_head) return fused.split_with_sizes({query_width, key_width, key_width}, -1);
+  std::vector<at::Tensor> parts = fused.unflatten(-1, {a.kv_heads, a.heads / a.kv_heads + 2, a.key_dim})
+                                      .split_with_sizes({a.heads / a.kv_heads, 1, 1}, -2);
+  for (at::Tensor& part : parts) part = part.flatten(-3);
+  return parts;
+}
+
 }  // namespace
 
 at::Tensor LlamaLikeModel::embed(const at::Tensor& input_ids) const {
@@ -95,23 +105,23 @@ const Linear* LlamaLikeModel::find(int64_t block, LayerRole role) const {
 }
 
 at::Tensor LlamaLikeModel::norm(int64_t block, const Norm& norm, const at::Tensor& x, BlockHook& hook) const {
-  return norm.name.empty() ? x : apply_norm(layout_of(block).norms, x, hook.norm_weight(norm.name, norm.weight));
+  return norm.name.empty() ? x
+                           : apply_norm(layout_of(block).norms, x, hook.norm_weight(norm.name, norm.weight), norm.bias);
 }
 
 at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const ForwardContext& context,
                                   BlockHook& hook) const {
   const Block& block = loaded(index);
   const auto& a = std::get<Attention>(layout_of(index).mixer);
-  const int64_t query_width = a.heads * a.key_dim, key_width = a.kv_heads * a.key_dim;
   std::vector<at::Tensor> projected;
   if (const Linear* qkv = find(index, LayerRole::qkv))
-    projected = project(hook, {qkv}, x)[0].split_with_sizes({query_width, key_width, key_width}, -1);
+    projected = apart(project(hook, {qkv}, x)[0], a);
   else
     projected =
         project(hook, {find(index, LayerRole::query), find(index, LayerRole::key), find(index, LayerRole::value)}, x);
   at::Tensor query = std::move(projected[0]), key = std::move(projected[1]), value = std::move(projected[2]);
   const auto by_head = [&](const at::Tensor& states, int64_t heads) {
-    return states.view({context.batch, context.seqlen, heads, a.key_dim});
+    return states.reshape({context.batch, context.seqlen, heads, a.key_dim});
   };
   const auto normed = [&](const at::Tensor& states, const Norm& n, int64_t heads) {
     return layout_of(index).norms.whole_heads ? by_head(norm(index, n, states, hook), heads)
@@ -122,8 +132,9 @@ at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const Forw
   value = by_head(value, a.kv_heads).transpose(1, 2);
   if (a.rope >= 0) {
     const auto rope = static_cast<size_t>(a.rope);
-    query = apply_rope(query, context.cos[rope], context.sin[rope]);
-    key = apply_rope(key, context.cos[rope], context.sin[rope]);
+    const bool neighbours = layout_.ropes[rope].neighbours;
+    query = apply_rope(query, context.cos[rope], context.sin[rope], neighbours);
+    key = apply_rope(key, context.cos[rope], context.sin[rope], neighbours);
   }
   query = query.transpose(1, 2);
   key = key.transpose(1, 2);
@@ -138,7 +149,8 @@ at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const Forw
                                       .key = std::move(key),
                                       .value = std::move(value),
                                       .scale = a.scale,
-                                      .window = a.window}));
+                                      .window = a.window,
+                                      .softcap = a.softcap}));
   const Linear& output = *find(index, LayerRole::output);
   return hook.linear(output, attended(output));
 }
@@ -164,17 +176,20 @@ at::Tensor LlamaLikeModel::feed_forward(int64_t index, const at::Tensor& x, Bloc
 at::Tensor LlamaLikeModel::run_block(int64_t index, const at::Tensor& hidden, const ForwardContext& context,
                                      BlockHook& hook) const {
   const Block& block = loaded(index);
-  const double scale = layout_of(index).residual_scale;
+  const BlockLayout& layout = layout_of(index);
+  const double scale = layout.residual_scale;
   const auto added = [&](const at::Tensor& to, const at::Tensor& x) { return to + (scale == 1.0 ? x : x * scale); };
-  const at::Tensor attended = added(
-      hidden,
-      norm(index, block.mixer_out, attend(index, norm(index, block.mixer_in, hidden, hook), context, hook), hook));
-  return added(attended, norm(index, block.feed_forward_out,
-                              feed_forward(index, norm(index, block.feed_forward_in, attended, hook), hook), hook));
+  const at::Tensor mixer_in = norm(index, block.mixer_in, hidden, hook);
+  const at::Tensor attended = added(hidden, norm(index, block.mixer_out, attend(index, mixer_in, context, hook), hook));
+  const bool shared = layout.parallel && block.feed_forward_in.name.empty();
+  const at::Tensor inner =
+      shared ? mixer_in : norm(index, block.feed_forward_in, layout.parallel ? hidden : attended, hook);
+  return added(attended, norm(index, block.feed_forward_out, feed_forward(index, inner, hook), hook));
 }
 
 at::Tensor LlamaLikeModel::before_head(const at::Tensor& hidden) const {
-  return final_norm_.name.empty() ? hidden : apply_norm(layout_of(0).norms, hidden, final_norm_.weight);
+  return final_norm_.name.empty() ? hidden
+                                  : apply_norm(layout_of(0).norms, hidden, final_norm_.weight, final_norm_.bias);
 }
 
 at::Tensor LlamaLikeModel::scaled_logits(at::Tensor logits) const {

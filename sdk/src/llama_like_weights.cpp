@@ -1,5 +1,4 @@
-// LlamaLikeModel: which tensors there must be, and their loading block by block.
-#include <map>
+// LlamaLikeModel: what layouts it runs, and the loading of their tensors block by block.
 #include <variant>
 
 #include <ATen/ATen.h>
@@ -12,39 +11,33 @@
 namespace arkit::sdk {
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (const int64_t d : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(d);
-  return out + "]";
-}
-
-bool usable_dtype(at::ScalarType type) {
-  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf || type == at::kDouble;
+// "model.norm.bias" for "model.norm.weight".
+std::string norm_bias(const std::string& weight) {
+  constexpr std::string_view kWeight = ".weight";
+  return weight.substr(0, weight.size() - kWeight.size()) + ".bias";
 }
 
 }  // namespace
-
 LlamaLikeModel::LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype)
     : layout_(std::move(layout)), source_(source), dtype_(dtype) {
   ARKIT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "a model runs in float32 or bfloat16");
-  check_layout();
+  require_llama_like(layout_, source.path().string());
   blocks_.resize(layout_.blocks.size());
   final_norm_.name = layout_.tokens.final_norm;
   for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
-  check_tensors();
+  check_tensors(layout_, source);
   for (const Rope& rope : layout_.ropes) frequencies_.push_back(rope_frequencies(rope, 1));
 }
 
 LlamaLikeModel::~LlamaLikeModel() = default;
 
-// What this decoder does not have would be computed as if it were not there.
-void LlamaLikeModel::check_layout() const {
-  ARKIT_CHECK(layout_.lists.size() == 1 && layout_.outside.size() == 1 && !layout_.blocks.empty(),
+void require_llama_like(const ModelLayout& layout, const std::string& what) {
+  ARKIT_CHECK(layout.lists.size() == 1 && layout.outside.size() == 1 && !layout.blocks.empty(),
               "a llama-like layout has one list of blocks and a head");
   int64_t window = 0;
-  for (const BlockLayout& block : layout_.blocks) {
-    const auto fail = [&](std::string_view what) {
-      throw_unsupported(str(source_.path().string(), ": block '", block.name, "' ", what,
+  for (const BlockLayout& block : layout.blocks) {
+    const auto fail = [&](std::string_view missing) {
+      throw_unsupported(str(what, ": block '", block.name, "' ", missing,
                             ", which the decoder of declared families does not have; such a family is a plugin "
                             "(docs/FAMILIES.md)"));
     };
@@ -52,26 +45,12 @@ void LlamaLikeModel::check_layout() const {
     const auto* dense = std::get_if<Dense>(&block.feed_forward);
     if (attention == nullptr) fail("has no plain attention");
     if (dense == nullptr || !find_activation(dense->activation)) fail("has no plain feed-forward network");
-    if (block.norms.kind != "rms") fail(str("has norms of kind '", block.norms.kind, "'"));
+    if (block.norms.kind != "rms" && block.norms.kind != "layer")
+      fail(str("has norms of kind '", block.norms.kind, "'"));
     if (attention->key_dim != attention->value_dim) fail("has keys and values of different widths");
-    if (attention->softcap != 0.0) fail("caps its attention scores");
     if (attention->window > 0 && window > 0 && attention->window != window) fail("has a second size of window");
     if (attention->window > 0) window = attention->window;
   }
-}
-
-std::vector<AttentionPlan> LlamaLikeModel::attentions() const {
-  std::vector<AttentionPlan> out;
-  for (size_t block = 0; block < layout_.blocks.size(); ++block) {
-    const auto& a = std::get<Attention>(layout_.blocks[block].mixer);
-    out.push_back({.name = a.module,
-                   .block = static_cast<int64_t>(block),
-                   .heads = a.heads,
-                   .kv_heads = a.kv_heads,
-                   .key_dim = a.key_dim,
-                   .value_dim = a.value_dim});
-  }
-  return out;
 }
 
 std::vector<std::string> LlamaLikeModel::norm_names(int64_t block) const {
@@ -79,66 +58,6 @@ std::vector<std::string> LlamaLikeModel::norm_names(int64_t block) const {
   std::vector<std::string> out = {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key};
   std::erase(out, std::string());
   return out;
-}
-
-void LlamaLikeModel::check_tensor(const std::string& name, std::vector<int64_t> shape) const {
-  const TensorInfo* info = source_.weights().find(name);
-  if (info == nullptr)
-    throw_input(str(source_.path().string(), ": tensor '", name, "' is missing; config.json asks for it with shape ",
-                    shape_text(shape)));
-  if (info->shape != shape)
-    throw_input(str(source_.path().string(), ": tensor '", name, "' has shape ", shape_text(info->shape),
-                    "; config.json asks for ", shape_text(shape)));
-  if (!usable_dtype(info->dtype))
-    throw_unsupported(str(source_.path().string(), ": tensor '", name, "' is stored as ", printable(info->stored_type),
-                          "; expected F32, F16 or BF16 ('arkit list formats' shows the packed formats arkit reads)"));
-}
-
-void LlamaLikeModel::check_packed() const {
-  if (packed_.empty()) return;
-  std::map<std::string, LayerPlan, std::less<>> plans;
-  for (LayerPlan& plan : linears()) plans.emplace(plan.name, std::move(plan));
-  for (const LinearSpec& spec : source_.packed_layers()) {
-    const auto found = plans.find(spec.name);
-    if (found == plans.end()) continue;
-    const LayerPlan& plan = found->second;
-    if (plan.out_features != spec.out_features || plan.in_features != spec.in_features)
-      throw_input(str(source_.path().string(), ": packed layer '", spec.name, "' is ", spec.out_features, " x ",
-                      spec.in_features, "; config.json asks for ", plan.out_features, " x ", plan.in_features));
-    if (plan.has_bias && !spec.has_bias)
-      throw_input(str(source_.path().string(), ": tensor '", spec.name,
-                      ".bias' is missing; config.json asks for a bias of every layer of this kind"));
-  }
-}
-
-void LlamaLikeModel::check_norms(const BlockLayout& block) const {
-  const Norms& n = block.norms;
-  const auto& a = std::get<Attention>(block.mixer);
-  for (const std::string& name : {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out})
-    if (!name.empty()) check_tensor(name, {hidden_size()});
-  if (!n.query.empty()) check_tensor(n.query, {n.whole_heads ? a.heads * a.key_dim : a.key_dim});
-  if (!n.key.empty()) check_tensor(n.key, {n.whole_heads ? a.kv_heads * a.key_dim : a.key_dim});
-}
-
-void LlamaLikeModel::check_tensors() const {
-  check_packed();
-  for (const BlockLayout& block : layout_.blocks) {
-    for (const LayerPlan& plan : block.layers) {
-      if (packed(plan.name)) continue;
-      check_tensor(plan.name + ".weight", {plan.out_features, plan.in_features});
-      if (plan.has_bias) check_tensor(plan.name + ".bias", {plan.out_features});
-    }
-    check_norms(block);
-  }
-  if (!final_norm_.name.empty()) check_tensor(final_norm_.name, {hidden_size()});
-  const std::vector<int64_t> table = {vocab_size(), hidden_size()};
-  const std::string head = head_plan().name + ".weight";
-  // A checkpoint may hold only one of the two tied tensors (docs/spec/checkpoints.md 3).
-  const bool head_alone = tied_embeddings() && source_.weights().find(layout_.tokens.embedding) == nullptr;
-  if (!head_alone) check_tensor(layout_.tokens.embedding, table);
-  // A packed head may keep its codes under the name of the weight (fp8, mlx).
-  if (packed(head_plan().name)) return;
-  if (head_alone || !tied_embeddings() || source_.weights().find(head) != nullptr) check_tensor(head, table);
 }
 
 // The mapped tensor itself when it has the model's dtype, else a converted copy, whose source pages are given back.
@@ -180,7 +99,7 @@ void LlamaLikeModel::load_block(int64_t block) {
   const std::string* names[] = {&n.mixer_in, &n.mixer_out, &n.feed_forward_in, &n.feed_forward_out, &n.query, &n.key};
   const std::vector<Norm*> all = norms(*fresh);
   for (size_t i = 0; i < all.size(); ++i)
-    if (!names[i]->empty()) *all[i] = {*names[i], load(*names[i])};
+    if (!names[i]->empty()) *all[i] = load_norm(*names[i]);
   slot = std::move(fresh);
 }
 
@@ -189,10 +108,22 @@ void LlamaLikeModel::release_block(int64_t block) noexcept {
   const std::unique_ptr<Block> gone = std::move(blocks_[static_cast<size_t>(block)]);
   if (!gone) return;
   for (Linear& linear : gone->linears) release_linear(linear);
-  for (Norm* norm : norms(*gone)) {
-    norm->weight.reset();
-    if (!norm->name.empty()) source_.weights().release(norm->name);
-  }
+  for (Norm* norm : norms(*gone)) release_norm(*norm);
+}
+
+LlamaLikeModel::Norm LlamaLikeModel::load_norm(const std::string& name) const {
+  Norm norm{.name = name, .weight = load(name), .bias = {}};
+  if (layout_.blocks.front().norms.bias) norm.bias = load(norm_bias(name));
+  return norm;
+}
+
+void LlamaLikeModel::release_norm(Norm& norm) const noexcept {
+  if (norm.name.empty()) return;
+  const bool had_bias = norm.bias.defined();
+  norm.weight.reset();
+  norm.bias.reset();
+  source_.weights().release(norm.name);
+  if (had_bias) source_.weights().release(norm_bias(norm.name));
 }
 
 // All places, also those where the block has none.
@@ -215,7 +146,7 @@ std::vector<Linear*> LlamaLikeModel::block_linears(int64_t block) {
 
 void LlamaLikeModel::load_rest() {
   if (embeddings_.defined()) return;
-  if (!final_norm_.name.empty()) final_norm_.weight = load(final_norm_.name);
+  if (!final_norm_.name.empty()) final_norm_ = load_norm(final_norm_.name);
   embeddings_ = source_.weights().load(table_name());
 }
 
@@ -228,9 +159,11 @@ std::string LlamaLikeModel::table_name() const {
 void LlamaLikeModel::release_rest() noexcept {
   embeddings_.reset();
   final_norm_.weight.reset();
+  final_norm_.bias.reset();
   head_ = Linear();
   stored_head_.reset();
-  for (const std::string& name : {layout_.tokens.embedding, head_plan().name + ".weight", final_norm_.name})
+  for (const std::string& name : {layout_.tokens.embedding, head_plan().name + ".weight", head_plan().name + ".bias",
+                                  final_norm_.name, final_norm_.name.empty() ? "" : norm_bias(final_norm_.name)})
     if (source_.weights().find(name) != nullptr) source_.weights().release(name);
 }
 
@@ -242,6 +175,7 @@ Linear& LlamaLikeModel::materialised_head() const {
     head_.out_features = plan.out_features;
     head_.in_features = plan.in_features;
     head_.weight = embeddings_.to(dtype_);
+    if (plan.has_bias) head_.bias = load(plan.name + ".bias");
     head_.name = plan.name;
   } else {
     head_ = load_linear(head_plan());
@@ -263,6 +197,7 @@ Linear LlamaLikeModel::head_strip(int64_t first, int64_t count) const {
   strip.out_features = count;
   strip.in_features = plan.in_features;
   if (!tied) strip.rotation = source_.input_rotation(plan.name);
+  if (plan.has_bias) strip.bias = load(plan.name + ".bias").narrow(0, first, count);
   if (!head_.name.empty()) {
     strip.weight = head_.weight.narrow(0, first, count);
     return strip;

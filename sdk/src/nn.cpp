@@ -122,6 +122,29 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   }
 };
 
+// Means of rows, [..., 1] of f32 [..., width].
+struct RowMean : Function<RowMean> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x) {
+    const RowShape shape = row_shape(x);
+    std::vector<int64_t> sizes = x.sizes().vec();
+    ctx->saved_data["width"] = sizes.back();
+    sizes.back() = 1;
+    at::Tensor mean = at::empty(sizes, x.options());
+    const auto* from = in<float>(x);
+    auto* to = out<float>(mean);
+    at::parallel_for(0, shape.rows, shape.grain, [&](int64_t first, int64_t last) {
+      kernels::row_means(from + first * shape.width, to + first, last - first, shape.width);
+    });
+    return mean;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const int64_t width = ctx->saved_data["width"].toInt();
+    std::vector<int64_t> sizes = grads[0].sizes().vec();
+    sizes.back() = width;
+    return {(grads[0] / static_cast<double>(width)).expand(sizes)};
+  }
+};
+
 kernels::RopeShape rope_shape(const at::Tensor& x, const at::Tensor& cos) {
   return {x.size(2), x.size(3), cos.size(-1), cos.size(0) * cos.size(1)};
 }
@@ -210,7 +233,14 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return rms_norm_forward(x.contiguous(), weight.contiguous(), eps, at::Tensor());
 }
 
-at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight) {
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor normed = rms_norm(wide - RowMean::apply(wide.contiguous()), weight.to(at::kFloat), eps);
+  return (bias.defined() ? normed + bias.to(at::kFloat) : normed).to(x.scalar_type());
+}
+
+at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (norms.kind == "layer") return layer_norm(x, weight, bias, norms.epsilon);
   if (!norms.wide) return rms_norm(x, weight, norms.epsilon);
   const at::Tensor factor = weight.to(at::kFloat);
   return rms_norm(x.to(at::kFloat), norms.offset == 0.0 ? factor : factor + norms.offset, norms.epsilon)
@@ -225,7 +255,19 @@ at::Tensor apply_rope_ref(const at::Tensor& x, const at::Tensor& cos, const at::
   return at::cat({x1 * c + (-x2) * s, x2 * c + x1 * s, rest}, -1);
 }
 
-at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+namespace {
+
+// Channels 2i to place i and 2i + 1 to place half + i of the first 2 * half, or back.
+at::Tensor reordered(const at::Tensor& x, int64_t half, bool back) {
+  const at::Tensor turning = x.narrow(-1, 0, 2 * half), rest = x.narrow(-1, 2 * half, x.size(-1) - 2 * half);
+  const at::Tensor pairs = back ? turning.unflatten(-1, {2, half}) : turning.unflatten(-1, {half, 2});
+  return at::cat({pairs.transpose(-1, -2).flatten(-2), rest}, -1);
+}
+
+}  // namespace
+
+at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool neighbours) {
+  if (neighbours) return reordered(apply_rope(reordered(x, cos.size(-1), false), cos, sin), cos.size(-1), true);
   ARKIT_CHECK(x.dim() == 4 && cos.dim() == 3 && cos.sizes() == sin.sizes() && cos.size(1) == x.size(1) &&
                   (cos.size(0) == 1 || cos.size(0) == x.size(0)) && 2 * cos.size(-1) <= x.size(-1),
               "apply_rope: x must be [batch, seqlen, heads, head_dim] and the tables [1 or batch, seqlen, dim / 2]");
@@ -265,7 +307,7 @@ at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
 std::optional<Activation> find_activation(std::string_view name) {
   if (name == "silu" || name == "swish") return Activation::silu;
   if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::gelu_tanh;
   if (name == "relu") return Activation::relu;
   return std::nullopt;
 }

@@ -33,6 +33,11 @@ ARKIT_INLINE void rms_norm_backward_rows(const T* x, const T* weight, const floa
   }
 }
 
+ARKIT_INLINE void row_mean_rows(const float* x, float* mean, int64_t rows, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row, x += width)
+    mean[row] = lane_sum(width, [x](int64_t i) { return x[i]; }) / static_cast<float>(width);
+}
+
 template <typename T>
 ARKIT_INLINE void rope_tokens(const T* x, const T* cos, const T* sin, T* y, const RopeShape& shape, int64_t first,
                               int64_t last, float sign) {
@@ -90,6 +95,9 @@ void rms_norm_backward(const float* x, const float* weight, const float* inv_rms
 void rms_norm_backward(const Bf16* x, const Bf16* weight, const float* inv_rms, const Bf16* grad_y, Bf16* grad_x,
                        float* grad_weight, int64_t rows, int64_t width) {
   by_kernel_set<rms_norm_backward_rows<Bf16>>(x, weight, inv_rms, grad_y, grad_x, grad_weight, rows, width);
+}
+void row_means(const float* x, float* mean, int64_t rows, int64_t width) {
+  by_kernel_set<row_mean_rows>(x, mean, rows, width);
 }
 void rope(const float* x, const float* cos, const float* sin, float* y, const RopeShape& shape, int64_t first,
           int64_t last, float sign) {

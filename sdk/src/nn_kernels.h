@@ -22,6 +22,9 @@ void rms_norm_backward(const float* x, const float* weight, const float* inv_rms
 void rms_norm_backward(const Bf16* x, const Bf16* weight, const float* inv_rms, const Bf16* grad_y, Bf16* grad_x,
                        float* grad_weight, int64_t rows, int64_t width);
 
+// mean[i] = sum of row i / width.
+void row_means(const float* x, float* mean, int64_t rows, int64_t width);
+
 // Tokens [first, last) of x [tokens, heads, head_dim]: halves of the first 2 * half channels rotate (y1 = x1 cos - x2
 // sin, y2 = x2 cos + x1 sin), the rest is copied. Token t uses table row t % table_rows of cos, sin [table_rows, half].
 // `sign` -1 rotates back, which is the gradient.

@@ -61,7 +61,7 @@ at::Tensor PagedHook::attention(AttentionCall call) {
     const auto part = [&](const at::Tensor& x) { return heads_of_run(x, first, n, span.count); };
     const auto [key, value] = cache_.append(call.block, run, part(call.key), part(call.value));
     const at::Tensor& mask = shared_mask(call.forward, span.past, span.count, call.window, call.query.scalar_type());
-    return sdk::attention(part(call.query), key, value, mask, call.scale);
+    return sdk::attention(part(call.query), key, value, mask, call.scale, call.softcap);
   });
 }
 

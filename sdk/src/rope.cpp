@@ -144,8 +144,10 @@ void set_default(json::Object& object, std::string_view key, const json::Value* 
   if (json::find(object, key) == nullptr && value != nullptr) object[key] = *value;
 }
 
-// transformers 5 may keep a set for each kind of layer; here all layers turn alike.
-json::Object one_for_all(const json::Object& given, std::string_view what) {
+// transformers 5 may keep a set for each kind of layer: that of `kind`, or the one that all share.
+json::Object set_for(const json::Object& given, std::string_view kind, std::string_view what) {
+  if (!kind.empty())
+    if (const json::Value* own = json::find(given, kind); own != nullptr && own->is_object()) return own->get_object();
   const json::Object* first = nullptr;
   for (const auto& entry : given) {
     if (!entry.value().is_object()) continue;
@@ -168,13 +170,20 @@ const json::Object* counting_rope(const json::Object& config) {
   return scaling != nullptr && !scaling->empty() ? scaling : object("rope_parameters");
 }
 
-json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what) {
+bool has_rope_of_kind(const json::Object& config, std::string_view kind) {
+  const json::Object* rope = counting_rope(config);
+  const json::Value* own = rope == nullptr ? nullptr : json::find(*rope, kind);
+  return own != nullptr && own->is_object();
+}
+
+json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what,
+                            std::string_view kind) {
   json::Object rope;
   // One of the two counts, whole: rope_scaling, if there is anything in it.
   const json::Value* given = json::find(config, "rope_scaling");
   if (given == nullptr || (given->is_object() && given->get_object().empty()))
     given = json::find(config, "rope_parameters");
-  if (given != nullptr) rope = one_for_all(json::as_object(*given, str(what, ": rope parameters")), what);
+  if (given != nullptr) rope = set_for(json::as_object(*given, str(what, ": rope parameters")), kind, what);
   set_default(rope, "rope_theta", json::find(config, "rope_theta"));
   const json::Value fallback(default_theta), plain("default");
   set_default(rope, "rope_theta", &fallback);

@@ -33,6 +33,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tensors.cpp
   ${CMAKE_CURRENT_LIST_DIR}/layer_rules.cpp
   ${CMAKE_CURRENT_LIST_DIR}/linear_layers.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/layout.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like.cpp
   ${CMAKE_CURRENT_LIST_DIR}/llama_like_weights.cpp
   ${CMAKE_CURRENT_LIST_DIR}/mx_scheme.cpp

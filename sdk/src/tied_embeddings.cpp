@@ -133,11 +133,19 @@ std::string expected_embedding(const ModelSource& source) {
   return {};
 }
 
+std::string stored_embedding(const ModelSource& source) {
+  return find_layer(source, is_table);
+}
+
+std::string stored_head(const ModelSource& source) {
+  const std::string head = find_layer(source, is_head);
+  return head.empty() ? find_layer(source, is_old_head) : head;
+}
+
 TiedEmbeddings find_tied_embeddings(const ModelSource& source) {
   TiedEmbeddings found;
-  found.embedding = find_layer(source, is_table);
-  found.head = find_layer(source, is_head);
-  if (found.head.empty()) found.head = find_layer(source, is_old_head);
+  found.embedding = stored_embedding(source);
+  found.head = stored_head(source);
   const std::optional<bool> says = stated(source.config());
   const Architecture architecture = architecture_of(source.config());
   found.has_head = !found.head.empty() || architecture != Architecture::headless;

@@ -32,9 +32,8 @@ class PoolTest : public ::testing::Test {
   }
   Pool make(const std::vector<SchemeOption>& options) {
     const SchemeOption& base = base_option(options);
-    const QuantPlan plan =
-        build_plan(*model_, "llama", {base.name, base.quant, std::nullopt}, options_, registry(), recorder_);
-    return make_pool(*model_, plan, options, options_.quant_lm_head,
+    const QuantPlan plan = build_plan(layout_, {base.name, base.quant, std::nullopt}, options_, registry(), recorder_);
+    return make_pool(layout_, plan, options, options_.quant_lm_head,
                      [&](const LayerPlan& layer) { return fits_shape(layer, options_.on_indivisible, registry()); });
   }
   static std::vector<std::vector<std::string>> named(const Pool& pool, const std::vector<std::vector<size_t>>& groups) {
@@ -49,7 +48,7 @@ class PoolTest : public ::testing::Test {
   QuantizeOptions options_;
   Recorder recorder_;
   std::unique_ptr<ModelSource> source_ = open_source(testing::tiny_model("source-llama-bf16"), registry());
-  std::unique_ptr<Model> model_ = adapter_for(*source_, registry()).open(*source_, c10::ScalarType::BFloat16);
+  ModelLayout layout_ = layout_of(*source_, registry());
 };
 
 TEST_F(PoolTest, OptionsAreNamesOrFields) {

@@ -18,9 +18,7 @@ using testing::registry;
 // Plans for the two-block llama of the golden exports (hidden 128, untied head).
 class Plan : public ::testing::Test {
  protected:
-  QuantPlan make() {
-    return build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(), recorder_);
-  }
+  QuantPlan make() { return build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_); }
   static std::string scheme_of(const QuantPlan& plan, const std::string& layer) {
     return describe(plan.find(layer)->quant);
   }
@@ -29,7 +27,7 @@ class Plan : public ::testing::Test {
   QuantizeOptions options_;
   Recorder recorder_;
   std::unique_ptr<ModelSource> source_ = open_source(testing::tiny_model("source-llama-bf16"), registry());
-  std::unique_ptr<Model> model_ = adapter_for(*source_, registry()).open(*source_, c10::ScalarType::BFloat16);
+  ModelLayout layout_ = layout_of(*source_, registry());
 };
 
 TEST_F(Plan, EveryLinearOfEveryBlockAndNotTheHead) {
@@ -68,7 +66,7 @@ TEST_F(Plan, ChoicesAreWeakerThanLayerConfigAndSayWhy) {
                              {"model.layers.0.mlp.gate_proj", {eight, "autoscheme: W8A16"}}};
   options_.layer_config = R"({"gate_proj": {"bits": 3}})";
   const QuantPlan plan =
-      build_plan(*model_, "llama", resolve_preset(scheme_, registry()), options_, registry(), recorder_, &choices);
+      build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_, &choices);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->quant.weight.bits, 8);
   EXPECT_EQ(plan.find("model.layers.0.mlp.up_proj")->reason, "autoscheme: W8A16");
   EXPECT_EQ(plan.find("model.layers.0.mlp.gate_proj")->quant.weight.bits, 3);
@@ -101,10 +99,9 @@ TEST_F(Plan, TheHeadIsQuantizedOnRequestOnly) {
 
 TEST_F(Plan, ATiedHeadStaysWithItsEmbedding) {
   const auto source = open_source(testing::tiny_model("source-qwen3-bf16"), registry());
-  const auto model = adapter_for(*source, registry()).open(*source, c10::ScalarType::BFloat16);
+  const ModelLayout layout = layout_of(*source, registry());
   options_.quant_lm_head = true;
-  const QuantPlan plan =
-      build_plan(*model, "qwen3", resolve_preset("W4A16", registry()), options_, registry(), recorder_);
+  const QuantPlan plan = build_plan(layout, resolve_preset("W4A16", registry()), options_, registry(), recorder_);
   for (const LayerPlan& layer : plan.layers) EXPECT_EQ(layer.quantized(), layer.block >= 0) << layer.name;
   EXPECT_EQ(recorder_.warnings.size(), 1U);
 }

@@ -51,6 +51,7 @@ TEST_F(Decoder, ScalesEmbeddingsAndLogitsAndCapsThem) {
 }
 
 TEST_F(Decoder, RunsANetworkWithoutAGate) {
+  layout_.whole = false;  // the gates are stored, and read by nobody
   for (BlockLayout& block : layout_.blocks) {
     std::get<Dense>(block.feed_forward).gated = false;
     std::erase_if(block.layers, [](const LayerPlan& layer) { return layer.role == LayerRole::gate; });
@@ -66,6 +67,7 @@ TEST_F(Decoder, RunsANetworkWithoutAGate) {
 }
 
 TEST_F(Decoder, HasNoNormWhereTheLayoutPlacesNone) {
+  layout_.whole = false;
   layout_.tokens.final_norm.clear();
   for (BlockLayout& block : layout_.blocks) block.norms.mixer_in.clear();
   LlamaLikeModel model(layout_, *source_, at::kFloat);
@@ -96,8 +98,8 @@ TEST_F(Decoder, RefusesPartsThatItDoesNotHave) {
   EXPECT_EQ(refused([](BlockLayout&) {}), "");
   EXPECT_TRUE(has(refused([](BlockLayout& b) { b.mixer = StateSpace(); }), "'model.layers.1' has no plain attention"));
   EXPECT_TRUE(has(refused([](BlockLayout& b) { b.feed_forward = Experts(); }), "no plain feed-forward network"));
-  EXPECT_TRUE(has(refused([](BlockLayout& b) { b.norms.kind = "layer"; }), "norms of kind 'layer'"));
-  EXPECT_TRUE(has(refused([](BlockLayout& b) { std::get<Attention>(b.mixer).softcap = 5; }), "caps its attention"));
+  EXPECT_TRUE(has(refused([](BlockLayout& b) { b.norms.kind = "group"; }), "norms of kind 'group'"));
+  EXPECT_TRUE(has(refused([](BlockLayout& b) { std::get<Attention>(b.mixer).value_dim = 3; }), "different widths"));
 }
 
 }  // namespace

@@ -31,7 +31,14 @@ INSTANTIATE_TEST_SUITE_P(Qwen2, ModelSuite, testing::ValuesIn(cases(tests::qwen2
 INSTANTIATE_TEST_SUITE_P(Qwen3, ModelSuite, testing::ValuesIn(cases(tests::qwen3, {"qwen3"})), model_case_name);
 // Families that no plugin knows but by a file.
 INSTANTIATE_TEST_SUITE_P(Declared, ModelSuite,
-                         testing::ValuesIn(cases(tests::declared, {"olmo2", "granite", "phi3"},
+                         testing::ValuesIn(cases(tests::declared, {"olmo2",      "granite",  "phi3",
+                                                                   "gemma",      "gemma2",   "gemma3_text",
+                                                                   "starcoder2", "stablelm", "stablelm_parallel",
+                                                                   "phi",        "gpt_neox", "gpt_neox_sequential",
+                                                                   "cohere",     "cohere2",  "glm",
+                                                                   "glm4",       "smollm3",  "seed_oss",
+                                                                   "olmo3",      "helium",   "ernie4_5",
+                                                                   "falcon",     "falcon_7b"},
                                                  ARKIT_TEST_DATA "/families")),
                          model_case_name);
 

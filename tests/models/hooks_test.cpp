@@ -22,6 +22,7 @@ namespace {
 
 struct Shape {
   int64_t heads, kv_heads, key_dim, value_dim, window;
+  double softcap = 0.0;
 };
 
 // Queries, keys and values of a whole sequence, [1, heads, length, dim].
@@ -42,7 +43,7 @@ Text random_text(const Shape& shape, int64_t length, at::ScalarType dtype) {
 at::Tensor at_once(const Text& text, const Shape& shape) {
   const at::Tensor mask = attention_mask({.past = 0, .seqlen = text.length(), .window = shape.window, .key_mask = {}},
                                          text.query.scalar_type());
-  return attention_ref(text.query, text.key, text.value, mask, 0.3);
+  return attention_ref(text.query, text.key, text.value, mask, 0.3, shape.softcap);
 }
 
 // Texts of which some are in the cache, and the results they have had so far.
@@ -85,7 +86,8 @@ class Pages {
                             .key = at::cat(key, 2) * static_cast<double>(block),  // those of block 0 would show
                             .value = at::cat(value, 2),
                             .scale = 0.3,
-                            .window = shape_.window});
+                            .window = shape_.window,
+                            .softcap = shape_.softcap});
     if (give_up) return;
     cache_.advance(spans);
     ASSERT_EQ(got.size(1), row.size(2));
@@ -117,7 +119,8 @@ TEST(PagedHook, EqualsDenseAttention) {
   at::manual_seed(21);
   std::mt19937 random(21);
   const auto below = [&](int64_t most) { return static_cast<int64_t>(random() % static_cast<uint32_t>(most)); };
-  const Shape shapes[] = {{4, 4, 8, 8, 0}, {6, 2, 16, 16, 0}, {6, 2, 16, 16, 5}, {3, 1, 8, 12, 0}, {4, 2, 8, 8, 90}};
+  const Shape shapes[] = {{4, 4, 8, 8, 0},  {6, 2, 16, 16, 0},      {6, 2, 16, 16, 5},      {3, 1, 8, 12, 0},
+                          {4, 2, 8, 8, 90}, {6, 2, 16, 16, 0, 1.0}, {6, 2, 16, 16, 5, 1.0}, {3, 1, 8, 12, 0, 1.0}};
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
     for (const Shape& shape : shapes)
       for (const int64_t page_size : {1, 3, 16, 200}) {
@@ -241,6 +244,27 @@ TEST(SequenceCache, GivesPagesAndTakesThemBack) {
   EXPECT_THROW((void)cache.length(first), Error);
   EXPECT_TRUE(cache.reserve(second, 12));
   EXPECT_NE(cache.add(), first);
+}
+
+// Dense attention bends the scores of rows and of sequences alike.
+TEST(PlainHook, CapsScores) {
+  at::manual_seed(27);
+  const Shape shape{4, 2, 8, 8, 0, 0.5};
+  const Text text = random_text(shape, 6, at::kFloat);
+  const SequenceSpan whole{.id = 0, .past = 0, .count = 6};
+  PlainHook hook;
+  for (const bool rows : {true, false}) {
+    const ForwardContext forward = forward_context(1, 6, {}, {}, {&whole, rows ? 0U : 1U});
+    const at::Tensor got = hook.attention({.module = "attention",
+                                           .forward = forward,
+                                           .query = text.query,
+                                           .key = text.key,
+                                           .value = text.value,
+                                           .scale = 0.3,
+                                           .softcap = shape.softcap});
+    EXPECT_TRUE(close(got, at_once(text, shape), 2e-6));
+    EXPECT_FALSE(close(got, at_once(text, {4, 2, 8, 8, 0}), 1e-3));
+  }
 }
 
 TEST(Hooks, SayWhatTheyCannotDo) {

@@ -2,6 +2,7 @@
 #include <arkit/sdk/nn.h>
 
 #include <cmath>
+#include <functional>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -17,14 +18,14 @@ namespace arkit::sdk {
 namespace {
 
 using Inputs = std::vector<at::Tensor>;
-using Op = at::Tensor (*)(const Inputs&);
+using Op = std::function<at::Tensor(const Inputs&)>;
 
 struct Result {
   at::Tensor value;
   Inputs gradients;
 };
 
-Result evaluate(Op op, const Inputs& inputs, const at::Tensor& grad) {
+Result evaluate(const Op& op, const Inputs& inputs, const at::Tensor& grad) {
   Inputs leaves;
   for (const at::Tensor& x : inputs) leaves.push_back(x.detach().clone().requires_grad_(true));
   Result out;
@@ -35,7 +36,7 @@ Result evaluate(Op op, const Inputs& inputs, const at::Tensor& grad) {
 }
 
 // f32: orders of summation and a 2-ulp exp. bf16: one rounding more or less in a gradient is one ulp, 2^-8.
-void expect_same(Op fused, Op ref, const Inputs& inputs, const at::Tensor& grad,
+void expect_same(const Op& fused, const Op& ref, const Inputs& inputs, const at::Tensor& grad,
                  std::initializer_list<at::ScalarType> dtypes = {at::kFloat, at::kBFloat16}) {
   for (const at::ScalarType dtype : dtypes) {
     Inputs typed;
@@ -164,6 +165,8 @@ TEST(FixedOrder, AttentionEqualsEager) {
       const at::Tensor expected = attention_ref(query, key, value, mask, 0.3);
       const arkit::FixedOrder fixed;
       EXPECT_TRUE(close(attention(query, key, value, mask, 0.3), expected, 2e-6, 2e-5)) << queries << " " << window;
+      EXPECT_TRUE(close(attention(query, key, value, mask, 0.3, 1.5), attention_ref(query, key, value, mask, 0.3, 1.5),
+                        2e-6, 2e-5));
     }
   }
 }
@@ -195,6 +198,7 @@ TEST(Deterministic, PiecesDoNotDependOnThreads) {
   const at::Tensor x = at::randn({2, 300, 48}), weight = at::randn({48}), grad = at::randn({2, 300, 48});
   const at::Tensor query = at::randn({1, 3, 96, 16}), key = at::randn({1, 1, 96, 16}),
                    value = at::randn({1, 1, 96, 16});
+  const at::Tensor window = attention_mask({.past = 0, .seqlen = 96, .window = 20, .key_mask = {}}, at::kFloat);
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     Inputs expected;
     for (const int count : {1, 2, 5}) {
@@ -203,7 +207,14 @@ TEST(Deterministic, PiecesDoNotDependOnThreads) {
                                    {x.to(dtype), weight.to(dtype)}, grad);
       const Result heads = evaluate([](const Inputs& in) { return attention(in[0], in[1], in[2], at::Tensor(), 0.2); },
                                     {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
-      Inputs seen{norm.value, heads.value, fixed_sum(x)};
+      const Result capped =
+          evaluate([&](const Inputs& in) { return attention(in[0], in[1], in[2], window.to(dtype), 0.2, 2.0); },
+                   {query.to(dtype), key.to(dtype), value.to(dtype)}, at::ones({1, 96, 48}));
+      const Result centred = evaluate([](const Inputs& in) { return layer_norm(in[0], in[1], {}, 1e-5); },
+                                      {x.to(dtype), weight.to(dtype)}, grad);
+      Inputs seen{norm.value, heads.value, fixed_sum(x), capped.value, centred.value};
+      seen.insert(seen.end(), capped.gradients.begin(), capped.gradients.end());
+      seen.insert(seen.end(), centred.gradients.begin(), centred.gradients.end());
       seen.insert(seen.end(), norm.gradients.begin(), norm.gradients.end());
       seen.insert(seen.end(), heads.gradients.begin(), heads.gradients.end());
       if (expected.empty()) expected = seen;
@@ -233,6 +244,77 @@ TEST(Attention, InTilesEqualsEagerForwardAndBackward) {
                   {at::kFloat});
     }
   }
+}
+
+// Scores that are bent: with and without a mask, shorter and longer than a tile, grouped heads, both directions.
+TEST(Attention, CappedScoresEqualEagerForwardAndBackward) {
+  at::manual_seed(8);
+  for (const int64_t seqlen : {1, 9, 130}) {
+    for (const int64_t kv_heads : {1, 2, 6}) {
+      const auto heads_first = [&](int64_t heads) { return at::randn({2, seqlen, heads, 16}).transpose(1, 2) * 2; };
+      const at::Tensor real = at::ones({2, seqlen}, at::kBool);
+      if (seqlen > 4) real[0].narrow(0, 0, 3).fill_(false);
+      const std::vector<at::Tensor> masks = {
+          at::Tensor(), attention_mask({.past = 0, .seqlen = seqlen, .window = 5, .key_mask = {}}, at::kFloat),
+          attention_mask({.past = 0, .seqlen = seqlen, .window = 0, .key_mask = real}, at::kFloat)};
+      for (const at::Tensor& mask : masks)
+        expect_same([&](const Inputs& x) { return attention(x[0], x[1], x[2], mask, 0.25, 1.5); },
+                    [&](const Inputs& x) { return attention_ref(x[0], x[1], x[2], mask, 0.25, 1.5); },
+                    {heads_first(6), heads_first(kv_heads), heads_first(kv_heads)}, at::randn({2, seqlen, 96}),
+                    {at::kFloat});
+    }
+  }
+  // Of queries that go on from a past.
+  const at::Tensor q = at::randn({1, 4, 5, 8}), k = at::randn({1, 2, 21, 8}), v = at::randn({1, 2, 21, 8});
+  const at::Tensor mask = attention_mask({.past = 16, .seqlen = 5, .window = 0, .key_mask = {}}, at::kFloat);
+  EXPECT_TRUE(close(attention(q, k, v, mask, 0.5, 2.0), attention_ref(q, k, v, mask, 0.5, 2.0), 2e-6));
+  const at::Tensor last = q.narrow(2, 4, 1);
+  EXPECT_TRUE(close(attention(last, k, v, {}, 0.5, 2.0), attention_ref(last, k, v, {}, 0.5, 2.0), 2e-6));
+  EXPECT_FALSE(close(attention(q, k, v, mask, 0.5, 2.0), attention(q, k, v, mask, 0.5), 1e-3));
+  // Scores far beyond the cap, and far below where tanh is a line.
+  for (const double size : {1e4, 1e-4})
+    EXPECT_TRUE(
+        close(attention(q * size, k, v, mask, 0.5, 30.0), attention_ref(q * size, k, v, mask, 0.5, 30.0), 1e-5));
+  // 16-bit calls that are not small are computed in 32 bits.
+  const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const at::Tensor large = at::randn({1, 4, 70, 8}), keys = at::randn({1, 2, 70, 8});
+  EXPECT_TRUE(close(attention(half(large), half(keys), half(keys), {}, 0.5, 2.0).to(at::kFloat),
+                    attention_ref(large, keys, keys, {}, 0.5, 2.0), 3e-2));
+}
+
+TEST(Attention, CappedRowsOfPaddingStayFiniteInBothDirections) {
+  const at::Tensor real = at::tensor({0, 0, 0, 1, 1, 1}).reshape({1, 6}).to(at::kBool);
+  const at::Tensor mask = attention_mask({.past = 0, .seqlen = 6, .window = 2, .key_mask = real}, at::kFloat);
+  at::manual_seed(3);
+  const at::Tensor q = at::randn({1, 2, 6, 8}), k = at::randn({1, 1, 6, 8}), v = at::randn({1, 1, 6, 8});
+  expect_same([&](const Inputs& x) { return attention(x[0], x[1], x[2], mask, 0.3, 2.0); },
+              [&](const Inputs& x) { return attention_ref(x[0], x[1], x[2], mask, 0.3, 2.0); }, {q, k, v},
+              at::randn({1, 6, 16}), {at::kFloat});
+}
+
+TEST(LayerNorm, EqualsLibTorchsForwardAndBackward) {
+  at::manual_seed(11);
+  const at::Tensor x = at::randn({3, 5, 48}) * 3 + 1, weight = at::randn({48}), bias = at::randn({48});
+  expect_same([](const Inputs& in) { return layer_norm(in[0], in[1], in[2], 1e-5); },
+              [](const Inputs& in) { return at::layer_norm(in[0], {48}, in[1], in[2], 1e-5); }, {x, weight, bias},
+              at::randn({3, 5, 48}), {at::kFloat});
+  EXPECT_TRUE(close(layer_norm(x, weight, {}, 1e-5), at::layer_norm(x, {48}, weight, {}, 1e-5), 2e-6));
+  const at::Tensor half = x.to(at::kBFloat16), w = weight.to(at::kBFloat16), b = bias.to(at::kBFloat16);
+  EXPECT_TRUE(close(layer_norm(half, w, b, 1e-5).to(at::kFloat), at::layer_norm(half, {48}, w, b, 1e-5).to(at::kFloat),
+                    0.0, 8e-3));
+  EXPECT_EQ(layer_norm(half, w, b, 1e-5).scalar_type(), at::kBFloat16);
+}
+
+// As Cohere and GLM write it: pairs of neighbours, and channels behind them that do not turn.
+TEST(Rope, TurnsNeighbours) {
+  at::manual_seed(12);
+  const at::Tensor x = at::randn({2, 7, 3, 12}), angle = at::randn({1, 7, 4});
+  const at::Tensor cos = angle.cos(), sin = angle.sin(), got = apply_rope(x, cos, sin, true);
+  const at::Tensor c = cos.repeat_interleave(2, -1).unsqueeze(2), s = sin.repeat_interleave(2, -1).unsqueeze(2);
+  const at::Tensor turning = x.narrow(-1, 0, 8);
+  const at::Tensor even = turning.slice(-1, 0, 8, 2), odd = turning.slice(-1, 1, 8, 2);
+  const at::Tensor half = at::stack({-odd, even}, -1).flatten(-2);
+  EXPECT_TRUE(close(got, at::cat({turning * c + half * s, x.narrow(-1, 8, 4)}, -1), 2e-6));
 }
 
 TEST(Attention, FullyPaddedRowsStayFiniteInBothDirections) {

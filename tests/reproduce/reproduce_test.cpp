@@ -340,6 +340,36 @@ TEST_F(Reproduce, WhatIsNoRecordIsRefusedInOneSentence) {
   says(folder_.path() / "converted", "was converted, not quantized", ErrorCode::unsupported);
 }
 
+// What the model is may come from a file, too.
+TEST_F(Reproduce, AFamilyFileIsComparedByItsHash) {
+  const fs::path file = folder_.path() / "family.toml";
+  const auto with_family = [&](const std::string& summary) {
+    write_text(file, "name = \"mine\"\nsummary = \"" + summary + "\"\nmodel_types = [\"llama\"]\n");
+    return Registry(PluginSearch{.folders = {ARKIT_PLUGIN_BUILD_DIR}, .families = {file}});
+  };
+  QuantizeOptions options = rtn();
+  options.formats = {"auto_round"};
+  {
+    const Registry given = with_family("first");
+    Recorder recorder;
+    (void)quantize(options, given, recorder);
+    const json::Object record = json::as_object(json::read_file(made() / kRecord), "record");
+    EXPECT_EQ(record.at("family").at("name"), "mine");
+    EXPECT_EQ(record.at("family").at("path").as_string(), file.string());
+    expect_same(reproduced(made(), false, given), 5);
+    fs::remove_all(again());
+  }
+  EXPECT_EQ(difference(made()),
+            "the model's family was the one of '" + file.string() + "', which is not read now; name it with --family");
+  const Registry other = with_family("second");
+  EXPECT_EQ(difference(made(), other),
+            "family file '" + file.string() + "' has other contents than '" + file.string() + "' had");
+  fs::remove_all(made());
+  make(options);
+  EXPECT_EQ(difference(made(), other),
+            "the model's family is the one of '" + file.string() + "' now, and was a plugin's");
+}
+
 TEST_F(Reproduce, ADryRunOnlyCompares) {
   make(rtn());
   Recorder recorder;

@@ -92,13 +92,19 @@ TEST(AttentionRangeCollector, SumsUpBatches) {
 }
 
 // What it sees is what dense attention computes with; what it serves are numbers of eight bits, or what it saw.
-TEST(AttentionRangeCollector, SeesWhatAttentionComputesWith) {
+void sees_what_attention_computes_with(double softcap) {
   at::manual_seed(8);
   const at::Tensor query = at::randn({2, 4, 5, 8}), key = at::randn({2, 2, 5, 8}), value = at::randn({2, 2, 5, 8});
   const ForwardContext forward = sdk::forward_context(2, 5, {}, {}, {});
   const auto attend = [&](BlockHook& hook, const at::Tensor& k, const at::Tensor& v) {
-    return hook.attention(
-        {.module = "m", .forward = forward, .query = query, .key = k, .value = v, .scale = 0.3, .window = 3});
+    return hook.attention({.module = "m",
+                           .forward = forward,
+                           .query = query,
+                           .key = k,
+                           .value = v,
+                           .scale = 0.3,
+                           .window = 3,
+                           .softcap = softcap});
   };
   DenseHook dense;
   const at::Tensor exact = attend(dense, key, value);
@@ -119,6 +125,10 @@ TEST(AttentionRangeCollector, SeesWhatAttentionComputesWith) {
   EXPECT_FALSE(k.equal(key));
   EXPECT_FALSE(attend(dense, k, v).equal(exact));
   EXPECT_FALSE(calibrate({.kv = eight}, attend(dense, k, v)).at(0).query.defined());
+}
+
+TEST(AttentionRangeCollector, SeesWhatAttentionComputesWith) {
+  for (const double softcap : {0.0, 0.5}) sees_what_attention_computes_with(softcap);
 }
 
 TEST(AttentionRangeCollector, CollectsNothingUnlessAsked) {

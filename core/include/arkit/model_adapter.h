@@ -59,8 +59,8 @@ struct ForwardContext {
   mutable std::map<std::array<int64_t, 3>, at::Tensor> masks;
 };
 
-// softmax(query key^T scale) value over what each position may see: itself and earlier real positions of its own
-// sequence, of these the last `window`. Handed over by value, so that a hook may replace a tensor and let the old one go;
+// softmax(capped(query key^T scale)) value over what each position may see: itself and earlier real positions of its
+// own sequence, of these the last `window`. Handed over by value, so that a hook may replace a tensor and let the old one go;
 // no tensor is changed in place, and a hook that keeps keys and values copies them.
 struct AttentionCall {
   std::string_view module;  // as in AttentionPlan
@@ -70,7 +70,8 @@ struct AttentionCall {
   at::Tensor query;       // [batch, heads, seqlen, key_dim], after norms, RoPE and rotations
   at::Tensor key, value;  // [batch, kv_heads, seqlen, key_dim or value_dim], new positions only; heads % kv_heads == 0
   double scale = 1.0;
-  int64_t window = 0;  // keys a query sees, itself included; 0 = all
+  int64_t window = 0;    // keys a query sees, itself included; 0 = all
+  double softcap = 0.0;  // c > 0: a score s becomes c * tanh(s / c), before masks; 0 = s
 };
 
 // A recurrence over positions. The family knows how states move on, the hook where they come from and go to.

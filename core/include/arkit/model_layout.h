@@ -24,6 +24,7 @@ struct Rope {
   int64_t max_positions = 0;           // max_position_embeddings
   int64_t original_max_positions = 0;  // llama3, yarn, longrope
   double partial_rotary_factor = 1.0;  // proportional reads it; `dim` has it applied for the other types
+  bool neighbours = false;             // which channels turn together: 2i and 2i + 1, else i and i + dim / 2
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
   double beta_fast = 32.0, beta_slow = 1.0;              // yarn
   bool truncate = true;                                  // yarn
@@ -39,6 +40,9 @@ struct Attention {
   double softcap = 0.0;                // c > 0: scores become c * tanh(score / c)
   int64_t window = 0;                  // keys a query sees, itself included; 0 = all before it
   int64_t rope = 0;                    // index into ModelLayout::ropes; -1 = positions are not turned in
+  // Rows of a layer of role qkv: for each head of keys the queries that share it, the key, the value; else all queries,
+  // all keys, all values.
+  bool rows_by_key_head = false;
 };
 
 // Queries and keys through a small latent (DeepSeek's MLA).
@@ -63,7 +67,7 @@ using Mixer = std::variant<std::monostate, Attention, LatentAttention, StateSpac
 
 struct Dense {
   int64_t width = 0;
-  std::string activation;  // silu, gelu, gelu_pytorch_tanh, relu
+  std::string activation;  // silu, gelu, gelu_pytorch_tanh, gelu_new (the same), relu
   bool gated = true;       // down(act(gate(x)) * up(x)); otherwise down(act(up(x)))
 };
 
@@ -78,9 +82,10 @@ struct Experts {
 using FeedForward = std::variant<std::monostate, Dense, Experts>;
 
 // Names of norm weights by place; empty = none there. `in` stands before a sublayer, `out` after it and before the
-// residual sum; a bias, where the kind has one, is beside it (".bias" for ".weight").
+// residual sum.
 struct Norms {
-  std::string kind = "rms";  // rms, layer
+  std::string kind = "rms";  // rms, layer (mean taken off, divided by the standard deviation)
+  bool bias = false;         // of kind layer: has each a ".bias" beside its ".weight"?
   double epsilon = 1e-6;
   double offset = 0.0;  // the factor is offset + weight (Gemma: 1)
   bool wide = false;    // is the factor applied before the result is rounded to the dtype (Gemma, OLMo 2), or after?
@@ -94,7 +99,10 @@ struct BlockLayout {
   Mixer mixer;
   FeedForward feed_forward;
   Norms norms;
-  double residual_scale = 1.0;    // of what a sublayer adds to the hidden state
+  double residual_scale = 1.0;  // of what a sublayer adds to the hidden state
+  // Both sublayers read the block's input, and what they add is added to it at once. Without a norm of its own
+  // (feed_forward_in) the second reads what the first does.
+  bool parallel = false;
   std::vector<LayerPlan> layers;  // every linear in module order, role filled, quant not; `reason` = why it must stay
                                   // in 16 bits unless the user names it
 };
@@ -124,6 +132,10 @@ struct ModelLayout {
   std::vector<LayerPlan> outside;   // the head, projectors
   std::vector<Rope> ropes;
   TokenInfo tokens;
+  // Does it name every tensor of its blocks? Then one that is stored and not named is an error, because whoever reads
+  // the model would compute as if it were not there; `ignored` are names left out on purpose, '*' stands for any text.
+  bool whole = false;
+  std::vector<std::string> ignored;
 
   // All linears: those of blocks first, then those outside.
   [[nodiscard]] ARKIT_EXPORT std::vector<LayerPlan> linears() const;

@@ -323,6 +323,12 @@ class GuardedFamilyAdapter final : public GuardedAdapter, public FamilyFiles {
   void read_families(std::span<const std::filesystem::path> places) override {
     call("read_families()", [&](ModelAdapter& a) { dynamic_cast<FamilyFiles&>(a).read_families(places); });
   }
+  std::vector<FamilyFile> families() const override {
+    return call("families()", [](ModelAdapter& a) { return dynamic_cast<FamilyFiles&>(a).families(); });
+  }
+  std::optional<FamilyFile> family_of(const json::Object& config) const override {
+    return call("family_of()", [&](ModelAdapter& a) { return dynamic_cast<FamilyFiles&>(a).family_of(config); });
+  }
 };
 
 class GuardedRotation final : public Guarded<InputRotation, std::shared_ptr<const InputRotation>> {

@@ -24,7 +24,7 @@ namespace {
 
 // 4-bit groups of 128 on a shape that every packing can judge.
 LayerPlan sample_layer() {
-  LayerPlan layer{.name = "model.layers.0.self_attn.q_proj", .out_features = 1024, .in_features = 1024, .block = 0};
+  LayerPlan layer{.name = "blocks.0.query", .out_features = 1024, .in_features = 1024, .block = 0};
   layer.quant.weight.bits = 4;
   return layer;
 }

@@ -33,9 +33,27 @@ class DeclaredAdapter final : public sdk::FamilyAdapter, public FamilyFiles {
 
   void read_families(std::span<const fs::path> places) override {
     for (const fs::path& place : places)
-      for (const fs::path& file : files_of(place))
-        add(sdk::parse_family(read_input_file(file, kLargestFile, "family file "), str("'", file.string(), "'")));
+      for (const fs::path& file : files_of(place)) read(file);
   }
+  std::vector<FamilyFile> families() const override { return files_; }
+  std::optional<FamilyFile> family_of(const json::Object& config) const override {
+    const sdk::Family* family = find(config);
+    if (family == nullptr) return std::nullopt;
+    return *std::find_if(files_.begin(), files_.end(),
+                         [&](const FamilyFile& f) { return named(f.path) == family->what; });
+  }
+
+ private:
+  static std::string named(const fs::path& file) { return str("'", file.string(), "'"); }
+
+  void read(const fs::path& file) {
+    const fs::path path = fs::absolute(file).lexically_normal();
+    sdk::Family family = sdk::parse_family(read_input_file(file, kLargestFile, "family file "), named(path));
+    files_.push_back({.name = family.name, .summary = family.summary, .model_types = family.model_types, .path = path});
+    add(std::move(family));
+  }
+
+  std::vector<FamilyFile> files_;
 };
 
 }  // namespace

@@ -103,7 +103,7 @@ std::vector<SchemeOption> resolve_options(const QuantizeOptions& options, const 
         reporter.info(str("option '", option.name, "' is the same as '", twin->name, "'"));
     }
   }
-  if (resolved.empty()) throw_usage("options: no scheme is given; list some, for example --options W2A16,W4A16,W8A16");
+  if (resolved.empty()) throw_usage("options: no scheme is given; list some, for example --options W4A16,W8A16");
   (void)base_option(resolved);
   return resolved;
 }

@@ -34,10 +34,10 @@ std::string offer(PoolLayer& layer, std::vector<bool>& offered, const LayerQuant
 
 }  // namespace
 
-Pool make_pool(const Model& model, const QuantPlan& base, std::span<const SchemeOption> options, bool quant_lm_head,
-               const MayQuantize& may_quantize) {
+Pool make_pool(const ModelLayout& layout, const QuantPlan& base, std::span<const SchemeOption> options,
+               bool quant_lm_head, const MayQuantize& may_quantize) {
   std::set<std::string, std::less<>> kept;  // by the model itself
-  for (const LayerPlan& layer : model.linears())
+  for (const LayerPlan& layer : layout.linears())
     if (!layer.reason.empty()) kept.insert(layer.name);
 
   Pool pool;

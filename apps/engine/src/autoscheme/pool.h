@@ -34,7 +34,7 @@ using MayQuantize = std::function<Verdict(const LayerPlan&)>;
 // `base` is the plan all layers of which have the first option that quantizes. In the pool: the linears of decoder
 // blocks, and the head with quant_lm_head unless it is tied. Pinned: layers of layer_config and ignore_layers, layers
 // the model itself keeps, layers no option fits. A head that stays 16-bit by rule is neither and counts nowhere.
-[[nodiscard]] ARKIT_INTERNAL Pool make_pool(const Model& model, const QuantPlan& base,
+[[nodiscard]] ARKIT_INTERNAL Pool make_pool(const ModelLayout& layout, const QuantPlan& base,
                                             std::span<const SchemeOption> options, bool quant_lm_head,
                                             const MayQuantize& may_quantize);
 

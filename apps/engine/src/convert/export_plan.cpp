@@ -15,6 +15,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "model_free/weights_model.h"
@@ -53,13 +54,13 @@ void check_numbers(const LinearSpec& spec, const QuantizedWeight& weight, const 
 }
 
 // Blocks, their layers and the head, from the family's plugin, else from the names of tensors.
-std::unique_ptr<Model> open_layers(const ModelSource& source, const ModelSource& shown, const Registry& registry) {
+ModelLayout export_layout(const ModelSource& source, const ModelSource& shown, const Registry& registry) {
   try {
-    return adapter_for(source, registry).open(source, at::kBFloat16);
+    return layout_of(source, registry);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted || error.code() == ErrorCode::internal) throw;
   }
-  return model_free::open_weights(shown, at::kBFloat16);
+  return model_free::layout_of(shown);
 }
 
 // How a layer is quantized by its numbers.
@@ -105,11 +106,11 @@ LayerQuant in_words_of(const LayerQuant& global, LayerQuant quant, const LayerSu
 }
 
 // Static scales of attention, as they are.
-void plan_attention_scales(const ModelSource& source, const Model& model, QuantPlan& plan) {
+void plan_attention_scales(const ModelSource& source, const ModelLayout& layout, QuantPlan& plan) {
   const std::span<const AttentionSpec> specs = source.attention_specs();
   if (specs.empty()) return;
   plan.attention = specs.front().quant;
-  std::vector<AttentionPlan> modules = model.attentions();
+  std::vector<AttentionPlan> modules = sdk::attention_plans(layout);
   for (const AttentionSpec& spec : specs) {
     const auto found =
         std::find_if(modules.begin(), modules.end(), [&](const AttentionPlan& m) { return m.name == spec.name; });
@@ -139,14 +140,9 @@ std::vector<LayerSurvey> survey_layers(const ModelSource& source, const Registry
 QuantPlan plan_of_export(const ModelSource& source, const ModelSource& shown, const std::vector<LayerSurvey>& survey,
                          const Registry& registry) {
   ARKIT_CHECK(!survey.empty(), "an export without packed layers has no plan");
-  const std::unique_ptr<Model> model = open_layers(source, shown, registry);
-  QuantPlan plan;
-  plan.model_type = json::get_string(source.config(), "model_type", "config.json").value_or("");
-  plan.block_lists = model->block_lists();
-  plan.num_blocks = model->num_blocks();
-  plan.tied_embeddings = model->tied_embeddings();
-  plan.layers = model->linears();
-  plan_attention_scales(source, *model, plan);
+  const ModelLayout layout = export_layout(source, shown, registry);
+  QuantPlan plan = empty_plan(layout);
+  plan_attention_scales(source, layout, plan);
 
   std::map<std::string_view, const LayerSurvey*> by_name;
   for (const LayerSurvey& layer : survey) by_name[layer.spec->name] = &layer;

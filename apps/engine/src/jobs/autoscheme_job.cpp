@@ -44,7 +44,7 @@ json::Array pinned_of(const MixSearch& search) {
 json::Object autoscheme(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
   const AutoSchemeOptions& wanted = options.auto_scheme;
-  if (wanted.options.empty()) throw_usage("options: list the schemes to choose from, for example W2A16,W4A16,W8A16");
+  if (wanted.options.empty()) throw_usage("options: list the schemes to choose from, for example W4A16,W8A16");
   if (!wanted.save_layer_config.empty() && wanted.avg_bits.size() > 1)
     throw_usage("save_layer_config writes one mix; give one budget with it");
   check_options(options);

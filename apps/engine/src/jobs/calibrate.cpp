@@ -33,13 +33,14 @@ at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_si
 
 }  // namespace
 
-ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source, Reporter& reporter) {
+ResolvedTuning fit_to_model(ResolvedTuning tuning, const ModelLayout& layout, const ModelSource& source,
+                            Reporter& reporter) {
   const auto cut = [&](int64_t limit, std::string_view whose) {
     if (tuning.seqlen <= limit) return;
     reporter.warn(str("seqlen ", tuning.seqlen, " is longer than ", whose, " allows; using ", limit));
     tuning.seqlen = limit;
   };
-  cut(model.max_positions(), "the model (max_position_embeddings)");
+  cut(layout.tokens.max_positions, "the model (max_position_embeddings)");
   const double longest =
       json::get_double(source.tokenizer_config(), "model_max_length", "tokenizer_config.json").value_or(0);
   if (longest >= 1 && longest < 1e9) cut(static_cast<int64_t>(longest), "the tokenizer (model_max_length)");

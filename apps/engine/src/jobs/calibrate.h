@@ -21,7 +21,7 @@ struct Calibration {
 };
 
 // seqlen no longer than the model's and the tokenizer's limits; each cut is warned about (docs/spec/calibration.md 8).
-[[nodiscard]] ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const ModelSource& source,
+[[nodiscard]] ResolvedTuning fit_to_model(ResolvedTuning tuning, const ModelLayout& layout, const ModelSource& source,
                                           Reporter& reporter);
 
 struct Samples {

@@ -98,7 +98,7 @@ std::string alternatives(const ConvertRun& run, const LayerRecord& record) {
 
 void check_plan(const ConvertRun& run, const FormatChoice& format) {
   if (run.plan.attention.quantized() && !format.exporter->info().attention_scales)
-    throw_unsupported(str("'", run.options.model, "': ", no_attention_scales(format.name)));
+    throw_unsupported(str("'", run.options.model, "': ", no_attention_scales(format.name, run.registry)));
   const Verdict verdict = format.exporter->supports_plan(run.plan, format.name);
   if (verdict) return;
   std::vector<std::string> names;

@@ -15,6 +15,7 @@
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
 
 #include "convert/config_difference.h"
@@ -76,7 +77,7 @@ std::string scheme_of(const Side& side, const TensorInfo* tensor) {
 // A head that is the embedding, and buffers every loader computes, are in some files and not in others.
 bool may_be_absent(const std::string& name, const Side& where) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  return name == "lm_head.weight" &&
+  return name == stored_head(*where.source) + ".weight" &&
          json::get_bool(where.source->config(), "tie_word_embeddings", "config.json").value_or(false);
 }
 

@@ -72,9 +72,13 @@ std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bo
   return formats;
 }
 
-std::string no_attention_scales(const std::string& format) {
-  return str("format '", format,
-             "' has no place for static scales of keys and values; use --format llm_compressor or auto_round");
+std::string no_attention_scales(const std::string& format, const Registry& registry) {
+  std::vector<std::string> others;
+  for (const std::string& name : registry.names(Kind::exporter))
+    if (registry.exporter(name).info().attention_scales) others.push_back(name);
+  return str("format '", format, "' has no place for static scales of keys and values; ",
+             others.empty() ? std::string("no format that is loaded has one")
+                            : str("formats that have: ", quoted_list(others)));
 }
 
 std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, bool from_recipe,
@@ -90,7 +94,7 @@ std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, 
       throw_unsupported(str("format '", format.name, "' cannot store this plan: ", verdict.why_not));
     if (plan.attention.quantized() && !format.exporter->info().attention_scales)
       throw_unsupported(
-          str(no_attention_scales(format.name), ", or leave static_kv_dtype and static_attention_dtype out"));
+          str(no_attention_scales(format.name, registry), ", or leave static_kv_dtype and static_attention_dtype out"));
   }
   return formats;
 }

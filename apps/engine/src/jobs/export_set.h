@@ -40,7 +40,7 @@ struct FormatChoice {
 void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source);
 
 // Why a format cannot have them, and which can: the beginning of a sentence.
-[[nodiscard]] std::string no_attention_scales(const std::string& format);
+[[nodiscard]] std::string no_attention_scales(const std::string& format, const Registry& registry);
 
 // Is this a source tensor that no export takes: a tied head, a RoPE buffer?
 [[nodiscard]] bool is_dropped(const QuantPlan& plan, std::string_view tensor);

@@ -110,19 +110,19 @@ json::Array summarize_attention(const ModelSource& source) {
   return rows;
 }
 
-// Shapes from the configuration: parameters of the whole model as if nothing was packed.
+// Shapes from the layout: parameters of the whole model as if nothing was packed.
 void describe_model(json::Object& report, const ModelSource& source, const Registry& registry) {
   const json::Object& config = source.config();
   report["model_type"] = json::get_string(config, "model_type", "config.json").value_or("");
   try {
-    const std::unique_ptr<Model> model = adapter_for(source, registry).open(source, at::kBFloat16);
-    report["blocks"] = model->num_blocks();
-    report["hidden_size"] = model->hidden_size();
-    report["vocab_size"] = model->vocab_size();
-    report["max_positions"] = model->max_positions();
-    report["tied_embeddings"] = model->tied_embeddings();
+    const ModelLayout layout = layout_of(source, registry);
+    report["blocks"] = layout.blocks.size();
+    report["hidden_size"] = layout.lists.front().hidden_size;
+    report["vocab_size"] = layout.tokens.vocab_size;
+    report["max_positions"] = layout.tokens.max_positions;
+    report["tied_embeddings"] = layout.tokens.tied;
     int64_t weights = 0;
-    for (const LayerPlan& layer : model->linears()) weights += layer.out_features * layer.in_features;
+    for (const LayerPlan& layer : layout.linears()) weights += layer.out_features * layer.in_features;
     report["linear_weights"] = weights;
     report["runs"] = true;
   } catch (const Error& error) {

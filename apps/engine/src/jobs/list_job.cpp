@@ -3,6 +3,7 @@
 #include <arkit/engine/jobs.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/family_files.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
@@ -20,8 +21,7 @@ namespace {
 
 // A layer every format can judge: its shape fits all group sizes and packings in use.
 LayerPlan probe_layer(const LayerQuant& quant) {
-  return {
-      .name = "model.layers.0.self_attn.q_proj", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
+  return {.name = "blocks.0.query", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
 }
 
 json::Array list_plugins(const Registry& registry) {
@@ -130,10 +130,20 @@ json::Array list_backends(const Registry& registry) {
   return rows;
 }
 
+// Families of plugins, and each that a file declares with the file; of those with one model_type the file comes first.
 json::Array list_models(const Registry& registry) {
   json::Array rows;
   for (const std::string& name : registry.names(Kind::model)) {
-    const AdapterInfo& info = registry.model(name).info();
+    const ModelAdapter& adapter = registry.model(name);
+    if (const auto* files = dynamic_cast<const FamilyFiles*>(&adapter)) {
+      for (const FamilyFile& family : files->families())
+        rows.push_back(json::Object{{"name", family.name},
+                                    {"summary", family.summary},
+                                    {"model_types", json::Array(family.model_types.begin(), family.model_types.end())},
+                                    {"file", family.path.string()}});
+      continue;
+    }
+    const AdapterInfo& info = adapter.info();
     json::Array types;
     for (const std::string_view type : info.model_types) types.emplace_back(type);
     rows.push_back(json::Object{{"name", name}, {"summary", info.summary}, {"model_types", std::move(types)}});

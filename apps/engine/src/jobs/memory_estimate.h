@@ -9,7 +9,8 @@ namespace arkit {
 
 // Upper estimate of the resident set in bytes (docs/spec/checkpoints.md 4): the process itself, one block with its
 // tuning state, the activation caches and the activations of one mini-batch.
-[[nodiscard]] int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning, const Model& model,
-                                          bool tunes, bool uses_samples, at::ScalarType dtype);
+[[nodiscard]] int64_t estimate_peak_bytes(const QuantPlan& plan, const ResolvedTuning& tuning,
+                                          const ModelLayout& layout, bool tunes, bool uses_samples,
+                                          at::ScalarType dtype);
 
 }  // namespace arkit

@@ -19,9 +19,9 @@ using auto_scheme::MixPicture;
 constexpr size_t kCurvePoints = 48;
 
 // "model.layers.3.self_attn.q_proj" -> "self_attn.q_proj"; outside blocks the name itself.
-std::string position(const LayerPlan& layer, const Model& model) {
+std::string position(const LayerPlan& layer, const ModelLayout& layout) {
   if (layer.block < 0) return layer.name;
-  const std::string block = model.block_name(layer.block) + ".";
+  const std::string block = layout.blocks.at(static_cast<size_t>(layer.block)).name + ".";
   return layer.name.starts_with(block) ? layer.name.substr(block.size()) : layer.name;
 }
 
@@ -29,7 +29,7 @@ MixPicture::Map map_of(const MixSearch& search, const Mix& mix) {
   MixPicture::Map map;
   map.title = str("budget ", mix.budget.text(), ": scheme of every layer");
   const auto put = [&](const LayerPlan& layer, int option) {
-    const std::string row = position(layer, search.model());
+    const std::string row = position(layer, search.layout());
     auto at = std::find(map.rows.begin(), map.rows.end(), row);
     if (at == map.rows.end()) {
       map.rows.push_back(row);

@@ -103,9 +103,9 @@ void MixSearch::open() {
   Reporter quiet;                       // the base plan is nobody's plan; warnings come with the mix
   planned_ = plan_model(through_family, tuning, {base.name, base.quant, std::nullopt}, nullptr, registry_, quiet);
   dtype_ = choose_dtype(options_.tuning, true);
-  model_ = take_model(planned_, dtype_, registry_);
+  model_ = open_model(planned_, dtype_, registry_);
   ask_formats_to_refine();
-  Pool pool = make_pool(*model_, planned_.plan, schemes_, options_.quant_lm_head,
+  Pool pool = make_pool(planned_.layout, planned_.plan, schemes_, options_.quant_lm_head,
                         [this](const LayerPlan& layer) { return may_quantize(layer); });
   const auto left_out = [this](const LayerPlan& layer) {
     return layer.block >= 0 && !in_chosen_blocks(layer, options_.to_quant_block_names);
@@ -240,7 +240,7 @@ void MixSearch::score() {
   settings.batch_size = wanted.batch_size.value_or(kScoreBatch);
   if (settings.nsamples < 1 || settings.seqlen < 2 || settings.batch_size < 1)
     throw_usage("scoring needs at least one sample of two tokens, and a batch of one");
-  settings = fit_to_model(settings, *model_, *planned_.source, reporter_);
+  settings = fit_to_model(settings, planned_.layout, *planned_.source, reporter_);
   const bool two_bits = std::any_of(schemes_.begin(), schemes_.end(), [](const SchemeOption& option) {
     return option.quant.weight.bits <= 2 && option.quant.weight.super_bits == 0;
   });
@@ -296,7 +296,7 @@ LayerChoices MixSearch::choices_of(const Mix& mix) const {
 QuantPlan MixSearch::plan_of(const Mix& mix) const {
   Reporter quiet;
   const LayerChoices choices = choices_of(mix);
-  QuantPlan plan = build_plan(*model_, planned_.plan.model_type, scheme_of(mix), planning_, registry_, quiet, &choices);
+  QuantPlan plan = build_plan(planned_.layout, scheme_of(mix), planning_, registry_, quiet, &choices);
   (void)refine_plan(plan, refiners());
   if (planned_.run_time != nullptr) planned_.run_time->apply(plan);
   return plan;

@@ -76,7 +76,7 @@ class MixSearch {
   [[nodiscard]] const auto_scheme::ScoreTable& table() const { return table_; }
   [[nodiscard]] const auto_scheme::Reach& range() const { return range_; }
   [[nodiscard]] const QuantPlan& base_plan() const { return planned_.plan; }
-  [[nodiscard]] const Model& model() const { return *model_; }
+  [[nodiscard]] const ModelLayout& layout() const { return planned_.layout; }
   [[nodiscard]] const SourceState& source_state() const { return planned_.state; }
   [[nodiscard]] const Registry& registry() const { return registry_; }
 

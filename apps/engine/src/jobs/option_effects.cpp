@@ -63,8 +63,8 @@ void check_mix(const AutoSchemeOptions& mix) {
   if (mix.ignore_scale_zp_bits) idle.auto_scheme.bits_accounting = defaults.bits_accounting;
   const std::string names = changed_options(idle, OptionNeeds::mix);
   if (!names.empty())
-    throw_usage(str("AutoScheme needs schemes to choose from: add --options W2A16,W4A16,W8A16 or others, or leave ",
-                    names, " out"));
+    throw_usage(
+        str("AutoScheme needs schemes to choose from: add --options W4A16,W8A16 or others, or leave ", names, " out"));
 }
 
 void check_attention(const AttentionOptions& attention) {

@@ -129,6 +129,10 @@ PastRun read_past_run(const fs::path& directory) {
   run.weights = reader.files(source, "files", "name");
   run.texts = reader.files(source, "texts", "name");
   run.inputs = reader.files(record, "inputs", "path");
+  if (record.contains("family")) {
+    const json::Object& family = reader.object(record, "family");
+    run.family = {reader.needed(family, "path"), "family", reader.needed(family, "sha256")};
+  }
   run.files = reader.export_files();
   for (const json::Object& plugin : reader.list(record, "plugins"))
     run.plugins.push_back(
@@ -163,7 +167,9 @@ std::vector<PastRun> past_runs(const fs::path& directory) {
 json::Object without_circumstances(json::Object record) {
   for (const char* key : {"command", "working_directory", "host", "peak_rss_bytes", "compute"})
     record.stable_erase(key);
-  if (auto* source = record["source"].if_object()) source->stable_erase("path");
+  for (const char* key : {"source", "family"})
+    if (auto* member = record.if_contains(key); member != nullptr && member->is_object())
+      member->get_object().stable_erase("path");
   for (const char* key : {"options", "given"}) {
     auto* options = record[key].if_object();
     if (options == nullptr) continue;

@@ -32,6 +32,7 @@ struct PastRun {
   std::string model_path;   // absolute
   std::filesystem::path working_directory;
   std::vector<RecordedFile> weights, texts, inputs;
+  RecordedFile family;                       // file that said what the model is, by its path; no name = a plugin did
   std::vector<std::filesystem::path> files;  // of the export, relative to its folder; without record and card
   std::vector<RecordedPlugin> plugins;
   std::string compute_dtype;  // of block forwards; empty = there were none

@@ -39,11 +39,6 @@ class HeldMessages final : public Reporter {
   std::vector<std::pair<std::string, bool>> messages_;
 };
 
-std::unique_ptr<Model> open_model(const ModelSource& source, bool model_free, at::ScalarType dtype,
-                                  const Registry& registry) {
-  return model_free ? model_free::open_weights(source, dtype) : adapter_for(source, registry).open(source, dtype);
-}
-
 struct Planner {
   const QuantizeOptions& options;
   const ResolvedTuning& tuning;
@@ -80,7 +75,7 @@ struct Planner {
     planned.model_free = model_free;
     planned.source = open_source(model_free, planned, reporter);
     if (!options.rotation.empty()) rotate(planned);
-    planned.model = open_model(*planned.source, model_free, at::kBFloat16, registry);
+    planned.layout = model_free ? model_free::layout_of(*planned.source) : layout_of(*planned.source, registry);
     build(planned, reporter);
     refine(planned, reporter);
     const SchemeFor scheme_for = schemes_of(registry);
@@ -110,12 +105,11 @@ struct Planner {
   }
 
   void build(PlannedModel& planned, Reporter& reporter) const {
-    const std::string type = json::get_string(planned.source->config(), "model_type", "config.json").value_or("");
     if (recipe == nullptr) {
-      planned.plan = build_plan(*planned.model, type, scheme, options, registry, reporter, choices);
+      planned.plan = build_plan(planned.layout, scheme, options, registry, reporter, choices);
       return;
     }
-    auto [plan, record] = oneshot::plan_recipe(*recipe, *planned.model, *planned.source, registry, reporter);
+    auto [plan, record] = oneshot::plan_recipe(*recipe, planned.layout, *planned.source, registry, reporter);
     planned.plan = std::move(plan);
     planned.recipe = std::move(record);
   }
@@ -221,10 +215,9 @@ json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype
   return compute;
 }
 
-std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {
-  if (dtype == at::kBFloat16) return std::move(planned.model);
-  planned.model.reset();
-  return open_model(*planned.source, planned.model_free, dtype, registry);
+std::unique_ptr<Model> open_model(const PlannedModel& planned, at::ScalarType dtype, const Registry& registry) {
+  if (planned.model_free) return model_free::open_weights(*planned.source, dtype);
+  return adapter_for(*planned.source, registry).open(*planned.source, dtype);
 }
 
 }  // namespace arkit

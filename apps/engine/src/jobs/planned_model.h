@@ -27,7 +27,7 @@ struct PlannedModel {
   std::unique_ptr<RunTimePart> run_time;     // what *source needs there, when --rotation is given
   std::vector<std::filesystem::path> files;  // all weight files of it
   SourceState state;                         // of them and its texts when they were opened
-  std::unique_ptr<Model> model;              // header only, weights to be cast to bf16; refers to *source
+  ModelLayout layout;                        // what *source is
   QuantPlan plan;                            // as formats have changed it
   std::vector<RefinedLayer> refined;         // what they changed
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
@@ -52,7 +52,8 @@ struct PlannedModel {
 // What arkit-run.json says about the choice: dtype, what decided, and the figures measured for "auto".
 [[nodiscard]] json::Object describe_compute(const TuningOptions& options, at::ScalarType dtype);
 
-// The model with weights cast to `dtype`, taken out of `planned` or opened again.
-[[nodiscard]] std::unique_ptr<Model> take_model(PlannedModel& planned, at::ScalarType dtype, const Registry& registry);
+// The model with weights cast to `dtype`. Refers to *planned.source.
+[[nodiscard]] std::unique_ptr<Model> open_model(const PlannedModel& planned, at::ScalarType dtype,
+                                                const Registry& registry);
 
 }  // namespace arkit

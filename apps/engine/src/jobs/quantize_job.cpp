@@ -108,7 +108,7 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
 }
 
 json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned,
-                            const std::vector<FormatChoice>& formats, const Model& model, at::ScalarType dtype,
+                            const std::vector<FormatChoice>& formats, at::ScalarType dtype,
                             const json::Object& auto_scheme, const Registry& registry) {
   const QuantPlan& plan = planned.plan;
   json::Object report = describe_plan(plan);
@@ -124,7 +124,7 @@ json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning
                                    {"bytes", planned_bytes(format, plan, planned.source->weights())}});
   report["outputs"] = std::move(outputs);
   report["peak_memory_estimate_bytes"] =
-      estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, planned.forwards, dtype);
+      estimate_peak_bytes(plan, tuning, planned.layout, tuning.iters > 0, planned.forwards, dtype);
   report["dry_run"] = true;
   return report;
 }
@@ -278,15 +278,15 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
   const at::ScalarType stored = recipe ? oneshot::stored_dtype(*source) : at::kBFloat16;
   const at::ScalarType dtype = stored == at::kBFloat16 ? choose_dtype(wanted.options, forwards) : at::kFloat;
-  const std::unique_ptr<Model> model = take_model(planned, dtype, registry);
-  const ResolvedTuning tuning = forwards ? fit_to_model(wanted, *model, *source, reporter) : wanted;
+  const ResolvedTuning tuning = forwards ? fit_to_model(wanted, planned.layout, *source, reporter) : wanted;
   const fs::path output_dir = choose_output_dir(options, plan, *source);
   const std::vector<FormatChoice> formats =
       choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
   check_source(formats, plan, *source);
   check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
-  if (options.dry_run) return dry_run_report(options, tuning, planned, formats, *model, dtype, auto_scheme, registry);
+  if (options.dry_run) return dry_run_report(options, tuning, planned, formats, dtype, auto_scheme, registry);
+  const std::unique_ptr<Model> model = open_model(planned, dtype, registry);
   SourceHashes hashes(planned.files);
   const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
 

@@ -107,6 +107,21 @@ void compare_inputs(const PastRun& past, Lines& differences) {
     compare_file(file.name, file.sha256, str("--", printable(file.option), ": ", shown(file.name)), differences);
 }
 
+// The file that says what the model is, wherever it lies now.
+void compare_family(const PastRun& past, const fs::path& model, const Registry& registry, Lines& differences) {
+  std::error_code failed;
+  if (!fs::exists(model, failed)) return;  // which is said already
+  const json::Value now = hash_family(open_source(model.string(), registry)->config(), registry);
+  const std::string then = past.family.name.empty() ? std::string() : shown(past.family.name);
+  const std::string other = now.is_null() ? std::string() : shown(fs::path(now.at("path").as_string().c_str()));
+  if (now.is_null() != then.empty())
+    differences.push_back(then.empty() ? str("the model's family is the one of ", other, " now, and was a plugin's")
+                                       : str("the model's family was the one of ", then,
+                                             ", which is not read now; name it with --family"));
+  else if (!then.empty() && now.at("sha256").as_string() != std::string_view(past.family.sha256))
+    differences.push_back(str("family file ", other, " has other contents than ", then, " had"));
+}
+
 void compare_compute(const PastRun& past, Lines& differences) {
   if (past.compute_dtype.empty() || past.options.tuning.amp_dtype != "auto") return;
   const std::string now = choose_dtype(past.options.tuning, true) == at::kFloat ? "float32" : "bfloat16";
@@ -242,6 +257,7 @@ json::Object reproduce(const ReproduceOptions& given, const Registry& registry, 
   compare_versions(past, differences);
   compare_plugins(past, registry, differences);
   compare_model(past, model_of(past, options, registry), differences);
+  compare_family(past, model_of(past, options, registry), registry, differences);
   compare_inputs(past, differences);
   compare_compute(past, differences);
   json::Object report{{"directory", given.directory.string()}, {"differences", texts(differences)}, {"ran", false}};

@@ -9,6 +9,8 @@
 
 #include <arkit/engine/option_table.h>
 #include <arkit/error.h>
+#include <arkit/family_files.h>
+#include <arkit/model_adapter.h>
 
 #include "calibration/dataset_registry.h"
 #include "calibration/dataset_spec.h"
@@ -81,6 +83,7 @@ RunInputs::RunInputs(const QuantizeOptions& options, const ModelSource& source, 
       hashed_(std::async(std::launch::async, [files = text_files(source), &registry] {
         return Hashed{hash_texts(files), hash_plugins(registry)};
       })) {
+  family_ = hash_family(source.config(), registry);
   const QuantizeOptions usual;
   for (const OptionOf<QuantizeOptions>& one : option_table<QuantizeOptions>()) {
     const OptionValue value = one.get(options);
@@ -111,7 +114,16 @@ void RunInputs::add_to(json::Object& record) const {
   record["working_directory"] = working_directory_;
   record["source"].as_object()["texts"] = hashes.texts;
   record["inputs"] = files_;
+  if (!family_.is_null()) record["family"] = family_;
   record["plugins"] = hashes.plugins;
+}
+
+json::Value hash_family(const json::Object& config, const Registry& registry) {
+  for (const std::string& name : registry.names(Kind::model))
+    if (const auto* files = dynamic_cast<const FamilyFiles*>(&registry.model(name)))
+      if (const std::optional<FamilyFile> family = files->family_of(config))
+        return hashed({{"name", family->name}, {"path", family->path.string()}}, family->path);
+  return nullptr;
 }
 
 json::Array hash_plugins(const Registry& registry) {

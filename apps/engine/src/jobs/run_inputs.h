@@ -30,10 +30,15 @@ class RunInputs {
   };
 
   json::Object given_;  // the options that differ from what they are by themselves, with the values asked for
-  json::Array files_;   // that options name: [{"option", "path", "bytes", "sha256"}, ...]
+  json::Value
+      family_;  // the file that says what the model is: {"name", "path", "bytes", "sha256"}; null = a plugin does
+  json::Array files_;  // that options name: [{"option", "path", "bytes", "sha256"}, ...]
   std::string working_directory_;
   std::shared_future<Hashed> hashed_;
 };
+
+// The file that says what a model with this config.json is, {"name", "path", "bytes", "sha256"}; null = a plugin says it.
+[[nodiscard]] ARKIT_INTERNAL json::Value hash_family(const json::Object& config, const Registry& registry);
 
 // Loaded plugins: [{"id", "version", "sha256"}, ...].
 [[nodiscard]] ARKIT_INTERNAL json::Array hash_plugins(const Registry& registry);

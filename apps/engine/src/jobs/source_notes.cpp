@@ -23,7 +23,7 @@ void warn_about_source(const ModelSource& source, Reporter& reporter) {
   if (bits >= kFullBits) return;
   reporter.warn(str("'", source.path().string(), "': its configuration asks for activations of ", bits,
                     " bits, which weights of full size do not bring along; they are computed in full here. A packed "
-                    "format (--format llm_compressor, auto_round) is run with them"));
+                    "format ('arkit list formats') is run with them"));
 }
 
 void warn_about_backend(const std::string& backend, const ModelSource& source, Reporter& reporter) {

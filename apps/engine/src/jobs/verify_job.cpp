@@ -132,7 +132,7 @@ CheckResult check_needs(const ModelSource& exported, const Registry& registry) {
   CheckResult result = check_complete(exported, registry);
   if (result.passed) return result;
   try {
-    (void)adapter_for(exported, registry).open(exported, at::kFloat);
+    (void)layout_of(exported, registry);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted) throw;
     if (error.code() == ErrorCode::unsupported)

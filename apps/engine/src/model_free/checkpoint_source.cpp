@@ -27,30 +27,6 @@ struct Origin {
   std::vector<std::string> parts = {};  // tensors of a packed layer
 };
 
-struct FusedName {
-  std::string parent;              // "model.layers.0.mlp.experts"
-  std::vector<std::string> parts;  // projections stacked along dim 1
-};
-
-// "<p>.experts.<projection>[.weight]" or "<p>.moe.<projection>[.weight]" of a 3-D tensor.
-std::optional<FusedName> fused_name(const TensorInfo& tensor) {
-  if (tensor.shape.size() != 3) return std::nullopt;
-  std::string_view name = tensor.name;
-  if (name.ends_with(".weight")) name.remove_suffix(7);
-  const size_t dot = name.rfind('.');
-  if (dot == std::string_view::npos) return std::nullopt;
-  const std::string_view parent = name.substr(0, dot), projection = name.substr(dot + 1);
-  std::string experts(parent);
-  if (parent.ends_with(".moe"))
-    experts += ".experts";
-  else if (!parent.ends_with(".experts"))
-    return std::nullopt;
-  if (projection == "gate_up_proj") return FusedName{experts, {"gate_proj", "up_proj"}};
-  if (projection == "w13" || projection == "w13_weight") return FusedName{experts, {"w1", "w3"}};
-  if (projection == "w2_weight") return FusedName{experts, {"w2"}};
-  return FusedName{experts, {std::string(projection)}};
-}
-
 constexpr int64_t kMostExperts = 65536;
 
 // 0 = config.json does not say.
@@ -134,10 +110,8 @@ class CheckpointWeights final : public WeightSource {
 
   // Some families store experts transposed, [experts, in, out]; cut the same way they would become noise. Projections
   // into the experts read the hidden state, the one out of them writes it.
-  void check_orientation(const TensorInfo& tensor, bool into) const {
+  void check_orientation(const TensorInfo& tensor, bool out) const {
     const std::string_view name = tensor.name;
-    const bool out =
-        !into && (name.find("down") != std::string_view::npos || name.find(".w2") != std::string_view::npos);
     const int64_t hidden = hidden_size(source_.config());
     if (hidden > 0 && (out ? tensor.shape[1] : tensor.shape[2]) == hidden) return;
     throw_unsupported(str("tensor '", printable(name), "' of shape [", tensor.shape[0], ", ", tensor.shape[1], ", ",
@@ -146,14 +120,14 @@ class CheckpointWeights final : public WeightSource {
   }
 
   void add(const TensorInfo& tensor) {
-    const std::optional<FusedName> fused = view_.cut_experts ? fused_name(tensor) : std::nullopt;
+    const std::optional<FusedExperts> fused = view_.cut_experts ? fused_experts(tensor) : std::nullopt;
     if (!fused) {
       tensors_.push_back(tensor);
       return;
     }
     const auto count = static_cast<int64_t>(fused->parts.size());
     const int64_t experts = tensor.shape[0];
-    check_orientation(tensor, count > 1);
+    check_orientation(tensor, fused->out);
     if (experts < 1 || experts > kMostExperts || tensor.shape[1] < count || tensor.shape[1] % count != 0)
       throw_input(str("tensor '", printable(tensor.name), "' of shape [", tensor.shape[0], ", ", tensor.shape[1], ", ",
                       tensor.shape[2], "] cannot be cut into ", count, " projections of its experts"));

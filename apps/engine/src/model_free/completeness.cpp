@@ -17,6 +17,7 @@
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
@@ -128,7 +129,7 @@ bool are_alike(const Names& a, const Names& b) {
 
 void check_holes(const ModelSource& source, std::string_view list, const Elements& elements) {
   const auto [first, rests] = *elements.begin();
-  if (first > 0 && last_component(list) == "experts")
+  if (first > 0 && is_expert_list(list))
     missing(source, str("'", printable(list), ".0' is not stored, '", printable(list), ".", first, "' is"));
   const Names* before = &rests;
   int64_t expected = first;
@@ -156,17 +157,6 @@ std::vector<std::string> block_kinds(const json::Object& config) {
     return kinds;
   }
   return {};
-}
-
-// Modules that only the first or the last of equal blocks has or lacks, in models as they should be: ModernBERT, T5,
-// RWKV.
-bool may_be_single(std::string_view module, const json::Object& config) {
-  static constexpr std::array<std::string_view, 4> kSingle = {"attn_norm", "relative_attention_bias", "ln0", "pre_ln"};
-  const std::string_view last = last_component(module);
-  if (is_one_of(last, kSingle)) return true;
-  // Values that are the keys (Gemma 4).
-  const json::Value* shared = json::find(config_with(config, "attention_k_eq_v"), "attention_k_eq_v");
-  return (last == "v_proj" || last == "k_proj") && shared != nullptr && shared->is_bool() && shared->get_bool();
 }
 
 // The module of `more` whose tensors are all that `less` lacks; empty where it is not one module.
@@ -270,15 +260,12 @@ void check_blocks(const ModelSource& source, const Lists::value_type& blocks, in
 }
 
 void check_experts(const ModelSource& source, const Lists& lists) {
-  for (const std::string_view key : {"num_experts", "n_routed_experts", "num_local_experts"}) {
-    const std::optional<int64_t> count = count_in(source.config(), key);
-    if (!count) continue;
-    for (const auto& [list, experts] : lists)
-      if (last_component(list) == "experts" && !is_other_sense(list) && static_cast<int64_t>(experts.size()) < *count)
-        missing(source, str("config.json counts ", *count, " experts (", key, "), '", printable(list), "' has ",
-                            experts.size()));
-    return;
-  }
+  const std::optional<ExpertCount> counted = expert_count(source.config());
+  if (!counted) return;
+  for (const auto& [list, experts] : lists)
+    if (is_expert_list(list) && !is_other_sense(list) && static_cast<int64_t>(experts.size()) < counted->count)
+      missing(source, str("config.json counts ", counted->count, " experts (", counted->key, "), '", printable(list),
+                          "' has ", experts.size()));
 }
 
 // ---- what lies outside the blocks ----
@@ -294,11 +281,6 @@ bool is_language_model(const json::Object& config) {
   return is_called(config, "ForCausalLM");
 }
 
-bool is_head(std::string_view module) {
-  static constexpr std::array<std::string_view, 4> kHeads = {"lm_head", "embed_out", "output", "head"};
-  return is_one_of(last_component(module), kHeads);
-}
-
 void check_ends(const ModelSource& source, const std::vector<std::string>& names, const Lists::value_type& blocks) {
   const json::Object& config = source.config();
   const bool of_senses = is_called(config, "ForConditionalGeneration");  // says "tied" in more than one place
@@ -309,7 +291,7 @@ void check_ends(const ModelSource& source, const std::vector<std::string>& names
     const std::string_view module = parent_of(name);
     if (!name.ends_with(".weight") || module.starts_with(str(blocks.first, "."))) continue;
     table = table || (is_lookup_table(module) && !is_other_sense(module));
-    head = head || is_head(module);
+    head = head || is_head_layer(module);
     const bool is_norm = module.find("norm") != std::string_view::npos || module.ends_with("ln_f");
     norm = norm || (is_norm && module.starts_with(above));
   }
@@ -322,9 +304,8 @@ void check_ends(const ModelSource& source, const std::vector<std::string>& names
             "(tie_word_embeddings)");
   // Blocks that begin with a norm end with one outside.
   const Names& first = blocks.second.begin()->second;
-  const bool pre_norm = std::any_of(first.begin(), first.end(), [](std::string_view rest) {
-    return rest.starts_with("input_layernorm.") || rest.starts_with("ln_1.") || rest == "norm.weight";
-  });
+  const bool pre_norm =
+      std::any_of(first.begin(), first.end(), [](std::string_view rest) { return is_norm_in_front(rest); });
   if (pre_norm && !norm) missing(source, str("no norm behind the blocks of '", printable(blocks.first), "' is stored"));
 }
 
@@ -338,7 +319,7 @@ void check_family(const ModelSource& source, const Registry& registry) {
     ModelAdapter& adapter = registry.model(name);
     if (!adapter.matches(source.config())) continue;
     try {
-      (void)adapter.open(source, at::kBFloat16);
+      sdk::check_tensors(adapter.layout(source), source);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::input || error.code() == ErrorCode::interrupted) throw;
     }

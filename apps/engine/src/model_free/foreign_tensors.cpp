@@ -16,34 +16,6 @@ namespace {
 
 // ---- adapters and wrappers ----
 
-// Parts of adapters as PEFT and LyCORIS call them.
-constexpr std::array<std::string_view, 26> kAdapterParts = {"lora_A",
-                                                            "lora_B",
-                                                            "lora_a",
-                                                            "lora_b",
-                                                            "lora_down",
-                                                            "lora_up",
-                                                            "lora_embedding_A",
-                                                            "lora_embedding_B",
-                                                            "lora_magnitude_vector",
-                                                            "lora_E",
-                                                            "lora_ranknum",
-                                                            "ia3_l",
-                                                            "hada_w1_a",
-                                                            "hada_w1_b",
-                                                            "hada_w2_a",
-                                                            "hada_w2_b",
-                                                            "lokr_w1",
-                                                            "lokr_w2",
-                                                            "vera_lambda_b",
-                                                            "vera_lambda_d",
-                                                            "oft_R",
-                                                            "boft_R",
-                                                            "base_layer",
-                                                            "modules_to_save",
-                                                            "original_module",
-                                                            "trainable_tokens_delta"};
-
 constexpr std::array<std::string_view, 4> kWrapperParts = {"_orig_mod", "_fsdp_wrapped_module",
                                                            "_checkpoint_wrapped_module", "_forward_module"};
 constexpr std::array<std::string_view, 2> kWrapperStarts = {"base_model.model.", "module."};
@@ -53,18 +25,6 @@ bool has_adapters_of_its_own(const json::Object& config) {
   return std::any_of(config.begin(), config.end(), [](const auto& member) {
     return member.value().is_object() && lower(member.key()).find("lora") != std::string::npos;
   });
-}
-
-// The first component of `name` that is one of `parts`; empty = none.
-template <size_t N>
-std::string_view component_of(std::string_view name, const std::array<std::string_view, N>& parts) {
-  for (size_t begin = 0; begin <= name.size();) {
-    const size_t end = std::min(name.find('.', begin), name.size());
-    const std::string_view part = name.substr(begin, end - begin);
-    if (is_one_of(part, parts)) return part;
-    begin = end + 1;
-  }
-  return {};
 }
 
 [[noreturn]] void refuse(const ModelSource& source, std::string_view what) {
@@ -115,14 +75,6 @@ bool is_stored_again(const ModelSource& source, const Lists::value_type& list, c
 
 // ---- blocks behind the last ----
 
-// Parts that only blocks for multi-token prediction have.
-bool predicts_further(const Names& rests) {
-  static constexpr std::array<std::string_view, 8> kParts = {"eh_proj",   "enorm",        "hnorm",       "shared_head",
-                                                             "mtp_block", "embed_tokens", "hidden_norm", "token_norm"};
-  return std::any_of(rests.begin(), rests.end(),
-                     [](std::string_view rest) { return !component_of(rest, kParts).empty(); });
-}
-
 // Blocks for multi-token prediction that config.json counts: "num_nextn_predict_layers", "mtp_num_hidden_layers" ...
 int64_t counted_predictors(const json::Object& config) {
   int64_t most = 0;
@@ -147,7 +99,7 @@ void refuse_adapters(const ModelSource& source) {
   const bool own = has_adapters_of_its_own(source.config());
   for (const TensorInfo& tensor : source.weights().tensors()) {
     const std::string_view name = tensor.name;
-    if (const std::string_view part = component_of(name, kAdapterParts); !own && !part.empty())
+    if (const std::string_view part = adapter_part(name); !own && !part.empty())
       refuse(source,
              str("tensor '", printable(name), "' belongs to an adapter ('", part,
                  "') that is not merged into the layers it changes; merge it and save the model (in Python, with peft: "
@@ -182,8 +134,10 @@ void refuse_blocks_behind(const ModelSource& source, const Lists::value_type& bl
   if (first == blocks.second.end() || is_encoder_decoder(source.config())) return;
   const auto behind = static_cast<int64_t>(std::distance(first, blocks.second.end()));
   if (behind <= counted_predictors(source.config())) return;
-  const auto stray =
-      std::find_if(first, blocks.second.end(), [](const auto& element) { return !predicts_further(element.second); });
+  const auto stray = std::find_if(first, blocks.second.end(), [](const auto& element) {
+    return std::all_of(element.second.begin(), element.second.end(),
+                       [](std::string_view rest) { return prediction_part(rest).empty(); });
+  });
   if (stray == blocks.second.end()) return;
   const int64_t last = blocks.second.rbegin()->first;
   const std::string which = last == stray->first ? str("'", printable(blocks.first), ".", last, "' lies")

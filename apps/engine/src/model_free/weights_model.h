@@ -9,9 +9,12 @@
 
 namespace arkit::model_free {
 
-// `source` as open_checkpoint shows it; outlives the model. A layer that must stay in 16 bits has its reason filled in
-// linears(). Throws ErrorCode::input when no tensor looks like a layer of a decoder block. Forward functions throw
-// ErrorCode::unsupported.
+// What can be guessed of `source`, as open_checkpoint shows it: layers, their blocks and lists, the head. A block is what is
+// rounded at a time: one layer, or those that are fused, in the order of the files. Throws ErrorCode::input when no
+// tensor looks like a layer of a decoder block.
+[[nodiscard]] ModelLayout layout_of(const ModelSource& source);
+
+// The model of that layout. `source` outlives it. Forward functions throw ErrorCode::unsupported.
 [[nodiscard]] std::unique_ptr<Model> open_weights(const ModelSource& source, at::ScalarType dtype);
 
 }  // namespace arkit::model_free

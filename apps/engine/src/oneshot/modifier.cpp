@@ -10,7 +10,7 @@
 namespace arkit::oneshot {
 namespace {
 
-constexpr std::string_view kQuantization = "QuantizationModifier", kAutoRound = "AutoRoundModifier";
+constexpr std::string_view kQuantization = "QuantizationModifier", kTunes = "AutoRoundModifier";
 
 struct Refusal {
   std::string_view type, why;
@@ -73,7 +73,7 @@ class ModifierReader {
     m_.stage = raw.stage;
     m_.group = raw.group;
     m_.type = raw.type;
-    m_.tunes = raw.type == kAutoRound;
+    m_.tunes = raw.type == kTunes;
   }
 
   void read() {
@@ -305,7 +305,7 @@ void refuse_modifier(const RawModifier& raw, const std::string& where) {
   const auto* found =
       std::find_if(kRefused.begin(), kRefused.end(), [&](const Refusal& r) { return r.type == raw.type; });
   if (found != kRefused.end()) throw_unsupported(str(where, ": ", raw.type, " is not available: it ", found->why));
-  const std::vector<std::string> known = {std::string(kQuantization), std::string(kAutoRound)};
+  const std::vector<std::string> known = {std::string(kQuantization), std::string(kTunes)};
   throw_unsupported(str(
       where, ": ",
       unknown_name("modifier", printable(raw.type), known, "QuantizationModifier rounds, AutoRoundModifier tunes")));
@@ -338,7 +338,7 @@ Recipe resolve_recipe(const RecipeDocument& document) {
   Recipe recipe;
   recipe.warnings = document.warnings;
   for (const RawModifier& raw : document.modifiers)
-    if (raw.type != kQuantization && raw.type != kAutoRound) refuse_modifier(raw, document.where);
+    if (raw.type != kQuantization && raw.type != kTunes) refuse_modifier(raw, document.where);
   if (document.modifiers.size() > 1)
     throw_unsupported(str(document.where, ": holds ", document.modifiers.size(),
                           " modifiers that quantize; one is expected, with config_groups for several schemes"));

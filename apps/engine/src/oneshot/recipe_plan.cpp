@@ -53,21 +53,19 @@ AttentionOptions attention_options(const QuantArgs& args) {
 
 class Planner {
  public:
-  Planner(const Recipe& recipe, const Model& model, const ModelSource& source, const Registry& registry,
+  Planner(const Recipe& recipe, const ModelLayout& layout, const ModelSource& source, const Registry& registry,
           Reporter& reporter)
-      : m_(recipe.modifier), model_(model), source_(source), registry_(registry), reporter_(reporter) {
-    plan_.model_type = json::get_string(source.config(), "model_type", "config.json").value_or("");
+      : m_(recipe.modifier), layout_(layout), source_(source), registry_(registry), reporter_(reporter) {
+    plan_ = empty_plan(layout);
+    plan_.layers.clear();  // place() adds them
     plan_.scheme_name = m_.scheme_name.empty() ? "recipe" : upper(m_.scheme_name);
-    plan_.block_lists = model.block_lists();
-    plan_.num_blocks = model.num_blocks();
-    plan_.tied_embeddings = model.tied_embeddings();
     for (const QuantScheme& scheme : m_.schemes) {
       const std::string where = "scheme " + std::to_string(quants_.size());
       quants_.push_back(layer_quant(scheme, !m_.tunes, dtype_text(stored_dtype(source)), where));
     }
     if (!quants_.empty()) plan_.global = quants_.front();
     layers_ = embedding_tables(source.weights());
-    for (LayerPlan& layer : model.linears()) layers_.push_back(std::move(layer));
+    for (LayerPlan& layer : layout.linears()) layers_.push_back(std::move(layer));
   }
 
   RecipePlan run() {
@@ -84,7 +82,7 @@ class Planner {
     if (quantized_count(plan_) == 0 && !m_.kv_cache)
       throw_input("the recipe quantizes no layer of this model; check targets and ignore");
     check_shapes();
-    if (m_.kv_cache) plan_attention(plan_, model_, attention_options(*m_.kv_cache), registry_);
+    if (m_.kv_cache) plan_attention(plan_, layout_, attention_options(*m_.kv_cache), registry_);
     for (const std::string& warning : plan_warnings(plan_)) reporter_.warn(warning);
     record_.document = document();
     for (const QuantScheme& scheme : m_.schemes) record_.schemes.push_back(to_json(scheme));
@@ -201,7 +199,7 @@ class Planner {
   }
 
   const Modifier& m_;
-  const Model& model_;
+  const ModelLayout& layout_;
   const ModelSource& source_;
   const Registry& registry_;
   Reporter& reporter_;
@@ -222,9 +220,9 @@ at::ScalarType stored_dtype(const ModelSource& source) {
   return most == bytes.end() ? at::kBFloat16 : most->first;
 }
 
-RecipePlan plan_recipe(const Recipe& recipe, const Model& model, const ModelSource& source, const Registry& registry,
-                       Reporter& reporter) {
-  return Planner(recipe, model, source, registry, reporter).run();
+RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout, const ModelSource& source,
+                       const Registry& registry, Reporter& reporter) {
+  return Planner(recipe, layout, source, registry, reporter).run();
 }
 
 }  // namespace arkit::oneshot

@@ -8,7 +8,7 @@
 #include <arkit/export.h>
 #include <arkit/exporter.h>
 #include <arkit/log.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -23,8 +23,9 @@ struct RecipePlan {
 
 // Throws ErrorCode::unsupported for a layer that cannot be quantized as the recipe says, ErrorCode::input for a recipe
 // that quantizes nothing of this model.
-[[nodiscard]] ARKIT_INTERNAL RecipePlan plan_recipe(const Recipe& recipe, const Model& model, const ModelSource& source,
-                                                    const Registry& registry, Reporter& reporter);
+[[nodiscard]] ARKIT_INTERNAL RecipePlan plan_recipe(const Recipe& recipe, const ModelLayout& layout,
+                                                    const ModelSource& source, const Registry& registry,
+                                                    Reporter& reporter);
 
 // The floating point type a model's weights are stored in, which llm-compressor keeps and computes in.
 [[nodiscard]] at::ScalarType stored_dtype(const ModelSource& source);

@@ -3,6 +3,7 @@
 #include <array>
 
 #include <arkit/error.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -45,7 +46,8 @@ bool per_head(const std::string& granularity, std::string_view option) {
 
 }  // namespace
 
-void plan_attention(QuantPlan& plan, const Model& model, const AttentionOptions& options, const Registry& registry) {
+void plan_attention(QuantPlan& plan, const ModelLayout& layout, const AttentionOptions& options,
+                    const Registry& registry) {
   AttentionQuant& quant = plan.attention;
   quant.kv_per_head = per_head(options.kv_granularity, "static_kv_granularity");
   quant.query_per_head = per_head(options.attention_granularity, "static_attention_granularity");
@@ -65,7 +67,7 @@ void plan_attention(QuantPlan& plan, const Model& model, const AttentionOptions&
   if (options.averaging < 0.0 || options.averaging >= 1.0)
     throw_usage(str("averaging constant ", options.averaging, " of attention ranges is out of range; expected 0 to 1"));
   quant.averaging = options.averaging;
-  plan.attentions = model.attentions();
+  plan.attentions = sdk::attention_plans(layout);
   if (plan.attentions.empty())
     throw_unsupported(str("the plugin of model type '", plan.model_type,
                           "' does not say where its keys and values pass; leave static_kv_dtype and "

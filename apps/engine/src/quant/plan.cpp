@@ -7,6 +7,7 @@
 #include <arkit/error.h>
 #include <arkit/regex.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "quant/attention_plan.h"
@@ -233,24 +234,28 @@ std::vector<std::string> plan_warnings(const QuantPlan& plan) {
   return fused_violations(plan, installed_runtimes());
 }
 
-QuantPlan build_plan(const Model& model, const std::string& model_type, const ResolvedScheme& scheme,
-                     const QuantizeOptions& options, const Registry& registry, Reporter& reporter,
-                     const LayerChoices* choices) {
+QuantPlan empty_plan(const ModelLayout& layout) {
   QuantPlan plan;
-  plan.model_type = model_type;
+  plan.model_type = layout.model_type;
+  plan.layers = layout.linears();
+  plan.block_lists = sdk::block_list_names(layout);
+  plan.num_blocks = static_cast<int64_t>(layout.blocks.size());
+  plan.tied_embeddings = layout.tokens.tied;
+  return plan;
+}
+
+QuantPlan build_plan(const ModelLayout& layout, const ResolvedScheme& scheme, const QuantizeOptions& options,
+                     const Registry& registry, Reporter& reporter, const LayerChoices* choices) {
+  QuantPlan plan = empty_plan(layout);
   plan.global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
   plan.scheme_name = scheme_title(scheme, plan.global, registry);
-  plan.layers = model.linears();
-  plan.block_lists = model.block_lists();
-  plan.num_blocks = model.num_blocks();
-  plan.tied_embeddings = model.tied_embeddings();
   apply_scheme(plan, scheme, options, registry, choices);
   apply_layer_config(plan, options, registry, reporter);
   apply_block_names(plan, options, reporter);
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);
   apply_shape_rules(plan, options, registry, reporter);
-  plan_attention(plan, model, options.attention, registry);
+  plan_attention(plan, layout, options.attention, registry);
   for (const std::string& warning : plan_warnings(plan)) reporter.warn(warning);
   return plan;
 }

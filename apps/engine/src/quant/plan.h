@@ -9,7 +9,7 @@
 #include <arkit/engine/jobs.h>
 #include <arkit/export.h>
 #include <arkit/log.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/registry.h>
 
 #include "quant/scheme_resolver.h"
@@ -27,10 +27,12 @@ using LayerChoices = std::map<std::string, LayerChoice, std::less<>>;
 // tied-embedding rules, ignore_layers, shape rules (docs/spec/schemes.md 4 to 8). Pure. Warns through `reporter`;
 // throws ErrorCode::usage for a pattern that matches nothing unless options.allow_unmatched, and ErrorCode::unsupported
 // when a scheme refuses a layer and the policy is "error".
-[[nodiscard]] ARKIT_INTERNAL QuantPlan build_plan(const Model& model, const std::string& model_type,
-                                                  const ResolvedScheme& scheme, const QuantizeOptions& options,
-                                                  const Registry& registry, Reporter& reporter,
-                                                  const LayerChoices* choices = nullptr);
+[[nodiscard]] ARKIT_INTERNAL QuantPlan build_plan(const ModelLayout& layout, const ResolvedScheme& scheme,
+                                                  const QuantizeOptions& options, const Registry& registry,
+                                                  Reporter& reporter, const LayerChoices* choices = nullptr);
+
+// A plan of the layers, blocks and lists of the model, with nothing decided.
+[[nodiscard]] ARKIT_INTERNAL QuantPlan empty_plan(const ModelLayout& layout);
 
 // May a layer of this shape have the scheme its plan says, under options.on_indivisible?
 [[nodiscard]] ARKIT_INTERNAL Verdict fits_shape(const LayerPlan& layer, const std::string& on_indivisible,

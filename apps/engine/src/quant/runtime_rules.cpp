@@ -71,7 +71,7 @@ RuntimeRules::Fused read_fused(const json::Object& object, const std::string& wh
   const bool experts = json::get_bool(object, "experts", what).value_or(false);
   RuntimeRules::Fused fused{.parts = texts(object, "parts", what)};
   if (experts != fused.parts.empty())
-    throw_input(str(what, ": expected either parts = [\"q_proj\", \"k_proj\"] or experts = true"));
+    throw_input(str(what, ": expected either parts = [\"NAME\", \"NAME\"] or experts = true"));
   return fused;
 }
 

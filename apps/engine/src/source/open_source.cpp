@@ -10,6 +10,7 @@
 #include <arkit/input_file.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
 #include "output/swap_journal.h"
@@ -24,7 +25,7 @@ namespace {
 // An existing path stays a path, whatever it looks like; "org/name" that does not exist here is looked for in the hub
 // cache.
 fs::path resolve_path(const std::string& model) {
-  if (model.empty()) throw_usage("no model given; pass a folder, a .gguf file or a hub id such as 'Qwen/Qwen3-0.6B'");
+  if (model.empty()) throw_usage("no model given; pass a folder, a file or a hub id such as 'org/name'");
   std::error_code error;
   if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
   if (io::is_hub_id(model)) return io::resolve_hub_id(model);
@@ -97,6 +98,12 @@ ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {
                                  str("known model types: ", quoted_list(known),
                                      "; 'arkit models new MODEL -o FILE' drafts a file for --family "
                                      "(docs/FAMILIES.md); plain rounding needs none: --recipe rtn --model_free")));
+}
+
+ModelLayout layout_of(const ModelSource& source, const Registry& registry) {
+  ModelLayout layout = adapter_for(source, registry).layout(source);
+  sdk::check_tensors(layout, source);
+  return layout;
 }
 
 }  // namespace arkit

@@ -135,7 +135,7 @@ size_t tail(const Scanner& s, size_t i, int max_digits, bool slash) {
 }
 
 template <int kMaxDigits>
-size_t match_llama3(const Scanner& s, size_t i) {
+size_t match_short_numbers(const Scanner& s, size_t i) {
   if (const size_t end = s.contraction(i, true)) return end;
   if (s.is(i, kLetter)) return s.run(i, kLetter);
   if (!s.newline(i) && !s.is(i, kNumber)) {
@@ -174,7 +174,7 @@ size_t match_cjk(const Scanner& s, size_t i) {
   return end == i ? 0 : end;
 }
 
-size_t match_deepseek3(const Scanner& s, size_t i) {
+size_t match_cjk_apart(const Scanner& s, size_t i) {
   const auto ascii_letter = [&](size_t at) { return (s.byte(at) | 0x20) >= 'a' && (s.byte(at) | 0x20) <= 'z'; };
   const char c = s.byte(i);
   if (c > ' ' && c < '\x7F' && !s.is(i, kLetter | kNumber) && ascii_letter(i + 1)) {
@@ -219,13 +219,13 @@ struct KnownRegex {
   Matcher matcher;
 };
 constexpr std::array kKnown{KnownRegex{patterns::kGpt2, match_gpt2},
-                            KnownRegex{patterns::kLlama3, match_llama3<3>},
-                            KnownRegex{patterns::kQwen2, match_llama3<1>},
+                            KnownRegex{patterns::kLlama3, match_short_numbers<3>},
+                            KnownRegex{patterns::kQwen2, match_short_numbers<1>},
                             KnownRegex{patterns::kTekken, match_tekken<1, false>},
                             KnownRegex{patterns::kO200k, match_tekken<3, true>},
                             KnownRegex{patterns::kDigits3, match_digits3},
                             KnownRegex{patterns::kCjk, match_cjk},
-                            KnownRegex{patterns::kDeepseek3, match_deepseek3}};
+                            KnownRegex{patterns::kDeepseek3, match_cjk_apart}};
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/text_config.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
 
 #include "verify/json_numbers.h"
@@ -23,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTie = "tie_word_embeddings";
+constexpr const char *kTie = "tie_word_embeddings", *kWeight = ".weight";
 
 // How weights are stored and who wrote the file; at every level.
 constexpr std::array<std::string_view, 8> kStorage = {
@@ -116,14 +117,6 @@ void compare_spellings(const fs::path& exported, const fs::path& source, Check& 
   }
 }
 
-const TensorInfo* embedding_of(const WeightSource& weights) {
-  for (const char* name :
-       {"model.embed_tokens.weight", "embed_tokens.weight", "model.language_model.embed_tokens.weight",
-        "language_model.model.embed_tokens.weight", "transformer.wte.weight"})
-    if (const TensorInfo* found = weights.find(name)) return found;
-  return nullptr;
-}
-
 }  // namespace
 
 CheckResult check_config(const ModelSource& exported, const ModelSource& source) {
@@ -148,12 +141,13 @@ CheckResult check_tie(const ModelSource& exported) {
   const json::Object config = target == nullptr ? exported.config() : config_as_read(exported.config(), *target);
   const bool tied = json::get_bool(config_with(config, kTie), kTie, "config.json").value_or(false);
   const WeightSource& weights = exported.weights();
-  const TensorInfo *head = weights.find("lm_head.weight"), *table = embedding_of(weights);
+  const TensorInfo *head = weights.find(stored_head(exported) + kWeight),
+                   *table = weights.find(stored_embedding(exported) + kWeight);
   if (head == nullptr || table == nullptr || !tied) return check.result(tied ? "tied to the embedding" : "not tied");
   const bool equal = head->dtype == table->dtype && weights.load(head->name).equal(weights.load(table->name));
   if (!equal)
     check.fail(str("the configuration ties the head to the embedding", target == nullptr ? "" : " for " + target->title,
-                   ", but 'lm_head.weight' is stored with other values"));
+                   ", but '", printable(head->name), "' is stored with other values"));
   weights.release(head->name);
   weights.release(table->name);
   return check.result("tied to the embedding, which is stored twice");

@@ -10,6 +10,8 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
 
 #include "verify/code_check.h"
@@ -223,7 +225,8 @@ class LayerJudge {
   at::Tensor original_of(const std::string& name, at::IntArrayRef shape) {
     const std::string tensor = name + kWeightSuffix;
     const TensorInfo* info = source_.weights().find(tensor);
-    if (info == nullptr && name == "lm_head") info = source_.weights().find("model.embed_tokens.weight");  // tied
+    if (info == nullptr && model_free::is_head_layer(name))  // tied
+      info = source_.weights().find(stored_embedding(source_) + kWeightSuffix);
     if (info == nullptr || at::IntArrayRef(info->shape) != shape) {
       check_.fail(str("'", name, "': the source has no weight of this shape"));
       return {};

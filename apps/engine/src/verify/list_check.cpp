@@ -14,6 +14,8 @@
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/layer_rules.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -32,9 +34,7 @@ bool contains_any(std::string_view name, std::initializer_list<std::string_view>
 
 // Matrices that no linear layer is: tables, convolutions, norms and positions.
 bool is_linear(const TensorInfo& tensor) {
-  if (!tensor.name.ends_with(kWeight) || tensor.shape.size() != 2) return false;
-  if (!at::isFloatingType(tensor.dtype) || c10::elementSize(tensor.dtype) < 2) return false;
-  return !contains_any(tensor.name, {"embed", "wte", "wpe", "conv", "norm", "rotary", "relative_attention_bias"});
+  return model_free::is_linear_weight(tensor) && !contains_any(tensor.name, {"norm", "rotary"});
 }
 
 std::vector<std::string> texts(const json::Object& config, std::string_view key) {
@@ -107,7 +107,7 @@ Expects all_but(const std::vector<std::string>& left_out) {
 }
 
 // Rules of "dynamic" in their order: "-:" leaves out, the first that matches counts. The head has a word of its own.
-Expects gptq(const json::Object& config) {
+Expects by_rules(const json::Object& config) {
   struct Rule {
     bool leaves_out;
     Pattern pattern;
@@ -123,7 +123,7 @@ Expects gptq(const json::Object& config) {
   return [rules, head](const std::string& layer) {
     const auto found = std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.pattern(layer); });
     if (found != rules.end()) return !found->leaves_out;
-    return layer != "lm_head" || head;
+    return !model_free::is_head_layer(layer) || head;
   };
 }
 
@@ -135,7 +135,7 @@ bool leaves_full_size(const json::Value& scheme) {
 }
 
 // AutoRound: the blocks it names, and single layers by name or pattern.
-Expects auto_round(const json::Object& config) {
+Expects named_blocks(const json::Object& config) {
   std::vector<std::string> blocks = texts(config, "block_name_to_quantize");
   if (const json::Value* text = json::find(config, "block_name_to_quantize"); text != nullptr && text->is_string())
     blocks = split(text->get_string(), ',');
@@ -162,28 +162,28 @@ Expects auto_round(const json::Object& config) {
   };
 }
 
-// `plain_head`: the head is stored in full size.
-std::optional<Expects> expectation(const json::Object& config, bool plain_head) {
+// `head` is the name of the head, `plain_head`: it is stored in full size.
+std::optional<Expects> expectation(const json::Object& config, const std::string& head, bool plain_head) {
   const json::Value* found = json::find(config, kWhat);
   const json::Object* fields = found == nullptr ? nullptr : found->if_object();
   if (fields == nullptr) return std::nullopt;
   const std::string method = json::get_string(*fields, "quant_method", kWhat).value_or("");
   if (method == "compressed-tensors") return compressed_tensors(*fields);
-  if (method == "gptq") return gptq(*fields);
+  if (method == "gptq") return by_rules(*fields);
   if (method == "awq") {
     constexpr std::string_view kList = "modules_to_not_convert";
     std::vector<std::string> left_out = texts(*fields, kList);
     // AutoAWQ writes null, and loaders leave the head alone by themselves.
     if (const json::Value* list = fields->if_contains(kList); plain_head && list != nullptr && list->is_null())
-      left_out.emplace_back("lm_head");
+      left_out.push_back(head);
     return all_but(left_out);
   }
   if (method == "auto-round" && json::get_string(*fields, "packing_format", kWhat) != "auto_round:fake")
-    return auto_round(*fields);
+    return named_blocks(*fields);
   if (method == "fp8") {
     std::vector<std::string> left_out = texts(*fields, "ignored_layers");
     for (std::string& name : texts(*fields, "modules_to_not_convert")) left_out.push_back(std::move(name));
-    left_out.emplace_back("lm_head");  // loaders leave it alone by themselves
+    if (!head.empty()) left_out.push_back(head);  // loaders leave it alone by themselves
     return all_but(left_out);
   }
   return std::nullopt;
@@ -211,8 +211,9 @@ CheckResult check_layer_lists(const ModelSource& exported, const Registry& regis
   constexpr const char* kName = "layers as the configuration lists them";
   Check check(kName);
   const std::vector<std::string> plain = full_size_layers(exported, registry);
-  const bool plain_head = std::find(plain.begin(), plain.end(), "lm_head") != plain.end();
-  const std::optional<Expects> expects = expectation(exported.config(), plain_head);
+  const std::string head = stored_head(exported);
+  const bool plain_head = !head.empty() && std::find(plain.begin(), plain.end(), head) != plain.end();
+  const std::optional<Expects> expects = expectation(exported.config(), head, plain_head);
   if (!expects) return {.name = kName, .skipped = true, .detail = "lists are not part of this configuration"};
   for (const std::string& layer : plain)
     if ((*expects)(layer))

@@ -19,7 +19,9 @@
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/block_hooks.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/text_config.h>
+#include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
 
 #include "model_free/checkpoint_source.h"
@@ -83,18 +85,20 @@ std::string bound_text(double bound) {
   return bound < kNoBound ? "bound " + figure(bound) : "unbounded at so few bits";
 }
 
-// A model and the views it is read through.
-struct Opened {
-  std::unique_ptr<ModelSource> tables, view;
-  std::unique_ptr<Model> model;
-  [[nodiscard]] const ModelSource& source() const { return *view; }
+// The views a model is read through.
+struct View {
+  std::unique_ptr<ModelSource> tables, source;
 };
 
-bool has_head(const ModelSource& source) {
-  const auto layers = source.packed_layers();
-  return source.weights().find("lm_head.weight") != nullptr ||
-         std::any_of(layers.begin(), layers.end(), [](const LinearSpec& layer) { return layer.name == "lm_head"; });
-}
+// A model, and what it is read from.
+struct Opened {
+  Opened(View views, const ModelAdapter& adapter)
+      : view(std::move(views)), model(adapter.open(*view.source, at::kFloat)) {}
+  [[nodiscard]] const ModelSource& source() const { return *view.source; }
+
+  View view;
+  std::unique_ptr<Model> model;
+};
 
 json::Object read_config(const ModelSource& source) {
   const TargetRules* target = target_of(source.kind());
@@ -105,19 +109,24 @@ bool is_tied(const json::Object& config) {
   return json::get_bool(config_with(config, kTie), kTie, "config.json").value_or(false);
 }
 
-// Blocks only: a classifier has no head that families know; it is opened as if its head were the embedding.
-Opened open_as_read(const ModelSource& files, const ModelAdapter& adapter, const Registry& registry, bool blocks_only) {
-  Opened opened;
-  opened.tables = model_free::view_plain_tables(files, registry, at::kFloat);
-  const ModelSource& source = opened.tables ? *opened.tables : files;
+// Blocks only: a classifier has no head that families know; it is read as if its head were the embedding.
+View view_as_read(const ModelSource& files, const Registry& registry, bool blocks_only) {
+  View view;
+  view.tables = model_free::view_plain_tables(files, registry, at::kFloat);
+  const ModelSource& source = view.tables ? *view.tables : files;
   json::Object config = read_config(source);
   const TargetRules* target = target_of(files.kind());
-  const bool dropped = target != nullptr && target->drops_tied_head && is_tied(config) &&
-                       source.weights().find("model.embed_tokens.weight") != nullptr;
+  const bool dropped =
+      target != nullptr && target->drops_tied_head && is_tied(config) && !stored_embedding(source).empty();
   if (blocks_only) config[kTie] = true;
-  opened.view = view_as(source, std::move(config), !blocks_only && !dropped);
-  opened.model = adapter.open(*opened.view, at::kFloat);
-  return opened;
+  view.source = view_as(source, std::move(config), blocks_only || dropped ? stored_head(source) : "");
+  return view;
+}
+
+// The tensors the family asks for, where it is read as `files` says. Throws as layout() and sdk::check_tensors.
+void require_tensors(const ModelSource& files, const ModelAdapter& adapter, const Registry& registry) {
+  const View view = view_as_read(files, registry, stored_head(files).empty() && !is_tied(read_config(files)));
+  sdk::check_tensors(adapter.layout(*view.source), *view.source);
 }
 
 struct BlockFigures {
@@ -130,9 +139,9 @@ class Comparison {
   Comparison(const ModelSource& exported, const ModelSource& source, const ModelAdapter& adapter,
              const Registry& registry, const ExportFacts& facts, const VerifyReport& report)
       : facts_(facts),
-        blocks_only_(!has_head(source) && !is_tied(read_config(source))),
-        source_(open_as_read(source, adapter, registry, blocks_only_)),
-        export_(open_as_read(exported, adapter, registry, blocks_only_)),
+        blocks_only_(stored_head(source).empty() && !is_tied(read_config(source))),
+        source_(view_as_read(source, registry, blocks_only_), adapter),
+        export_(view_as_read(exported, registry, blocks_only_), adapter),
         borrowing_(export_.source(), source_.source(), facts),
         decoding_(export_.source(), registry),
         cast_(cast_tensors(export_.source().weights(), source_.source().weights())) {
@@ -275,7 +284,8 @@ class Comparison {
     sdk::PlainHook plain;
     // Only a quantized head needs the source's in its place.
     std::vector<const Linear*> heads;
-    if (specs_.contains("lm_head") || facts_.quantized.contains("lm_head")) heads.push_back(&original.head());
+    const std::string& head_name = original.head().name;
+    if (specs_.contains(head_name) || facts_.quantized.contains(head_name)) heads.push_back(&original.head());
     borrowing_.lend(heads);
     const bool whole = !heads.empty();
     const at::Tensor wanted = head_logits(original, hidden, plain, whole);
@@ -290,7 +300,7 @@ class Comparison {
     const at::Tensor got = head_logits(other, chain, decoding_, whole);
     logits_ = relative(got, wanted, size);
     logits_around_bound_ = bound_around(-1);
-    const auto head = specs_.find("lm_head");
+    const auto head = specs_.find(head_name);
     const double of_head = head == specs_.end() ? 0.0 : error_of(*head->second);
     const at::Tensor straight = whole ? head_logits(other, hidden, decoding_, whole) : around;
     carry(chain - hidden, got - straight, of_head * size);
@@ -374,7 +384,7 @@ class Comparison {
 std::string why_not_computed(const ModelSource& source, const Registry& registry, const ModelAdapter*& adapter) {
   try {
     adapter = &adapter_for(source, registry);
-    (void)open_as_read(source, *adapter, registry, !has_head(source) && !is_tied(read_config(source)));
+    require_tensors(source, *adapter, registry);
     return {};
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted) throw;
@@ -394,7 +404,7 @@ CheckResult check_complete(const ModelSource& exported, const Registry& registry
     return {.name = kName, .skipped = true, .detail = error.what()};
   }
   try {
-    (void)open_as_read(exported, *adapter, registry, !has_head(exported) && !is_tied(read_config(exported)));
+    require_tensors(exported, *adapter, registry);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted) throw;
     check.fail(error.what());

@@ -10,17 +10,15 @@
 namespace arkit {
 namespace {
 
-constexpr std::string_view kHead = "lm_head";
-
-bool belongs_to_head(std::string_view tensor) {
-  return tensor.substr(0, tensor.rfind('.')) == kHead;
+bool belongs_to(std::string_view tensor, std::string_view layer) {
+  return !layer.empty() && tensor.substr(0, tensor.rfind('.')) == layer;
 }
 
 class ViewWeights final : public WeightSource {
  public:
-  ViewWeights(const WeightSource& weights, bool with_head) : weights_(weights) {
+  ViewWeights(const WeightSource& weights, std::string_view left_out) : weights_(weights) {
     for (const TensorInfo& info : weights.tensors())
-      if (with_head || !belongs_to_head(info.name)) tensors_.push_back(info);
+      if (!belongs_to(info.name, left_out)) tensors_.push_back(info);
   }
   std::span<const TensorInfo> tensors() const override { return tensors_; }
   at::Tensor load(std::string_view name) const override {
@@ -36,10 +34,10 @@ class ViewWeights final : public WeightSource {
 
 class View final : public ModelSource {
  public:
-  View(const ModelSource& source, json::Object config, bool with_head)
-      : source_(source), config_(std::move(config)), weights_(source.weights(), with_head) {
+  View(const ModelSource& source, json::Object config, std::string_view left_out)
+      : source_(source), config_(std::move(config)), weights_(source.weights(), left_out) {
     for (const LinearSpec& layer : source.packed_layers())
-      if (with_head || layer.name != kHead) layers_.push_back(layer);
+      if (layer.name != left_out) layers_.push_back(layer);
   }
 
   std::string kind() const override { return source_.kind(); }
@@ -70,8 +68,8 @@ class View final : public ModelSource {
 
 }  // namespace
 
-std::unique_ptr<ModelSource> view_as(const ModelSource& source, json::Object config, bool with_head) {
-  return std::make_unique<View>(source, std::move(config), with_head);
+std::unique_ptr<ModelSource> view_as(const ModelSource& source, json::Object config, std::string_view left_out) {
+  return std::make_unique<View>(source, std::move(config), left_out);
 }
 
 }  // namespace arkit

@@ -8,12 +8,16 @@
 
 #include <arkit/error.h>
 #include <arkit/log.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
 #include "util/finite.h"
 
 namespace arkit {
 namespace {
+
+using model_free::is_embedding_table;
+using model_free::is_head_layer;
 
 constexpr std::string_view kWeight = ".weight";
 
@@ -50,11 +54,6 @@ std::set<std::string, std::less<>> packed_names(const ModelSource& exported) {
   std::set<std::string, std::less<>> names;
   for (const LinearSpec& spec : exported.packed_layers()) names.insert(spec.name);
   return names;
-}
-
-bool is_head_or_table(std::string_view module) {
-  const std::string_view last = module.substr(module.rfind('.') + 1);
-  return last == "lm_head" || last == "embed_tokens" || last == "wte" || last == "embed_in";
 }
 
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
@@ -97,12 +96,11 @@ namespace {
 // A model whose head is its embedding may store the one matrix under either name: is `name` of one side, a head or a
 // table, stored on the other side under the other name?
 bool is_stored_as_twin(const std::string& name, const WeightSource& here, const WeightSource& there) {
-  const std::string_view module = module_of(name);
-  if (!name.ends_with(kWeight) || !is_head_or_table(module)) return false;
+  const bool head = is_head_layer(module_of(name));
+  if (!name.ends_with(kWeight) || !(head || is_embedding_table(module_of(name)))) return false;
   for (const TensorInfo& info : there.tensors()) {
     const std::string_view other = module_of(info.name);
-    if (!info.name.ends_with(kWeight) || !is_head_or_table(other)) continue;
-    if ((other == "lm_head") == (module == "lm_head")) continue;
+    if (!info.name.ends_with(kWeight) || !(head ? is_embedding_table(other) : is_head_layer(other))) continue;
     const at::Tensor mine = here.load(name), twin = there.load(info.name);
     const bool same =
         mine.sizes() == twin.sizes() && (c10::elementSize(mine.scalar_type()) >= c10::elementSize(twin.scalar_type())

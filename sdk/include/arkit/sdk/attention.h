@@ -20,15 +20,15 @@ struct MaskSpec {
 // (plain causal), or there is a single query that sees every key.
 [[nodiscard]] at::Tensor attention_mask(const MaskSpec& spec, at::ScalarType dtype);
 
-// softmax(query key^T * scale + mask) value. query [batch, heads, S, key_dim], key [batch, kv_heads, T, key_dim], value
+// softmax(c * tanh(query key^T * scale / c) + mask) value with c = softcap; 0 = no cap: the products themselves. query [batch, heads, S, key_dim], key [batch, kv_heads, T, key_dim], value
 // [batch, kv_heads, T, value_dim] of any strides with the last one 1; heads % kv_heads == 0. With an undefined mask:
 // causal when S > 1 (needs S == T), everything when S == 1. Returns [batch, S, heads * value_dim]. Differentiable, but not under a
 // FixedOrder. With at::globalContext().deterministicAlgorithms() threads do not matter; bf16 is then computed in f32.
 [[nodiscard]] at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                   const at::Tensor& mask, double scale);
+                                   const at::Tensor& mask, double scale, double softcap = 0.0);
 // The same as a chain of plain operators: scores in memory, rounded to the dtype at each step as in the reference's
 // eager attention (docs/spec/decoder.md 3).
 [[nodiscard]] at::Tensor attention_ref(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                       const at::Tensor& mask, double scale);
+                                       const at::Tensor& mask, double scale, double softcap = 0.0);
 
 }  // namespace arkit::sdk

@@ -29,6 +29,8 @@ struct Family {
   std::string what;  // where it was read, for errors
   std::string name, summary;
   std::vector<std::string> model_types;
+  // Flags of config.json that tell it from other families of its model_types; an absent one is false.
+  std::map<std::string, bool, std::less<>> when;
 
   std::map<std::string, std::string, std::less<>> keys;  // spelling in config.json by the name used below
 
@@ -37,6 +39,7 @@ struct Family {
   int64_t num_attention_heads = 32, max_position_embeddings = 2048;
   std::optional<int64_t> num_key_value_heads;  // unset = as many as heads
   std::optional<int64_t> head_dim;             // unset = hidden_size / heads
+  std::optional<int64_t> intermediate_factor;  // given: an absent intermediate_size is this many hidden_size
   double rms_norm_eps = 1e-6, rope_theta = 10000.0;
   std::string hidden_act = "silu";
 
@@ -44,28 +47,37 @@ struct Family {
     std::string prefix = "model.";  // of the decoder; a checkpoint of the bare decoder lacks it
     std::string embedding = "embed_tokens", blocks = "layers", final_norm = "norm";
     std::string head = "lm_head";
+    bool head_bias = false;
   } tensors;
 
   // Of a block; empty = none at this place.
   struct {
     std::string before_attention = "input_layernorm", after_attention;
     std::string before_mlp = "post_attention_layernorm", after_mlp;
+    std::string kind = "rms";
     double offset = 0.0;
-    bool wide = false;  // see Norms
+    bool wide = false, bias = false;  // see Norms
   } norms;
 
   struct {
     std::string module = "self_attn";
     std::string query = "q_proj", key = "k_proj", value = "v_proj";
-    std::string qkv;  // given: one layer instead of the three
+    std::string qkv;                // given: one layer instead of the three
+    bool rows_by_key_head = false;  // see Attention
     std::string output = "o_proj";
+    int64_t kv_heads = 0;  // given: whatever config.json says
     Setting<bool> bias{{}, false}, output_bias{{}, false};
     std::string query_norm, key_norm;  // empty = none
     bool whole_heads = false;          // see Norms
     Setting<double> scale;             // of scores; unset = 1 / sqrt(width)
     Setting<double> scale_width;       // unset = head_dim
     Setting<double> softcap;
-    bool partial_rope = false;  // does rope_type default honour partial_rotary_factor?
+    bool partial_rope = false;     // does rope_type default honour partial_rotary_factor?
+    Setting<double> rotary_share;  // what an absent partial_rotary_factor means; unset = 1
+    bool neighbours = false;       // see Rope
+    std::string rope_blocks;       // key of a list of 0 and 1, one a block: does it turn positions in? empty = all do
+    Setting<int64_t> rope_skip_every;  // n: without that list every n-th block does not
+    bool rope_windowed = false;        // only blocks with a window turn positions in
   } attention;
 
   // Blocks whose queries see the last keys only.
@@ -74,7 +86,12 @@ struct Family {
     Setting<bool> when{{}, true};  // whether the size counts at all
     Setting<int64_t> from_block;   // from which block on; layer_types of config.json wins
     Setting<int64_t> full_every;   // n: every n-th block sees everything; layer_types of config.json wins
+    Setting<double> rope_theta;    // given: these blocks turn by it, unscaled, where rope_parameters does not say more
+    bool plain_rope = false;       // these blocks turn unscaled, by the theta of all
   } window;
+
+  Setting<bool> parallel{{}, false};  // see BlockLayout
+  bool shared_norm = false;           // a parallel block has no norm before its mlp
 
   struct {
     std::string module = "mlp";
@@ -86,9 +103,12 @@ struct Family {
   } mlp;
 
   struct {
-    Setting<double> embedding, residual, logits_divisor, logits_softcap;
+    Setting<double> embedding, residual, logits_factor, logits_divisor, logits_softcap;
     bool embedding_by_width = false;  // embedded tokens times sqrt(hidden_size)
   } scales;
+
+  std::vector<std::string> ignored;      // see ModelLayout
+  std::vector<std::string> unsupported;  // switches of config.json that must be absent, null or false
 };
 
 // Reads and checks the text of a family file; `what` names it. Throws ErrorCode::input with file, key and what was
@@ -114,9 +134,11 @@ class FamilyAdapter : public ModelAdapter {
   [[nodiscard]] ModelLayout layout(const ModelSource& source) const override;
   [[nodiscard]] std::unique_ptr<Model> open(const ModelSource& source, at::ScalarType dtype) const override;
 
- private:
+ protected:
+  // The family of a model with this config.json; null = none.
   [[nodiscard]] const Family* find(const json::Object& config) const;
 
+ private:
   std::string name_, summary_;
   std::vector<std::unique_ptr<const Family>> families_;  // addresses stay: info_ points into them
   std::vector<std::string_view> types_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,39 @@ struct BlockPlace {
 
 // Is `layer` (name without ".weight") a table of token embeddings, whose rows are looked up?
 [[nodiscard]] bool is_embedding_table(std::string_view layer);
+
+// Is `layer` the matrix that makes logits?
+[[nodiscard]] bool is_head_layer(std::string_view layer);
+
+// Experts of a block in one tensor [experts, out, in]: "<p>.experts.<projection>[.weight]", "<p>.moe.<projection>[.weight]".
+struct FusedExperts {
+  std::string parent;              // "model.layers.0.mlp.experts"
+  std::vector<std::string> parts;  // projections stacked along dim 1
+  bool out = false;                // does it write the hidden state? Else it reads it
+};
+[[nodiscard]] std::optional<FusedExperts> fused_experts(const TensorInfo& tensor);
+
+// Is this list one of experts: "model.layers.0.mlp.experts"?
+[[nodiscard]] bool is_expert_list(std::string_view list);
+// How many routed experts a block has, and the key of config.json that says so; nullopt where none does.
+struct ExpertCount {
+  std::string_view key;
+  int64_t count = 0;
+};
+[[nodiscard]] std::optional<ExpertCount> expert_count(const json::Object& config);
+
+// Of a right model: may the first or the last of equal blocks alone have, or lack, this module?
+[[nodiscard]] bool may_be_single(std::string_view module, const json::Object& config);
+// Is it a tensor of a norm in front of a block, by what stands behind the block's name?
+[[nodiscard]] bool is_norm_in_front(std::string_view rest);
+
+// The component of a tensor's name by which PEFT and LyCORIS call parts of adapters; empty = none.
+[[nodiscard]] std::string_view adapter_part(std::string_view name);
+// The component that only blocks for multi-token prediction have, by what stands behind the block's name; empty = none.
+[[nodiscard]] std::string_view prediction_part(std::string_view rest);
+
+// The first component of `name` that is one of `parts`; empty = none.
+[[nodiscard]] std::string_view component_of(std::string_view name, std::span<const std::string_view> parts);
 
 // Does the name belong to a tower that does not read text: vision, audio?
 [[nodiscard]] bool is_other_sense(std::string_view name);

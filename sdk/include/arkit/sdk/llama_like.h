@@ -14,14 +14,18 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/layout.h>
 #include <arkit/sdk/rope.h>
 
 namespace arkit::sdk {
 
+// Throws ErrorCode::unsupported for a layout with parts that LlamaLikeModel does not have, which it would compute as if
+// they were not there. `what` names the model.
+void require_llama_like(const ModelLayout& layout, const std::string& what);
+
 class LlamaLikeModel final : public Model, public HeadStrips {
  public:
-  // `source` outlives the model. Checks every tensor of the checkpoint against the layout. Throws
-  // ErrorCode::unsupported for a layout with parts that this decoder does not have.
+  // `source` outlives the model. Calls require_llama_like and check_tensors (layout.h).
   LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype);
   ~LlamaLikeModel() override;
 
@@ -33,7 +37,7 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   [[nodiscard]] std::string block_name(int64_t block) const override { return layout_of(block).name; }
   [[nodiscard]] std::vector<std::string> block_lists() const override { return {layout_.lists.front().name}; }
   [[nodiscard]] std::vector<LayerPlan> linears() const override { return layout_.linears(); }
-  [[nodiscard]] std::vector<AttentionPlan> attentions() const override;
+  [[nodiscard]] std::vector<AttentionPlan> attentions() const override { return attention_plans(layout_); }
   [[nodiscard]] std::vector<std::string> norm_names(int64_t block) const override;
 
   void load_block(int64_t block) override;
@@ -59,17 +63,13 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   struct Norm {
     std::string name;  // tensor; empty = none at this place
     at::Tensor weight;
+    at::Tensor bias;  // undefined = none
   };
   struct Block {
     std::vector<Linear> linears;  // as BlockLayout::layers
     Norm mixer_in, mixer_out, feed_forward_in, feed_forward_out, query, key;
   };
 
-  void check_layout() const;
-  void check_tensors() const;
-  void check_norms(const BlockLayout& block) const;
-  void check_tensor(const std::string& name, std::vector<int64_t> shape) const;
-  void check_packed() const;
   [[nodiscard]] const BlockLayout& layout_of(int64_t block) const {
     return layout_.blocks.at(static_cast<size_t>(block));
   }
@@ -77,6 +77,8 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   [[nodiscard]] std::string table_name() const;
   [[nodiscard]] bool packed(const std::string& layer) const { return packed_.contains(layer); }
   [[nodiscard]] at::Tensor load(const std::string& tensor) const;
+  [[nodiscard]] Norm load_norm(const std::string& name) const;
+  void release_norm(Norm& norm) const noexcept;
   [[nodiscard]] Linear load_linear(const LayerPlan& plan) const;
   void release_linear(Linear& linear) const noexcept;
   [[nodiscard]] const Block& loaded(int64_t block) const;
@@ -98,9 +100,9 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   std::vector<RopeFrequencies> frequencies_;    // as ModelLayout::ropes
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up
-  Norm final_norm_;
-  mutable at::Tensor stored_head_;  // of its own, as stored; strips are cast
-  mutable Linear head_;             // cast to the model's dtype on first use: tuning needs embeddings only
+  Norm final_norm_;                             // no weight = not loaded
+  mutable at::Tensor stored_head_;              // of its own, as stored; strips are cast
+  mutable Linear head_;                         // cast to the model's dtype on first use: tuning needs embeddings only
 };
 
 }  // namespace arkit::sdk

@@ -17,13 +17,20 @@ namespace arkit::sdk {
 [[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 [[nodiscard]] at::Tensor rms_norm_ref(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-// The norm of a layout: rms_norm, or with Norms::wide the factor offset + weight in f32 and one rounding at the end
-// (docs/spec/decoder.md 2). `norms.kind` is rms.
-[[nodiscard]] at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight);
+// round((x - mean(x)) * rsqrt(variance(x) + eps) * weight + bias) over the last dimension in f32; bias may be undefined
+// (docs/spec/decoder.md 2). Differentiable in all three.
+[[nodiscard]] at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
 
-// Rotates halves of the first 2 * cos.size(-1) channels of x [batch, seqlen, heads, head_dim] by the tables of rope.h
-// ([1 or batch, seqlen, dim / 2] in x's dtype). Same shape and layout as x.
-[[nodiscard]] at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+// The norm of a layout (docs/spec/decoder.md 2). Kind rms: rms_norm, or with Norms::wide the factor offset + weight in
+// f32 and one rounding at the end. Kind layer: layer_norm with `bias`, which is undefined where there is none.
+[[nodiscard]] at::Tensor apply_norm(const Norms& norms, const at::Tensor& x, const at::Tensor& weight,
+                                    const at::Tensor& bias = {});
+
+// Rotates pairs of the first 2 * cos.size(-1) channels of x [batch, seqlen, heads, head_dim] by the tables of rope.h
+// ([1 or batch, seqlen, dim / 2] in x's dtype): channels i and i + dim / 2, or with `neighbours` 2i and 2i + 1 (see
+// Rope). Same shape and layout as x.
+[[nodiscard]] at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                                    bool neighbours = false);
 [[nodiscard]] at::Tensor apply_rope_ref(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
 // Sum of all elements, f32 [1]: pairs of halves, so that neither the number of threads nor the CPU matters.

@@ -18,8 +18,12 @@ namespace arkit::sdk {
 [[nodiscard]] const json::Object* counting_rope(const json::Object& config);
 
 // The one-dict layout of transformers 5 made from either layout: rope_parameters, or rope_theta + rope_scaling +
-// partial_rotary_factor at top level. The result always has rope_type and rope_theta.
-[[nodiscard]] json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what);
+// partial_rotary_factor at top level. The result always has rope_type and rope_theta. Where there is a set for each
+// kind of layer, that of `kind` ("sliding_attention"); without one they must be equal, or ErrorCode::unsupported.
+[[nodiscard]] json::Object normalise_rope(const json::Object& config, double default_theta, std::string_view what,
+                                          std::string_view kind = {});
+// Is there a set of this kind?
+[[nodiscard]] bool has_rope_of_kind(const json::Object& config, std::string_view kind);
 
 // Checks and reads a normalised dict. Throws ErrorCode::unsupported for an unknown rope_type, ErrorCode::input for
 // values that make no sense. `partial` = whether `default` honours partial_rotary_factor (phi3 does, llama does not).

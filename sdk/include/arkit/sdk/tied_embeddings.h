@@ -30,6 +30,10 @@ struct TiedEmbeddings {
 // unless it says false. Two that differ: never. A packed head is its own.
 [[nodiscard]] TiedEmbeddings find_tied_embeddings(const ModelSource& source);
 
+// Layer names, as in TiedEmbeddings; nothing is loaded.
+[[nodiscard]] std::string stored_embedding(const ModelSource& source);
+[[nodiscard]] std::string stored_head(const ModelSource& source);
+
 // The name of the embeddings' layer as the lists of blocks beside it suggest; empty = not known.
 [[nodiscard]] std::string expected_embedding(const ModelSource& source);
 

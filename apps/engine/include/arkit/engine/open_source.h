@@ -10,6 +10,7 @@
 namespace arkit {
 
 class ModelAdapter;
+struct ModelLayout;
 class ModelSource;
 
 // Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or a hub id found in
@@ -17,5 +18,8 @@ class ModelSource;
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry&);
 // The adapter for source.config(); throws ErrorCode::unsupported naming the model_type and the nearest known one.
 [[nodiscard]] ARKIT_EXPORT ModelAdapter& adapter_for(const ModelSource& source, const Registry&);
+// What that adapter says the model is, held against the names and shapes of its tensors. Throws ErrorCode::input for a
+// tensor that is missing or of a wrong shape, ErrorCode::unsupported for what the family does not have.
+[[nodiscard]] ARKIT_EXPORT ModelLayout layout_of(const ModelSource& source, const Registry&);
 
 }  // namespace arkit
