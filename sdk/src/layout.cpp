@@ -1,3 +1,4 @@
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layout.h>
 
 #include <algorithm>
@@ -48,7 +49,7 @@ bool fits(std::string_view name, std::string_view pattern) {
 class TensorCheck {
  public:
   TensorCheck(const ModelLayout& layout, const ModelSource& source) : layout_(layout), source_(source) {
-    for (const LinearSpec& spec : source.packed_layers()) packed_.emplace(spec.name, &spec);
+    for (const LinearSpec& spec : packed_layers(source)) packed_.emplace(spec.name, &spec);
   }
 
   void needed() const {
@@ -72,7 +73,7 @@ class TensorCheck {
       }
     }
     std::set<std::string, std::less<>> made;  // by calibration
-    for (const AttentionSpec& spec : source_.attention_specs()) made.insert(spec.tensors.begin(), spec.tensors.end());
+    for (const AttentionSpec& spec : attention_modules(source_)) made.insert(spec.tensors.begin(), spec.tensors.end());
     for (const TensorInfo& tensor : source_.weights().tensors()) {
       const std::string_view name = tensor.name;
       if (!in_blocks(name) || norms.contains(name) || made.contains(name) || is_old_buffer(tensor)) continue;

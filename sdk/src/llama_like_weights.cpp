@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/llama_like.h>
 #include <arkit/sdk/nn.h>
 #include <arkit/str.h>
@@ -24,7 +25,7 @@ LlamaLikeModel::LlamaLikeModel(ModelLayout layout, const ModelSource& source, at
   require_llama_like(layout_, source.path().string());
   blocks_.resize(layout_.blocks.size());
   final_norm_.name = layout_.tokens.final_norm;
-  for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
+  for (const LinearSpec& spec : packed_layers(source)) packed_.insert(spec.name);
   check_tensors(layout_, source);
   for (const Rope& rope : layout_.ropes) frequencies_.push_back(rope_frequencies(rope, 1));
 }
@@ -75,7 +76,7 @@ Linear LlamaLikeModel::load_linear(const LayerPlan& plan) const {
   linear.out_features = plan.out_features;
   linear.in_features = plan.in_features;
   linear.fused_group = plan.fused_group;
-  linear.rotation = source_.input_rotation(plan.name);
+  linear.rotation = input_rotation(source_, plan.name);
   if (packed(plan.name)) return linear;
   linear.weight = load(plan.name + ".weight");
   if (plan.has_bias) linear.bias = load(plan.name + ".bias");
@@ -196,7 +197,7 @@ Linear LlamaLikeModel::head_strip(int64_t first, int64_t count) const {
   strip.name = plan.name;
   strip.out_features = count;
   strip.in_features = plan.in_features;
-  if (!tied) strip.rotation = source_.input_rotation(plan.name);
+  if (!tied) strip.rotation = input_rotation(source_, plan.name);
   if (plan.has_bias) strip.bias = load(plan.name + ".bias").narrow(0, first, count);
   if (!head_.name.empty()) {
     strip.weight = head_.weight.narrow(0, first, count);

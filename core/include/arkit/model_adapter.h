@@ -177,7 +177,7 @@ class ARKIT_EXPORT ModelAdapter {
   // for a configuration that makes no sense; that every tensor is there, open() checks.
   [[nodiscard]] virtual ModelLayout layout(const ModelSource& source) const = 0;
   // A header-only model; weights are read by load_block / load_rest and cast to `dtype` (f32 or bf16). A layer in
-  // source.packed_layers() gets an undefined weight. `source` outlives the model. Throws ErrorCode::input when a tensor
+  // source.packed() gets an undefined weight. `source` outlives the model. Throws ErrorCode::input when a tensor
   // is missing or has a wrong shape: every tensor the blocks need is checked here, before any work.
   [[nodiscard]] virtual std::unique_ptr<Model> open(const ModelSource& source, at::ScalarType dtype) const = 0;
 };

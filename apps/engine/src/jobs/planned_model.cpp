@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "jobs/source_hashes.h"
@@ -55,11 +56,11 @@ struct Planner {
                                                          Reporter& reporter) const {
     std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
     warn_of_denied_biases(*source, reporter);
-    if (!source->packed_layers().empty() && !forced())
+    if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),
               "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
-    if (!source->rotation_config().empty())
+    if (source->rotations() != nullptr)
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
     planned.files = weight_files(*source, options.num_hidden_layers);
@@ -84,7 +85,8 @@ struct Planner {
     planned.forwards = needs_samples(planned.plan, !model_free && tuning.iters > 0,
                                      model_free ? std::optional(true) : tuning.disable_opt_rtn, scheme_for);
     planned.transforms = plan_transforms(algs, *planned.source, planned.plan, registry);
-    planned.forwards = planned.forwards || !planned.transforms.empty();
+    const bool for_formats = !model_free && any_wants(formats, &ExporterInfo::wants_imatrix);
+    planned.forwards = planned.forwards || for_formats || !planned.transforms.empty();
     return planned;
   }
 

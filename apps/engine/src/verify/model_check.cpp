@@ -19,6 +19,7 @@
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/block_hooks.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layout.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/sdk/tied_embeddings.h>
@@ -146,7 +147,7 @@ class Comparison {
         decoding_(export_.source(), registry),
         cast_(cast_tensors(export_.source().weights(), source_.source().weights())) {
     for (const LayerFigures& layer : report.layers()) measured_[layer.name] = layer.relative_error;
-    for (const LinearSpec& spec : export_.source().packed_layers()) specs_.emplace(spec.name, &spec);
+    for (const LinearSpec& spec : sdk::packed_layers(export_.source())) specs_.emplace(spec.name, &spec);
   }
 
   void run(bool keep_blocks) {
