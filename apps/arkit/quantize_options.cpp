@@ -42,8 +42,16 @@ void settle_mix(QuantizeOptions& options, const Arguments& arguments) {
     throw_usage("--scheme and --options contradict each other; list the scheme among the options");
 }
 
-// AutoRound's names of tuning are taken as well; it stands at the end.
-void settle_algs(std::string& algs) {
+// AutoRound's names of tuning are taken as well; it stands at the end. Rotations that are no transform of their own
+// stand at the beginning there, and are --rotation here.
+void settle_algs(std::string& algs, std::string& rotation) {
+  for (const std::string_view name : {"random_hadamard", "quarot_hadamard", "quarot", "spinquant"}) {
+    const std::string first = algs.substr(0, algs.find(','));
+    if (lower(first) != name) continue;
+    if (rotation.empty()) rotation = name;  // else its fields were given, and it is of this kind
+    algs.erase(0, std::min(first.size() + 1, algs.size()));
+    break;
+  }
   for (const std::string_view name : {"auto_round", "autoround", "sign_round"}) {
     const size_t at = algs.size() - std::min(name.size(), algs.size());
     const bool whole = at == 0 || algs[at - 1] == ',' || algs[at - 1] == ' ';
@@ -61,7 +69,7 @@ QuantizeOptions quantize_options(const Arguments& typed) {
   options.model = arguments.positional(0);
   options.command_line = parsed.command_line;
   settle_mix(options, arguments);
-  settle_algs(options.algs);
+  settle_algs(options.algs, options.rotation);
   // The formats that record a recipe file are those of the file's plan.
   if (!options.recipe_file.empty() && !arguments.given("format")) options.formats.clear();
   return options;
