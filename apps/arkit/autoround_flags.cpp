@@ -22,7 +22,8 @@ constexpr std::string_view kTextOnly = "arkit calibrates language models on text
 constexpr std::string_view kSvd = "SVDQuant is made for diffusion models, which arkit does not quantize";
 constexpr std::string_view kDouble = "double quantization is a matter of GGUF, which arkit does not write";
 constexpr std::string_view kAwqSamples = "awq looks at the samples of the run, in batches of --batch_size";
-constexpr std::string_view kAwqClip = "arkit's awq chooses scales and clips nothing; tuning (--algs awq,signround) does";
+constexpr std::string_view kAwqClip =
+    "arkit's awq chooses scales and clips nothing; tuning (--algs awq,signround) does";
 
 constexpr Flag kFlags[] = {
     {"low_gpu_mem_usage", kNone, always, "one decoder block is in memory at a time"},
@@ -218,7 +219,8 @@ void AutoRoundWords::take_flag(const AutoRoundFlag& flag, const std::string& nam
 void AutoRoundWords::settle(Values& values) const {
   if (!rotation_.empty()) {
     if (values.contains("rotation"))
-      throw_usage("--rotation says all of a rotation; leave the options of single fields (--rotation_type, --r1 ...) out");
+      throw_usage(
+          "--rotation says all of a rotation; leave the options of single fields (--rotation_type, --r1 ...) out");
     std::map<std::string, std::string> fields = rotation_;
     if (is_of_model(fields)) fields["algorithm"] = "\"quarot\"";
     values["rotation"] = {as_object(fields)};

@@ -28,7 +28,8 @@ std::span<const CalledAs> called_as() {
 const CalledAs& called_as(std::string_view program) {
   std::string name(program.substr(program.rfind('/') + 1));
   std::replace(name.begin(), name.end(), '_', '-');
-  const auto* found = std::find_if(std::begin(kNames), std::end(kNames), [&](const auto& one) { return one.name == name; });
+  const auto* found =
+      std::find_if(std::begin(kNames), std::end(kNames), [&](const auto& one) { return one.name == name; });
   return found == std::end(kNames) ? kNames[0] : *found;
 }
 

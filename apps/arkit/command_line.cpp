@@ -314,7 +314,9 @@ std::vector<std::string> with_list_command(std::vector<std::string> words) {
 // What is listed, also in the singular and under AutoRound's words.
 void settle_listed(const Command& command, std::string& what) {
   const std::vector<std::string> known = split(command.choices, ' ');
-  const auto is_known = [&](const std::string& word) { return std::find(known.begin(), known.end(), word) != known.end(); };
+  const auto is_known = [&](const std::string& word) {
+    return std::find(known.begin(), known.end(), word) != known.end();
+  };
   const std::string low = lower(what);
   for (const std::string& word : {low, low + "s"})
     if (is_known(word)) what = word;
@@ -326,8 +328,8 @@ void settle_program(const CalledAs& program, Values& values) {
   if (!program.recipe.empty()) {
     const auto recipe = values.find("recipe");
     if (recipe != values.end() && recipe->second.front() != program.recipe)
-      throw_usage(str("--recipe '", printable(recipe->second.front()), "' contradicts ", program.name, ", which is recipe '",
-                      program.recipe, "'; call arkit instead"));
+      throw_usage(str("--recipe '", printable(recipe->second.front()), "' contradicts ", program.name,
+                      ", which is recipe '", program.recipe, "'; call arkit instead"));
     values["recipe"] = {std::string(program.recipe)};
   }
   if (!program.folder.empty() && !values.contains("output_dir")) values["output_dir"] = {std::string(program.folder)};
@@ -453,8 +455,8 @@ Request parse_command_line(const std::vector<std::string>& arguments, const Call
     return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}, {}};
   AutoRoundWords foreign;
   const bool quantizes = verb.command->name == "quantize";
-  parsed.values = parse_options(*verb.command, quantizes ? foreign.take(*verb.command, verb.rest) : verb.rest,
-                                parsed.positionals);
+  parsed.values =
+      parse_options(*verb.command, quantizes ? foreign.take(*verb.command, verb.rest) : verb.rest, parsed.positionals);
   foreign.settle(parsed.values);
   parsed.notes = foreign.notes();
   if (verb.command->name == "help") return request_about(Request::Kind::help, parsed);

@@ -51,8 +51,8 @@ std::string error_members(int code, std::string_view message) {
       quoted += c == '\n' ? "\\n" : escape;
     }
   }
-  return "\"code\": " + std::to_string(code) + ", \"kind\": \"" + std::string(error_kind(code)) + "\", \"message\": \"" +
-         escape_json(quoted) + "\"";
+  return "\"code\": " + std::to_string(code) + ", \"kind\": \"" + std::string(error_kind(code)) +
+         "\", \"message\": \"" + escape_json(quoted) + "\"";
 }
 
 }  // namespace

@@ -13,9 +13,9 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "called_as.h"
 #include "command_line.h"
 #include "completions.h"
-#include "called_as.h"
 #include "early_signals.h"
 #include "environment.h"
 #include "error_report.h"

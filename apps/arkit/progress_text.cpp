@@ -67,8 +67,7 @@ std::string block_text(const BlockProgress& progress, double seconds_left, doubl
 std::string progress_text(const Progress& progress, const Pace& pace, double peak_bytes, size_t bar) {
   std::string text(progress.what);
   if (progress.total > 0) {
-    const double part =
-        std::clamp(static_cast<double>(progress.done) / static_cast<double>(progress.total), 0.0, 1.0);
+    const double part = std::clamp(static_cast<double>(progress.done) / static_cast<double>(progress.total), 0.0, 1.0);
     const auto filled = static_cast<size_t>(part * static_cast<double>(bar));
     if (bar > 0) text += str("  [", std::string(filled, '#'), std::string(bar - filled, '.'), "]");
     text += str("  ", static_cast<int>(part * 100.0), "%");

@@ -31,7 +31,7 @@ class TerminalReporter final : public Reporter {
   void block_done(const BlockProgress& progress) override;
   void progress(const Progress& progress) override;
 
-  void finish();  // ends the progress line, so that a result can follow
+  void finish();              // ends the progress line, so that a result can follow
   void ended(int exit_code);  // the last event
 
  private:

@@ -87,7 +87,8 @@ class Variable {
 // docs: spec of AutoRound 0.16.1's `quantize`, all of it.
 TEST(AutoRound, EveryFlagOfItsIsAnOptionOrAnswered) {
   const char* const kAll =
-      "model model_name model_name_or_path model_dtype platform num_hidden_layers debug_layer_num batch_size train_bs bs "
+      "model model_name model_name_or_path model_dtype platform num_hidden_layers debug_layer_num batch_size train_bs "
+      "bs "
       "seqlen seq_len nsamples nsample device_map device devices dataset seed format formats max_shard_size algorithm "
       "algorithms alg algs alg_config alg_configs output_dir schemes avg_bits target_bits options option shared_layers "
       "ignore_scale_zp_bits low_gpu_mem_usage low_cpu_mem_usage disable_low_cpu_mem_usage enable_torch_compile "
@@ -100,7 +101,8 @@ TEST(AutoRound, EveryFlagOfItsIsAnOptionOrAnswered) {
       "act_group_size act_asym act_data_type act_dtype disable_act_dynamic super_bits super_group_size scale_dtype "
       "ignore_layers fp_layers quant_lm_head to_quant_block_names disable_opt_rtn enable_opt_rtn enable_neuqi iters lr "
       "minmax_lr momentum nblocks enable_minmax_tuning disable_minmax_tuning enable_norm_bias_tuning "
-      "gradient_accumulate_steps enable_alg_ext not_use_best_mse enable_quanted_input disable_quanted_input enable_adam "
+      "gradient_accumulate_steps enable_alg_ext not_use_best_mse enable_quanted_input disable_quanted_input "
+      "enable_adam "
       "adam enable_lfq awq_duo_scaling awq_n_grid awq_seqlen awq_smooth_batch_size awq_apply_clip awq_clip_as_init "
       "svdquant_rank enable_svdquant_smooth svdquant_smooth_num_grids svdquant_smooth_max_calibration_calls "
       "svdquant_residual_iters enable_svdquant_residual_early_stop svdquant_low_rank_dtype svdquant_target_modules "

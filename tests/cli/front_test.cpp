@@ -74,8 +74,8 @@ TEST(CliFront, HelpNamesEveryCommandOptionAndDefault) {
 // A word that only begins commands has a help of its own.
 TEST(CliFront, GroupsOfCommandsHaveHelp) {
   for (const char* group : {"eval", "models", "plugin"}) {
-    for (const std::vector<std::string>& words : {std::vector<std::string>{group, "--help"}, {group, "-h"},
-                                                  {"--quiet", group, "--help"}, {"help", group}}) {
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{group, "--help"}, {group, "-h"}, {"--quiet", group, "--help"}, {"help", group}}) {
       const Outcome help = run_arkit(words);
       EXPECT_EQ(help.exit_code, 0) << group << help.err;
       EXPECT_EQ(help.err, "");

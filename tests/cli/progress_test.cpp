@@ -80,13 +80,13 @@ OnTerminal on_terminal(std::vector<std::string> words, unsigned short columns) {
 }
 
 std::vector<std::string> rounding(const Folder& folder, const std::string& name) {
-  return {"quantize",     kModel,    "--scheme",     "W4A16",          "--group_size", "32",
-          "--recipe",     "rtn",     "--output_dir", folder.file(name)};
+  return {"quantize", kModel,     "--scheme", "W4A16",        "--group_size",
+          "32",       "--recipe", "rtn",      "--output_dir", folder.file(name)};
 }
 
 std::vector<std::string> tuning(const Folder& folder, const std::string& name) {
-  return {"quantize", kModel,       "--scheme", "W4A16",     "--group_size", "32",           "--iters",        "3",
-          "--dataset", "self",      "--nsamples", "4",       "--seqlen",     "32",           "--output_dir",   folder.file(name)};
+  return {"quantize",  kModel, "--scheme",   "W4A16", "--group_size", "32", "--iters",      "3",
+          "--dataset", "self", "--nsamples", "4",     "--seqlen",     "32", "--output_dir", folder.file(name)};
 }
 
 std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right) {
@@ -126,7 +126,8 @@ TEST(Progress, OnATerminalIsABarThatIsRewritten) {
   const Folder folder;
   const OnTerminal run = on_terminal(rounding(folder, "out"), 100);
   EXPECT_EQ(run.exit_code, 0) << run.text;
-  EXPECT_TRUE(contains(run.text, "\r\033[Krounding and writing  [####################]  100%  14/14 layers")) << run.text;
+  EXPECT_TRUE(contains(run.text, "\r\033[Krounding and writing  [####################]  100%  14/14 layers"))
+      << run.text;
   EXPECT_TRUE(contains(run.text, "  peak ")) << run.text;
   EXPECT_FALSE(contains(run.text, "block 1/")) << "blocks without a loss have no line of their own\n" << run.text;
   // Narrow ones have no bar, and no line is longer than the terminal.
@@ -155,14 +156,14 @@ TEST(Progress, InALogAreLinesWithoutControlCharacters) {
   EXPECT_TRUE(contains(run.err, "block 2/2  ")) << run.err;
   EXPECT_EQ(run_arkit(rounding(folder, "quiet") + std::vector<std::string>{"--quiet"}).err, "");
   // The same on a terminal that is asked for it.
-  EXPECT_FALSE(contains(on_terminal(rounding(folder, "lines") + std::vector<std::string>{"--progress", "lines"}, 100).text,
-                        "\033"));
+  EXPECT_FALSE(contains(
+      on_terminal(rounding(folder, "lines") + std::vector<std::string>{"--progress", "lines"}, 100).text, "\033"));
 }
 
 TEST(Progress, EventsAreOneObjectALine) {
   const Folder folder;
-  const Outcome run = run_arkit(tuning(folder, "out") + std::vector<std::string>{"--progress", "json", "--json", "--adam",
-                                                                                 "--low_gpu_mem_usage"});
+  const Outcome run = run_arkit(tuning(folder, "out") + std::vector<std::string>{"--progress", "json", "--json",
+                                                                                 "--adam", "--low_gpu_mem_usage"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_TRUE(json::parse(run.out, "stdout").as_object().contains("outputs"));
   const std::map<std::string, std::set<std::string>> members{

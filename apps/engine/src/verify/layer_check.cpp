@@ -265,8 +265,8 @@ class LayerJudge {
 }  // namespace
 
 CheckResult check_layers_against_source(const ModelSource& exported, const ModelSource& source,
-                                        const Registry& registry, const RecordedRounding& recorded,
-                                        Reporter& reporter, VerifyReport& report) {
+                                        const Registry& registry, const RecordedRounding& recorded, Reporter& reporter,
+                                        VerifyReport& report) {
   Check check("layers against the source");
   LayerJudge judge(source, recorded, report, check);
   int64_t seen = 0;

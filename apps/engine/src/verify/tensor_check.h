@@ -31,7 +31,7 @@ struct ExportFacts {
 
 // Copied tensors equal the source's bit for bit, or after the cast to their dtype; norms and biases that were tuned lie
 // near the source's.
-[[nodiscard]] CheckResult check_copies(const ModelSource& exported, const ModelSource& source,
-                                       const ExportFacts& facts, Reporter& reporter);
+[[nodiscard]] CheckResult check_copies(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts,
+                                       Reporter& reporter);
 
 }  // namespace arkit
