@@ -161,6 +161,11 @@ std::vector<std::string> AutoRoundWords::take(const Command& command, const std:
     std::string name = word.starts_with("--") ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
     std::optional<std::string> value;
     if (equals != std::string::npos) value = word.substr(equals + 1);
+    if (name == "group_size")  // its blocks are a scheme here
+      if (const std::string& size = value || i + 1 == arguments.size() ? value.value_or("") : arguments[i + 1];
+          size.find(',') != std::string::npos)
+        throw_unsupported(str("--group_size ", printable(size),
+                              ": scales of blocks belong to a scheme; give --scheme FP8_BLOCK and leave it out"));
     const bool known = name.empty() || find_option(command, name) != nullptr;
     const bool off = !known && name.starts_with("no_") && !value;
     if (off) name.erase(0, 3);

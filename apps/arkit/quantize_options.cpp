@@ -75,6 +75,21 @@ QuantizeOptions quantize_options(const Arguments& typed) {
   return options;
 }
 
+void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
+  const std::vector<std::string> writers = registry.names(Kind::exporter);
+  if (std::find(writers.begin(), writers.end(), "gguf") != writers.end()) return;
+  const auto refuse = [](std::string_view option, const std::string& value) {
+    if (lower(value).starts_with("gguf"))
+      throw_unsupported(str("--", option, " ", printable(value),
+                            ": arkit reads GGUF files and does not write them; choose another ", option == "format" ? "format" : "scheme",
+                            " ('arkit list ", option == "format" ? "formats" : "schemes", "' shows all)"));
+  };
+  for (const std::string& format : options.formats) refuse("format", format);
+  for (const std::string& list : options.auto_scheme.options)
+    for (const std::string& scheme : split(list, ',')) refuse("options", scheme);
+  refuse("scheme", options.scheme);
+}
+
 QuantizeOptions autoscheme_options(const Arguments& arguments) {
   QuantizeOptions options = quantize_options(arguments);
   AutoSchemeOptions& mix = options.auto_scheme;

@@ -118,10 +118,12 @@ json::Array SourceHashes::wait(Reporter& reporter) {
     moved_.notify_all();
     int64_t total = 0;
     for (const File& file : files_) total += file.bytes;
-    while (!moved_.wait_for(lock, kBetweenLooks, [&] { return finished_; })) {
+    bool told = false;
+    for (; !moved_.wait_for(lock, kBetweenLooks, [&] { return finished_; }); told = true) {
       throw_if_interrupted();
       reporter.progress({"hashing the source", read_, total, kBytes});
     }
+    if (told) reporter.progress({"hashing the source", total, total, kBytes});
   }
   thread_.join();
   if (failure_) std::rethrow_exception(failure_);
