@@ -1,4 +1,3 @@
-#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layout.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/old_buffers.h>
 #include <arkit/str.h>
 
