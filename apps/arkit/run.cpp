@@ -21,6 +21,7 @@
 #include "command.h"
 #include "commands.h"
 #include "error_report.h"
+#include "hub_name.h"
 #include "terminal_reporter.h"
 
 namespace arkit::cli {
@@ -160,11 +161,13 @@ int run_guarded(const ParsedCommand& parsed) {
   try {
     (void)host_info();  // a wrong ARKIT_CPU is an error of every command
     TerminalReporter reporter(arguments.flag("quiet"), verbose);
-    Plugins plugins(arguments);
-    Result result = find_function(parsed.command)(arguments, plugins, reporter);
+    const ParsedCommand named = with_hub(parsed);
+    const Arguments complete(named);
+    Plugins plugins(complete);
+    Result result = find_function(parsed.command)(complete, plugins, reporter);
     throw_if_file_lost();
     reporter.finish();
-    if (print_result(arguments, result)) return result.exit_code;
+    if (print_result(complete, result)) return result.exit_code;
     return report_unprinted(result, json, errno, reporter);
   } catch (const Error& error) {
     return fail(error.code(), error.what());

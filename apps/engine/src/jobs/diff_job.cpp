@@ -45,8 +45,8 @@ struct Side {
   }
 };
 
-Side open_side(const std::string& name, const Registry& registry) {
-  Side side{.source = open_source(name, registry), .shown = nullptr, .packed = {}};
+Side open_side(const std::string& name, const Registry& registry, Reporter& reporter) {
+  Side side{.source = open_source(name, registry, reporter), .shown = nullptr, .packed = {}};
   for (const LinearSpec& spec : side.source->packed_layers()) side.packed[spec.name + std::string(kWeight)] = &spec;
   return side;
 }
@@ -240,7 +240,7 @@ json::Object diff(const DiffOptions& options, const std::string& resident, const
   check_options(options);
   return_large_blocks();
   reporter.step("comparing tensors");
-  Side a = open_side(options.a, registry), b = open_side(options.b, registry);
+  Side a = open_side(options.a, registry, reporter), b = open_side(options.b, registry, reporter);
   show(a, b, registry);
   json::Object report{{"a", describe_side(a)}, {"b", describe_side(b)}, {"equal", true}};
   report_tensors(compare_tensors(a, b, reporter), report);

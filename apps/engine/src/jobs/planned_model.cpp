@@ -58,7 +58,7 @@ struct Planner {
 
   [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
                                                          Reporter& reporter) const {
-    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
+    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry, reporter);
     warn_of_denied_biases(*source, reporter);
     if (!source->packed_layers().empty() && !forced())
       throw_unsupported(
