@@ -1,4 +1,4 @@
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 
 #include "command.h"
 #include "render.h"

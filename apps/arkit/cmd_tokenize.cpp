@@ -1,4 +1,4 @@
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 
 #include "command.h"

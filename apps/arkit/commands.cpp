@@ -70,8 +70,7 @@ constexpr OptionRow kHubRows[] = {
      .help = "where a model that is no local path is downloaded from (docs/HUB.md)",
      .absent = "hf, or modelscope with AR_USE_MODELSCOPE=1",
      .aliases = "platform",
-     .choices = "hf modelscope",
-     .synonyms = "model_scope=modelscope",
+     .choices = "hf modelscope model_scope",
      .one_call = true},
 };
 constexpr OptionRow kTokenizeRows[] = {
@@ -221,7 +220,8 @@ std::vector<Option> diff_options() {
 // Of commands whose one model may come from a hub; `diff A B` has two, and their names say it.
 bool takes_one_model(const Command& command) {
   static constexpr std::string_view kNames[] = {"verify", "convert"};
-  return command.positional == "MODEL" || std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
+  return command.positional == "MODEL" ||
+         std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
 }
 
 std::vector<Command> own_commands() {

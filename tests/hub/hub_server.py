@@ -15,7 +15,8 @@ faults.json: {"KIND": {...}} with
   "drip":      {PATH: [BYTES, SECONDS]}                 so many bytes at a time
   "grow":      {PATH: N}                                N bytes more than listed (N < 0: fewer)
   "no_ranges": true                                     ranges are ignored
-  "gated":     [REPO], "private": [REPO]
+  "gated": [REPO], "private": [REPO]                    without the token: 401
+  "closed": [REPO]                                      403
   "names":     {REPO: [ENTRY ...]}                      more entries of its tree, whatever they are
   "raw_tree":  {REPO: TEXT}                             the answer to a tree request, whatever it is
   "page":      N                                        entries a page
@@ -243,8 +244,9 @@ class Handler(BaseHTTPRequestHandler):
         if "FilePath" in query:
             data = files.get(query["FilePath"])
             return self.fail(404, "EntryNotFound") if data is None else self.send_content(query["FilePath"], data, {})
+        commit = commit_of(self.state.root, repo)
         entries = [{"Path": path, "Name": os.path.basename(path), "Size": len(data), "Type": "blob",
-                    "Sha256": hashlib.sha256(data).hexdigest(), "Revision": commit_of(self.state.root, repo), "CommittedDate": 1}
+                    "Sha256": hashlib.sha256(data).hexdigest(), "Revision": commit, "CommittedDate": 1}
                    for path, data in sorted(files.items())]
         entries.append({"Path": "folder", "Name": "folder", "Size": 0, "Type": "tree", "Sha256": "", "Revision": "", "CommittedDate": 0})
         if rest == ["tree"]:

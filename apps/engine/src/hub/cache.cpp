@@ -5,7 +5,6 @@
 #include <system_error>
 
 #include <arkit/error.h>
-#include <arkit/part_file.h>
 #include <arkit/str.h>
 
 #include "hub/disk.h"
@@ -22,14 +21,6 @@ std::string with_dashes(std::string_view id) {
   std::string name(id);
   if (const size_t slash = name.find('/'); slash != std::string::npos) name.replace(slash, 1, "--");
   return name;
-}
-
-// Whoever looks finds the old text or the new one.
-void write_small(const fs::path& path, const std::string& text) {
-  make_folder(path.parent_path());
-  const fs::path beside = temporary_beside(path);
-  write_file(beside, text);
-  rename_over(beside, path);
 }
 
 std::string first_word(const fs::path& file) {
@@ -68,16 +59,14 @@ class HuggingFaceCache final : public Cache {
     return {settings_.cache / ".locks" / repo.filename() / (etag + ".lock"), repo / "blobs" / (etag + ".incomplete"),
             repo / "blobs" / etag};
   }
-  fs::path publish(const Snapshot& snapshot, const RemoteFile& file, const Place& place,
-                   bool downloaded) override {
+  fs::path publish(const Snapshot& snapshot, const RemoteFile& file, const Place& place, bool downloaded) override {
     const fs::path pointer = folder(snapshot) / file.path;
     make_folder(pointer.parent_path());
     std::error_code error;
     const bool is_new = downloaded && !fs::exists(place.blob, error);
     if (downloaded) rename_over(place.incomplete, place.blob);
     const fs::path beside = temporary_beside(pointer);
-    if (settings_.symlinks)
-      fs::create_symlink(place.blob.lexically_relative(pointer.parent_path()), beside, error);
+    if (settings_.symlinks) fs::create_symlink(place.blob.lexically_relative(pointer.parent_path()), beside, error);
     if (settings_.symlinks && !error) {
       rename_over(beside, pointer);
       return pointer;
@@ -144,11 +133,9 @@ class ModelScopeCache final : public Cache {
     for (const std::string& part : {std::string("file"), type, repo.id, file.path}) key += '\0' + part;
     const std::string name = sha256_hex(key);
     const std::string content = file.etag().empty() ? name : file.etag();
-    return {settings_.cache / ".lock" / ("file_" + name + ".lock"),
-            repo_folder(repo) / ".incomplete" / content, {}};
+    return {settings_.cache / ".lock" / ("file_" + name + ".lock"), repo_folder(repo) / ".incomplete" / content, {}};
   }
-  fs::path publish(const Snapshot& snapshot, const RemoteFile& file, const Place& place,
-                   bool /*downloaded*/) override {
+  fs::path publish(const Snapshot& snapshot, const RemoteFile& file, const Place& place, bool /*downloaded*/) override {
     fs::path final_path = folder(snapshot) / file.path;
     make_folder(final_path.parent_path());
     rename_over(place.incomplete, final_path);
@@ -171,11 +158,7 @@ std::optional<Listing> Cache::listing(const Snapshot& snapshot) const {
 }
 
 void Cache::keep_listing(const Snapshot& snapshot, const Listing& listing) {
-  const fs::path file = repo_folder(snapshot.repo) / "trees" / (snapshot.commit + ".json");
-  make_folder(file.parent_path());
-  const fs::path beside = temporary_beside(file);
-  write_listing(beside, listing);
-  rename_over(beside, file);
+  write_listing(repo_folder(snapshot.repo) / "trees" / (snapshot.commit + ".json"), listing);
 }
 
 std::optional<fs::path> Cache::find(const Snapshot& snapshot, const std::string& path) const {

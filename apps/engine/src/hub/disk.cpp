@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 
 #include <unistd.h>
@@ -37,6 +38,22 @@ void rename_over(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
   if (error) throw_disk(to, "renaming", error.value());
+}
+
+void write_small(const fs::path& path, std::string_view text) {
+  make_folder(path.parent_path());
+  const fs::path beside = temporary_beside(path);
+  errno = 0;
+  std::ofstream out(beside, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) {
+    const int why = errno;
+    std::error_code ignored;
+    fs::remove(beside, ignored);
+    throw_disk(path, "writing", why);
+  }
+  rename_over(beside, path);
 }
 
 fs::path temporary_beside(const fs::path& path) {

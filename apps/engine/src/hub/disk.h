@@ -12,6 +12,8 @@ namespace arkit::hub {
 
 void make_folder(const std::filesystem::path& folder);
 void rename_over(const std::filesystem::path& from, const std::filesystem::path& to);
+// A short text: whoever looks finds the old one or the new one.
+void write_small(const std::filesystem::path& path, std::string_view text);
 // A name beside `path` that no other process or call has.
 [[nodiscard]] std::filesystem::path temporary_beside(const std::filesystem::path& path);
 // Throws where `bytes` more do not fit into the folder's file system.

@@ -16,9 +16,10 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kMostHops = 10;
-constexpr size_t kMostBody = size_t{64} << 20;     // of an answer that is read as a whole: a page of a listing
+constexpr size_t kMostBody = size_t{64} << 20;  // of an answer that is read as a whole: a page of a listing
 constexpr size_t kMostErrorBody = size_t{64} << 10;
 constexpr size_t kMostHeaders = 256;
+constexpr auto kLasting = NetworkFault::Kind::lasting;
 constexpr long kSlow = 100;  // bytes a second; slower than that is a stall
 
 struct UrlCloser {
@@ -65,12 +66,12 @@ std::string redirected(const std::string& from, std::string_view location) {
   const Url url = parsed(from);
   const bool was_secure = from.starts_with("https:");
   if (location.empty() || curl_url_set(url.get(), CURLUPART_URL, std::string(location).c_str(), CURLU_DISALLOW_USER))
-    throw NetworkFault(str("'", origin_of(from), "' redirects to what is no address"), true);
+    throw NetworkFault(str("'", origin_of(from), "' redirects to what is no address"), kLasting);
   const std::string scheme = part(url.get(), CURLUPART_SCHEME);
   if (scheme != "https" && (scheme != "http" || was_secure))
     throw NetworkFault(str("'", origin_of(from), "' redirects from ", was_secure ? "https" : "http", " to ",
                            printable(scheme, 20), ", which is not followed"),
-                       true);
+                       kLasting);
   return part(url.get(), CURLUPART_URL);
 }
 
@@ -78,18 +79,20 @@ bool is_redirect(long status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-// Another try cannot help where the configuration is at fault.
-bool lasts(CURLcode code) {
+NetworkFault::Kind kind_of(CURLcode code) {
   switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+      return NetworkFault::Kind::unreachable;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_COULDNT_RESOLVE_PROXY:
-      return true;
+      return NetworkFault::Kind::lasting;
     default:
-      return false;
+      return NetworkFault::Kind::broken;
   }
 }
 
@@ -261,7 +264,7 @@ Response Http::hop(const Request& request, const std::string& url) {
   if (stop_) throw Error(ErrorCode::interrupted, "stopped");  // what ended the others is the error
   if (code != CURLE_OK) {
     const std::string why = reason[0] != '\0' ? std::string(reason.data()) : std::string(curl_easy_strerror(code));
-    throw NetworkFault(str("'", origin_of(url), "': ", printable(why), advice(code)), lasts(code));
+    throw NetworkFault(str("'", origin_of(url), "': ", printable(why), advice(code)), kind_of(code));
   }
   call.start();  // an answer without a body
   call.response.url = url;
@@ -270,13 +273,13 @@ Response Http::hop(const Request& request, const std::string& url) {
 
 Response Http::get(const Request& request) {
   std::string url = request.url;
-  if (parsed(url) == nullptr) throw NetworkFault(str("'", printable(url), "' is no address"), true);
+  if (parsed(url) == nullptr) throw NetworkFault(str("'", printable(url), "' is no address"), kLasting);
   for (int hops = 0; hops <= kMostHops; ++hops) {
     Response response = hop(request, url);
     if (!is_redirect(response.status)) return response;
     url = redirected(url, response.header("location"));
   }
-  throw NetworkFault(str("'", origin_of(request.url), "' redirects more than ", kMostHops, " times"), true);
+  throw NetworkFault(str("'", origin_of(request.url), "' redirects more than ", kMostHops, " times"), kLasting);
 }
 
 std::unique_ptr<Http> HttpPool::take() {

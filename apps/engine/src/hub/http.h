@@ -20,8 +20,8 @@ namespace arkit::hub {
 struct Response {
   long status = 0;
   std::map<std::string, std::string, std::less<>> headers;  // names in lower case
-  std::string body;                                         // where the request has no on_body, or the status is an error
-  std::string url;                                          // that answered, after redirects
+  std::string body;  // where the request has no on_body, or the status is an error
+  std::string url;   // that answered, after redirects
 
   [[nodiscard]] bool ok() const { return status == 200 || status == 206; }
   [[nodiscard]] std::string_view header(std::string_view name) const;  // empty = none
@@ -39,8 +39,13 @@ struct Request {
 // No answer, or one that broke off.
 class NetworkFault : public std::runtime_error {
  public:
-  NetworkFault(const std::string& what, bool lasts) : std::runtime_error(what), lasting(lasts) {}
-  const bool lasting;  // another try would end the same: an untrusted certificate, a URL that is none
+  enum class Kind {
+    broken,       // something was there
+    unreachable,  // nobody answers: no network, perhaps
+    lasting,      // another try would end the same: an untrusted certificate, a URL that is none
+  };
+  NetworkFault(const std::string& what, Kind its_kind) : std::runtime_error(what), kind(its_kind) {}
+  const Kind kind;
 };
 
 // Not thread-safe; keeps its connection between requests.

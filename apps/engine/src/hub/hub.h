@@ -22,8 +22,8 @@ enum class RepoKind { model, dataset };
 
 struct Repo {
   RepoKind kind = RepoKind::model;
-  std::string id;                  // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
-  std::string revision = "main";   // branch, tag or commit; "main" is a hub's usual branch, however it calls it
+  std::string id;                 // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
+  std::string revision = "main";  // branch, tag or commit; "main" is a hub's usual branch, however it calls it
 };
 
 // A repository at one commit: what a run reads does not change while it reads.
@@ -34,8 +34,8 @@ struct Snapshot {
 
 // A file of a snapshot.
 struct Entry {
-  std::string path;        // inside the repository, with '/'; never absolute, no "..", no control characters
-  int64_t size = 0;        // bytes
+  std::string path;  // inside the repository, with '/'; never absolute, no "..", no control characters
+  int64_t size = 0;  // bytes
 };
 
 // Bytes of a remote file by ranges; nothing of it is kept. Not thread-safe.

@@ -5,9 +5,9 @@
 
 #include <arkit/error.h>
 #include <arkit/json.h>
-#include <arkit/part_file.h>
 #include <arkit/str.h>
 
+#include "hub/disk.h"
 #include "hub/repo_names.h"
 
 namespace arkit::hub {
@@ -59,8 +59,9 @@ Listing checked(Listing listing, std::string_view what) {
 }
 
 const RemoteFile* find_file(const Listing& listing, std::string_view path) {
-  const auto found = std::lower_bound(listing.begin(), listing.end(), path,
-                                      [](const RemoteFile& file, std::string_view wanted) { return file.path < wanted; });
+  const auto found =
+      std::lower_bound(listing.begin(), listing.end(), path,
+                       [](const RemoteFile& file, std::string_view wanted) { return file.path < wanted; });
   return found != listing.end() && found->path == path ? &*found : nullptr;
 }
 
@@ -93,8 +94,7 @@ void write_listing(const fs::path& file, const Listing& listing) {
     if (!one.xet.empty()) entry["xet_hash"] = one.xet;
     files[one.path] = std::move(entry);
   }
-  fs::create_directories(file.parent_path());
-  write_file(file, json::dump(json::Object{{"format_version", kVersion}, {"files", std::move(files)}}, 1));
+  write_small(file, json::dump(json::Object{{"format_version", kVersion}, {"files", std::move(files)}}, 1));
 }
 
 }  // namespace arkit::hub

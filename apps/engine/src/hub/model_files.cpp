@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kLargestText = int64_t{256} << 20;  // of a file that is no weights: vocabularies have tens of MB
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kModules = "modules.json";
-constexpr std::array<std::string_view, 9> kPictures{".png", ".jpg", ".jpeg", ".gif", ".svg",
+constexpr std::array<std::string_view, 9> kPictures{".png",  ".jpg", ".jpeg", ".gif", ".svg",
                                                     ".webp", ".pdf", ".mp4",  ".ico"};
 constexpr std::array<std::string_view, 7> kPickles{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".distcp"};
 
@@ -90,7 +90,8 @@ bool has(const std::vector<Entry>& entries, std::string_view path) {
   return std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == path; });
 }
 
-std::vector<std::string> listed_shards(const std::vector<Entry>& entries, const fs::path& index, std::string_view what) {
+std::vector<std::string> listed_shards(const std::vector<Entry>& entries, const fs::path& index,
+                                       std::string_view what) {
   const json::Value content = json::read_file(index);
   const json::Value* map = json::find(json::as_object(content, kIndex), "weight_map");
   if (map == nullptr) throw_input(str(what, ": its '", kIndex, "' has no weight_map"));
@@ -122,7 +123,8 @@ std::vector<std::string> own_safetensors(const std::vector<Entry>& entries) {
                             "safetensors, or convert it where you trust it (save_pretrained of transformers)"));
   if (std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return is_adapter(entry.path); }))
     throw_unsupported(str(what, ": is an adapter, not a model; merge it into its base model first"));
-  throw_unsupported(str(what, ": holds no weights that arkit reads (*.safetensors, or one file that is a model by itself)"));
+  throw_unsupported(
+      str(what, ": holds no weights that arkit reads (*.safetensors, or one file that is a model by itself)"));
 }
 
 std::vector<std::string> whole_model(const std::vector<Entry>& entries, std::string_view what) {
@@ -131,8 +133,8 @@ std::vector<std::string> whole_model(const std::vector<Entry>& entries, std::str
     if (io::is_whole_model_name(entry.path)) files.push_back(entry.path);
   if (files.empty()) refuse_without_weights(entries, what);
   if (files.size() > 1)
-    throw_unsupported(str(what, ": holds ", files.size(), " models of one file each ('", files.front(), "', '", files[1],
-                          "' ...) and no safetensors; download the one that you mean and give its path"));
+    throw_unsupported(str(what, ": holds ", files.size(), " models of one file each ('", files.front(), "', '",
+                          files[1], "' ...) and no safetensors; download the one that you mean and give its path"));
   return files;
 }
 

@@ -194,17 +194,18 @@ void Protocol::refuse(const Response& response, const Repo& repo, const std::str
   const bool known = !settings_.token.empty();
   if (code == "GatedRepo")
     throw_input(known ? str(what, ": is gated, and the account of your token has no access; ask for it at ", page(repo))
-                      : str(what, ": is gated; accept its conditions at ", page(repo), " and give a token of your account (",
-                            variable, ")"));
+                      : str(what, ": is gated; accept its conditions at ", page(repo),
+                            " and give a token of your account (", variable, ")"));
   if (response.status == 404 && code == "RevisionNotFound")
     throw_input(str(what, ": has no revision '", repo.revision, "'; look at ", page(repo)));
   if (response.status == 404 && code == "EntryNotFound")
     throw_input(str(what, ": is not there at revision '", repo.revision, "'"));
   if (response.status == 401)
-    throw_input(known ? str(what, ": the hub does not accept your token for it, or there is no such repository; look at ",
-                            page(repo), " and at the token (", variable, ")")
-                      : str(what, ": there is no such repository at ", settings_.endpoint,
-                            ", or it is private; look at the name, or give a token that may read it (", variable, ")"));
+    throw_input(known
+                    ? str(what, ": the hub does not accept your token for it, or there is no such repository; look at ",
+                          page(repo), " and at the token (", variable, ")")
+                    : str(what, ": there is no such repository at ", settings_.endpoint,
+                          ", or it is private; look at the name, or give a token that may read it (", variable, ")"));
   if (response.status == 403)
     throw_input(str(what, ": the hub refuses access (403)", known ? " to the account of your token" : "", "; look at ",
                     page(repo), known ? "" : str(", or give a token that may read it (", variable, ")")));

@@ -47,9 +47,8 @@ class RemoteAccess final : public RandomAccess {
  private:
   // Asks for what is missing after `done`.
   void request(int64_t offset, int64_t count, char* to, int64_t& done, Retries& retries) {
-    Request request{.url = context_.protocol.file_url(snapshot_, file_.path),
-                    .begin = offset + done,
-                    .end = offset + count};
+    Request request{
+        .url = context_.protocol.file_url(snapshot_, file_.path), .begin = offset + done, .end = offset + count};
     request.on_start = [&](const Response& answer) { require_part(answer, offset + done); };
     request.on_body = [&](std::string_view bytes) {
       if (static_cast<int64_t>(bytes.size()) > count - done)
@@ -60,7 +59,7 @@ class RemoteAccess final : public RandomAccess {
     };
     const Response response = context_.pool.use([&](Http& http) { return http.get(request); });
     if (response.ok() && done < count)
-      throw NetworkFault(str("'", origin_of(response.url), "': ended early"), false);
+      throw NetworkFault(str("'", origin_of(response.url), "': ended early"), NetworkFault::Kind::broken);
     if (response.ok()) return;
     if (!Retries::is_passing(response)) context_.protocol.refuse(response, snapshot_.repo, file_.path);
     retries.after(response);

@@ -39,12 +39,13 @@ class RemoteHub final : public Hub {
     if (is_commit(repo.revision)) return {repo, repo.revision};
     if (settings_.offline) {
       if (auto commit = cache_->commit_of(repo)) return {repo, *std::move(commit)};
-      throw_input(str(describe(repo), ": revision '", repo.revision, "' is not in the cache '", settings_.cache.string(),
+      throw_input(str(describe(repo), ": revision '", repo.revision, "' is not in the cache '",
+                      settings_.cache.string(),
                       "', and HF_HUB_OFFLINE forbids asking the hub; unset it, or name a revision that is there"));
     }
     try {
       Snapshot found{repo, protocol_->commit(repo)};
-      cache_->keep_commit(found);
+      keep([&] { cache_->keep_commit(found); });
       return found;
     } catch (const Error& error) {
       // Not for what the hub says of the repository: only where it says nothing.
@@ -100,6 +101,16 @@ class RemoteHub final : public Hub {
 
   TransferContext context() { return {settings_, pool_, voice_, *protocol_, *cache_}; }
 
+  // What spares a request the next time. A cache that belongs to others may be read all the same.
+  template <typename Work>
+  void keep(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      voice_.warn(error.what());
+    }
+  }
+
   // Commits do not change, so each is asked for once.
   const Listing& listing(const Snapshot& snapshot) {
     require_names(snapshot.repo);
@@ -109,13 +120,14 @@ class RemoteHub final : public Hub {
     if (auto kept = cache_->listing(snapshot)) return listings_[key] = *std::move(kept);
     if (settings_.offline) return listings_[key] = cache_->present(snapshot);
     Listing asked = protocol_->list(snapshot);
-    cache_->keep_listing(snapshot, asked);
+    keep([&] { cache_->keep_listing(snapshot, asked); });
     return listings_[key] = std::move(asked);
   }
 
   // Where the hub can be asked what is whole. A file that is there is used also where it cannot.
   std::optional<fs::path> whole_in_cache(const Snapshot& snapshot, const std::string& path) {
-    if (!is_repo_path(path)) throw_input(str(describe(snapshot.repo), ": '", printable(path), "' is no name of a file"));
+    if (!is_repo_path(path))
+      throw_input(str(describe(snapshot.repo), ": '", printable(path), "' is no name of a file"));
     auto there = cache_->find(snapshot, path);
     if (!there || settings_.offline) return there;
     try {
@@ -131,7 +143,8 @@ class RemoteHub final : public Hub {
   RemoteFile needed(const Snapshot& snapshot, const std::string& path) {
     const std::string what = str(describe(snapshot.repo), ": '", path, "'");
     if (settings_.offline)
-      throw_input(str(what, ": is not in the cache '", settings_.cache.string(), "', and HF_HUB_OFFLINE forbids "
+      throw_input(str(what, ": is not in the cache '", settings_.cache.string(),
+                      "', and HF_HUB_OFFLINE forbids "
                       "downloading it; unset it"));
     const RemoteFile* file = find_file(listing(snapshot), path);
     if (file != nullptr) return *file;

@@ -8,8 +8,8 @@
 namespace arkit::hub {
 namespace {
 
-constexpr size_t kMostPart = 96;        // of an id
-constexpr size_t kMostName = 255;       // of a part of a path
+constexpr size_t kMostPart = 96;   // of an id
+constexpr size_t kMostName = 255;  // of a part of a path
 constexpr size_t kMostPath = 1024;
 
 bool is_id_part(std::string_view part) {
@@ -39,8 +39,8 @@ bool is_revision(std::string_view revision) {
 }
 
 bool is_hex(std::string_view text, size_t digits) {
-  return text.size() == digits && std::all_of(text.begin(), text.end(),
-                                              [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == digits &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 bool is_commit(std::string_view text) {

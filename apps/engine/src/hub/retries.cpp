@@ -17,6 +17,7 @@ namespace {
 
 constexpr double kLongestBackOff = 30.0;  // seconds
 constexpr auto kGlance = std::chrono::milliseconds(50);
+constexpr int kUnreachableTries = 3;  // nobody waits half a minute for a network that is not there
 constexpr long kTooMany = 429;
 
 }  // namespace
@@ -65,10 +66,13 @@ void Retries::wait(double seconds) {
 
 void Retries::after(const NetworkFault& fault) {
   ++failed_;
-  if (fault.lasting) throw_resource(str(what_, ": ", fault.what()));
-  if (failed_ >= settings_.tries)
-    throw_resource(str(what_, ": ", fault.what(), " (", failed_, " tries); look at the network and at https_proxy and "
-                       "run the same command again (what came is kept), or set HF_HUB_OFFLINE=1 to use what the cache has"));
+  if (fault.kind == NetworkFault::Kind::lasting) throw_resource(str(what_, ": ", fault.what()));
+  const bool unreachable = fault.kind == NetworkFault::Kind::unreachable;
+  if (failed_ >= (unreachable ? std::min(settings_.tries, kUnreachableTries) : settings_.tries))
+    throw_resource(
+        str(what_, ": ", fault.what(), " (", failed_,
+            " tries); look at the network and at https_proxy and "
+            "run the same command again (what came is kept), or set HF_HUB_OFFLINE=1 to use what the cache has"));
   wait(back_off());
 }
 
@@ -77,7 +81,8 @@ void Retries::after(const Response& response) {
   const std::string said = str("'", origin_of(response.url), "' answers ", response.status);
   const double asked = retry_after(response);
   if (asked > settings_.longest_wait || told_ + asked > settings_.longest_wait)
-    throw_resource(str(what_, ": ", said, " and asks to wait ", asked, " s; run the same command again then: what came "
+    throw_resource(str(what_, ": ", said, " and asks to wait ", asked,
+                       " s; run the same command again then: what came "
                        "is kept"));
   if (failed_ >= settings_.tries)
     throw_resource(str(what_, ": ", said, response.status == kTooMany ? " (too many requests)" : "", " to ", failed_,

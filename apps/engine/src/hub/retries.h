@@ -34,8 +34,8 @@ class Retries {
   Voice& voice_;
   std::string what_;
   const std::atomic<bool>& stop_;
-  int failed_ = 0;    // in a row
-  double told_ = 0;   // seconds waited because the hub said so
+  int failed_ = 0;   // in a row
+  double told_ = 0;  // seconds waited because the hub said so
   std::minstd_rand random_;
 };
 

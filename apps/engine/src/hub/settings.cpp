@@ -50,7 +50,8 @@ fs::path hugging_face_home() {
 // A token goes into a header line: anything that could end the line or begin another is refused.
 std::string checked_token(std::string token, std::string_view where) {
   if (!std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; }))
-    throw_input(str(where, ": holds something that is no token (blanks or characters beyond ASCII); put the token "
+    throw_input(str(where,
+                    ": holds something that is no token (blanks or characters beyond ASCII); put the token "
                     "alone into it"));
   return token;
 }

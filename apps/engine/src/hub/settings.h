@@ -21,8 +21,8 @@ struct Settings {
   std::string token;     // printable ASCII; empty = none
   bool offline = false;  // no request is made
   std::filesystem::path cache;
-  bool symlinks = true;                             // false: snapshots hold the files themselves
-  std::filesystem::path authorities;                // file or folder of trusted certificates; empty = the system's
+  bool symlinks = true;                               // false: snapshots hold the files themselves
+  std::filesystem::path authorities;                  // file or folder of trusted certificates; empty = the system's
   std::chrono::milliseconds connect_timeout{10'000};  // until a connection stands
   std::chrono::seconds stall_timeout{10};             // without a byte, after which a transfer counts as broken
   int parallel = 4;                                   // files downloaded at once

@@ -1,5 +1,4 @@
 # The hub client knows of HTTP and of files; LibTorch's headers are not seen here.
-find_package(CURL 7.85 REQUIRED)
 add_library(arkit_hub OBJECT
   src/hub/cache.cpp
   src/hub/content_hash.cpp

@@ -144,9 +144,9 @@ void request_rest(TransferContext context, const Snapshot& snapshot, const Remot
   const Response response = context.pool.use([&](Http& http) { return http.get(request); });
   if (response.ok()) {
     if (!incomplete.complete())
-      throw NetworkFault(str("'", origin_of(response.url), "': ended after ", incomplete.size(), " of ", file.size,
-                             " bytes"),
-                         false);
+      throw NetworkFault(
+          str("'", origin_of(response.url), "': ended after ", incomplete.size(), " of ", file.size, " bytes"),
+          NetworkFault::Kind::broken);
     return;
   }
   if (response.status == 416) throw WrongFile(str("has no bytes from ", incomplete.size(), " on"));
@@ -168,8 +168,8 @@ void fill(TransferContext context, const Snapshot& snapshot, const RemoteFile& f
     } catch (const WrongFile& wrong) {
       incomplete.restart();
       if (++damaged >= kMostDamaged)
-        throw_resource(str(what, ": the hub ", wrong.what(), "; nothing of it is kept, try again later or report it to ",
-                           context.settings.endpoint));
+        throw_resource(str(what, ": the hub ", wrong.what(),
+                           "; nothing of it is kept, try again later or report it to ", context.settings.endpoint));
     }
   }
 }
@@ -185,7 +185,8 @@ bool has_size(const fs::path& path, int64_t size) {
 fs::path transfer(TransferContext context, const Snapshot& snapshot, const RemoteFile& file) {
   const Cache::Place place = context.cache.place(snapshot, file);
   const FileLock lock(place.lock, [&] {
-    context.voice.info(str(describe(snapshot.repo), ": another process is downloading '", file.path, "'; waiting for it"));
+    context.voice.info(
+        str(describe(snapshot.repo), ": another process is downloading '", file.path, "'; waiting for it"));
   });
   if (auto there = context.cache.find(snapshot, file.path); there && has_size(*there, file.size)) {
     context.voice.received(file.size);

@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/escape.h>
 #include <arkit/exporter.h>

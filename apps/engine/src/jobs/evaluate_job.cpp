@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>

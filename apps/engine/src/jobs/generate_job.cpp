@@ -1,7 +1,7 @@
 // `arkit generate`: prompts in, texts out.
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>

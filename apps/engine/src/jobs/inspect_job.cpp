@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/inference_backend.h>
@@ -142,6 +142,11 @@ json::Object inspect_tensors(const fs::path& file) {
 }
 
 }  // namespace
+
+json::Object inspect_model(const std::string& model_or_file, const Registry& registry) {
+  Reporter nobody;
+  return inspect_model(model_or_file, registry, nobody);
+}
 
 json::Object inspect_model(const std::string& model_or_file, const Registry& registry, Reporter& reporter) {
   std::error_code error;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>

@@ -6,8 +6,8 @@
 #include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
 
-#include <arkit/engine/jobs.h>
 #include <arkit/engine/option_table.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/reproduce.h>
 #include <arkit/error.h>
 #include <arkit/inference_backend.h>

@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/file_start.h>
 #include <arkit/input_file.h>

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
@@ -15,8 +16,8 @@
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
-#include "inference/residency.h"
 #include "hub/repo_names.h"
+#include "inference/residency.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "output/swap_journal.h"
@@ -116,8 +117,7 @@ std::unique_ptr<ModelSource> folded(std::unique_ptr<ModelSource> source, const R
 // The source the export is held beside: the one named, else the one the run recorded if it is still there; as the run
 // rounded it, with rotations and scales in its weights.
 std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
-                                          const ModelSource& exported, const Registry& registry,
-                                          Reporter& reporter) {
+                                          const ModelSource& exported, const Registry& registry, Reporter& reporter) {
   std::string path = options.against;
   std::error_code error;
   if (path.empty() && !facts.source.empty() && fs::exists(facts.source, error)) path = facts.source;

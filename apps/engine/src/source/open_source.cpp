@@ -3,7 +3,7 @@
 #include <limits>
 #include <string>
 
-#include <arkit/engine/open_source.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/family_files.h>
 #include <arkit/file_start.h>
@@ -24,17 +24,19 @@ fs::path locate_model(const std::string& model, Reporter& reporter) {
   std::error_code error;
   if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
   const auto name = hub::parse_model_name(model);
-  if (!name) throw_input(str("'", printable(model), "': no such file or folder, and no id of a hub such as 'org/name'"));
+  if (!name)
+    throw_input(str("'", printable(model), "': no such file or folder, and no id of a hub such as 'org/name'"));
   // A slip in the name of a folder is not asked of the hub.
   if (model.find_first_of("/:") == std::string::npos)
-    throw_input(str("'", printable(model), "': no such file or folder; a model of the hub without an owner is 'hf:",
-                    model, "'"));
-  return hub::fetch_model(*name, reporter).path;
-}
-
-Reporter& silent() noexcept {
-  static Reporter nobody;
-  return nobody;
+    throw_input(str("'", printable(model),
+                    "': no such file or folder; a model of the hub without an owner is 'hf:", model, "'"));
+  try {
+    return hub::fetch_model(*name, reporter).path;
+  } catch (const Error& error) {
+    // The name may have been meant as a path.
+    if (error.code() != ErrorCode::input && error.code() != ErrorCode::resource) throw;
+    throw Error(error.code(), str(error.what(), "; no path here is called '", model, "'"));
+  }
 }
 
 namespace {
@@ -84,6 +86,11 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry, Reporter& reporter) {
   return canonical_source(open_stored(model, registry, reporter), registry);
+}
+
+std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
+  Reporter nobody;
+  return open_source(model, registry, nobody);
 }
 
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {

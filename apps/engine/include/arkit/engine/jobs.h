@@ -194,10 +194,9 @@ struct DiffOptions {
 [[nodiscard]] ARKIT_EXPORT json::Object convert(const ConvertOptions&, const Registry&, Reporter&);
 // "equal": whether weights, tensors and configuration are the same, in whatever format.
 [[nodiscard]] ARKIT_EXPORT json::Object diff(const DiffOptions&, const Registry&, Reporter&);
-[[nodiscard]] ARKIT_EXPORT json::Object inspect_model(const std::string& model_or_file, const Registry&,
-                                                      Reporter& reporter = silent());
+[[nodiscard]] ARKIT_EXPORT json::Object inspect_model(const std::string& model_or_file, const Registry&);
 [[nodiscard]] ARKIT_EXPORT json::Object tokenize(const std::string& model, const std::filesystem::path& text_file,
-                                                 const Registry&, Reporter& reporter = silent());
+                                                 const Registry&);
 
 // Lists for `arkit list`: schemes, formats (the format x scheme matrix from supports()), backends, models, recipes,
 // datasets, runtimes, transforms, plugins.
