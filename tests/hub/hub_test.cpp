@@ -104,6 +104,7 @@ TEST_F(Hubs, AreNotBelievedWhenTheyListNonsense) {
   EXPECT_TRUE(contains(raw("not JSON"), "list of files"));
   EXPECT_TRUE(contains(raw(std::string(100000, '[')), "list of files"));
   EXPECT_TRUE(contains(raw("{}"), "list of files"));
+  EXPECT_TRUE(contains(raw("[" + std::string(65 << 20, ' ') + "]"), "more than 64 MiB"));
   EXPECT_TRUE(contains(raw("[3]"), "org/tiny"));
   EXPECT_TRUE(contains(raw(R"([{"type": "file", "path": "a", "size": 1}])"), "without a hash"));
   EXPECT_TRUE(contains(raw(R"([{"type": "file", "path": "a", "size": -1, "oid": ")" + std::string(40, 'a') + "\"}]"),

@@ -199,8 +199,11 @@ struct Http::Call {
       request.on_body(bytes);
       return true;
     }
-    if (response.body.size() + bytes.size() > (response.ok() ? kMostBody : kMostErrorBody)) return !response.ok();
-    response.body += bytes;
+    const bool fits = response.body.size() + bytes.size() <= (response.ok() ? kMostBody : kMostErrorBody);
+    if (!fits && response.ok())
+      throw_input(str("'", origin_of(request.url), "': answers a question with more than ", kMostBody >> 20,
+                      " MiB; that is no list of files"));
+    if (fits) response.body += bytes;
     return true;
   }
 };

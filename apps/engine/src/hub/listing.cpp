@@ -28,6 +28,27 @@ void check(const RemoteFile& file, std::string_view what) {
   if (!hashes) refuse(what, str("'", file.path, "' with a hash that is none"));
 }
 
+std::string text_of(const json::Object& object, std::string_view key, std::string_view what) {
+  return json::get_string(object, key, what).value_or("");
+}
+
+void add_entry(const json::Object& entry, const std::string& what, Listing& listing) {
+  if (text_of(entry, "type", what) != "file") return;
+  RemoteFile file;
+  file.path = text_of(entry, "path", what);
+  file.size = json::get_int(entry, "size", what).value_or(-1);
+  file.blob = text_of(entry, "oid", what);
+  file.xet = text_of(entry, "xetHash", what);
+  if (const json::Value* lfs = json::find(entry, "lfs")) {
+    const json::Object& large = json::as_object(*lfs, what);
+    file.sha256 = text_of(large, "oid", what);
+    file.size = json::get_int(large, "size", what).value_or(file.size);
+  }
+  if (file.etag().empty())
+    throw_input(str(what, ": the hub lists '", printable(file.path), "' without a hash; it cannot be checked"));
+  listing.push_back(std::move(file));
+}
+
 RemoteFile file_of(std::string_view path, const json::Object& entry) {
   constexpr std::string_view kWhat = "listing";
   RemoteFile file;
@@ -63,6 +84,14 @@ const RemoteFile* find_file(const Listing& listing, std::string_view path) {
       std::lower_bound(listing.begin(), listing.end(), path,
                        [](const RemoteFile& file, std::string_view wanted) { return file.path < wanted; });
   return found != listing.end() && found->path == path ? &*found : nullptr;
+}
+
+size_t add_page(std::string_view text, const std::string& what, Listing& listing) {
+  const std::string whole = str(what, ": the hub's list of files");
+  const json::Value page = json::parse(text, whole);
+  const json::Array& entries = json::as_array(page, whole);
+  for (const json::Value& entry : entries) add_entry(json::as_object(entry, what), what, listing);
+  return entries.size();
 }
 
 std::optional<Listing> read_listing(const fs::path& file) {

@@ -33,6 +33,10 @@ using Listing = std::vector<RemoteFile>;
 
 [[nodiscard]] ARKIT_INTERNAL const RemoteFile* find_file(const Listing& listing, std::string_view path);
 
+// A page of a Hugging Face hub's answer to "which files?", added to `listing`, which is not yet checked(). Returns how
+// many entries it has, folders included. Throws ErrorCode::input.
+ARKIT_INTERNAL size_t add_page(std::string_view text, const std::string& what, Listing& listing);
+
 // "<folder>/trees/<commit>.json". A file that is damaged or from elsewhere counts as absent.
 [[nodiscard]] ARKIT_INTERNAL std::optional<Listing> read_listing(const std::filesystem::path& file);
 ARKIT_INTERNAL void write_listing(const std::filesystem::path& file, const Listing& listing);

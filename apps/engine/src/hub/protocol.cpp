@@ -55,11 +55,9 @@ class HuggingFace final : public Protocol {
     std::string url = str(api(snapshot.repo), "/tree/", snapshot.commit, "?recursive=true&expand=false");
     while (!url.empty()) {
       const Response answer = ask(url, snapshot.repo);
-      const json::Value page = json::parse(answer.body, str(what, ": the hub's list of files"));
-      const json::Array& entries = json::as_array(page, str(what, ": the hub's list of files"));
-      for (const json::Value& entry : entries) add(json::as_object(entry, what), what, listing);
+      const size_t entries = add_page(answer.body, what, listing);
       require_room_in(listing, what);
-      url = entries.empty() ? std::string() : next_page(answer);
+      url = entries == 0 ? std::string() : next_page(answer);
       if (!url.empty() && origin_of(url) != origin_of(settings_.endpoint))
         throw_input(str(what, ": the hub's list of files goes on at another host, '", origin_of(url), "'"));
     }
@@ -79,23 +77,6 @@ class HuggingFace final : public Protocol {
  private:
   std::string api(const Repo& repo) const {
     return str(settings_.endpoint, "/api/", repo.kind == RepoKind::dataset ? "datasets/" : "models/", repo.id);
-  }
-
-  static void add(const json::Object& entry, const std::string& what, Listing& listing) {
-    if (text_of(entry, "type", what) != "file") return;
-    RemoteFile file;
-    file.path = text_of(entry, "path", what);
-    file.size = json::get_int(entry, "size", what).value_or(-1);
-    file.blob = text_of(entry, "oid", what);
-    file.xet = text_of(entry, "xetHash", what);
-    if (const json::Value* lfs = json::find(entry, "lfs")) {
-      const json::Object& large = json::as_object(*lfs, what);
-      file.sha256 = text_of(large, "oid", what);
-      file.size = json::get_int(large, "size", what).value_or(file.size);
-    }
-    if (file.etag().empty())
-      throw_input(str(what, ": the hub lists '", printable(file.path), "' without a hash; it cannot be checked"));
-    listing.push_back(std::move(file));
   }
 };
 

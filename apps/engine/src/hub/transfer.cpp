@@ -32,8 +32,7 @@ class Incomplete {
  public:
   Incomplete(const fs::path& path, const RemoteFile& file, Voice& voice) : path_(path), file_(file), voice_(voice) {
     make_folder(path.parent_path());
-    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor_ < 0) throw_disk(path, "opening", errno);
+    open();
     struct stat state {};
     if (::fstat(descriptor_, &state) != 0 || !S_ISREG(state.st_mode)) throw_disk(path, "opening", EINVAL);
     state.st_size > file.size ? restart() : take_over(state.st_size);
@@ -58,7 +57,20 @@ class Incomplete {
     voice_.received(static_cast<int64_t>(bytes.size()));
   }
 
+  // False when somebody gave it its final name whom the lock should have kept out, on a file system without locks: it is
+  // whole, and not this one's to change any more.
+  [[nodiscard]] bool is_mine() const {
+    struct stat mine {
+    }, there{};
+    return ::fstat(descriptor_, &mine) == 0 && ::stat(path_.c_str(), &there) == 0 && mine.st_ino == there.st_ino &&
+           mine.st_dev == there.st_dev;
+  }
+
   void restart() {
+    if (!is_mine()) {
+      ::close(descriptor_);
+      open();
+    }
     if (::ftruncate(descriptor_, 0) != 0) throw_disk(path_, "emptying", errno);
     voice_.received(-size_);
     size_ = 0;
@@ -70,6 +82,11 @@ class Incomplete {
   }
 
  private:
+  void open() {
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (descriptor_ < 0) throw_disk(path_, "opening", errno);
+  }
+
   // Of an earlier run.
   void take_over(int64_t bytes) {
     std::array<char, 1 << 16> piece;
@@ -182,24 +199,35 @@ bool has_size(const fs::path& path, int64_t size) {
   return !error && found == static_cast<uintmax_t>(size);
 }
 
+namespace {
+
+// Where it is there, or its content is.
+std::optional<fs::path> whole(TransferContext context, const Snapshot& snapshot, const RemoteFile& file,
+                              const Cache::Place& place) {
+  auto there = context.cache.find(snapshot, file.path);
+  if (there && has_size(*there, file.size)) return there;
+  if (place.blob.empty() || !has_size(place.blob, file.size)) return std::nullopt;
+  return context.cache.publish(snapshot, file, place, false);
+}
+
+}  // namespace
+
 fs::path transfer(TransferContext context, const Snapshot& snapshot, const RemoteFile& file) {
   const Cache::Place place = context.cache.place(snapshot, file);
   const FileLock lock(place.lock, [&] {
     context.voice.info(
         str(describe(snapshot.repo), ": another process is downloading '", file.path, "'; waiting for it"));
   });
-  if (auto there = context.cache.find(snapshot, file.path); there && has_size(*there, file.size)) {
+  if (auto there = whole(context, snapshot, file, place)) {
     context.voice.received(file.size);
     return *std::move(there);
-  }
-  if (!place.blob.empty() && has_size(place.blob, file.size)) {
-    context.voice.received(file.size);
-    return context.cache.publish(snapshot, file, place, false);
   }
   Incomplete incomplete(place.incomplete, file, context.voice);
   require_room(place.incomplete.parent_path(), file.size - incomplete.size(), describe(snapshot.repo));
   fill(context, snapshot, file, incomplete);
   incomplete.sync();
+  if (!incomplete.is_mine())
+    if (auto there = whole(context, snapshot, file, place)) return *std::move(there);
   return context.cache.publish(snapshot, file, place, true);
 }
 
