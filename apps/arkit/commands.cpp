@@ -61,6 +61,25 @@ constexpr OptionRow kFileRows[] = {
      .help = "write every option as this run uses it into a TOML file for --config, before the run",
      .one_call = true},
 };
+// Which hub an id means and at which commit; they become part of the model's name (hub_name.h).
+constexpr OptionRow kHubRows[] = {
+    {.name = "revision",
+     .type = text,
+     .group = kRun,
+     .unit = "REV",
+     .help = "branch, tag or commit of a model from a hub, as in 'org/name@REV'",
+     .absent = "the hub's main branch",
+     .one_call = true},
+    {.name = "hub",
+     .type = text,
+     .group = kRun,
+     .unit = "HUB",
+     .help = "where a model that is no local path is downloaded from (docs/HUB.md)",
+     .absent = "hf, or modelscope with AR_USE_MODELSCOPE=1",
+     .aliases = "platform",
+     .choices = "hf modelscope model_scope",
+     .one_call = true},
+};
 constexpr OptionRow kTokenizeRows[] = {
     {.name = "text_file", .type = path, .group = kRun, .unit = "FILE", .help = "text to tokenize"},
 };
@@ -205,7 +224,14 @@ std::vector<Option> diff_options() {
   return options;
 }
 
-std::vector<Command> all_commands() {
+// Of commands whose one model may come from a hub; `diff A B` has two, and their names say it.
+bool takes_one_model(const Command& command) {
+  static constexpr std::string_view kNames[] = {"verify", "convert"};
+  return command.positional == "MODEL" ||
+         std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
+}
+
+std::vector<Command> own_commands() {
   return {
       {"quantize", "MODEL", "quantize a model and write it in one or several formats", quantize_options(),
        "arkit quantize meta-llama/Llama-3.2-1B --scheme W4A16 --output_dir llama-w4\n"
@@ -272,6 +298,13 @@ std::vector<Command> all_commands() {
        "arkit man quantize | man -l -\narkit man --output_dir ~/.local/share/man/man1"},
       {"help", "[COMMAND]", "this overview, or the help of a command", {}, "arkit help quantize"},
   };
+}
+
+std::vector<Command> all_commands() {
+  std::vector<Command> all = own_commands();
+  for (Command& command : all)
+    if (takes_one_model(command)) add(command.options, kHubRows);
+  return all;
 }
 
 bool has_name(const Option& option, std::string_view name) {

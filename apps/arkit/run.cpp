@@ -21,6 +21,7 @@
 #include "command.h"
 #include "commands.h"
 #include "error_report.h"
+#include "hub_name.h"
 #include "terminal_reporter.h"
 
 namespace arkit::cli {
@@ -163,12 +164,14 @@ int run_guarded(const ParsedCommand& parsed) {
     (void)host_info();  // a wrong ARKIT_CPU is an error of every command
     TerminalReporter reporter(progress, arguments.flag("quiet"), verbose);
     for (const std::string& note : parsed.notes) reporter.info(note);
-    Plugins plugins(arguments);
-    Result result = find_function(parsed.command)(arguments, plugins, reporter);
+    const ParsedCommand named = with_hub(parsed);
+    const Arguments complete(named);
+    Plugins plugins(complete);
+    Result result = find_function(parsed.command)(complete, plugins, reporter);
     throw_if_file_lost();
     reporter.finish();
     const int code =
-        print_result(arguments, result) ? result.exit_code : report_unprinted(result, json, errno, reporter);
+        print_result(complete, result) ? result.exit_code : report_unprinted(result, json, errno, reporter);
     reporter.ended(code);
     return code;
   } catch (const Error& error) {

@@ -296,7 +296,7 @@ TEST_F(Quantize, UnknownNamesAreSuggestedBeforeAnyWork) {
   options_.formats = {"auto_awq"};
   options_.scheme = "W3A16";
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)run(); }), "cannot store layer"));
-  options_.model = "no/such-model";
+  options_.model = "./no/such-model";
   (void)refusal(ErrorCode::input, [&] { (void)run(); });
 }
 

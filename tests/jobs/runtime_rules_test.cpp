@@ -204,7 +204,7 @@ TEST_F(RuntimeRun, EightBitsWithZeroPointsAreWrittenAndWhoReadsThemIsTold) {
     EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report, 2);
     const auto written = open_source(options_.output_dir.string(), registry());
     size_t eight = 0;
-    for (const LinearSpec& spec : written->packed_layers()) {
+    for (const LinearSpec& spec : sdk::packed_layers(*written)) {
       EXPECT_FALSE(spec.quant.weight.sym) << spec.name;
       if (spec.quant.weight.bits == 8) ++eight;
     }

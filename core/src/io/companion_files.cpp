@@ -15,6 +15,7 @@
 #include <arkit/str.h>
 
 #include "io/safe_path.h"
+#include "io/weight_names.h"
 
 namespace arkit::io {
 namespace fs = std::filesystem;
@@ -44,18 +45,6 @@ constexpr std::array<std::string_view, 15> kFirst{"generation_config.json",
 constexpr std::array<std::string_view, 8> kReplaced{
     "config.json",          "README.md",         "arkit-run.json", "quantization_config.json",
     "quantize_config.json", "quant_config.json", "recipe.yaml",    "hf_quant_config.json"};
-
-constexpr std::array<std::string_view, 22> kWeightEndings{
-    ".safetensors", ".bin",    ".pt",        ".pth",    ".ckpt",  ".pkl",     ".pickle", ".gguf",
-    ".ggml",        ".onnx",   ".onnx_data", ".h5",     ".keras", ".msgpack", ".npz",    ".ot",
-    ".mlmodel",     ".tflite", ".nemo",      ".engine", ".pte",   ".distcp"};
-
-bool is_weight_name(std::string_view name) {
-  const std::string small = lower(name);
-  if (small.ends_with(".index.json")) return true;  // of shards: model.safetensors, pytorch_model.bin, tf_model.h5
-  return std::any_of(kWeightEndings.begin(), kWeightEndings.end(),
-                     [&](std::string_view ending) { return small.ends_with(ending); });
-}
 
 // Version control, caches and editors; a run that is writing here.
 bool is_hidden(std::string_view name) {

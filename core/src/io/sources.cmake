@@ -7,4 +7,5 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/safe_path.cpp
   src/io/safetensors_header.cpp
   src/io/safetensors_index.cpp
-  src/io/safetensors_source.cpp)
+  src/io/safetensors_source.cpp
+  src/io/weight_names.cpp)

@@ -9,7 +9,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "util/hub_cache.h"
+#include "hub/settings.h"
 
 namespace arkit::calibration {
 namespace {
@@ -41,7 +41,7 @@ constexpr std::array kDatasets{
 std::vector<fs::path> cached_files(const KnownDataset& dataset) {
   std::string folder = "datasets--";
   for (const char c : dataset.hub_id) folder += c == '/' ? std::string("--") : std::string(1, c);
-  const fs::path root = io::hub_cache_folder() / folder;
+  const fs::path root = hub::hugging_face_cache() / folder;
   std::string commit;
   std::ifstream(root / "refs" / "main") >> commit;
   std::error_code error;
@@ -94,7 +94,7 @@ const KnownDataset* find_dataset(std::string_view name) {
 fs::path cached_dataset_file(const KnownDataset& dataset, std::string_view split) {
   const std::vector<fs::path> files = cached_files(dataset);
   if (auto file = readable_file(files, split)) return *std::move(file);
-  const std::string cache = io::hub_cache_folder().string();
+  const std::string cache = hub::hugging_face_cache().string();
   const std::string cure = str("make a file arkit reads with ", convert_command(dataset, split),
                                " and give its name; '--dataset self' needs no data at all");
   for (const fs::path& file : files)

@@ -10,25 +10,31 @@
 
 #include <arkit/export.h>
 
+namespace arkit {
+class Reporter;
+}
+
 namespace arkit::hub {
+
+struct Settings;
 
 enum class RepoKind { model, dataset };
 
 struct Repo {
   RepoKind kind = RepoKind::model;
   std::string id;                 // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
-  std::string revision = "main";  // branch, tag or commit
+  std::string revision = "main";  // branch, tag or commit; "main" is a hub's usual branch, however it calls it
 };
 
 // A repository at one commit: what a run reads does not change while it reads.
 struct Snapshot {
   Repo repo;
-  std::string commit;  // 40 hexadecimal digits
+  std::string commit;  // 40 hexadecimal digits; of hubs that do not tell it, the revision
 };
 
 // A file of a snapshot.
 struct Entry {
-  std::string path;  // inside the repository, with '/'
+  std::string path;  // inside the repository, with '/'; never absolute, no "..", no control characters
   int64_t size = 0;  // bytes
 };
 
@@ -38,12 +44,12 @@ class RandomAccess {
   virtual ~RandomAccess() = default;
   [[nodiscard]] virtual int64_t size() const = 0;
   // Fills `to` with the `count` bytes from `offset`. Throws ErrorCode::input when the range is outside the file,
-  // ErrorCode::io when it cannot be had after all retries.
+  // ErrorCode::resource when it cannot be had after all retries.
   virtual void read(int64_t offset, int64_t count, void* to) = 0;
 };
 
 // Thread-safe. Errors: ErrorCode::input for what the user can mend (unknown repository, gated, no token, offline and not
-// in the cache), ErrorCode::io for the network and the disk; one sentence each.
+// in the cache), ErrorCode::resource for the network and the disk; one sentence each.
 class Hub {
  public:
   virtual ~Hub() = default;
@@ -53,8 +59,19 @@ class Hub {
   [[nodiscard]] virtual std::vector<Entry> files(const Snapshot& snapshot) = 0;
   // The file in the cache, downloaded and checked when it is not there.
   [[nodiscard]] virtual std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) = 0;
+  // The same for many, several at once where a hub can; in the order of `paths`.
+  [[nodiscard]] virtual std::vector<std::filesystem::path> fetch_all(const Snapshot& snapshot,
+                                                                     const std::vector<std::string>& paths) {
+    std::vector<std::filesystem::path> all;
+    for (const std::string& path : paths) all.push_back(fetch(snapshot, path));
+    return all;
+  }
   // The file by ranges, from the cache where it is there.
   [[nodiscard]] virtual std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) = 0;
 };
+
+// The hub that `settings` (settings.h) names. `reporter` hears of progress and of waiting, from one thread at a time,
+// and outlives the hub.
+[[nodiscard]] ARKIT_INTERNAL std::unique_ptr<Hub> open_hub(const Settings& settings, Reporter& reporter);
 
 }  // namespace arkit::hub

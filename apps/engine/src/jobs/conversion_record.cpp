@@ -8,6 +8,7 @@
 #include <arkit/escape.h>
 #include <arkit/str.h>
 
+#include "jobs/hub_origin.h"
 #include "jobs/run_record.h"
 #include "quant/plan.h"
 #include "quant/scheme_resolver.h"
@@ -91,7 +92,7 @@ at::ScalarType model_dtype_of(const ModelSource& shown) {
 json::Object conversion_record(const Conversion& conversion, const Registry& registry) {
   const ModelSource& source = conversion.source;
   json::Object record = read_record(source.path());
-  const json::Object from = describe_source(source, conversion.source_files);
+  const json::Object from = describe_source(source, conversion.source_files, conversion.options.model);
   record_program(record);
   record["command"] = conversion.options.command_line;
   record["format"] = conversion.format;
@@ -109,7 +110,7 @@ json::Object conversion_record(const Conversion& conversion, const Registry& reg
 std::string conversion_card(const Conversion& conversion) {
   const ModelSource& source = conversion.source;
   std::string base = front_matter(source, "base_model");
-  if (base.empty()) base = base_model_name(source, source.path().filename().string());
+  if (base.empty()) base = base_model_name(source, model_label(conversion.options.model, source.path()));
   std::ostringstream card;
   card << card_front_matter(source, base, conversion.plan.scheme_name);
   card << "# " << markdown_text(base) << ", " << markdown_text(conversion.plan.scheme_name) << "\n\n";

@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/escape.h>
 #include <arkit/exporter.h>
@@ -20,6 +20,7 @@
 #include "convert/proof.h"
 #include "jobs/conversion_record.h"
 #include "jobs/export_set.h"
+#include "jobs/hub_origin.h"
 #include "jobs/plan_refinement.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
@@ -179,10 +180,10 @@ Written write_layers(const ConvertRun& run, const output::OutputFolder& output) 
 
 fs::path choose_output_dir(const ConvertOptions& options, const ModelSource& source) {
   if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  const fs::path folder = source.path().filename().empty() ? source.path().parent_path() : source.path();
+  const fs::path label = fs::path(model_label(options.model, source.path())).filename();
   std::string format = options.formats.size() == 1 ? options.formats.front() : "converted";
   std::replace(format.begin(), format.end(), ':', '-');
-  return fs::absolute(folder.filename().string() + "-" + format);
+  return fs::absolute(label.string() + "-" + format);
 }
 
 json::Object dry_run_report(const ConvertRun& run) {
@@ -203,7 +204,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   const auto start = Clock::now();
   return_large_blocks();
   reporter.step("reading the export");
-  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_of_denied_biases(*source, reporter);
   if (sdk::packed_layers(*source).empty())
     throw_unsupported(str("'", options.model, "' (", source->kind(),

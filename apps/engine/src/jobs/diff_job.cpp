@@ -12,6 +12,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
@@ -47,8 +48,8 @@ struct Side {
   }
 };
 
-Side open_side(const std::string& name, const Registry& registry) {
-  Side side{.source = open_source(name, registry), .shown = nullptr, .packed = {}};
+Side open_side(const std::string& name, const Registry& registry, Reporter& reporter) {
+  Side side{.source = open_source(name, registry, reporter), .shown = nullptr, .packed = {}};
   for (const LinearSpec& spec : sdk::packed_layers(*side.source)) side.packed[spec.name + std::string(kWeight)] = &spec;
   return side;
 }
@@ -243,7 +244,7 @@ json::Object diff(const DiffOptions& options, const std::string& resident, const
   check_options(options);
   return_large_blocks();
   reporter.step("comparing tensors");
-  Side a = open_side(options.a, registry), b = open_side(options.b, registry);
+  Side a = open_side(options.a, registry, reporter), b = open_side(options.b, registry, reporter);
   show(a, b, registry);
   json::Object report{{"a", describe_side(a)}, {"b", describe_side(b)}, {"equal", true}};
   report_tensors(compare_tensors(a, b, reporter), report);

@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
@@ -45,9 +46,9 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   check_options(options);
   return_large_blocks();
   reporter.step("open the model");
-  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   std::unique_ptr<ModelSource> reference_source;
-  if (!options.against.empty()) reference_source = open_source(options.against, registry);
+  if (!options.against.empty()) reference_source = open_source(options.against, registry, reporter);
   warn_about_source(*source, reporter);
   warn_about_backend(options.backend, *source, reporter);
   if (reference_source) warn_about_source(*reference_source, reporter);

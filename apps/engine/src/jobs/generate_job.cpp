@@ -1,7 +1,7 @@
 // `arkit generate`: prompts in, texts out.
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
@@ -44,7 +44,7 @@ void check_options(const GenerateOptions& options, Reporter& reporter) {
 json::Object generate(const GenerateOptions& options, const Registry& registry, Reporter& reporter) {
   check_options(options, reporter);
   reporter.step("open the model");
-  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
   warn_about_backend(options.backend, *source, reporter);
   const Tokenizer tokenizer = tokenizer_of(*source);

@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/inference_backend.h>
@@ -146,10 +146,15 @@ json::Object inspect_tensors(const fs::path& file) {
 }  // namespace
 
 json::Object inspect_model(const std::string& model_or_file, const Registry& registry) {
+  Reporter nobody;
+  return inspect_model(model_or_file, registry, nobody);
+}
+
+json::Object inspect_model(const std::string& model_or_file, const Registry& registry, Reporter& reporter) {
   std::error_code error;
   if (fs::is_regular_file(model_or_file, error) && fs::path(model_or_file).extension() == ".safetensors")
     return inspect_tensors(model_or_file);
-  const std::unique_ptr<ModelSource> source = open_source(model_or_file, registry);
+  const std::unique_ptr<ModelSource> source = open_source(model_or_file, registry, reporter);
   json::Object report{{"path", source->path().string()}, {"kind", source->kind()}};
   describe_model(report, *source, registry);
   report["bytes"] = stored_bytes(source->weights());

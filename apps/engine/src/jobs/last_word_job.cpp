@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
@@ -57,7 +58,7 @@ json::Object evaluate_last_words(const LastWordOptions& options, const std::stri
   if (options.batch_size < 1) throw_usage(str("batch_size ", options.batch_size, " must be 1 or more"));
   return_large_blocks();
   reporter.step("open the model");
-  const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
+  const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
   warn_about_backend(options.backend, *source, reporter);
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);

@@ -6,6 +6,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "jobs/hub_origin.h"
 #include "options/option_json.h"
 
 namespace arkit {
@@ -126,6 +127,7 @@ PastRun read_past_run(const fs::path& directory) {
   run.working_directory = reader.text(record, "working_directory");
   const json::Object& source = reader.object(record, "source");
   run.model_path = reader.needed(source, "path");
+  run.hub_model = model_at_commit(reader.object(source, "hub"), where);
   run.weights = reader.files(source, "files", "name");
   run.texts = reader.files(source, "texts", "name");
   run.inputs = reader.files(record, "inputs", "path");
@@ -169,7 +171,7 @@ json::Object without_circumstances(json::Object record) {
     record.stable_erase(key);
   for (const char* key : {"source", "family"})
     if (auto* member = record.if_contains(key); member != nullptr && member->is_object())
-      member->get_object().stable_erase("path");
+      for (const char* circumstance : {"path", "hub"}) member->get_object().stable_erase(circumstance);
   for (const char* key : {"options", "given"}) {
     auto* options = record[key].if_object();
     if (options == nullptr) continue;

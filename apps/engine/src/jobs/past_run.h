@@ -29,6 +29,7 @@ struct PastRun {
   std::string format;
   std::string arkit_version, libtorch_version;
   QuantizeOptions options;  // as they were given; what recipe and scheme decided is left to them again
+  std::string hub_model;    // at its commit, as open_source takes it; empty = it came from no hub
   std::string model_path;   // absolute
   std::filesystem::path working_directory;
   std::vector<RecordedFile> weights, texts, inputs;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/forwarding_source.h>
@@ -54,7 +55,7 @@ struct Planner {
 
   [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
                                                          Reporter& reporter) const {
-    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
+    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry, reporter);
     warn_of_denied_biases(*source, reporter);
     if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(

@@ -13,6 +13,7 @@
 #include <arkit/str.h>
 
 #include "jobs/calibrate.h"
+#include "jobs/hub_origin.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
@@ -72,7 +73,8 @@ ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
 
 fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
   if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  fs::path name = source.path().filename().empty() ? source.path().parent_path().filename() : source.path().stem();
+  const fs::path label = fs::path(model_label(options.model, source.path())).filename();
+  const fs::path name = fs::is_directory(source.path()) ? label : label.stem();
   return fs::absolute(name.string() + "-" + plan.scheme_name);
 }
 

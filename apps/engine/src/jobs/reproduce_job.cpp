@@ -6,8 +6,8 @@
 #include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
 
-#include <arkit/engine/jobs.h>
 #include <arkit/engine/option_table.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/reproduce.h>
 #include <arkit/error.h>
 #include <arkit/inference_backend.h>
@@ -153,6 +153,7 @@ QuantizeOptions again(const PastRun& past, const fs::path& output_dir, const Rep
   wanted.output_dir = output_dir;
   wanted.force = options.force;
   if (!options.model.empty()) wanted.model = options.model;
+  if (options.model.empty() && !past.hub_model.empty()) wanted.model = past.hub_model;  // a branch may have moved on
   return wanted;
 }
 
@@ -236,8 +237,9 @@ fs::path output_for(const ReproduceOptions& options) {
   return fs::absolute(folder.filename().string() + "-again");
 }
 
-fs::path model_of(const PastRun& past, const ReproduceOptions& options, const Registry& registry) {
-  return options.model.empty() ? fs::path(past.model_path) : open_source(options.model, registry)->path();
+fs::path model_of(const PastRun& past, const ReproduceOptions& options, const Registry& registry, Reporter& reporter) {
+  const std::string& named = options.model.empty() ? past.hub_model : options.model;
+  return named.empty() ? fs::path(past.model_path) : open_source(named, registry, reporter)->path();
 }
 
 }  // namespace
@@ -256,8 +258,8 @@ json::Object reproduce(const ReproduceOptions& given, const Registry& registry, 
   Lines differences;
   compare_versions(past, differences);
   compare_plugins(past, registry, differences);
-  compare_model(past, model_of(past, options, registry), differences);
-  compare_family(past, model_of(past, options, registry), registry, differences);
+  compare_model(past, model_of(past, options, registry, reporter), differences);
+  compare_family(past, model_of(past, options, registry, reporter), registry, differences);
   compare_inputs(past, differences);
   compare_compute(past, differences);
   json::Object report{{"directory", given.directory.string()}, {"differences", texts(differences)}, {"ran", false}};

@@ -18,6 +18,7 @@
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
+#include "jobs/hub_origin.h"
 #include "jobs/option_record.h"
 #include "jobs/source_labels.h"
 #include "quant/attention_plan.h"
@@ -86,7 +87,7 @@ std::string front_matter(const ModelSource& source, std::string_view key) {
 
 std::string base_model_name(const ModelSource& source, const std::string& given) {
   if (const std::string name = text_label(source.config(), "_name_or_path"); !name.empty()) return printable(name);
-  return fs::path(given).filename().empty() ? given : fs::path(given).filename().string();
+  return fs::path(given).filename().empty() ? given : model_label(given, given);
 }
 
 std::string card_front_matter(const ModelSource& source, const std::string& base, const std::string& scheme) {
@@ -152,11 +153,13 @@ void record_program(json::Object& record) {
   record["libtorch_version"] = str(TORCH_VERSION_MAJOR, ".", TORCH_VERSION_MINOR, ".", TORCH_VERSION_PATCH);
 }
 
-json::Object describe_source(const ModelSource& source, const json::Array& files) {
-  return {{"path", source.path().string()},
-          {"kind", source.kind()},
-          {"tensors", source.weights().tensors().size()},
-          {"files", files}};
+json::Object describe_source(const ModelSource& source, const json::Array& files, const std::string& model) {
+  json::Object described{{"path", source.path().string()},
+                         {"kind", source.kind()},
+                         {"tensors", source.weights().tensors().size()},
+                         {"files", files}};
+  if (json::Object origin = hub_origin(model); !origin.empty()) described["hub"] = std::move(origin);
+  return described;
 }
 
 void record_plugins(json::Object& record, const Registry& registry) {
@@ -184,7 +187,7 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["format"] = format;
   record["method"] = outcome.method;
   record["options"] = recorded_options(options, tuning, registry);
-  record["source"] = describe_source(source, outcome.source_files);
+  record["source"] = describe_source(source, outcome.source_files, options.model);
   record_plugins(record, registry);
   record["host"] =
       json::Object{{"cpu", host_info().cpu_name}, {"cpu_limit", cpu_limit_name()}, {"threads", at::get_num_threads()}};

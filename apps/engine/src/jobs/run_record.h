@@ -52,9 +52,10 @@ struct RunOutcome {
                                       const RunOutcome& outcome, const ExportReport& report, const std::string& format);
 
 // Parts of a record that a conversion's has too. describe_source: `files` are name, bytes and sha256 of its weight
-// files.
+// files; `model` is what the user named it.
 void record_program(json::Object& record);  // versions
-[[nodiscard]] json::Object describe_source(const ModelSource& source, const json::Array& files);
+[[nodiscard]] json::Object describe_source(const ModelSource& source, const json::Array& files,
+                                           const std::string& model);
 void record_plugins(json::Object& record, const Registry& registry);
 void record_files(json::Object& record, const ExportReport& report);
 

@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/file_start.h>
 #include <arkit/input_file.h>
@@ -37,11 +37,11 @@ std::string read_text_file(const fs::path& file) {
   return std::string(without_byte_order_mark(read_input_file(file, kMaxTextBytes)));
 }
 
-Tokenizer tokenizer_in(const std::string& model, const Registry& registry) {
+Tokenizer tokenizer_in(const std::string& model, const Registry& registry, Reporter& reporter) {
   std::error_code error;
   const fs::path folder = fs::absolute(model, error);
   if (error || !fs::is_directory(folder, error) || !io::has_entry(folder, "tokenizer.json"))
-    return tokenizer_of(*open_source(model, registry));
+    return tokenizer_of(*open_source(model, registry, reporter));
   const std::string text = read_input_file(io::resolve_file(folder, "tokenizer.json"), kMaxTokenizerBytes);
   json::Object config;
   if (io::has_entry(folder, "tokenizer_config.json")) {

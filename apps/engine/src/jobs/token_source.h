@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <arkit/engine/tokenizer.h>
+#include <arkit/log.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -22,7 +23,7 @@ namespace arkit {
 
 // The tokenizer of a model folder, which needs neither configuration nor weights, or of whatever else a user names as a
 // model. Throws ErrorCode::input when there is none.
-[[nodiscard]] Tokenizer tokenizer_in(const std::string& model, const Registry& registry);
+[[nodiscard]] Tokenizer tokenizer_in(const std::string& model, const Registry& registry, Reporter& reporter);
 
 // A text file of at most 1 GiB.
 [[nodiscard]] std::string read_text_file(const std::filesystem::path& file);

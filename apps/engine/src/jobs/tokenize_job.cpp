@@ -2,15 +2,22 @@
 
 #include <string>
 
-#include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/tokenizer.h>
 
 #include "jobs/token_source.h"
 
 namespace arkit {
+
 json::Object tokenize(const std::string& model, const std::filesystem::path& text_file, const Registry& registry) {
+  Reporter nobody;
+  return tokenize(model, text_file, registry, nobody);
+}
+
+json::Object tokenize(const std::string& model, const std::filesystem::path& text_file, const Registry& registry,
+                      Reporter& reporter) {
   const std::string text = read_text_file(text_file);
-  const Tokenizer tokenizer = tokenizer_in(model, registry);
+  const Tokenizer tokenizer = tokenizer_in(model, registry, reporter);
   const auto ids = tokenizer.encode(text);
   json::Object result;
   result["model"] = model;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
@@ -16,6 +17,7 @@
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
+#include "hub/repo_names.h"
 #include "inference/residency.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
@@ -116,13 +118,13 @@ std::unique_ptr<ModelSource> folded(std::unique_ptr<ModelSource> source, const R
 // The source the export is held beside: the one named, else the one the run recorded if it is still there; as the run
 // rounded it, with rotations and scales in its weights.
 std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
-                                          const ModelSource& exported, const Registry& registry) {
+                                          const ModelSource& exported, const Registry& registry, Reporter& reporter) {
   std::string path = options.against;
   std::error_code error;
   if (path.empty() && !facts.source.empty() && fs::exists(facts.source, error)) path = facts.source;
   if (path.empty()) return nullptr;
   // Fused experts were cut apart, packed layers dequantized, on the way into the export.
-  std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry), registry);
+  std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry, reporter), registry);
   if (facts.blocks) source = truncate_blocks(std::move(source), *facts.blocks);
   return folded(transformed_as(std::move(source), "rotation", facts.rotation, exported, registry), facts);
 }
@@ -166,9 +168,12 @@ json::Object verify(const VerifyOptions& options, const Registry& registry, Repo
   return verify(options, "auto", registry, reporter);
 }
 
-json::Object verify(const VerifyOptions& options, const std::string& resident, const Registry& registry,
+json::Object verify(const VerifyOptions& given, const std::string& resident, const Registry& registry,
                     Reporter& reporter) {
+  VerifyOptions options = given;
   std::error_code failed;
+  if (hub::parse_model_name(given.directory.string()) && !fs::exists(given.directory, failed))
+    options.directory = locate_model(given.directory.string(), reporter);
   if (!fs::is_directory(options.directory, failed))
     throw_input(str("'", options.directory.string(), "': is not a folder; give the folder of an export"));
   output::refuse_unfinished_swap(options.directory);
@@ -182,7 +187,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   std::unique_ptr<ModelSource> exported;
   Check opens("opens");
   try {
-    exported = without_denied_biases(open_stored(options.directory.string(), registry), registry);
+    exported = without_denied_biases(open_stored(options.directory.string(), registry, reporter), registry);
   } catch (const Error& error) {
     opens.fail(error.what());
   }
@@ -198,7 +203,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
     report.add(check_tie(*exported));
     report.add(check_needs(*exported, registry));
     if (!sdk::attention_modules(*exported).empty()) report.add(check_attention_scales(*exported));
-    if (const auto source = open_against(options, facts, *exported, registry)) {
+    if (const auto source = open_against(options, facts, *exported, registry, reporter)) {
       against = source->path().string();
       const ModelSource* const models[] = {source.get(), exported.get()};
       const Residency residency = choose_residency(resident, models, at::kFloat, 1);

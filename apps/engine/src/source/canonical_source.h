@@ -1,6 +1,7 @@
 #pragma once
 // One way to say what checkpoints say in several: every command sees a model through this.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,10 @@ namespace arkit {
 void warn_of_denied_biases(const ModelSource& source, Reporter& reporter);
 
 // open_source() without it: what lies in the folder, for those who ask what another program will make of it.
-[[nodiscard]] std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry);
+[[nodiscard]] std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry,
+                                                       Reporter& reporter);
+
+// The folder or file that a user's name of a model means, after downloading what a hub has of it.
+[[nodiscard]] std::filesystem::path locate_model(const std::string& model, Reporter& reporter);
 
 }  // namespace arkit

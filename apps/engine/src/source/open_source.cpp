@@ -3,7 +3,7 @@
 #include <limits>
 #include <string>
 
-#include <arkit/engine/open_source.h>
+#include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
 #include <arkit/family_files.h>
 #include <arkit/file_start.h>
@@ -13,24 +13,34 @@
 #include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
+#include "hub/model_place.h"
 #include "output/swap_journal.h"
 #include "source/canonical_source.h"
-#include "util/hub_cache.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
 
-namespace {
-
-// An existing path stays a path, whatever it looks like; "org/name" that does not exist here is looked for in the hub
-// cache.
-fs::path resolve_path(const std::string& model) {
-  if (model.empty()) throw_usage("no model given; pass a folder, a file or a hub id such as 'org/name'");
+fs::path locate_model(const std::string& model, Reporter& reporter) {
+  if (model.empty()) throw_usage("no model given; pass a folder, a .gguf file or a hub id such as 'Qwen/Qwen3-0.6B'");
   std::error_code error;
   if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
-  if (io::is_hub_id(model)) return io::resolve_hub_id(model);
-  throw_input(str("'", printable(model), "': no such file or folder"));
+  const auto name = hub::parse_model_name(model);
+  if (!name)
+    throw_input(str("'", printable(model), "': no such file or folder, and no id of a hub such as 'org/name'"));
+  // A slip in the name of a folder is not asked of the hub.
+  if (model.find_first_of("/:") == std::string::npos)
+    throw_input(str("'", printable(model),
+                    "': no such file or folder; a model of the hub without an owner is 'hf:", model, "'"));
+  try {
+    return hub::fetch_model(*name, reporter).path;
+  } catch (const Error& error) {
+    // The name may have been meant as a path.
+    if (error.code() != ErrorCode::input && error.code() != ErrorCode::resource) throw;
+    throw Error(error.code(), str(error.what(), "; no path here is called '", model, "'"));
+  }
 }
+
+namespace {
 
 // Of a .gguf file that Git did not fetch.
 void refuse_if_pointer(const fs::path& file) {
@@ -43,8 +53,8 @@ void refuse_if_pointer(const fs::path& file) {
 
 }  // namespace
 
-std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry) {
-  const fs::path path = resolve_path(model);
+std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry, Reporter& reporter) {
+  const fs::path path = locate_model(model, reporter);
   output::refuse_unfinished_swap(path);
   if (std::error_code error; !fs::is_directory(path, error))
     check_input_file(path, std::numeric_limits<int64_t>::max());
@@ -75,8 +85,13 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
   return open_hf_folder(path);
 }
 
+std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry, Reporter& reporter) {
+  return canonical_source(open_stored(model, registry, reporter), registry);
+}
+
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry) {
-  return canonical_source(open_stored(model, registry), registry);
+  Reporter nobody;
+  return open_source(model, registry, nobody);
 }
 
 ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {

@@ -2,7 +2,6 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/util/finite.cpp
   src/util/finite_kernels.cpp
   src/util/heap.cpp
-  src/util/hub_cache.cpp
   src/util/numpy_random.cpp
   src/util/python_random.cpp
   src/util/safetensors_file.cpp

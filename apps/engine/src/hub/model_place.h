@@ -1,0 +1,29 @@
+#pragma once
+// From the name of a model on a hub to a folder on this disk.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <arkit/export.h>
+#include <arkit/log.h>
+
+#include "hub/repo_names.h"
+
+namespace arkit::hub {
+
+struct ModelPlace {
+  std::filesystem::path path;  // folder of the snapshot, or the GGUF file in it
+  ModelName name;
+  std::string commit;
+};
+
+// Where the model is, after downloading what the cache lacks (model_files.h). What the cache has whole is not asked for
+// again: a branch stays at the commit it had. Within a process a name stays at one commit. Throws as Hub says.
+[[nodiscard]] ARKIT_INTERNAL ModelPlace fetch_model(const ModelName& name, Reporter& reporter);
+
+// The place of a model that this process has fetched; nothing for any other name.
+[[nodiscard]] ARKIT_INTERNAL std::optional<ModelPlace> fetched_model(std::string_view name);
+
+}  // namespace arkit::hub

@@ -1,0 +1,107 @@
+#include "hub/voice.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+
+#include <arkit/str.h>
+
+namespace arkit::hub {
+namespace {
+
+constexpr auto kBetweenShows = std::chrono::milliseconds(200);
+constexpr double kMeasured = 2.0;  // seconds that a rate is the mean of
+constexpr double kKept = 0.5;      // of the old rate, where a new one is known
+
+double seconds_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.3g", value);
+  return text;
+}
+
+}  // namespace
+
+std::string in_bytes(double bytes) {
+  static constexpr const char* kUnits[] = {" B", " kB", " MB", " GB", " TB"};
+  size_t unit = 0;
+  for (; bytes >= 999.5 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1000.0;
+  return short_number(bytes) + kUnits[unit];
+}
+
+std::string describe(const TransferProgress& progress) {
+  std::string text = str(progress.files_done, " of ", progress.files, " files");
+  if (progress.bytes_per_second > 0) text += str(", ", in_bytes(progress.bytes_per_second), "/s");
+  if (progress.seconds_left >= 0) text += str(", ", static_cast<int64_t>(progress.seconds_left + 0.5), " s left");
+  return text;
+}
+
+void Voice::info(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  reporter_.info(message);
+}
+
+void Voice::warn(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  reporter_.warn(message);
+}
+
+void Voice::begin(int64_t files, int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (running_++ == 0) {
+    progress_ = {};
+    new_bytes_ = measured_bytes_ = 0;
+    began_ = measured_ = Clock::now();
+  }
+  progress_.files += files;
+  progress_.bytes += bytes;
+  show(true);
+}
+
+void Voice::received(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  progress_.bytes_done += bytes;
+  new_bytes_ += std::max<int64_t>(bytes, 0);
+  const double seconds = seconds_between(measured_, Clock::now());
+  if (seconds >= kMeasured) {
+    const double rate = static_cast<double>(new_bytes_ - measured_bytes_) / seconds;
+    double& shown = progress_.bytes_per_second;
+    shown = shown > 0 ? kKept * shown + (1 - kKept) * rate : rate;
+    const auto left = static_cast<double>(progress_.bytes - progress_.bytes_done);
+    progress_.seconds_left = shown > 0 ? left / shown : -1;
+    measured_ = Clock::now();
+    measured_bytes_ = new_bytes_;
+  }
+  show(false);
+}
+
+void Voice::file_done() {
+  const std::lock_guard lock(mutex_);
+  ++progress_.files_done;
+  show(true);
+}
+
+void Voice::end() {
+  const std::lock_guard lock(mutex_);
+  if (--running_ > 0 || new_bytes_ == 0) return;
+  const double seconds = seconds_between(began_, Clock::now());
+  reporter_.info(str("downloaded ", in_bytes(static_cast<double>(new_bytes_)), " in ", short_number(seconds), " s (",
+                     in_bytes(static_cast<double>(new_bytes_) / std::max(seconds, 1e-3)), "/s)"));
+}
+
+TransferProgress Voice::progress() {
+  const std::lock_guard lock(mutex_);
+  return progress_;
+}
+
+void Voice::show(bool at_once) {
+  const Clock::time_point now = Clock::now();
+  if (!at_once && now - shown_ < kBetweenShows) return;
+  shown_ = now;
+  reporter_.activity(str("downloading: ", describe(progress_), ", bytes"), progress_.bytes_done, progress_.bytes);
+}
+
+}  // namespace arkit::hub

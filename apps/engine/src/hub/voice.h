@@ -1,0 +1,56 @@
+#pragma once
+// How a hub speaks while several threads download: one at a time, to one Reporter.
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include <arkit/log.h>
+
+namespace arkit::hub {
+
+// What a bar shows of a download.
+struct TransferProgress {
+  int64_t files = 0, files_done = 0;
+  int64_t bytes = 0, bytes_done = 0;
+  double bytes_per_second = 0;  // of the last seconds; 0 = not known yet
+  double seconds_left = -1;     // < 0 = not known
+};
+
+// "3 of 9 files, 41.2 MB/s, 95 s left".
+[[nodiscard]] ARKIT_INTERNAL std::string describe(const TransferProgress& progress);
+// "1.23 GB".
+[[nodiscard]] ARKIT_INTERNAL std::string in_bytes(double bytes);
+
+// Thread-safe.
+class Voice {
+ public:
+  explicit Voice(Reporter& reporter) : reporter_(reporter) {}
+
+  void info(const std::string& message);
+  void warn(const std::string& message);
+
+  // A download of so many files and bytes begins, of which some may be there already; downloads that run together are
+  // one to the user.
+  void begin(int64_t files, int64_t bytes);
+  void received(int64_t bytes);  // negative: what came is thrown away
+  void file_done();
+  void end();  // says what was done when the last of them ends
+
+  [[nodiscard]] TransferProgress progress();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void show(bool at_once);
+
+  Reporter& reporter_;
+  std::mutex mutex_;
+  TransferProgress progress_;
+  int running_ = 0;
+  int64_t new_bytes_ = 0;  // since the first began, without what was there
+  Clock::time_point began_, shown_, measured_;
+  int64_t measured_bytes_ = 0;
+};
+
+}  // namespace arkit::hub

@@ -1,0 +1,34 @@
+#include "jobs/hub_origin.h"
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "hub/model_place.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+json::Object hub_origin(const std::string& model) {
+  const auto place = hub::fetched_model(model);
+  if (!place) return {};
+  return {{"service", hub::service_name(place->name.service)},
+          {"id", place->name.repo.id},
+          {"revision", place->name.repo.revision},
+          {"commit", place->commit}};
+}
+
+std::string model_at_commit(const json::Object& origin, std::string_view where) {
+  const auto text = [&](std::string_view key) { return json::get_string(origin, key, where).value_or(""); };
+  if (origin.empty()) return {};
+  const std::string name = str(text("service"), ":", text("id"), "@", text("commit"));
+  if (!hub::parse_model_name(name))
+    throw_input(str(where, ": its hub '", printable(name), "' is no service, id and commit"));
+  return name;
+}
+
+std::string model_label(const std::string& model, const fs::path& path) {
+  if (const auto place = hub::fetched_model(model)) return place->name.repo.id;
+  return path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
+}
+
+}  // namespace arkit

@@ -1,0 +1,345 @@
+// What a hub says, and what is made of it: errors, hostile listings, no network, TLS, ModelScope, whole models.
+#include "hub/hub.h"
+
+#include <array>
+#include <set>
+
+#include "hub/model_place.h"
+#include "hub/repo_names.h"
+#include "hub_testing.h"
+
+namespace arkit::hub {
+namespace fs = std::filesystem;
+namespace {
+
+using testing::contains;
+using testing::HubServer;
+using testing::HubTest;
+using testing::read_all;
+using testing::refusal;
+
+class Hubs : public HubTest {
+ protected:
+  std::string snapshot_refused(const Repo& wanted, ErrorCode code = ErrorCode::input) {
+    return refusal(code, [&] { (void)open()->snapshot(wanted); });
+  }
+};
+
+TEST_F(Hubs, ListFilesOfACommit) {
+  server.set_faults(R"({"page": 1})");
+  const auto hub = open();
+  const Snapshot snapshot = hub->snapshot(repo);
+  EXPECT_TRUE(is_commit(snapshot.commit));
+  const auto entries = hub->files(snapshot);
+  ASSERT_EQ(entries.size(), 3u);
+  EXPECT_EQ(entries[1].path, "model.safetensors");
+  EXPECT_EQ(entries[1].size, 5000);
+  EXPECT_EQ(server.requests(snapshot.commit).size(), 3u);  // a page a file
+  server.forget_requests();
+  (void)open()->files(snapshot);
+  EXPECT_TRUE(server.requests(snapshot.commit).empty());  // a commit does not change
+}
+
+TEST_F(Hubs, HaveDataSetsWithAndWithoutOwner) {
+  server.add("datasets/mbpp/data.jsonl", "{}");
+  server.add("datasets/org/texts/train/0.parquet", std::string(2000, 'p'));
+  const auto hub = open();
+  const Snapshot old = hub->snapshot({RepoKind::dataset, "mbpp", "main"});
+  EXPECT_EQ(read_all(hub->fetch(old, "data.jsonl")), "{}");
+  EXPECT_TRUE(fs::exists(settings.cache / "datasets--mbpp/snapshots" / old.commit / "data.jsonl"));
+  const Snapshot texts = hub->snapshot({RepoKind::dataset, "org/texts", "main"});
+  EXPECT_EQ(read_all(hub->fetch(texts, "train/0.parquet")), std::string(2000, 'p'));
+  EXPECT_EQ(hub->open(texts, "train/0.parquet")->size(), 2000);
+}
+
+TEST_F(Hubs, SayInOneSentenceWhatIsMissing) {
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "org/absent", "main"}), "model 'org/absent': is not at "));
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "org/tiny", "v9"}), "has no revision 'v9'"));
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::dataset, "org/tiny", "main"}), "dataset 'org/tiny': is not at "));
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "../x", "main"}), "is no id of a hub"));
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "org/tiny", "../../x"}), "is no branch, tag or commit"));
+  const std::string message = refusal(ErrorCode::input, [&] { (void)fetch("absent.json"); });
+  EXPECT_TRUE(contains(message, "'absent.json': is not there at revision 'main'")) << message;
+  EXPECT_EQ(files("absent.json").size(), 1u);  // in .no_exist, as huggingface_hub notes it
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)fetch("../config.json"); }), "is no name of a file"));
+}
+
+TEST_F(Hubs, SayWhoMayNot) {
+  server.set_faults(R"({"gated": ["org/tiny"]})");
+  std::string message = snapshot_refused(repo);
+  EXPECT_TRUE(contains(message, "is gated; accept its conditions at " + server.endpoint + "/org/tiny")) << message;
+  EXPECT_TRUE(contains(message, "HF_TOKEN"));
+  server.set_faults(R"({"private": ["org/tiny"]})");
+  message = snapshot_refused(repo);
+  EXPECT_TRUE(contains(message, "or it is private")) << message;
+  settings.token = "hf_wrong";
+  message = snapshot_refused(repo);
+  EXPECT_TRUE(contains(message, "does not accept your token")) << message;
+  EXPECT_FALSE(contains(message, "hf_wrong"));
+  server.set_faults(R"({"closed": ["org/tiny"]})");
+  message = snapshot_refused(repo);
+  EXPECT_TRUE(contains(message, "is gated, and the account of your token has no access")) << message;
+  server.set_faults(R"({"status": {"/main": [403, 1, {}]}})");
+  message = snapshot_refused(repo);
+  EXPECT_TRUE(contains(message, "refuses access (403) to the account of your token")) << message;
+}
+
+TEST_F(Hubs, AreNotBelievedWhenTheyListNonsense) {
+  const auto listing_refused = [&](const std::string& faults) {
+    server.set_faults(faults);
+    fs::remove_all(settings.cache);
+    return refusal(ErrorCode::input, [&] { (void)fetch("config.json"); });
+  };
+  const auto with_entry = [&](const std::string& path) {
+    return listing_refused(str(R"({"names": {"org/tiny": [{"type": "file", "path": ")", path,
+                               R"(", "size": 1, "oid": ")", std::string(40, 'a'), "\"}]}}"));
+  };
+  for (const char* path : {"../../../etc/cron.d/x", "/etc/passwd", "a/../../b", "a//b", "a\\\\..\\\\b", "x\\u0000y"})
+    EXPECT_TRUE(contains(with_entry(path), "which is no name inside a repository")) << path;
+  EXPECT_TRUE(contains(with_entry("config.json"), "'config.json' twice"));
+  EXPECT_TRUE(contains(with_entry("config.json/x"), "as a file and as a folder"));
+  const auto raw = [&](const std::string& text) {
+    return listing_refused(json::dump(json::Object{{"raw_tree", json::Object{{"org/tiny", text}}}}));
+  };
+  EXPECT_TRUE(contains(raw("not JSON"), "list of files"));
+  EXPECT_TRUE(contains(raw(std::string(100000, '[')), "list of files"));
+  EXPECT_TRUE(contains(raw("{}"), "list of files"));
+  EXPECT_TRUE(contains(raw("[" + std::string(65 << 20, ' ') + "]"), "more than 64 MiB"));
+  EXPECT_TRUE(contains(raw("[3]"), "org/tiny"));
+  EXPECT_TRUE(contains(raw(R"([{"type": "file", "path": "a", "size": 1}])"), "without a hash"));
+  EXPECT_TRUE(contains(raw(R"([{"type": "file", "path": "a", "size": -1, "oid": ")" + std::string(40, 'a') + "\"}]"),
+                       "with -1 bytes"));
+  EXPECT_TRUE(
+      contains(raw(R"([{"type": "file", "path": "a", "size": 1, "oid": "../../../x"}])"), "a hash that is none"));
+  EXPECT_TRUE(contains(raw(R"([{"type": "file", "path": "a", "size": 1e99, "oid": "a"}])"), "size"));
+  EXPECT_TRUE(files("config.json").empty());
+}
+
+TEST_F(Hubs, AreNotAskedOffline) {
+  (void)fetch("config.json");
+  server.forget_requests();
+  settings.offline = true;
+  const auto hub = open();
+  const Snapshot snapshot = hub->snapshot(repo);
+  EXPECT_EQ(read_all(hub->fetch(snapshot, "config.json")), "{\"model_type\": \"llama\"}");
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)hub->fetch(snapshot, "tokenizer.json"); }),
+                       "HF_HUB_OFFLINE forbids"));
+  EXPECT_TRUE(
+      contains(refusal(ErrorCode::input, [&] { (void)hub->open(snapshot, "tokenizer.json"); }), "HF_HUB_OFFLINE"));
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "org/other", "main"}), "HF_HUB_OFFLINE forbids"));
+  fs::remove_all(settings.cache / "models--org--tiny/trees");
+  const auto entries = open()->files(snapshot);
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries.front().path, "config.json");
+  EXPECT_TRUE(server.requests().empty());
+}
+
+TEST_F(Hubs, AreReplacedByTheCacheWhenTheyAreAway) {
+  (void)fetch("config.json");
+  fs::remove_all(settings.cache / "models--org--tiny/trees");
+  settings.endpoint = "http://localhost:1";  // nobody listens
+  settings.tries = 2;
+  EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
+  EXPECT_TRUE(heard.said("warning: model 'org/tiny': 'http://localhost:1'")) << heard.all;
+  const std::string message = refusal(ErrorCode::resource, [&] { (void)fetch("tokenizer.json"); });
+  EXPECT_TRUE(contains(message, "(2 tries); look at the network and at https_proxy")) << message;
+  EXPECT_TRUE(contains(snapshot_refused({RepoKind::model, "org/other", "main"}, ErrorCode::resource), "2 tries"));
+}
+
+// The server stands in for a proxy: it is asked for addresses of a host that does not exist.
+TEST_F(Hubs, AreReachedThroughAProxy) {
+  settings.token = testing::kToken;
+  ::setenv("http_proxy", server.endpoint.c_str(), 1);
+  settings.endpoint = "http://hub.invalid";
+  EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
+  ::setenv("no_proxy", "hub.invalid", 1);
+  settings.cache = cache.path() / "other";
+  const std::string message = snapshot_refused(repo, ErrorCode::resource);
+  EXPECT_TRUE(contains(message, "(3 tries)")) << message;  // nobody waits long for a network that is not there
+  ::unsetenv("http_proxy");
+  ::unsetenv("no_proxy");
+}
+
+// An authority of this test alone, made by openssl.
+class SecureHubs : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string commands = str(
+        "cd '", folder.path().string(), "' && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=arkit-test ",
+        "-keyout ca.key -out ca.pem 2>/dev/null && openssl req -newkey rsa:2048 -nodes -subj /CN=localhost ",
+        "-keyout hub.key -out hub.csr 2>/dev/null && printf 'subjectAltName=DNS:localhost' > san && ",
+        "openssl x509 -req -in hub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out hub.pem ",
+        "2>/dev/null");
+    if (std::system(commands.c_str()) != 0) GTEST_SKIP() << "needs the command openssl";
+    server = std::make_unique<HubServer>(std::vector<std::string>{file("hub.pem"), file("hub.key")});
+    server->add("models/org/tiny/config.json", "{}");
+    server->add("models/org/tiny/model.safetensors", std::string(3000, 'w'));
+    settings.endpoint = server->endpoint;
+    settings.cache = folder.path() / "cache";
+    settings.first_wait = 0.001;
+    settings.authorities = file("ca.pem");
+  }
+  [[nodiscard]] std::string file(const char* name) const { return (folder.path() / name).string(); }
+  fs::path fetch() {
+    const auto hub = open_hub(settings, heard);
+    return hub->fetch(hub->snapshot({RepoKind::model, "org/tiny", "main"}), "model.safetensors");
+  }
+
+  testing::Folder folder;
+  std::unique_ptr<HubServer> server;
+  Settings settings;
+  testing::Heard heard;
+};
+
+TEST_F(SecureHubs, AreTrustedThroughTheirAuthority) {
+  EXPECT_EQ(read_all(fetch()), std::string(3000, 'w'));
+}
+
+TEST_F(SecureHubs, AreNotTrustedWithout) {
+  settings.authorities.clear();
+  const std::string message = refusal(ErrorCode::resource, [&] { (void)fetch(); });
+  EXPECT_TRUE(contains(message, "SSL_CERT_FILE")) << message;
+  EXPECT_FALSE(contains(message, "tries")) << message;  // asking again would not help
+  EXPECT_TRUE(server->requests().empty());
+}
+
+TEST_F(SecureHubs, AreNotTrustedUnderAnotherName) {
+  settings.endpoint = str("https://127.0.0.1:", server->port);
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { (void)fetch(); }), "127.0.0.1"));
+  EXPECT_TRUE(server->requests().empty());
+}
+
+TEST_F(SecureHubs, NeverGoOnWithoutEncryption) {
+  server->set_faults(R"({"redirect": "http://localhost:1/x"})");
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { (void)fetch(); }), "redirects from https to http"));
+}
+
+class ModelScopeHub : public HubTest {
+ protected:
+  ModelScopeHub() {
+    settings.service = Service::modelscope;
+    settings.symlinks = false;
+  }
+};
+
+TEST_F(ModelScopeHub, IsReadTheSameWay) {
+  settings.token = testing::kToken;
+  const fs::path file = fetch("model.safetensors");
+  EXPECT_EQ(read_all(file), weights);
+  EXPECT_EQ(file, settings.cache / "models/org--tiny/snapshots/master/model.safetensors");
+  EXPECT_FALSE(fs::is_symlink(file));
+  for (const json::Object& request : server.requests()) EXPECT_TRUE(request.at("cookie").as_bool());
+  const auto hub = open();
+  const Snapshot snapshot = hub->snapshot(repo);
+  EXPECT_TRUE(is_commit(snapshot.commit));
+  EXPECT_EQ(hub->files(snapshot).size(), 3u);
+  std::string part(10, '\0');
+  hub->open(snapshot, "tokenizer.json")->read(0, 2, part.data());
+  EXPECT_EQ(part.substr(0, 2), "{}");
+  settings.offline = true;
+  EXPECT_EQ(fetch("model.safetensors"), file);
+}
+
+TEST_F(ModelScopeHub, IsCheckedAndResumed) {
+  settings.tries = 1;
+  server.set_faults(R"({"break": {"model.safetensors": [1234]}})");
+  (void)refusal(ErrorCode::resource, [&] { (void)fetch("model.safetensors"); });
+  EXPECT_TRUE(files("model.safetensors").empty());
+  server.forget_requests();
+  server.set_faults(R"({"wrong": {"model.safetensors": 1}})");
+  EXPECT_EQ(read_all(fetch("model.safetensors")), weights);  // the second time, from the start
+  server.set_faults(R"({"wrong": {"tokenizer.json": 5}})");
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { (void)fetch("tokenizer.json"); }), "does not have the hash"));
+}
+
+TEST_F(ModelScopeHub, PagesDataSetsAndSaysWhatIsMissing) {
+  for (int i = 0; i < 450; ++i) server.add(str("datasets/org/many/", i, ".json"), "{}");
+  const auto hub = open();
+  EXPECT_EQ(hub->files(hub->snapshot({RepoKind::dataset, "org/many", "main"})).size(), 450u);
+  EXPECT_TRUE(contains(refusal(ErrorCode::input,
+                               [&] {
+                                 (void)hub->snapshot({RepoKind::model, "org/absent", "main"});
+                               }),
+                       "is not at"));
+}
+
+TEST_F(ModelScopeHub, FindsWhatOldClientsLeft) {
+  const fs::path old = settings.cache / "hub/models/org/tiny";
+  testing::write_all(old / "config.json", "{}");
+  settings.offline = true;
+  EXPECT_EQ(fetch("config.json"), old / "config.json");
+}
+
+// Whole models, with the settings of the environment as the program has them.
+class Models : public HubTest {
+ protected:
+  Models() {
+    ::setenv("HF_ENDPOINT", server.endpoint.c_str(), 1);
+    ::setenv("HF_HUB_CACHE", settings.cache.c_str(), 1);
+    ::unsetenv("HF_HUB_OFFLINE");
+  }
+  ~Models() override {
+    for (const char* name : {"HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"}) ::unsetenv(name);
+  }
+  ModelPlace get(const std::string& name) { return fetch_model(*parse_model_name(name), heard); }
+};
+
+TEST_F(Models, AreDownloadedOnceAndOnlyWhatTheyNeed) {
+  server.add("models/org/tiny/pytorch_model.bin", "pickle");
+  server.add("models/org/tiny/onnx/model.onnx", "onnx");
+  EXPECT_FALSE(fetched_model("org/tiny"));
+  const ModelPlace place = get("org/tiny");
+  EXPECT_EQ(read_all(place.path / "model.safetensors"), weights);
+  EXPECT_EQ(read_all(place.path / "tokenizer.json"), "{}");
+  EXPECT_FALSE(fs::exists(place.path / "pytorch_model.bin"));
+  EXPECT_FALSE(fs::exists(place.path / "onnx"));
+  EXPECT_TRUE(heard.said("downloading model 'org/tiny' at " + place.commit.substr(0, 12))) << heard.all;
+  EXPECT_EQ(fetched_model("hf:org/tiny")->commit, place.commit);
+  EXPECT_TRUE(server.requests("pytorch_model.bin").empty());
+}
+
+TEST_F(Models, StayAtTheCommitTheyHave) {
+  const ModelPlace place = get("org/tiny@main");
+  server.add("models/org/tiny/config.json", "{\"new\": 1}");
+  server.forget_requests();
+  EXPECT_EQ(get("org/tiny").commit, place.commit);
+  EXPECT_TRUE(server.requests().empty());
+}
+
+// The weights come last, so that what looks like a model is one.
+TEST_F(Models, AreGoneOnWith) {
+  server.set_faults(R"({"status": {"model.safetensors": [418, 100, {}]}})");
+  (void)refusal(ErrorCode::resource, [&] { (void)get("org/tiny"); });
+  EXPECT_EQ(files("tokenizer.json").size(), 1u);
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  EXPECT_TRUE(
+      contains(refusal(ErrorCode::input, [&] { (void)get("org/tiny"); }), "is not, or not as a whole, in the cache"));
+  ::unsetenv("HF_HUB_OFFLINE");
+  server.set_faults("{}");
+  server.forget_requests();
+  EXPECT_EQ(read_all(get("org/tiny").path / "model.safetensors"), weights);
+  EXPECT_TRUE(server.requests("tokenizer.json").empty());
+}
+
+TEST_F(Models, OfOthersAreTakenAsTheyAre) {
+  const std::string commit(40, 'c');
+  const fs::path repo_folder = settings.cache / "models--org--theirs";
+  testing::write_all(repo_folder / "refs/main", commit);
+  testing::write_all(repo_folder / "snapshots" / commit / "config.json", "{}");
+  testing::write_all(repo_folder / "snapshots" / commit / "model-00001-of-00002.safetensors", "1");
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)get("org/theirs"); }), "not as a whole"));
+  testing::write_all(repo_folder / "snapshots" / commit / "model-00002-of-00002.safetensors", "2");
+  EXPECT_EQ(get("org/theirs").path, repo_folder / "snapshots" / commit);
+}
+
+TEST_F(Models, AreRefusedBeforeAnythingIsFetched) {
+  server.add("models/org/pickled/config.json", "{}");
+  server.add("models/org/pickled/pytorch_model.bin", "pickle");
+  const std::string message = refusal(ErrorCode::unsupported, [&] { (void)get("org/pickled"); });
+  EXPECT_TRUE(contains(message, "model 'org/pickled': has its weights only as pickle")) << message;
+  EXPECT_TRUE(files("config.json").empty());
+}
+
+}  // namespace
+}  // namespace arkit::hub
