@@ -115,7 +115,8 @@ json::Object prove_equal(const ModelSource& source, const ModelSource& shown, co
     sum.add(difference);
     release_layer(source, layer.name);
     release_layer(*exported, layer.name);
-    reporter.progress({"comparing layers", sum.layers, static_cast<int64_t>(sdk::packed_layers(source).size()), "layers"});
+    reporter.progress(
+        {"comparing layers", sum.layers, static_cast<int64_t>(sdk::packed_layers(source).size()), "layers"});
   }
   check_attention(source, *exported, allow_rounding, written);
   return describe(sum, check_tensors(*exported, shown, plan, written, reporter));

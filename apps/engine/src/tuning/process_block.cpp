@@ -178,9 +178,9 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, bool need_weights,
     out.act_max = layer.input.act_max;
     if (layer.weight_scheme != nullptr)
       out.quantized = plugins::naming_layer(layer.plan->name, [&] {
-        return layer.weight_scheme->quantize_rtn(
-            layer.linear->weight, layer.quant().weight, mode_of(*layer.plan),
-            needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(), layer.input.count, layer.global_scale);
+        return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight, mode_of(*layer.plan),
+                                                 needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(),
+                                                 layer.input.count, layer.global_scale);
       });
     finish(out, layer, need_weights);
   }
