@@ -21,7 +21,7 @@ namespace arkit {
 namespace fs = std::filesystem;
 
 fs::path locate_model(const std::string& model, Reporter& reporter) {
-  if (model.empty()) throw_usage("no model given; pass a folder, a .gguf file or a hub id such as 'Qwen/Qwen3-0.6B'");
+  if (model.empty()) throw_usage("no model given; pass a folder, a file or a hub id such as 'org/name'");
   std::error_code error;
   if (fs::exists(model, error)) return fs::absolute(model).lexically_normal();
   const auto name = hub::parse_model_name(model);
