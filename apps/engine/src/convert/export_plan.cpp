@@ -21,6 +21,7 @@
 
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
+#include "quant/scheme_traits.h"
 #include "quant/scheme_resolver.h"
 #include "util/finite.h"
 
@@ -47,7 +48,7 @@ void check_numbers(const LinearSpec& spec, const QuantizedWeight& weight, const 
   if (may_overflow(weight) &&
       !io::is_finite(registry.scheme_for(quant.data_type).dequantize(weight, quant, at::kFloat).contiguous()))
     fail("its codes and scales stand for numbers that are not finite");
-  if (quant.data_type != "int") return;
+  if (!traits_of({.weight = quant}, schemes_of(registry)).integer_grid) return;
   if (weight.zero_point.defined() && !weight.zero_point.isfinite().all().item<bool>())
     fail("a zero point is not finite");
   if (weight.codes.numel() > 0 && weight.codes.max().item<int>() >= 1 << quant.bits)
@@ -68,7 +69,7 @@ ModelLayout export_layout(const ModelSource& source, const ModelSource& shown, c
 LayerQuant quant_of(const LayerSurvey& layer) {
   LayerQuant quant = layer.spec->quant;
   quant.act.observer.clear();  // a loader's own way, which the next format's loader does not share
-  if (quant.weight.data_type == "int") quant.weight.sym = !layer.zero_points;
+  quant.weight.sym = !layer.zero_points;
   return quant;
 }
 
@@ -98,7 +99,7 @@ LayerPlan plan_of(const LinearSpec& spec) {
 // Says `quant` in the words of `global` where both mean the same grid.
 LayerQuant in_words_of(const LayerQuant& global, LayerQuant quant, const LayerSurvey& survey) {
   TensorQuant& weight = quant.weight;
-  if (weight.data_type != "int" || global.weight.data_type != "int") return quant;
+  if (weight.data_type != global.weight.data_type) return quant;
   const int64_t in = survey.spec->in_features;
   const auto one_group = [in](int64_t size) { return size == -1 || size >= in; };
   if (one_group(weight.group_size) && one_group(global.weight.group_size)) weight.group_size = global.weight.group_size;
@@ -188,7 +189,7 @@ QuantPlan one_of_each(const QuantPlan& plan) {
 QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer) {
   QuantizedWeight weight = sdk::packed_of(source).unpack(layer.name);
   const TensorQuant& quant = layer.quant.weight;
-  if (quant.data_type == "int" && !quant.sym && !weight.zero_point.defined())
+  if (!quant.sym && !weight.zero_point.defined())
     weight.zero_point = at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kFloat);
   return weight;
 }

@@ -25,11 +25,11 @@ bool same(const at::Tensor& a, const at::Tensor& b) {
   return a.defined() == b.defined() && (!a.defined() || (a.sizes() == b.sizes() && a.equal(b)));
 }
 
-// Zero points [out, groups] in f64; symmetric layers have theirs in the middle.
+// Zero points [out, groups] in f64; symmetric integers have theirs in the middle, and formats without zero points are
+// never compared with one that has some.
 at::Tensor zero_points(const QuantizedWeight& weight, const TensorQuant& quant) {
   if (weight.zero_point.defined()) return weight.zero_point.to(at::kDouble);
-  const double middle = quant.data_type == "int" ? double(1 << (quant.bits - 1)) : 0.0;
-  return at::full(weight.scale.sizes(), middle, at::kDouble);
+  return at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kDouble);
 }
 
 // The group of each input, for what is compared per weight.
@@ -80,7 +80,8 @@ void compare_codes(const QuantizedWeight& wanted, const QuantizedWeight& got, co
   const bool same_codes = wanted.codes.view(at::kByte).equal(got.codes.view(at::kByte));
   const at::Tensor zero = zero_points(wanted, quant), other = zero_points(got, quant);
   if (same_codes && zero.equal(other)) return;
-  if (quant.data_type == "int" && zero.eq(zero.round()).all().item<bool>() &&
+  const bool shifts = wanted.zero_point.defined() || got.zero_point.defined();
+  if (shifts && zero.eq(zero.round()).all().item<bool>() &&
       moved_differently(wanted, got, other - zero) == 0) {
     difference.moved_groups = count(zero.ne(other));
     return;
