@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -24,6 +25,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "[";
   for (const int64_t d : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(d);
   return out + "]";
+}
+
+// Scales that calibration made for keys, values and queries, whatever the file they are in says of them.
+bool is_attention_scale(std::string_view name) {
+  constexpr std::string_view kEndings[] = {".k_scale",        ".v_scale",        ".q_scale",
+                                           ".k_global_scale", ".v_global_scale", ".q_global_scale"};
+  return std::any_of(std::begin(kEndings), std::end(kEndings), [&](std::string_view end) { return name.ends_with(end); });
 }
 
 bool usable_dtype(at::ScalarType type) {
@@ -76,7 +84,8 @@ class TensorCheck {
     for (const AttentionSpec& spec : attention_modules(source_)) made.insert(spec.tensors.begin(), spec.tensors.end());
     for (const TensorInfo& tensor : source_.weights().tensors()) {
       const std::string_view name = tensor.name;
-      if (!in_blocks(name) || norms.contains(name) || made.contains(name) || is_old_buffer(tensor)) continue;
+      if (!in_blocks(name) || norms.contains(name) || made.contains(name)) continue;
+      if (is_old_buffer(tensor) || is_attention_scale(name)) continue;
       const std::string_view module = name.substr(0, std::min(name.size(), name.rfind('.')));
       if (layers.contains(module) || packed_.contains(module))
         continue;  // what a layer stores is its format's business
