@@ -8,8 +8,6 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 
-#include "error_report.h"
-
 namespace arkit::cli {
 namespace {
 
@@ -40,10 +38,11 @@ std::string sentence() {
 
 }  // namespace
 
-void end_on_signals(bool json) {
+void end_on_signals(ErrorStyle style) {
   const std::string said = sentence();
-  for_stderr = new std::string(error_text(said));
-  for_stdout = new std::string(json ? error_json(static_cast<int>(ErrorCode::interrupted), said) : std::string());
+  constexpr int kCode = static_cast<int>(ErrorCode::interrupted);
+  for_stderr = new std::string(style.events ? error_event(kCode, said) : error_text(said));
+  for_stdout = new std::string(style.json ? error_json(kCode, said) : std::string());
   struct sigaction action {};
   action.sa_handler = on_early_signal;
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {

@@ -38,9 +38,8 @@ std::string shortened(std::string_view message) {
   return std::string(message.substr(0, end)) + "...";
 }
 
-}  // namespace
-
-std::string error_json(int code, std::string_view message) {
+// The members of an object that tells of an error.
+std::string error_members(int code, std::string_view message) {
   std::string quoted;
   for (const char c : message) {
     if (c == '"' || c == '\\') quoted += '\\';
@@ -52,8 +51,18 @@ std::string error_json(int code, std::string_view message) {
       quoted += c == '\n' ? "\\n" : escape;
     }
   }
-  return "{\"schema_version\": 1, \"error\": {\"code\": " + std::to_string(code) + ", \"kind\": \"" +
-         std::string(error_kind(code)) + "\", \"message\": \"" + escape_json(quoted) + "\"}}\n";
+  return "\"code\": " + std::to_string(code) + ", \"kind\": \"" + std::string(error_kind(code)) +
+         "\", \"message\": \"" + escape_json(quoted) + "\"";
+}
+
+}  // namespace
+
+std::string error_json(int code, std::string_view message) {
+  return "{\"schema_version\": 1, \"error\": {" + error_members(code, message) + "}}\n";
+}
+
+std::string error_event(int code, std::string_view message) {
+  return "{\"event\": \"error\", " + error_members(code, message) + "}\n";
 }
 
 std::string error_text(std::string_view message) {
@@ -65,10 +74,10 @@ std::string error_text(std::string_view message) {
   return text + "\n";
 }
 
-int report_error(int code, const std::string& message, bool json) {
-  if (json) std::fputs(error_json(code, shortened(message)).c_str(), stdout);
+int report_error(int code, const std::string& message, ErrorStyle style) {
+  if (style.json) std::fputs(error_json(code, shortened(message)).c_str(), stdout);
   std::fflush(stdout);
-  std::fputs(error_text(message).c_str(), stderr);
+  std::fputs(style.events ? error_event(code, shortened(message)).c_str() : error_text(message).c_str(), stderr);
   return code;
 }
 

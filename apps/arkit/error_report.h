@@ -19,7 +19,15 @@ namespace arkit::cli {
 // of them passes for a message of its own.
 [[nodiscard]] std::string error_text(std::string_view message);
 
+// How a call wants its errors: --json as an object on stdout, --progress json as events on stderr.
+struct ErrorStyle {
+  bool json = false, events = false;
+};
+
+// {"event": "error", ...} and a line end, as the events of docs/COMMAND_LINE.md are.
+[[nodiscard]] std::string error_event(int code, std::string_view message);
+
 // Reports and returns `code`. A message of many kilobytes is cut.
-int report_error(int code, const std::string& message, bool json);
+int report_error(int code, const std::string& message, ErrorStyle style);
 
 }  // namespace arkit::cli

@@ -1,41 +1,59 @@
 #pragma once
-// The one Reporter: a progress line that is rewritten on a terminal, plain lines otherwise. Everything goes to stderr.
+// The one Reporter: a progress bar that is rewritten on a terminal, plain lines otherwise, JSON events where they were
+// asked for (docs/COMMAND_LINE.md). Everything goes to stderr.
 
 #include <chrono>
+#include <map>
+#include <mutex>
 #include <string>
+#include <string_view>
 
+#include <arkit/json.h>
 #include <arkit/log.h>
+
+#include "progress_text.h"
 
 namespace arkit::cli {
 
+enum class ProgressStyle { bar, lines, events };
+
+// What --progress means here: "auto", "lines" or "json".
+[[nodiscard]] ProgressStyle progress_style(std::string_view wanted);
+
 class TerminalReporter final : public Reporter {
  public:
-  TerminalReporter(bool quiet, bool verbose);
+  TerminalReporter(ProgressStyle style, bool quiet, bool verbose);
   ~TerminalReporter() override;
 
   void step(std::string_view what) override;
   void info(std::string_view message) override;
   void warn(std::string_view message) override;
   void block_done(const BlockProgress& progress) override;
-  void activity(std::string_view what, int64_t done, int64_t total) override;
+  void progress(const Progress& progress) override;
 
-  void finish();  // ends the progress line, so that a result can follow
+  void finish();              // ends the progress line, so that a result can follow
+  void ended(int exit_code);  // the last event
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void line(const std::string& text);      // a line that stays
-  void progress(const std::string& text);  // rewritten in place; terminals only
+  // These need mutex_.
+  void end_bar();
+  void line(const std::string& text);  // a line that stays
+  void bar(const std::string& text);   // rewritten in place; terminals only
+  void event(std::string_view name, json::Object members);
+  [[nodiscard]] bool is_due(const Progress& progress, Clock::time_point now);
 
-  bool quiet_, verbose_, terminal_;
-  bool progress_shown_ = false;
+  const ProgressStyle style_;
+  const bool quiet_, verbose_;
+  const Clock::time_point start_ = Clock::now();
+
+  std::mutex mutex_;  // guards what follows, and stderr
+  bool bar_shown_ = false;
   double block_seconds_ = 0.0;
   int64_t blocks_done_ = 0;
-  Clock::time_point last_activity_{};
+  PaceKeeper pace_;
+  std::map<std::string, Clock::time_point, std::less<>> shown_;  // when each `what` was last shown
 };
-
-// One finished block as text: "block 3/30  loss 1.2e-03 -> 4.0e-04 (iter 180)  850 tokens/s  4.1 s  left 1:50  peak
-// 0.61 GB".
-[[nodiscard]] std::string block_text(const BlockProgress& progress, double seconds_left, double peak_bytes);
 
 }  // namespace arkit::cli

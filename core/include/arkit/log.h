@@ -20,6 +20,16 @@ struct BlockProgress {
   double tokens_per_second = 0;  // tuned tokens; 0 = nothing was tuned
 };
 
+// Something within a step that can be counted.
+struct Progress {
+  std::string_view what;  // "downloading model-00001-of-00002.safetensors"; another `what` is another bar
+  int64_t done = 0;
+  int64_t total = 0;           // 0 = not known
+  std::string_view unit = {};  // of what is counted, a plural: "layers", "samples"; empty = steps without a name
+};
+inline constexpr std::string_view kBytes = "bytes";  // the unit that is shown as sizes: 1.2 GB of 4.5 GB
+
+// Any thread may call any of these.
 class ARKIT_EXPORT Reporter {
  public:
   virtual ~Reporter();
@@ -27,7 +37,10 @@ class ARKIT_EXPORT Reporter {
   virtual void info(std::string_view message);
   virtual void warn(std::string_view message);  // callers warn once per cause
   virtual void block_done(const BlockProgress& progress);
-  virtual void activity(std::string_view what, int64_t done, int64_t total);  // fine-grained progress; may be dropped
+  virtual void progress(const Progress& progress);  // may be dropped, but for the last one of each `what`
+
+  // progress() of steps without a name.
+  void activity(std::string_view what, int64_t done, int64_t total) { progress({what, done, total}); }
 };
 
 // True after SIGINT / SIGTERM; long loops ask between steps and call throw_if_interrupted.

@@ -15,7 +15,7 @@ void Reporter::step(std::string_view) {}
 void Reporter::info(std::string_view) {}
 void Reporter::warn(std::string_view) {}
 void Reporter::block_done(const BlockProgress&) {}
-void Reporter::activity(std::string_view, int64_t, int64_t) {}
+void Reporter::progress(const Progress&) {}
 
 void request_interrupt() noexcept {
   interrupt_requested = 1;

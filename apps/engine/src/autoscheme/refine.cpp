@@ -148,7 +148,7 @@ Refined Refiner::run(double seconds, Reporter& reporter) {
     throw_if_interrupted();
     const double spent = seconds_since(start);
     if (spent >= seconds) return result;
-    reporter.activity(str("refining, loss ", result.after), static_cast<int64_t>(spent), static_cast<int64_t>(seconds));
+    reporter.progress({"refining", static_cast<int64_t>(spent), static_cast<int64_t>(seconds), "seconds"});
     const Move move = best_move();
     if (move.up == nullptr) break;
     if (try_move(move, result)) {

@@ -68,7 +68,7 @@ KlMeter::KlMeter(Model& model, at::Tensor input_ids, std::span<const PoolLayer> 
     for (const auto& [linear, index] : watched) act_max_[index] = ranges.of(linear).act_max;
     model_.release_block(block);
     if (block + 1 < model_.num_blocks()) inputs_.push_back(hidden);
-    reporter_.activity("float model", block + 1, model_.num_blocks());
+    reporter_.progress({"float model", block + 1, model_.num_blocks(), "blocks"});
   }
   positions_ = measured_positions(input_ids_.size(0), input_ids_.size(1));
   float_hidden_ = hidden.view({-1, hidden.size(-1)}).index_select(0, positions_);

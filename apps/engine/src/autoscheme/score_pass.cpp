@@ -28,7 +28,7 @@ ScorePass::ScorePass(Model& model, at::Tensor input_ids, const PassSettings& set
 
 void ScorePass::step(int64_t done) {
   throw_if_interrupted();
-  reporter_.activity(label_, done, 2 * model_.num_blocks());
+  reporter_.progress({label_, done, 2 * model_.num_blocks(), "blocks"});
 }
 
 void ScorePass::forward(PassWork& work) {

@@ -166,8 +166,8 @@ void Writer::write_batch(int64_t first_row, int64_t rows) {
       fed[static_cast<size_t>(i)].ids = {ids_ + (first_row + i) * options_.seqlen + position - 1, 1};
     const at::Tensor hidden = sdk::feed(model_, hook, cache, fed, true);
     choose(model_.logits(hidden, hook).select(0, 0).to(at::kFloat).contiguous(), first_row, position);
-    reporter_.activity("writing calibration samples", first_row * options_.seqlen + rows * position,
-                       options_.nsamples * options_.seqlen);
+    reporter_.progress({"writing calibration samples", first_row * options_.seqlen + rows * (position + 1),
+                        options_.nsamples * options_.seqlen, "tokens"});
   }
 }
 

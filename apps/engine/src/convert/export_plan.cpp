@@ -131,7 +131,7 @@ std::vector<LayerSurvey> survey_layers(const ModelSource& source, const Registry
     check_numbers(spec, weight, registry);
     survey.push_back({&spec, weight.zero_point.defined()});
     release_layer(source, spec.name);
-    reporter.activity("reading layers", static_cast<int64_t>(survey.size()), total);
+    reporter.progress({"reading layers", static_cast<int64_t>(survey.size()), total, "layers"});
   }
   return survey;
 }

@@ -57,12 +57,12 @@ json::Object describe(const Sum& sum, int64_t tensors) {
 }
 
 int64_t check_tensors(const ModelSource& exported, const ModelSource& shown, const QuantPlan& plan,
-                      const std::filesystem::path& written) {
+                      const std::filesystem::path& written, Reporter& reporter) {
   ExportFacts facts{.tied = plan.tied_embeddings};
   for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
   VerifyReport unused;
   for (const CheckResult& check :
-       {check_accounting(exported, shown, facts, unused), check_copies(exported, shown, facts)})
+       {check_accounting(exported, shown, facts, unused), check_copies(exported, shown, facts, reporter)})
     if (!check.passed) fail(written, check.detail);
   int64_t copied = 0;
   for (const TensorInfo& tensor : exported.weights().tensors()) {
@@ -114,10 +114,10 @@ json::Object prove_equal(const ModelSource& source, const ModelSource& shown, co
     sum.add(difference);
     release_layer(source, layer.name);
     release_layer(*exported, layer.name);
-    reporter.activity("comparing layers", sum.layers, static_cast<int64_t>(source.packed_layers().size()));
+    reporter.progress({"comparing layers", sum.layers, static_cast<int64_t>(source.packed_layers().size()), "layers"});
   }
   check_attention(source, *exported, allow_rounding, written);
-  return describe(sum, check_tensors(*exported, shown, plan, written));
+  return describe(sum, check_tensors(*exported, shown, plan, written, reporter));
 }
 
 }  // namespace arkit

@@ -53,7 +53,7 @@ GenerationResult generate_tokens(Engine& engine, const GenerationRequest& reques
     throw_if_interrupted();
     result.decoded += batcher.running();
     step();
-    reporter.activity("generate", done, most);
+    reporter.progress({"generate", done, most, "tokens"});
   }
   result.decode_seconds = seconds_since(start);
   return result;

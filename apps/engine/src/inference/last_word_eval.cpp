@@ -106,7 +106,7 @@ std::vector<ContinuationScore> score_continuations(Engine& engine, const std::ve
       engine.release_block(block);
     }
     score_pass(engine, pass, items, scores);
-    reporter.activity("texts", static_cast<int64_t>(next), static_cast<int64_t>(order.size()));
+    reporter.progress({"guessing", static_cast<int64_t>(next), static_cast<int64_t>(order.size()), "texts"});
   }
   return scores;
 }

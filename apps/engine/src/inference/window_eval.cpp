@@ -40,7 +40,7 @@ at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_s
       batch.copy_(engine.run_block(block, batch, context));
     }
     engine.release_block(block);
-    reporter.activity(label, block + 1, blocks);
+    reporter.progress({label, block + 1, blocks, "blocks"});
   }
   return hidden.narrow(1, 0, seqlen - 1).reshape({count * (seqlen - 1), hidden.size(2)});
 }

@@ -17,7 +17,7 @@ namespace arkit {
 namespace {
 
 // The embedding's output for all samples, a batch at a time, so that nothing but the result grows with nsamples.
-at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_size) {
+at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_size, Reporter& reporter) {
   const at::NoGradGuard no_grad;
   model.load_rest();
   at::Tensor hidden;
@@ -26,6 +26,7 @@ at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_si
     const at::Tensor part = model.embed(input_ids.narrow(0, begin, count));
     if (!hidden.defined()) hidden = at::empty({input_ids.size(0), part.size(1), part.size(2)}, part.options());
     hidden.narrow(0, begin, count).copy_(part);
+    reporter.progress({"embedding samples", begin + count, input_ids.size(0), "samples"});
   }
   model.release_rest();
   return hidden;
@@ -72,7 +73,7 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
 Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
                       Model& model, const Registry& registry, Reporter& reporter) {
   const Samples samples = read_samples(options, tuning, source, model, registry, reporter);
-  return {.hidden = embed_all(model, samples.set.input_ids, tuning.batch_size),
+  return {.hidden = embed_all(model, samples.set.input_ids, tuning.batch_size, reporter),
           .loss_mask = loss_mask(samples.set.input_ids, samples.pad_id),
           .report = samples.set.report()};
 }

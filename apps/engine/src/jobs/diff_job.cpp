@@ -136,7 +136,8 @@ std::vector<Row> compare_tensors(const Side& a, const Side& b, Reporter& reporte
   for (const std::string& name : names) {
     throw_if_interrupted();
     rows.push_back(compare(name, a, b));
-    reporter.activity("comparing tensors", static_cast<int64_t>(rows.size()), static_cast<int64_t>(names.size()));
+    reporter.progress(
+        {"comparing tensors", static_cast<int64_t>(rows.size()), static_cast<int64_t>(names.size()), "tensors"});
   }
   std::stable_sort(rows.begin(), rows.end(), [](const Row& x, const Row& y) {
     if (x.note.empty() != y.note.empty()) return y.note.empty();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -27,6 +28,7 @@ class RunSink final : public RoundingSink {
   void coming_to(int64_t begin, int64_t end) override { run_.hashes.pace(begin, end); }
   void write_layer(LayerRecord record, double relative_error) override {
     write_record(run_, std::move(record), relative_error);
+    run_.reporter.progress({"rounding and writing", ++layers_done_, layers_, "layers"});
   }
   void write_tensor(const std::string& name, const at::Tensor& tensor) override {
     run_.exports.add_plain(name, tensor, false);
@@ -39,6 +41,10 @@ class RunSink final : public RoundingSink {
 
  private:
   QuantizeRun& run_;
+  const int64_t layers_ = std::count_if(run_.plan.layers.begin(), run_.plan.layers.end(), [](const LayerPlan& layer) {
+    return layer.quantized() && layer.kind != LayerKind::embedding;
+  });
+  int64_t layers_done_ = 0;
 };
 
 }  // namespace

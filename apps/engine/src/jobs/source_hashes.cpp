@@ -1,6 +1,7 @@
 #include "jobs/source_hashes.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <set>
 #include <span>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr int64_t kLead = int64_t{256} << 20;  // reader and work are never further apart than this
 constexpr size_t kPiece = size_t{1} << 20;
+constexpr std::chrono::milliseconds kBetweenLooks{100};
 
 class Descriptor {
  public:
@@ -108,12 +110,20 @@ void SourceHashes::run(const std::stop_token& stop) noexcept {
   moved_.notify_all();
 }
 
-json::Array SourceHashes::wait() {
+json::Array SourceHashes::wait(Reporter& reporter) {
   start();
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     paced_ = false;
     moved_.notify_all();
+    int64_t total = 0;
+    for (const File& file : files_) total += file.bytes;
+    bool told = false;
+    for (; !moved_.wait_for(lock, kBetweenLooks, [&] { return finished_; }); told = true) {
+      throw_if_interrupted();
+      reporter.progress({"hashing the source", read_, total, kBytes});
+    }
+    if (told) reporter.progress({"hashing the source", total, total, kBytes});
   }
   thread_.join();
   if (failure_) std::rethrow_exception(failure_);

@@ -15,6 +15,7 @@
 
 #include <arkit/export.h>
 #include <arkit/json.h>
+#include <arkit/log.h>
 #include <arkit/model_source.h>
 
 namespace arkit {
@@ -37,8 +38,8 @@ class ARKIT_INTERNAL SourceHashes {
   void pace(int64_t begin, int64_t end);
 
   // [{"name", "bytes", "sha256"}, ...] in the order of names, when all are done. Throws ErrorCode::input for a file
-  // that cannot be read any more.
-  [[nodiscard]] json::Array wait();
+  // that cannot be read any more, ErrorCode::interrupted.
+  [[nodiscard]] json::Array wait(Reporter& reporter);
 
  private:
   struct File {

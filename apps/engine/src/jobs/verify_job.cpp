@@ -152,11 +152,11 @@ void compare_with_source(const ModelSource& exported, const ModelSource& source,
   report.add(check_config(exported, source));
   if (!run.files.empty()) report.add(check_companions(exported, source));
   report.add(check_accounting(exported, source, facts, report));
-  report.add(check_copies(exported, source, facts));
+  report.add(check_copies(exported, source, facts, reporter));
   reporter.step("comparing layers with the source");
-  report.add(check_layers_against_source(exported, source, registry, run.rounding, report));
+  report.add(check_layers_against_source(exported, source, registry, run.rounding, reporter, report));
   reporter.step("comparing what both compute");
-  check_model(exported, source, registry, facts, keep_blocks, report);
+  check_model(exported, source, registry, facts, keep_blocks, reporter, report);
 }
 
 }  // namespace
@@ -191,8 +191,8 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
     report.counts["packed_layers"] = exported->packed_layers().size();
     report.counts["tensors"] = exported->weights().tensors().size();
     reporter.step("checking values");
-    report.add(check_finite_values(*exported));
-    report.add(check_packed_values(*exported, registry));
+    report.add(check_finite_values(*exported, reporter));
+    report.add(check_packed_values(*exported, registry, reporter));
     report.add(check_layer_lists(*exported, registry));
     report.add(check_tie(*exported));
     report.add(check_needs(*exported, registry));

@@ -369,7 +369,7 @@ BlockResult BlockProcessor::process(int64_t first, int64_t count, BlockIo& io, b
   TuneTask task{.name = model_.block_name(first), .forward = forward, .inputs = input, .targets = target};
   if (options_.tune.enable_norm_bias_tuning) task.norms = norm_weights(first, count, forward, input);
   const std::string what = str("tuning ", task.name);
-  task.progress = [&](int64_t done, int64_t total) { reporter_.activity(what, done, total); };
+  task.progress = [&](int64_t done, int64_t total) { reporter_.progress({what, done, total, "steps"}); };
   if (!layers.empty()) tune_layers(layers, std::move(task), result);
 
   if (options_.enable_quanted_input && propagate_quantized) {
@@ -430,7 +430,8 @@ BlockResult BlockProcessor::process_head(BlockIo& io) {
     return dense.linear(*head, io.full.index_select(0, index));
   };
   task.count_first_samples = true;
-  task.progress = [&](int64_t done, int64_t total) { reporter_.activity(str("tuning ", head->name), done, total); };
+  const std::string what = str("tuning ", head->name);
+  task.progress = [&](int64_t done, int64_t total) { reporter_.progress({what, done, total, "steps"}); };
   // One sample at a time: logits are large (docs/spec/signround.md 8).
   options_.tune.gradient_accumulate_steps *= std::exchange(options_.tune.batch_size, 1);
   tune_layers(layers, std::move(task), result);

@@ -109,10 +109,13 @@ void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, co
 
 }  // namespace
 
-CheckResult check_packed_values(const ModelSource& exported, const Registry& registry) {
+CheckResult check_packed_values(const ModelSource& exported, const Registry& registry, Reporter& reporter) {
   Check check("packed values");
+  int64_t seen = 0;
+  const auto all = static_cast<int64_t>(exported.packed_layers().size());
   for (const LinearSpec& spec : exported.packed_layers()) {
     throw_if_interrupted();
+    reporter.progress({"checking packed values", ++seen, all, "layers"});
     try {
       const QuantizedWeight weight = exported.unpack(spec.name);
       if (weight.codes.sizes() != at::IntArrayRef({spec.out_features, spec.in_features}))
@@ -262,12 +265,15 @@ class LayerJudge {
 }  // namespace
 
 CheckResult check_layers_against_source(const ModelSource& exported, const ModelSource& source,
-                                        const Registry& registry, const RecordedRounding& recorded,
+                                        const Registry& registry, const RecordedRounding& recorded, Reporter& reporter,
                                         VerifyReport& report) {
   Check check("layers against the source");
   LayerJudge judge(source, recorded, report, check);
+  int64_t seen = 0;
+  const auto all = static_cast<int64_t>(exported.packed_layers().size());
   for (const LinearSpec& spec : exported.packed_layers()) {
     throw_if_interrupted();
+    reporter.progress({"comparing layers", ++seen, all, "layers"});
     try {
       judge.packed(exported, spec, registry);
     } catch (const Error& error) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include <arkit/log.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -12,7 +13,8 @@
 namespace arkit {
 
 // Scales finite and not zero (but for groups of zeros), codes and zero points in range, shapes as declared.
-[[nodiscard]] CheckResult check_packed_values(const ModelSource& exported, const Registry& registry);
+[[nodiscard]] CheckResult check_packed_values(const ModelSource& exported, const Registry& registry,
+                                              Reporter& reporter);
 
 // W - Wq of a layer, as figures. Both [out, in]; `scale` [out, groups] or undefined.
 [[nodiscard]] LayerFigures layer_figures(const std::string& name, const at::Tensor& weight,
@@ -33,6 +35,6 @@ struct RecordedRounding {
 // weights are those that `recorded` has errors for. The figures go into the report.
 [[nodiscard]] CheckResult check_layers_against_source(const ModelSource& exported, const ModelSource& source,
                                                       const Registry& registry, const RecordedRounding& recorded,
-                                                      VerifyReport& report);
+                                                      Reporter& reporter, VerifyReport& report);
 
 }  // namespace arkit

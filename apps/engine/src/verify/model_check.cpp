@@ -140,7 +140,7 @@ class Comparison {
     for (const LinearSpec& spec : export_.source().packed_layers()) specs_.emplace(spec.name, &spec);
   }
 
-  void run(bool keep_blocks) {
+  void run(bool keep_blocks, Reporter& reporter) {
     const c10::NoGradGuard no_grad;
     Model &original = *source_.model, &other = *export_.model;
     if (original.num_blocks() != other.num_blocks())
@@ -161,6 +161,7 @@ class Comparison {
         original.release_block(block);
         other.release_block(block);
       }
+      reporter.progress({"comparing blocks", block + 1, original.num_blocks(), "blocks"});
       if (!stopped_.empty()) break;
     }
     if (!blocks_only_ && stopped_.empty()) compare_logits(hidden, chain);
@@ -403,7 +404,7 @@ CheckResult check_complete(const ModelSource& exported, const Registry& registry
 }
 
 void check_model(const ModelSource& exported, const ModelSource& source, const Registry& registry,
-                 const ExportFacts& facts, bool keep_blocks, VerifyReport& report) {
+                 const ExportFacts& facts, bool keep_blocks, Reporter& reporter, VerifyReport& report) {
   const ModelAdapter* adapter = nullptr;
   if (const std::string why = why_not_computed(source, registry, adapter); !why.empty()) {
     report.add_skipped(kFirst, why);
@@ -411,7 +412,7 @@ void check_model(const ModelSource& exported, const ModelSource& source, const R
   }
   try {
     Comparison comparison(exported, source, *adapter, registry, facts, report);
-    comparison.run(keep_blocks);
+    comparison.run(keep_blocks, reporter);
     comparison.report(report);
   } catch (const std::exception& error) {
     if (const auto* ours = dynamic_cast<const Error*>(&error);

@@ -2,6 +2,7 @@
 // The export computes what the source computes: block after block, up to the logits, read as the program it is for
 // reads it (ADR 0024).
 
+#include <arkit/log.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -19,6 +20,6 @@ namespace arkit {
 // layers and takes the results; skipped where no model family takes the source. With `keep_blocks` no block is given
 // back before the end.
 void check_model(const ModelSource& exported, const ModelSource& source, const Registry& registry,
-                 const ExportFacts& facts, bool keep_blocks, VerifyReport& report);
+                 const ExportFacts& facts, bool keep_blocks, Reporter& reporter, VerifyReport& report);
 
 }  // namespace arkit

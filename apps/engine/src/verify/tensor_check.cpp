@@ -63,10 +63,12 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-CheckResult check_finite_values(const ModelSource& exported) {
+CheckResult check_finite_values(const ModelSource& exported, Reporter& reporter) {
   Check check("finite values");
-  int64_t tensors = 0;
+  int64_t tensors = 0, seen = 0;
+  const auto all = static_cast<int64_t>(exported.weights().tensors().size());
   for (const TensorInfo& info : exported.weights().tensors()) {
+    reporter.progress({"checking values", ++seen, all, "tensors"});
     if (!at::isFloatingType(info.dtype) || c10::elementSize(info.dtype) < 2) continue;
     throw_if_interrupted();
     try {
@@ -175,10 +177,13 @@ bool is_near(const at::Tensor& tuned, const at::Tensor& original) {
 
 }  // namespace
 
-CheckResult check_copies(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts) {
+CheckResult check_copies(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts,
+                         Reporter& reporter) {
   Check check("copied tensors equal the source");
-  int64_t compared = 0, cast = 0, tuned = 0;
+  int64_t compared = 0, cast = 0, tuned = 0, seen = 0;
+  const auto all = static_cast<int64_t>(exported.weights().tensors().size());
   for (const TensorInfo& info : exported.weights().tensors()) {
+    reporter.progress({"comparing copied tensors", ++seen, all, "tensors"});
     const TensorInfo* original = source.weights().find(info.name);
     if (original == nullptr || original->shape != info.shape) continue;
     if (info.name.ends_with(kWeight) && facts.quantized.contains(module_of(info.name))) continue;

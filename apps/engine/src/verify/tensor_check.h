@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include <arkit/log.h>
 #include <arkit/model_source.h>
 
 #include "verify/verify_report.h"
@@ -18,7 +19,7 @@ struct ExportFacts {
 };
 
 // Plain tensors of the export hold finite numbers.
-[[nodiscard]] CheckResult check_finite_values(const ModelSource& exported);
+[[nodiscard]] CheckResult check_finite_values(const ModelSource& exported, Reporter& reporter);
 
 // Every module with static scales of attention has all of them, positive and finite.
 [[nodiscard]] CheckResult check_attention_scales(const ModelSource& exported);
@@ -30,7 +31,7 @@ struct ExportFacts {
 
 // Copied tensors equal the source's bit for bit, or after the cast to their dtype; norms and biases that were tuned lie
 // near the source's.
-[[nodiscard]] CheckResult check_copies(const ModelSource& exported, const ModelSource& source,
-                                       const ExportFacts& facts);
+[[nodiscard]] CheckResult check_copies(const ModelSource& exported, const ModelSource& source, const ExportFacts& facts,
+                                       Reporter& reporter);
 
 }  // namespace arkit
