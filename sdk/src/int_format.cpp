@@ -1,7 +1,5 @@
 #include <arkit/sdk/int_format.h>
 
-#include <cstdlib>
-
 #include <arkit/sdk/group.h>
 #include <arkit/sdk/safetensors_layout.h>
 #include <arkit/str.h>
@@ -43,16 +41,6 @@ Verdict supports_int_weight(const LayerPlan& layer, std::string_view format) {
   if (!layer.quant.rotation.empty())
     return Verdict::no(str("rotation '", layer.quant.rotation, "' cannot be recorded in ", format));
   return Verdict::yes();
-}
-
-Verdict supports_w8_asym(const LayerPlan& layer) {
-  const TensorQuant& weight = layer.quant.weight;
-  if (weight.bits != 8 || weight.sym) return Verdict::yes();
-  const char* allowed = std::getenv("AR_ALLOW_W8_ASYM");
-  if (allowed != nullptr && std::string_view(allowed) == "1") return Verdict::yes();
-  return Verdict::no(
-      "8-bit asymmetric weights: serving engines read 8 bits symmetric only; drop --asym, use 4 bits, or set "
-      "AR_ALLOW_W8_ASYM=1 to write them all the same");
 }
 
 Verdict supports_gptq_shape(const LayerPlan& layer) {

@@ -1,6 +1,5 @@
 #include "convert/convert_testing.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -80,13 +79,6 @@ void rewrite(const fs::path& from, const fs::path& to, const std::function<void(
     if (entry.path().extension() == ".json" && entry.path().filename() != "model.safetensors.index.json")
       fs::copy_file(entry.path(), to / entry.path().filename());
   write_safetensors(to / "model.safetensors", tensors);
-}
-
-AllowW8Asym::AllowW8Asym() {
-  ::setenv("AR_ALLOW_W8_ASYM", "1", 1);
-}
-AllowW8Asym::~AllowW8Asym() {
-  ::unsetenv("AR_ALLOW_W8_ASYM");
 }
 
 }  // namespace arkit::testing

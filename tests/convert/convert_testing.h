@@ -33,13 +33,4 @@ void write_safetensors(const std::filesystem::path& file, const TensorMap& tenso
 void rewrite(const std::filesystem::path& from, const std::filesystem::path& to,
              const std::function<void(TensorMap&)>& change);
 
-// 8-bit asymmetric weights may be written while it lives.
-class AllowW8Asym {
- public:
-  AllowW8Asym();
-  ~AllowW8Asym();
-  AllowW8Asym(const AllowW8Asym&) = delete;
-  AllowW8Asym& operator=(const AllowW8Asym&) = delete;
-};
-
 }  // namespace arkit::testing

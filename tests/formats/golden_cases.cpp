@@ -150,7 +150,6 @@ std::vector<GoldenCase> make_cases() {
   for (const char* scheme : {"W6A16", "W7A16"})
     cases.push_back(with_group(asym(of(std::string("auto_round-") + scheme + "G32-asym", "auto_round", scheme)), 32));
   cases.push_back(asym(of("auto_round-W8A16-asym-env", "auto_round", "W8A16")));
-  cases.back().allow_w8_asym = true;
   cases.push_back(with_group(of("auto_round-W4A16-pc", "auto_round", "W4A16"), -1));
   cases.push_back(from(with_group(of("auto_round-W4A16G32-bias-fp32", "auto_round", "W4A16"), 32), kLlamaF32));
   cases.push_back(asym(with_group(of("auto_round_auto_gptq-W4A16G32-asym", "auto_round:auto_gptq", "W4A16"), 32)));

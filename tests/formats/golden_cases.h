@@ -22,7 +22,6 @@ struct GoldenCase {
   std::string layer_config;  // JSON
   bool quant_lm_head = false;
   int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
-  bool allow_w8_asym = false;  // made with AR_ALLOW_W8_ASYM=1
   int64_t iters = 0;
   std::string ignore_layers;  // comma list
   std::string static_kv_dtype;

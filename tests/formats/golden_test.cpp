@@ -1,7 +1,6 @@
 // Every integer export of the reference, repeated (tests/data/golden/README.md).
 
 #include <cctype>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -22,9 +21,7 @@ TEST_P(GoldenExport, EqualsTheReference) {
   const std::filesystem::path expected = std::filesystem::path(golden_root()) / golden.name;
   ASSERT_TRUE(std::filesystem::exists(expected / "config.json"));
   TemporaryFolder folder(golden.name);
-  if (golden.allow_w8_asym) ::setenv("AR_ALLOW_W8_ASYM", "1", 1);
   export_case(golden, folder.path());
-  ::unsetenv("AR_ALLOW_W8_ASYM");
   EXPECT_EQ(first_difference(folder.path(), expected, golden.deviation), "");
 }
 

@@ -1,5 +1,3 @@
-#include <cstdlib>
-
 #include <gtest/gtest.h>
 
 #include "formats/tiny_export.h"
@@ -19,17 +17,15 @@ std::string why_not(const std::string& name, const LayerPlan& layer) {
 
 // docs/spec/export-folder.md 1: symmetric 5 to 7 bits are written.
 TEST(Supports, IsTheMatrixOfTheSpecification) {
-  ::unsetenv("AR_ALLOW_W8_ASYM");
   for (int bits = 2; bits <= 8; ++bits) {
     for (const bool sym : {true, false}) {
       const LayerPlan layer = layer_of(bits, sym);
-      const bool w8_asym = bits == 8 && !sym;
       const bool gptq_bits = bits == 2 || bits == 3 || bits == 4 || bits == 8;
-      EXPECT_EQ(why_not("auto_round", layer).empty(), !w8_asym) << bits << sym;
-      EXPECT_EQ(why_not("auto_round:auto_gptq", layer).empty(), !w8_asym) << bits << sym;
-      EXPECT_EQ(why_not("auto_round:gptqmodel", layer).empty(), !w8_asym) << bits << sym;
+      EXPECT_EQ(why_not("auto_round", layer), "") << bits << sym;
+      EXPECT_EQ(why_not("auto_round:auto_gptq", layer), "") << bits << sym;
+      EXPECT_EQ(why_not("auto_round:gptqmodel", layer), "") << bits << sym;
       EXPECT_EQ(why_not("auto_round:auto_awq", layer).empty(), bits >= 4 && bits <= 7) << bits << sym;
-      EXPECT_EQ(why_not("auto_gptq", layer).empty(), gptq_bits && !w8_asym) << bits << sym;
+      EXPECT_EQ(why_not("auto_gptq", layer).empty(), gptq_bits) << bits << sym;
       EXPECT_EQ(why_not("auto_awq", layer).empty(), bits == 4) << bits << sym;
       EXPECT_EQ(why_not("llm_compressor", layer), "") << bits << sym;
       EXPECT_EQ(why_not("mlx", layer).empty(), bits != 7) << bits << sym;
@@ -39,14 +35,6 @@ TEST(Supports, IsTheMatrixOfTheSpecification) {
       EXPECT_EQ(why_not("fake", layer), "") << bits << sym;
     }
   }
-}
-
-TEST(Supports, EightBitsAsymmetricNeedTheSwitch) {
-  EXPECT_NE(why_not("auto_round", layer_of(8, false)).find("AR_ALLOW_W8_ASYM"), std::string::npos);
-  ::setenv("AR_ALLOW_W8_ASYM", "1", 1);
-  EXPECT_EQ(why_not("auto_round", layer_of(8, false)), "");
-  EXPECT_EQ(why_not("auto_gptq", layer_of(8, false)), "");
-  ::unsetenv("AR_ALLOW_W8_ASYM");
 }
 
 TEST(Supports, ShapesThatDoNotFillWordsAreRefused) {

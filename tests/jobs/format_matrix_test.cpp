@@ -1,5 +1,4 @@
 // The format x scheme matrix: how it is drawn, and that the documentation shows the one this build has.
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
@@ -25,7 +24,6 @@ TEST(FormatMatrix, MergesFormatsAndGroupSizesThatSayTheSame) {
 }
 
 TEST(FormatMatrix, IsTheOneOfTheDocumentation) {
-  ::unsetenv("AR_ALLOW_W8_ASYM");
   const std::string matrix(list_things("formats", testing::registry()).at("matrix").as_string());
   std::ifstream in(std::string(ARKIT_TEST_DATA) + "/../../docs/FORMATS.md");
   const std::string document{std::istreambuf_iterator<char>(in), {}};

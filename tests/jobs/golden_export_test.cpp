@@ -53,10 +53,8 @@ TEST_P(GoldenExport, EqualsTheReference) {
   const testing::TemporaryFolder folder;
   QuantizeOptions options = options_of(GetParam());
   options.output_dir = folder.path() / "out";
-  if (GetParam().allow_w8_asym) ::setenv("AR_ALLOW_W8_ASYM", "1", 1);
   Reporter silent;
   (void)quantize(options, testing::registry(), silent);
-  ::unsetenv("AR_ALLOW_W8_ASYM");
   EXPECT_EQ(
       test::first_difference(options.output_dir, test::golden_root() + "/" + GetParam().name, GetParam().deviation),
       "");

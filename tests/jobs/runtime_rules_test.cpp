@@ -1,5 +1,6 @@
 // What serving engines load and fuse: the rule files that come with arkit, files of the user's, and what they do to
 // runs.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -175,6 +176,50 @@ TEST_F(RuntimeRun, WarnsAboutWhatNoEngineLoads) {
   run();
   ASSERT_EQ(recorder_.warnings.size(), 1U);
   EXPECT_TRUE(contains(recorder_.warnings[0], "none of the engines")) << recorder_.warnings[0];
+}
+
+// AutoRound's guide: --model_free --scheme W4A16 --asym --layer_config "{k_proj:{bits:8},v_proj:{bits:8}}".
+TEST_F(RuntimeRun, EightBitsWithZeroPointsAreWrittenAndWhoReadsThemIsTold) {
+  options_.dry_run = false;
+  options_.model_free = true;
+  options_.overrides.sym = false;
+  options_.overrides.group_size = 32;
+  options_.ignore_layers = {"mlp"};
+  options_.layer_config = "{k_proj:{bits:8},v_proj:{bits:8}}";
+  for (const char* format : {"auto_round", "auto_gptq", "llm_compressor", "mlx"}) {
+    SCOPED_TRACE(format);
+    options_.formats = {format};
+    options_.output_dir = folder_.path() / format;
+    recorder_.warnings.clear();
+    run();
+    const auto told = std::find_if(recorder_.warnings.begin(), recorder_.warnings.end(), [&](const std::string& said) {
+      return contains(said, str("format '", format, "': 4 layers have 8-bit asymmetric weights (first "));
+    });
+    ASSERT_EQ(told != recorder_.warnings.end(), format != std::string("mlx")) << "all that knows mlx reads them";
+    if (told != recorder_.warnings.end()) EXPECT_TRUE(contains(*told, "'--runtime NAME' makes it an error")) << *told;
+    if (format == std::string("auto_round")) {
+      EXPECT_TRUE(contains(*told, "which SGLang and vLLM do not read from it; Transformers does (")) << *told;
+    }
+    const json::Object report = verify({.directory = options_.output_dir}, registry(), recorder_);
+    EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report, 2);
+    const auto written = open_source(options_.output_dir.string(), registry());
+    size_t eight = 0;
+    for (const LinearSpec& spec : written->packed_layers()) {
+      EXPECT_FALSE(spec.quant.weight.sym) << spec.name;
+      if (spec.quant.weight.bits == 8) ++eight;
+    }
+    EXPECT_EQ(eight, 4U);
+  }
+  options_.dry_run = true;
+  options_.formats = {"auto_round"};
+  options_.runtime = "vllm";
+  EXPECT_TRUE(contains(why(), "does not read zero points stored directly"));
+  // Symmetric ones are nobody's trouble.
+  options_.runtime.clear();
+  options_.overrides.sym = true;
+  recorder_.warnings.clear();
+  run();
+  for (const std::string& said : recorder_.warnings) EXPECT_FALSE(contains(said, "asymmetric")) << said;
 }
 
 TEST_F(RuntimeRun, TakesAFileOfTheUsers) {

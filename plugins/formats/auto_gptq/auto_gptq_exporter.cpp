@@ -34,7 +34,6 @@ class AutoGptqExporter final : public Exporter {
     const int bits = layer.quant.weight.bits;
     if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
       return Verdict::no(str("GPTQ loaders read 2, 3, 4 and 8 bits, not ", bits, "; use --format auto_round"));
-    if (Verdict verdict = sdk::supports_w8_asym(layer); !verdict) return verdict;
     return sdk::supports_gptq_shape(layer);
   }
 

@@ -73,7 +73,6 @@ Verdict supports_int(const LayerPlan& layer, std::string_view variant) {
     return sdk::supports_awq_shape(layer);
   }
   if (bits < 2 || bits > 8) return Verdict::no(str("auto_round holds 2 to 8 bits, not ", bits));
-  if (Verdict verdict = sdk::supports_w8_asym(layer); !verdict) return verdict;
   return sdk::supports_gptq_shape(layer);
 }
 

@@ -7,6 +7,7 @@
 
 #include "quant/format_lookup.h"
 #include "quant/layer_config.h"
+#include "quant/runtime_rules.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit::auto_scheme {
@@ -27,12 +28,12 @@ LayerRule read_entry(const std::string& entry) {
   return rules.front();
 }
 
-// Serving engines read 8-bit integers symmetric only; may the formats be written with others?
-bool may_be_stored(const LayerQuant& quant, const std::vector<std::string>& formats, const Registry& registry) {
+// Do serving engines read such layers of all these formats?
+bool is_read(const LayerQuant& quant, const std::vector<std::string>& formats, const Registry& registry) {
   const LayerPlan sample{.name = "layer", .out_features = 1024, .in_features = 1024, .block = 0, .quant = quant};
   return std::all_of(formats.begin(), formats.end(), [&](const std::string& given) {
     const NamedFormat format = look_up_format(lower(given), registry);
-    return bool(format.exporter->supports(sample, format.name));
+    return bool(format.exporter->supports(sample, format.name)) && is_served(sample, format.name);
   });
 }
 
@@ -56,9 +57,9 @@ SchemeOption resolve(const LayerRule& rule, const QuantizeOptions& options, cons
   if (option.quant.quantized()) option.quant = apply_overrides(option.quant, common, registry, where);
   const TensorQuant& weight = option.quant.weight;
   if (weight.bits == 8 && weight.data_type == "int" && !weight.sym && common.sym == false &&
-      !may_be_stored(option.quant, options.formats, registry)) {
+      !is_read(option.quant, options.formats, registry)) {
     option.quant.weight.sym = true;
-    reporter.warn(str(where, " stays symmetric: serving engines read 8-bit integers symmetric only"));
+    reporter.warn(str(where, " stays symmetric: serving engines read 8-bit integers of this format symmetric only"));
   }
   if (rule.key != rule.scheme) {  // an object: its own fields win
     option.quant = apply_overrides(option.quant, rule.overrides, registry, where);

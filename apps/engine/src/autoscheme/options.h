@@ -19,8 +19,8 @@ namespace arkit::auto_scheme {
 [[nodiscard]] ARKIT_EXPORT std::vector<std::string> split_options(std::string_view text);
 
 // Each entry is a preset's name or an object of scheme fields as in layer_config. options.overrides but its bits apply
-// to all of them first; an 8-bit integer option stays symmetric where a chosen format has no asymmetric 8 bits. Entries
-// that mean the same are taken once. Throws ErrorCode::usage for an empty list and for presets that give layers
+// to all of them first; an 8-bit integer option stays symmetric where no serving engine reads asymmetric 8 bits of a
+// chosen format. Entries that mean the same are taken once. Throws ErrorCode::usage for an empty list and for presets that give layers
 // different schemes (W4A16_MIXED), ErrorCode::unsupported for unknown names.
 [[nodiscard]] ARKIT_INTERNAL std::vector<SchemeOption> resolve_options(const QuantizeOptions& options,
                                                                        const Registry& registry, Reporter& reporter);

@@ -11,7 +11,7 @@
 namespace arkit {
 
 // With `wanted` (--runtime) everything that engine would refuse throws ErrorCode::unsupported before the run starts.
-// Without it a format that none of the known engines loads is worth a warning.
+// Without it a format that none of the known engines loads is worth a warning, and so are 8-bit asymmetric weights.
 void check_runtimes(const std::string& wanted, const QuantPlan& plan, const std::vector<FormatChoice>& formats,
                     Reporter& reporter);
 

@@ -263,6 +263,22 @@ RuntimeRules find_runtime(const std::string& name_or_path) {
                                  "'arkit list runtimes' shows all, a rule file is given by its path"));
 }
 
+bool mentions(const RuntimeRules& rules, const std::string& format) {
+  return std::any_of(rules.loads.begin(), rules.loads.end(), [&](const RuntimeRules::Entry& entry) {
+    return std::find(entry.formats.begin(), entry.formats.end(), format) != entry.formats.end();
+  });
+}
+
+bool is_served(const LayerPlan& layer, const std::string& format) {
+  bool known = false;
+  for (const RuntimeRules& rules : installed_runtimes()) {
+    if (rules.fused.empty() || !mentions(rules, format)) continue;
+    known = true;
+    if (format_violations({.layers = {layer}}, format, rules).empty()) return true;
+  }
+  return !known;
+}
+
 std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const RuntimeRules> runtimes) {
   struct Cause {
     std::vector<std::string> engines;

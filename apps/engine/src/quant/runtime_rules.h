@@ -41,6 +41,13 @@ struct RuntimeRules {
 // unknown name.
 [[nodiscard]] ARKIT_INTERNAL RuntimeRules find_runtime(const std::string& name_or_path);
 
+// Does any rule of the engine speak of this format?
+[[nodiscard]] ARKIT_INTERNAL bool mentions(const RuntimeRules& rules, const std::string& format);
+
+// Does one of the installed engines that serve (those that fuse layers) load such a layer of this format? True as well
+// where none of them knows the format.
+[[nodiscard]] ARKIT_INTERNAL bool is_served(const LayerPlan& layer, const std::string& format);
+
 // Groups of layers that an engine fuses and whose schemes differ: one sentence a cause, naming the engines.
 [[nodiscard]] ARKIT_INTERNAL std::vector<std::string> fused_violations(const QuantPlan& plan,
                                                                        std::span<const RuntimeRules> runtimes);

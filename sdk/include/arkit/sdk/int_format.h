@@ -15,8 +15,6 @@ namespace arkit::sdk {
 // Weight-only integers with row-wise groups, nothing rotated: what both layouts can say at all. `format` is named in
 // the reason.
 [[nodiscard]] Verdict supports_int_weight(const LayerPlan& layer, std::string_view format);
-// 8-bit asymmetric weights are refused as long as AR_ALLOW_W8_ASYM is not 1: no serving engine reads them.
-[[nodiscard]] Verdict supports_w8_asym(const LayerPlan& layer);
 [[nodiscard]] Verdict supports_gptq_shape(const LayerPlan& layer);
 [[nodiscard]] Verdict supports_awq_shape(const LayerPlan& layer);
 
