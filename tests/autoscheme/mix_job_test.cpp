@@ -196,6 +196,46 @@ TEST_F(MixJob, TheSavedLayerConfigGivesTheSameExport) {
       EXPECT_TRUE(contains(std::string(layer.at("reason").as_string()), "(mix.toml line "));
 }
 
+// The picture and the layer_config are there when the export is, and not before; without it they never are.
+TEST_F(MixJob, ItsFilesComeWithTheExport) {
+  options_.auto_scheme.svg = folder_.path() / "mix.svg";
+  options_.auto_scheme.save_layer_config = folder_.path() / "mix.toml";
+  const auto names = [&] {
+    std::set<std::string> all;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) all.insert(entry.path().filename().string());
+    return all;
+  };
+  fs::create_directory(options_.output_dir);
+  std::ofstream(options_.output_dir / "config.json") << "{}";
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)run(); }), "--force"));
+  EXPECT_EQ(names(), std::set<std::string>{"out"}) << "scored, decided, and refused";
+  fs::remove_all(options_.output_dir);
+
+  options_.dry_run = true;
+  (void)run();
+  EXPECT_EQ(names(), std::set<std::string>());
+  options_.dry_run = false;
+
+  class Watcher final : public Reporter {
+   public:
+    explicit Watcher(fs::path svg) : svg_(std::move(svg)) {}
+    void block_done(const BlockProgress&) override { early = early || fs::exists(svg_); }
+    bool early = false;
+
+   private:
+    fs::path svg_;
+  } watcher(options_.auto_scheme.svg);
+  (void)quantize(options_, registry(), watcher);
+  EXPECT_FALSE(watcher.early) << "while blocks are still written";
+  EXPECT_EQ(names(), (std::set<std::string>{"mix.svg", "mix.toml", "out"}));
+
+  // What cannot be written is found before anything is quantized.
+  options_.auto_scheme.svg = folder_.path() / "no such folder/mix.svg";
+  options_.output_dir = folder_.path() / "other";
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource, [&] { (void)run(); }), "no such folder/mix.svg"));
+  EXPECT_FALSE(fs::exists(options_.output_dir));
+}
+
 TEST_F(MixJob, AModelFreeRunTakesTheMix) {
   options_.model_free = true;
   (void)run();

@@ -60,6 +60,15 @@ TEST(Recipes, BestTunesFewBitsInItsOwnWay) {
   EXPECT_FALSE(decided("best", two, {.enable_neuqi = true}).enable_alg_ext) << "it freezes the scales";
 }
 
+// `rtn` has one sample because it needs none; what transforms choose by is not one sample.
+TEST(Recipes, TransformsHaveTheUsualSamples) {
+  EXPECT_EQ(resolve_tuning("rtn", {}).nsamples, 1);
+  EXPECT_EQ(resolve_tuning("rtn", {}, true).nsamples, 128);
+  EXPECT_EQ(resolve_tuning("rtn", {}, true).batch_size, 8);
+  EXPECT_EQ(resolve_tuning("best", {}, true).nsamples, 512);
+  EXPECT_EQ(resolve_tuning("rtn", {.nsamples = 4}, true).nsamples, 4);
+}
+
 TEST(Recipes, BadValuesAreUsageErrors) {
   TuningOptions options;
   options.nsamples = 0;

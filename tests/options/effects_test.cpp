@@ -1,4 +1,5 @@
 // No option is ignored in silence: for every one, a command line in which it could do nothing, and what is said then.
+#include <algorithm>
 #include <functional>
 #include <set>
 #include <utility>
@@ -261,6 +262,21 @@ TEST_F(Effects, NoOptionIsIgnoredInSilence) {
         says(row, "recipe") || says(row, "iters") || says(row, "model_free") || says(row, "recipe_file");
     if (!has_recipe) row.words = row.words + kRtn;
     expect("quantize", row);
+  }
+}
+
+// Scripts say "0" or "auto"; there is one device.
+TEST_F(Effects, TheOnlyDeviceIsNamed) {
+  for (const char* device : {"0", "auto", "cpu"}) {
+    Listener listener;
+    QuantizeOptions options = options_of("quantize", Words{"m", "--device_map", device});
+    options.model = tiny_model("source-llama-bf16");
+    options.recipe = "rtn";
+    options.dry_run = true;
+    (void)quantize(options, registry(), listener);
+    const std::string line = "--device_map " + std::string(device) + ": quantization runs on the CPU in this version";
+    const bool said = std::find(listener.said.begin(), listener.said.end(), line) != listener.said.end();
+    EXPECT_EQ(said, device != std::string("cpu"));
   }
 }
 

@@ -185,6 +185,14 @@ TEST_F(TransformJob, VerifyNoticesAnotherScale) {
   EXPECT_FALSE(verify({.directory = options_.output_dir}, registry(), recorder_).at("passed").as_bool());
 }
 
+TEST_F(TransformJob, TakesTheUsualSamplesWhereTheRecipeNeedsNone) {
+  options_.tuning.nsamples.reset();
+  options_.recipe = "rtn";
+  (void)run();
+  EXPECT_EQ(record().at("options").at("nsamples").to_number<int64_t>(), 128);
+  EXPECT_EQ(record().at("calibration").at("samples").to_number<int64_t>(), 128);
+}
+
 TEST_F(TransformJob, RefusesPlansItHasNoPartIn) {
   const auto refused = [&](ErrorCode code, const QuantizeOptions& options) {
     return refusal(code, [&] { (void)quantize(options, registry(), recorder_); });
@@ -197,7 +205,10 @@ TEST_F(TransformJob, RefusesPlansItHasNoPartIn) {
   EXPECT_TRUE(contains(refused(ErrorCode::usage, options), "model_free"));
   options = options_;
   options.tuning.nblocks = 2;
+  options.tuning.iters = 0;
+  recorder_.warnings.clear();
   EXPECT_TRUE(contains(refused(ErrorCode::usage, options), "nblocks"));
+  EXPECT_EQ(recorder_.warnings, std::vector<std::string>()) << "it is refused, so it needs no other answer";
   options = options_;
   options.tuning.iters = 10;
   EXPECT_TRUE(contains(refused(ErrorCode::usage, options), "iters is 10"));

@@ -47,7 +47,7 @@ json::Object autoscheme(const QuantizeOptions& options, const Registry& registry
   if (wanted.options.empty()) throw_usage("options: list the schemes to choose from, for example W2A16,W4A16,W8A16");
   if (!wanted.save_layer_config.empty() && wanted.avg_bits.size() > 1)
     throw_usage("save_layer_config writes one mix; give one budget with it");
-  check_options(options);
+  check_options(options, reporter);
   (void)scheme_of(options, registry);  // a format that stands for one leaves nothing to decide
   reporter.step("reading the model");
   MixSearch search(options, registry, reporter);
@@ -56,7 +56,7 @@ json::Object autoscheme(const QuantizeOptions& options, const Registry& registry
   const double scored = seconds_since(scoring);
   std::vector<Mix> mixes;
   for (const MixBudget& budget : search.budgets()) mixes.push_back(search.solve(budget, true));
-  write_mix_files(search, mixes, options, reporter);
+  mix_files(search, mixes, options).publish(reporter);
 
   json::Object result{{"model", options.model}};
   for (auto& [key, value] : search.describe()) result[key] = std::move(value);

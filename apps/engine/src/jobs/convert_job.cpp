@@ -126,7 +126,7 @@ void for_each_layer(const ConvertRun& run, std::string_view what, const Use& use
     const QuantizedWeight weight = planned_weight(run.source, layer);
     use(record_of(run, layer, weight));
     release_layer(run.source, layer.name);
-    run.reporter.activity(what, ++done, total);
+    run.reporter.progress({what, ++done, total, "layers"});
   }
 }
 
@@ -171,7 +171,7 @@ Written write_layers(const ConvertRun& run, const output::OutputFolder& output) 
   for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
   for (const AttentionSpec& module : run.source.attention_specs())
     for (const std::string& name : module.tensors) exports.add_plain(name, run.source.weights().load(name), true);
-  Written written{.reports = exports.finish(), .folders = {}};  // all other tensors are copied there
+  Written written{.reports = exports.finish(run.reporter), .folders = {}};  // all other tensors are copied there
   for (size_t i = 0; i < run.formats.size(); ++i) written.folders.push_back(exports.staged(i));
   return written;
 }
@@ -190,7 +190,7 @@ json::Object dry_run_report(const ConvertRun& run) {
   for (const FormatChoice& format : run.formats)
     outputs.push_back(json::Object{{"format", format.name},
                                    {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_bytes(format, run.plan, run.shown.weights())}});
+                                   {"bytes", planned_folder_bytes(format, run.plan, run.shown)}});
   report["outputs"] = std::move(outputs);
   report["dry_run"] = true;
   return report;
@@ -232,26 +232,26 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   hashes.start();
 
   reporter.step("writing");
-  const auto [reports, folders] = write_layers(run, *output);
+  auto [reports, folders] = write_layers(run, *output);
   reporter.step("reopening and comparing");
   json::Array outputs;
   std::vector<json::Object> proofs;
-  for (size_t i = 0; i < formats.size(); ++i) {
+  for (size_t i = 0; i < formats.size(); ++i)
     proofs.push_back(prove_equal(*source, *shown, folders[i], plan, options.allow_rounding, registry, reporter));
-    outputs.push_back(json::Object{{"format", formats[i].name},
-                                   {"output_dir", formats[i].output_dir.string()},
-                                   {"bytes", reports[i].bytes},
-                                   {"bits_per_weight", reports[i].bits_per_weight},
-                                   {"files", reports[i].files.size()},
-                                   {"proof", proofs.back().at("verdict")}});
-  }
-  const json::Array files = hashes.wait();
+  const json::Array files = hashes.wait(reporter);
   const double seconds = seconds_since(start);
   const int64_t peak = peak_rss_bytes();
   for (size_t i = 0; i < formats.size(); ++i) {
     const Conversion done{options, *source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};
     write_file(folders[i] / "README.md", conversion_card(done));
     write_file(folders[i] / "arkit-run.json", escape_json(json::dump(conversion_record(done, registry), 2)) + "\n");
+    for (const char* own : {"README.md", "arkit-run.json"}) count_file(reports[i], folders[i], own);
+    outputs.push_back(json::Object{{"format", formats[i].name},
+                                   {"output_dir", formats[i].output_dir.string()},
+                                   {"bytes", reports[i].bytes},
+                                   {"bits_per_weight", reports[i].bits_per_weight},
+                                   {"files", reports[i].files.size()},
+                                   {"proof", proofs[i].at("verdict")}});
   }
   throw_if_interrupted();
   state.require_unchanged();

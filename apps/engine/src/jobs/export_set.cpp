@@ -46,6 +46,7 @@ std::string folder_name(std::string format) {
 int64_t companion_bytes(const ModelSource& source) {
   int64_t bytes = 0;
   for (const CompanionFile& companion : source.companions()) {
+    if (companion.name == "README.md") continue;  // written anew
     std::error_code error;
     const auto size = companion.path.empty() ? companion.content.size() : fs::file_size(companion.path, error);
     if (!error) bytes += static_cast<int64_t>(size);
@@ -130,6 +131,15 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
   return bytes;
 }
 
+int64_t planned_folder_bytes(const FormatChoice& format, const QuantPlan& plan, const ModelSource& source) {
+  return planned_bytes(format, plan, source.weights()) + companion_bytes(source);
+}
+
+void count_file(ExportReport& report, const fs::path& folder, const fs::path& name) {
+  report.files.push_back(name);
+  report.bytes += static_cast<int64_t>(fs::file_size(folder / name));
+}
+
 std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
                                                      const std::vector<FormatChoice>& formats, const QuantPlan& plan,
                                                      const ModelSource& source, bool force, Reporter& reporter) {
@@ -138,7 +148,7 @@ std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
   std::vector<int64_t> needed;
   for (const FormatChoice& format : formats) {
     if (formats.size() > 1) request.subfolders.push_back(folder_name(format.name));
-    needed.push_back(planned_bytes(format, plan, source.weights()) + companion_bytes(source));
+    needed.push_back(planned_folder_bytes(format, plan, source));
   }
   needed.front() += kDiskMargin;
   auto output = std::make_unique<output::OutputFolder>(std::move(request), reporter);
@@ -174,9 +184,14 @@ void ExportSet::add_attention(const AttentionRanges& ranges) {
   for (const auto& job : jobs_) job->add_attention(ranges);
 }
 
-std::vector<ExportReport> ExportSet::finish() {
+std::vector<ExportReport> ExportSet::finish(Reporter& reporter) {
   std::vector<ExportReport> reports;
-  for (const auto& job : jobs_) reports.push_back(job->finish());
+  const auto total = static_cast<int64_t>(jobs_.size());
+  for (const auto& job : jobs_) {
+    reporter.progress({"writing", static_cast<int64_t>(reports.size()), total, "formats"});
+    reports.push_back(job->finish());
+  }
+  reporter.progress({"writing", total, total, "formats"});
   return reports;
 }
 

@@ -47,6 +47,12 @@ void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& pla
 
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
+// With the source's tokenizer and other companions: what a dry run tells. The texts that a run writes itself
+// (configuration, headers, record, card) are not in it.
+[[nodiscard]] int64_t planned_folder_bytes(const FormatChoice& format, const QuantPlan& plan,
+                                           const ModelSource& source);
+// A file that the run wrote itself beside what the format wrote counts as well.
+void count_file(ExportReport& report, const std::filesystem::path& folder, const std::filesystem::path& name);
 
 // The folder of the run, with room for all formats; see OutputFolder for what it throws.
 [[nodiscard]] std::unique_ptr<output::OutputFolder> prepare_output(const std::filesystem::path& output_dir,
@@ -64,7 +70,7 @@ class ExportSet {
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
   void add_attention(const AttentionRanges& ranges);
   // Finishes every job.
-  [[nodiscard]] std::vector<ExportReport> finish();
+  [[nodiscard]] std::vector<ExportReport> finish(Reporter& reporter);
   [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
   // Where the files of format `i` are until the run is complete.
   [[nodiscard]] const std::filesystem::path& staged(size_t i) const { return staged_[i]; }

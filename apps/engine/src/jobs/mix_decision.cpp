@@ -73,21 +73,32 @@ std::string picture_of(MixSearch& search, const std::vector<Mix>& mixes, const Q
 
 }  // namespace
 
-void write_mix_files(MixSearch& search, const std::vector<Mix>& mixes, const QuantizeOptions& options,
-                     Reporter& reporter) {
-  const AutoSchemeOptions& wanted = options.auto_scheme;
-  search.source_state().require_unchanged();
-  if (!wanted.svg.empty()) {
-    write_file(wanted.svg, picture_of(search, mixes, options));
-    reporter.info(str("wrote '", wanted.svg.string(), "'"));
+void MixFiles::add(const std::filesystem::path& path, std::string_view content) {
+  PartFile& file = files_.emplace_back(path);
+  file.write_at(0, content.data(), static_cast<int64_t>(content.size()));
+  file.sync();
+}
+
+void MixFiles::publish(Reporter& reporter) {
+  for (PartFile& file : files_) {
+    file.publish();
+    reporter.info(str("wrote '", file.final_path().string(), "'"));
   }
-  if (wanted.save_layer_config.empty()) return;
+  files_.clear();
+}
+
+MixFiles mix_files(MixSearch& search, const std::vector<Mix>& mixes, const QuantizeOptions& options) {
+  const AutoSchemeOptions& wanted = options.auto_scheme;
+  MixFiles files;
+  search.source_state().require_unchanged();
+  if (!wanted.svg.empty()) files.add(wanted.svg, picture_of(search, mixes, options));
+  if (wanted.save_layer_config.empty()) return files;
   const std::string comment =
       str("arkit quantize MODEL --scheme ", search.schemes().front().name, " --layer_config ",
           wanted.save_layer_config.filename().string(), ": ", mixes.front().average_bits, " bits a weight");
-  write_file(wanted.save_layer_config,
-             auto_scheme::layer_config_text(search.plan_of(mixes.front()), search.registry(), comment));
-  reporter.info(str("wrote '", wanted.save_layer_config.string(), "'"));
+  files.add(wanted.save_layer_config,
+            auto_scheme::layer_config_text(search.plan_of(mixes.front()), search.registry(), comment));
+  return files;
 }
 
 std::optional<MixDecision> decide_mix(const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
@@ -98,12 +109,12 @@ std::optional<MixDecision> decide_mix(const QuantizeOptions& options, const Regi
   MixSearch search(options, registry, reporter);
   search.score();
   const std::vector<Mix> mixes{search.solve(search.budgets().front(), false)};
-  write_mix_files(search, mixes, options, reporter);
   const Mix& mix = mixes.front();
   MixDecision decision{.scheme = search.scheme_of(mix),
                        .choices = search.choices_of(mix),
                        .planning = search.planning_options(),
-                       .report = search.describe()};
+                       .report = search.describe(),
+                       .files = options.dry_run ? MixFiles() : mix_files(search, mixes, options)};
   for (auto& [key, value] : search.describe(mix)) decision.report[key] = std::move(value);
   return decision;
 }

@@ -40,10 +40,13 @@ class Idle {
   std::string names_;
 };
 
-void check_device(const std::string& device_map) {
-  if (device_map != "cpu" && device_map != "auto")
+// "0" is what AutoRound's scripts say: the first accelerator, or the CPU where there is none.
+void check_device(const std::string& device_map, Reporter& reporter) {
+  if (device_map == "cpu") return;
+  if (device_map != "auto" && device_map != "0")
     throw_unsupported(str("device_map '", printable(device_map),
                           "' is not available: quantization runs on the CPU in this version; use --device_map cpu"));
+  reporter.info(str("--device_map ", device_map, ": quantization runs on the CPU in this version"));
 }
 
 void check_mix(const AutoSchemeOptions& mix) {
@@ -187,8 +190,8 @@ void check_transforms(const QuantizeOptions& given, const PlannedModel& planned)
 
 }  // namespace
 
-void check_options(const QuantizeOptions& options) {
-  check_device(options.device_map);
+void check_options(const QuantizeOptions& options, Reporter& reporter) {
+  check_device(options.device_map, reporter);
   check_ranges(options);
   check_mix(options.auto_scheme);
   check_attention(options.attention);
@@ -207,8 +210,8 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
     check_weights(given.overrides, plan, registry, reporter);
   }
   check_head(given, plan, reporter);
-  if (tuning.iters == 0) check_untuned(given.tuning, !planned.transforms.empty(), reporter);
   check_transforms(given, planned);
+  if (tuning.iters == 0) check_untuned(given.tuning, !planned.transforms.empty(), reporter);
   if (!planned.forwards) check_unsampled(given, mixed, reporter);
   Idle idle;
   if (tuning.iters == 0) {

@@ -14,7 +14,7 @@ namespace arkit {
 
 // What the options say against each other, before anything is opened. Throws ErrorCode::usage, ErrorCode::unsupported
 // for a device there is none of.
-ARKIT_INTERNAL void check_options(const QuantizeOptions& options);
+ARKIT_INTERNAL void check_options(const QuantizeOptions& options, Reporter& reporter);
 
 // What they have to do with this model and its plan. `given` is what the user gave, `mixed` whether AutoScheme chose.
 // Throws ErrorCode::usage and ErrorCode::unsupported.

@@ -102,7 +102,7 @@ json::Object resolved_options(const QuantizeOptions& typed, const Registry& regi
   QuantizeOptions whole = options;
   const Algs algs = parse_algs(options.algs, registry);
   apply_algs(algs, whole);
-  ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning);
+  ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning, !algs.transforms.empty());
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

@@ -120,7 +120,7 @@ json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning
   for (const FormatChoice& format : formats)
     outputs.push_back(json::Object{{"format", format.name},
                                    {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_bytes(format, plan, planned.source->weights())}});
+                                   {"bytes", planned_folder_bytes(format, plan, *planned.source)}});
   report["outputs"] = std::move(outputs);
   report["peak_memory_estimate_bytes"] =
       estimate_peak_bytes(plan, tuning, model, tuning.iters > 0, planned.forwards, dtype);
@@ -173,6 +173,7 @@ void quantize_blocks(QuantizeRun& run, BlockProcessor& processor, BlockIo& io) {
     run.outcome.blocks.push_back({first, before, result.best_loss, result.best_iter, result.seconds});
     run.reporter.block_done({first + count - 1, total, result.seconds, before, result.best_loss, result.best_iter,
                              result.tokens_per_second});
+    run.reporter.progress({"quantizing", first + count, total, "blocks"});
   }
   if (!head_follows) return;
   run.model.load_rest();
@@ -202,9 +203,10 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration,
 
 // Everything that can fail is done before the folder changes.
 std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inputs) {
+  run.reporter.step("writing what is left to the disk");
   run.hashes.start();  // at the latest: while the disk is waited for
-  std::vector<ExportReport> reports = run.exports.finish();
-  run.outcome.source_files = run.hashes.wait();
+  std::vector<ExportReport> reports = run.exports.finish(run.reporter);
+  run.outcome.source_files = run.hashes.wait(run.reporter);
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
@@ -214,6 +216,7 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inpu
         run_record(run.options, run.tuning, run.plan, run.source, run.registry, run.outcome, reports[i], format.name);
     inputs.add_to(record);
     write_file(run.exports.staged(i) / "arkit-run.json", escape_json(json::dump(record, 2)) + "\n");
+    for (const char* own : {"README.md", "arkit-run.json"}) count_file(reports[i], run.exports.staged(i), own);
   }
   return reports;
 }
@@ -250,15 +253,15 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 
 json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
-  check_options(given);
+  check_options(given, reporter);
   const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
   options.scheme = scheme_of(options, registry);
   const Algs algs = parse_algs(options.algs, registry);
   apply_algs(algs, options);
-  ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning);
-  const std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
+  ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning, !algs.transforms.empty());
+  std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
   const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
 
   reporter.step("reading the model");
@@ -327,6 +330,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   throw_if_interrupted();
   planned.state.require_unchanged();
   output->commit();
+  if (mix) mix->files.publish(reporter);
   return summary(run, reports);
 }
 

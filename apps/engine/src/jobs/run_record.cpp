@@ -5,7 +5,9 @@
 #include <fstream>
 #include <iomanip>
 #include <map>
+#include <set>
 #include <sstream>
+#include <utility>
 
 #include <ATen/Parallel.h>
 #include <torch/headeronly/version.h>
@@ -13,6 +15,7 @@
 #include <arkit/error.h>
 #include <arkit/escape.h>
 #include <arkit/inference_backend.h>
+#include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
 #include "jobs/option_record.h"
@@ -104,6 +107,20 @@ std::string card_licence(const ModelSource& source) {
   return text;
 }
 
+namespace {
+
+// As people count them: without a family, a block of the plan is what is rounded at a time, a layer or a fused group.
+int64_t decoder_blocks(const QuantPlan& plan) {
+  std::set<std::pair<std::string, int64_t>> places;
+  for (const LayerPlan& layer : plan.layers)
+    if (auto place = model_free::block_place(layer.name);
+        place && std::find(plan.block_lists.begin(), plan.block_lists.end(), place->list) != plan.block_lists.end())
+      places.emplace(std::move(place->list), place->index);
+  return places.empty() ? plan.num_blocks : std::min(plan.num_blocks, static_cast<int64_t>(places.size()));
+}
+
+}  // namespace
+
 json::Object describe_plan(const QuantPlan& plan) {
   json::Array layers;
   for (const LayerPlan& layer : plan.layers) {
@@ -120,7 +137,7 @@ json::Object describe_plan(const QuantPlan& plan) {
   json::Object described{{"scheme", plan.scheme_name},
                          {"global", describe(plan.global)},
                          {"model_type", plan.model_type},
-                         {"blocks", plan.num_blocks},
+                         {"blocks", decoder_blocks(plan)},
                          {"quantized_layers", quantized_count(plan)}};
   if (!plan.rotation.empty()) described["rotation"] = plan.rotation;
   if (plan.attention.quantized()) described["attention"] = describe(plan.attention);

@@ -290,6 +290,7 @@ constexpr OptionOf<Q> kRows[] = {
          .unit = "N",
          .help = "tuning steps a block; 0 = rounding without tuning",
          .absent = "200",
+         .aliases = "iter",
          .range = {"0 (no tuning) or more", [](double value) { return value >= 0.0; }},
          .part_of = "recipe"}),
     option_at<&Q::tuning, &Tuning::lr>({.name = "lr",

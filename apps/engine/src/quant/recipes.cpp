@@ -48,7 +48,7 @@ std::span<const Recipe> recipes() {
   return kRecipes;
 }
 
-ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& options) {
+ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& options, bool calibrates) {
   const std::string wanted = lower(name);
   const auto* recipe = std::find_if(kRecipes.begin(), kRecipes.end(), [&](const Recipe& r) {
     return r.name == wanted || (wanted == "opt_rtn" && r.name == "opt-rtn");
@@ -67,7 +67,8 @@ ResolvedTuning resolve_tuning(std::string_view name, const TuningOptions& option
   check_ranges(of_tuning);
   ResolvedTuning tuning{.options = options};
   tuning.iters = options.iters.value_or(recipe->iters);
-  tuning.nsamples = options.nsamples.value_or(recipe->nsamples);
+  const int64_t usual = calibrates ? std::max(recipe->nsamples, kRecipes.front().nsamples) : recipe->nsamples;
+  tuning.nsamples = options.nsamples.value_or(usual);
   tuning.seqlen = options.seqlen.value_or(recipe->seqlen);
   tuning.batch_size = std::min(options.batch_size.value_or(recipe->batch_size), tuning.nsamples);
   tuning.lr = options.lr.value_or(recipe->lr);

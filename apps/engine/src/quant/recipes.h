@@ -30,8 +30,10 @@ struct ResolvedTuning {
   TuningOptions options;  // the rest as given
 };
 
+// `calibrates`: the run has transforms, which choose by samples; a recipe that needs none has the usual number of them.
 // Throws ErrorCode::unsupported for an unknown recipe, ErrorCode::usage for values out of range.
-[[nodiscard]] ARKIT_INTERNAL ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options);
+[[nodiscard]] ARKIT_INTERNAL ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options,
+                                                           bool calibrates = false);
 
 // What a recipe decides only when the scheme is known, where the user has not: `best` tunes integers of 2 and 3 bits
 // two blocks at a time, with the initial scale search and its loss (enable_alg_ext), and keeps the last iteration's

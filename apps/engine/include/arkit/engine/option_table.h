@@ -49,6 +49,8 @@ struct OptionRange {
   bool (*allows)(double) = nullptr;
 };
 
+inline constexpr std::string_view kFirstRelease = "0.1.0";
+
 struct OptionRow {
   std::string_view name;
   OptionType type = OptionType::text;
@@ -65,7 +67,7 @@ struct OptionRow {
   OptionRange range = {};
   OptionNeeds needs = OptionNeeds::nothing;
   std::string_view part_of = {};  // the option whose value is a name for values of this one: a scheme, a recipe
-  std::string_view since = "0.1.0";
+  std::string_view since = kFirstRelease;
 
   bool several_words = false;  // AutoRound's scripts write "--schemes A B"
   bool may_be_empty = false;   // "" is a value
