@@ -10,6 +10,7 @@ namespace arkit::cli {
 
 Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   const QuantizeOptions options = quantize_options(arguments);
+  refuse_gguf(options, plugins.registry());
   if (const auto file = arguments.text("save_config"))
     save_config(*file, *find_command("quantize"), resolved_options(options, plugins.registry()));
   Result result;

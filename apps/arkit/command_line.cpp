@@ -10,6 +10,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "autoround_flags.h"
+#include "environment.h"
 #include "recipe_file.h"
 
 namespace arkit::cli {
@@ -144,7 +146,7 @@ Values parse_options(const Command& command, const std::vector<std::string>& arg
   po::positional_options_description positional;
   positional.add("positional arguments", -1);
   description.add_options()("positional arguments", po::value<std::vector<std::string>>());
-  // No guessing: "--iter" is a slip to be pointed out, not an abbreviation.
+  // No guessing: "--iterat" is a slip to be pointed out, not an abbreviation.
   constexpr int kStyle = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
   try {
     return collect(command,
@@ -170,7 +172,16 @@ std::string quoted_for_shell(const std::string& word) {
 struct Verb {
   const Command* command = nullptr;
   std::vector<std::string> rest;  // the arguments without the command's words
+  std::string group;              // `arkit eval --help`: a first word that only begins commands
 };
+
+bool is_help(const std::string& word) {
+  return word == "--help" || word == "-h";
+}
+
+bool asks_for_help(const std::vector<std::string>& words) {
+  return std::any_of(words.begin(), words.end(), is_help);
+}
 
 [[noreturn]] void unknown_command(const std::string& typed) {
   std::vector<std::string> names;
@@ -180,6 +191,11 @@ struct Verb {
   if (typed.find('/') != std::string::npos)
     message += str("; to quantize a model: arkit quantize ", quoted_for_shell(typed));
   throw_usage(message);
+}
+
+bool begins_commands(const std::string& word) {
+  return std::any_of(commands().begin(), commands().end(),
+                     [&](const Command& command) { return command.name.starts_with(word + " "); });
 }
 
 const Command* two_words(const std::string& first, const std::vector<std::string>& arguments, size_t second) {
@@ -195,8 +211,9 @@ const Command* two_words(const std::string& first, const std::vector<std::string
 }
 
 // The command is the first word that is no common option: `arkit --plugin ./build list formats`. A first word that is
-// an existing path, or an option of quantize, means `quantize`, as AutoRound does.
-Verb find_verb(const std::vector<std::string>& arguments) {
+// an existing path, or an option of quantize, means `quantize`, as AutoRound does; under a name of AutoRound's any other
+// word does.
+Verb find_verb(const std::vector<std::string>& arguments, const CalledAs& program) {
   size_t at = 0;
   const Command& help = *find_command("help");  // has the common options only
   while (at < arguments.size() && arguments[at].starts_with("-")) {
@@ -210,11 +227,14 @@ Verb find_verb(const std::vector<std::string>& arguments) {
   if (at >= arguments.size()) return verb;
   const std::string word = arguments[at];
   const auto first = verb.rest.begin() + static_cast<std::ptrdiff_t>(at);
-  if ((verb.command = find_command(word)) != nullptr) {
+  if (begins_commands(word) && (at + 1 == arguments.size() || arguments[at + 1].starts_with("-")) &&
+      asks_for_help(arguments)) {
+    verb.group = word;
+  } else if ((verb.command = find_command(word)) != nullptr) {
     verb.rest.erase(first);
   } else if ((verb.command = two_words(word, arguments, at + 1)) != nullptr) {
     verb.rest.erase(first, first + 2);
-  } else if (std::error_code ignored; std::filesystem::exists(word, ignored)) {
+  } else if (std::error_code ignored; program.quantizes() || std::filesystem::exists(word, ignored)) {
     verb.command = find_command("quantize");
   } else {
     unknown_command(word);
@@ -226,13 +246,13 @@ Verb find_verb(const std::vector<std::string>& arguments) {
 Request request_about(Request::Kind kind, const ParsedCommand& parsed) {
   std::string name;
   for (const std::string& word : parsed.positionals) name += (name.empty() ? "" : " ") + word;
-  Request request{kind, nullptr, parsed};
+  Request request{kind, nullptr, parsed, {}};
   if (name.empty()) return request;
   request.command = find_command(name);
   if (request.command != nullptr) return request;
-  for (const Command& command : commands())
-    if (command.name.starts_with(name + " ")) return request;  // `arkit help plugin`: the overview lists both
-  unknown_command(name);
+  if (!begins_commands(name)) unknown_command(name);
+  if (kind == Request::Kind::help) request.group = name;
+  return request;
 }
 
 // What a typed option ends of a file that has `beside`: saved files hold the values a name stands for, too. `names`
@@ -280,6 +300,39 @@ void merge_recipe(const Command& command, Values& values) {
 // May --model stand in place of the positional argument?
 bool takes_model(const Command& command) {
   return command.positional == "MODEL";
+}
+
+// "--list formats", as AutoRound had it.
+std::vector<std::string> with_list_command(std::vector<std::string> words) {
+  const auto list = std::find(words.begin(), words.end(), "--list");
+  if (list == words.end()) return words;
+  words.erase(list);
+  words.insert(words.begin(), "list");
+  return words;
+}
+
+// What is listed, also in the singular and under AutoRound's words.
+void settle_listed(const Command& command, std::string& what) {
+  const std::vector<std::string> known = split(command.choices, ' ');
+  const auto is_known = [&](const std::string& word) {
+    return std::find(known.begin(), known.end(), word) != known.end();
+  };
+  const std::string low = lower(what);
+  for (const std::string& word : {low, low + "s"})
+    if (is_known(word)) what = word;
+  if (low == "alg" || low == "algs" || low == "algorithm" || low == "algorithms") what = "transforms";
+}
+
+// The recipe and the folder that the name of the program stands for.
+void settle_program(const CalledAs& program, Values& values) {
+  if (!program.recipe.empty()) {
+    const auto recipe = values.find("recipe");
+    if (recipe != values.end() && recipe->second.front() != program.recipe)
+      throw_usage(str("--recipe '", printable(recipe->second.front()), "' contradicts ", program.name,
+                      ", which is recipe '", program.recipe, "'; call arkit instead"));
+    values["recipe"] = {std::string(program.recipe)};
+  }
+  if (!program.folder.empty() && !values.contains("output_dir")) values["output_dir"] = {std::string(program.folder)};
 }
 
 // The model is named once; only a file may be overruled.
@@ -375,38 +428,45 @@ void tidy_values(const Command& command, Values& values, const std::string& wher
   }
 }
 
-Request parse_command_line(const std::vector<std::string>& arguments) {
+Request parse_command_line(const std::vector<std::string>& arguments, const CalledAs& program) {
   std::vector<std::string> normal;
-  std::string typed = "arkit";
+  std::string typed(program.name);
   bool options_end = false;
   for (const std::string& argument : arguments) {
     options_end = options_end || argument == "--";
     normal.push_back(options_end ? argument : with_underscores(argument));
     typed += " " + quoted_for_shell(argument);
   }
-  if (normal.empty()) return {Request::Kind::help, nullptr, {}};
-  if (normal.front() == "--version" || normal.front() == "-V") return {Request::Kind::version, nullptr, {}};
+  if (normal.empty()) return {Request::Kind::help, nullptr, {}, {}};
+  if (normal.front() == "--version" || normal.front() == "-V") return {Request::Kind::version, nullptr, {}, {}};
 
-  const Verb verb = find_verb(with_joined_words(normal));
+  const Verb verb = find_verb(with_joined_words(with_list_command(normal)), program);
+  if (!verb.group.empty()) return {Request::Kind::help, nullptr, {}, verb.group};
   if (verb.command == nullptr) {
-    for (const std::string& word : normal)
-      if (word == "--help" || word == "-h") return {Request::Kind::help, nullptr, {}};
+    if (asks_for_help(normal)) return {Request::Kind::help, nullptr, {}, {}};
     throw_usage("a command is missing ('arkit --help' shows all)");
   }
-  Request request{Request::Kind::run, verb.command, {}};
+  Request request{Request::Kind::run, verb.command, {}, {}};
   ParsedCommand& parsed = request.parsed;
   parsed.command = verb.command->name;
   parsed.command_line = typed;
   // Asked for help: whatever else is wrong does not matter.
-  if (std::find(verb.rest.begin(), verb.rest.end(), "--help") != verb.rest.end() ||
-      std::find(verb.rest.begin(), verb.rest.end(), "-h") != verb.rest.end())
-    return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}};
-  parsed.values = parse_options(*verb.command, verb.rest, parsed.positionals);
+  if (asks_for_help(verb.rest))
+    return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}, {}};
+  AutoRoundWords foreign;
+  const bool quantizes = verb.command->name == "quantize";
+  parsed.values =
+      parse_options(*verb.command, quantizes ? foreign.take(*verb.command, verb.rest) : verb.rest, parsed.positionals);
+  foreign.settle(parsed.values);
+  parsed.notes = foreign.notes();
   if (verb.command->name == "help") return request_about(Request::Kind::help, parsed);
   if (verb.command->name == "man") return request_about(Request::Kind::manual, parsed);
   check_model_named_once(*verb.command, parsed);
+  if (quantizes) settle_program(program, parsed.values);
+  apply_variables(*verb.command, parsed.values, parsed.notes);
   merge_recipe(*verb.command, parsed.values);
   check_positionals(*verb.command, parsed);
+  if (verb.command->name == "list") settle_listed(*verb.command, parsed.positionals.front());
   if (verb.command->name == "completions") request.kind = Request::Kind::completions;
   return request;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "called_as.h"
 #include "commands.h"
 #include "parsed.h"
 
@@ -13,10 +14,13 @@ struct Request {
   enum class Kind { run, help, version, completions, manual } kind = Kind::run;
   const Command* command = nullptr;  // help, manual: null = the overview
   ParsedCommand parsed;              // run, completions, manual
+  std::string group;                 // help: of the commands that begin with this word
 };
 
-// `arguments` without the program's name. Throws ErrorCode::usage.
-[[nodiscard]] Request parse_command_line(const std::vector<std::string>& arguments);
+// `arguments` without the program's name, under which it has ways of its own. Throws ErrorCode::usage, and
+// ErrorCode::unsupported for what AutoRound has and arkit has not.
+[[nodiscard]] Request parse_command_line(const std::vector<std::string>& arguments,
+                                         const CalledAs& program = called_as("arkit"));
 
 // Checks one value against its option's type and choices; throws ErrorCode::usage, `where` first.
 void check_value(const Option& option, const std::string& value, const std::string& where);

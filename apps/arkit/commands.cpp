@@ -30,6 +30,13 @@ constexpr OptionRow kCommonRows[] = {
      .type = flag,
      .group = kCommon,
      .help = "print the result as JSON on stdout; everything else goes to stderr"},
+    {.name = "progress",
+     .group = kCommon,
+     .unit = "P",
+     .help = "how progress is shown on stderr: auto = a bar on a terminal, lines elsewhere; json = events, one a line "
+             "(docs/COMMAND_LINE.md)",
+     .absent = "auto",
+     .choices = "auto lines json"},
     {.name = "quiet", .type = flag, .group = kCommon, .help = "only warnings and errors on stderr", .aliases = "q"},
     {.name = "verbose",
      .type = flag,

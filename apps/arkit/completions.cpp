@@ -142,6 +142,8 @@ _arkit() {
   if [[ -z $words ]]; then
     if [[ $word == -* ]]; then
       words=$(_arkit_options "$command")
+      # '-' is '_' in names: the spelling that was begun goes on.
+      [[ $word == --*-* ]] && words=${words//_/-}
     else
       words=$(_arkit_words "$command")
     fi

@@ -111,6 +111,17 @@ std::string overview() {
   return out;
 }
 
+std::string group_help(std::string_view group) {
+  std::string out;
+  for (const Command& command : commands()) {
+    if (!command.name.starts_with(str(group, " "))) continue;
+    out += row(str("arkit ", command.name, " ", command.positional), command.summary);
+    for (const std::string& example : split(command.examples, '\n')) out += row("", example);
+  }
+  return str("arkit ", group, " is one of\n\n", out, "\n'arkit ", group,
+             " COMMAND --help' shows the options of one of them.\n");
+}
+
 std::string command_help(const Command& command) {
   std::string out = str("arkit ", command.name, command.positional.empty() ? "" : " ", command.positional,
                         " [options]: ", command.summary, "\n\n");

@@ -18,5 +18,7 @@ struct Fact {
 
 [[nodiscard]] std::string overview();
 [[nodiscard]] std::string command_help(const Command& command);
+// The commands that begin with a word: "eval".
+[[nodiscard]] std::string group_help(std::string_view group);
 
 }  // namespace arkit::cli

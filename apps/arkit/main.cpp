@@ -1,5 +1,4 @@
 // The front of the command line: parses, explains, and only then opens the half that works.
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -14,9 +13,11 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "called_as.h"
 #include "command_line.h"
 #include "completions.h"
 #include "early_signals.h"
+#include "environment.h"
 #include "error_report.h"
 #include "help.h"
 #include "load_cli.h"
@@ -48,16 +49,32 @@ int answer_manual(const arkit::cli::Request& request) {
   return 0;
 }
 
-int answer(const std::vector<std::string>& arguments) {
+std::string help_text(const arkit::cli::Request& request) {
+  if (request.command != nullptr) return arkit::cli::command_help(*request.command);
+  return request.group.empty() ? arkit::cli::overview() : arkit::cli::group_help(request.group);
+}
+
+// Errors can be wrong in any word, so what they should look like is found without parsing.
+arkit::cli::ErrorStyle error_style(const std::vector<std::string>& words) {
+  arkit::cli::ErrorStyle style;
+  for (size_t i = 0; i < words.size(); ++i) {
+    style.json = style.json || words[i] == "--json" || words[i] == "--json=true";
+    style.events = style.events || words[i] == "--progress=json" ||
+                   (words[i] == "--progress" && i + 1 < words.size() && words[i + 1] == "json");
+  }
+  return style;
+}
+
+int answer(const arkit::cli::CalledAs& program, const std::vector<std::string>& arguments) {
   using Kind = arkit::cli::Request::Kind;
-  arkit::cli::Request request = arkit::cli::parse_command_line(arguments);
+  arkit::cli::Request request = arkit::cli::parse_command_line(arguments, program);
   if (request.kind == Kind::version) return print("arkit " ARKIT_VERSION "\n");
-  if (request.kind == Kind::help)
-    return print(request.command == nullptr ? arkit::cli::overview() : arkit::cli::command_help(*request.command));
+  if (request.kind == Kind::help) return print(help_text(request));
   if (request.kind == Kind::completions) return print(arkit::cli::completions(request.parsed.positionals.front()));
   if (request.kind == Kind::manual) return answer_manual(request);
   const std::filesystem::path folder = arkit::cli::program_folder();
   request.parsed.program_dir = folder.string();
+  arkit::cli::apply_thread_count();
   return arkit::cli::load_cli(folder)(request.parsed);
 }
 
@@ -66,19 +83,18 @@ int answer(const std::vector<std::string>& arguments) {
 int main(int argc, char** argv) {
   open_missing_descriptors();
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  const bool json = std::any_of(arguments.begin(), arguments.end(),
-                                [](const std::string& word) { return word == "--json" || word == "--json=true"; });
-  arkit::cli::end_on_signals(json);
+  const arkit::cli::ErrorStyle style = error_style(arguments);
+  arkit::cli::end_on_signals(style);
   try {
-    return answer(arguments);
+    return answer(arkit::cli::called_as(argc > 0 ? argv[0] : ""), arguments);
   } catch (const arkit::Error& error) {
-    return arkit::cli::report_error(error.exit_code(), error.what(), json);
+    return arkit::cli::report_error(error.exit_code(), error.what(), style);
   } catch (const std::filesystem::filesystem_error& error) {
     return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::input),
                                     arkit::str("'", arkit::printable(error.path1().string(), 400),
                                                "': ", error.code().message(), "; give a path that exists"),
-                                    json);
+                                    style);
   } catch (const std::exception& error) {
-    return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::internal), error.what(), json);
+    return arkit::cli::report_error(static_cast<int>(arkit::ErrorCode::internal), error.what(), style);
   }
 }

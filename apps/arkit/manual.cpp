@@ -79,7 +79,7 @@ std::string option_entry(const Option& option) {
     text += sentence("The opposite of", str("--", option.excludes));
   else if (!option.excludes.empty())
     text += sentence("Not together with", str("--", option.excludes));
-  text += sentence("Since arkit", option.row.since);
+  if (option.row.since != kFirstRelease) text += sentence("Since arkit", option.row.since);
   return definition(tag, text);
 }
 

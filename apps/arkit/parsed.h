@@ -16,6 +16,7 @@ struct ParsedCommand {
   Values values;                         // canonical option name -> values; a flag has "true" or "false"
   std::string command_line;              // as typed, quoted for a shell
   std::string program_dir;               // folder of the `arkit` executable, resolved
+  std::vector<std::string> notes;        // what to say before the command runs, a line each
 };
 
 // What libarkit_cli.so offers: runs the command and returns the exit code. Never throws.

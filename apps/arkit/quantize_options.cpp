@@ -42,8 +42,16 @@ void settle_mix(QuantizeOptions& options, const Arguments& arguments) {
     throw_usage("--scheme and --options contradict each other; list the scheme among the options");
 }
 
-// AutoRound's names of tuning are taken as well; it stands at the end.
-void settle_algs(std::string& algs) {
+// AutoRound's names of tuning are taken as well; it stands at the end. Rotations that are no transform of their own
+// stand at the beginning there, and are --rotation here.
+void settle_algs(std::string& algs, std::string& rotation) {
+  for (const std::string_view name : {"random_hadamard", "quarot_hadamard", "quarot", "spinquant"}) {
+    const std::string first = algs.substr(0, algs.find(','));
+    if (lower(first) != name) continue;
+    if (rotation.empty()) rotation = name;  // else its fields were given, and it is of this kind
+    algs.erase(0, std::min(first.size() + 1, algs.size()));
+    break;
+  }
   for (const std::string_view name : {"auto_round", "autoround", "sign_round"}) {
     const size_t at = algs.size() - std::min(name.size(), algs.size());
     const bool whole = at == 0 || algs[at - 1] == ',' || algs[at - 1] == ' ';
@@ -61,10 +69,25 @@ QuantizeOptions quantize_options(const Arguments& typed) {
   options.model = arguments.positional(0);
   options.command_line = parsed.command_line;
   settle_mix(options, arguments);
-  settle_algs(options.algs);
+  settle_algs(options.algs, options.rotation);
   // The formats that record a recipe file are those of the file's plan.
   if (!options.recipe_file.empty() && !arguments.given("format")) options.formats.clear();
   return options;
+}
+
+void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
+  const std::vector<std::string> writers = registry.names(Kind::exporter);
+  if (std::find(writers.begin(), writers.end(), "gguf") != writers.end()) return;
+  const auto refuse = [](std::string_view option, const std::string& value) {
+    if (lower(value).starts_with("gguf"))
+      throw_unsupported(str("--", option, " ", printable(value),
+                            ": arkit reads GGUF files and does not write them; choose another ", option == "format" ? "format" : "scheme",
+                            " ('arkit list ", option == "format" ? "formats" : "schemes", "' shows all)"));
+  };
+  for (const std::string& format : options.formats) refuse("format", format);
+  for (const std::string& list : options.auto_scheme.options)
+    for (const std::string& scheme : split(list, ',')) refuse("options", scheme);
+  refuse("scheme", options.scheme);
 }
 
 QuantizeOptions autoscheme_options(const Arguments& arguments) {

@@ -11,6 +11,9 @@ namespace arkit::cli {
 
 [[nodiscard]] QuantizeOptions quantize_options(const Arguments& arguments);
 
+// Throws ErrorCode::unsupported for the reference's GGUF formats and types, unless a plugin writes them.
+void refuse_gguf(const QuantizeOptions& options, const Registry& registry);
+
 // Those of `arkit autoscheme`: nothing is tuned there, and the plain names of samples mean scoring.
 [[nodiscard]] QuantizeOptions autoscheme_options(const Arguments& arguments);
 // As resolved_options(), without what only tuning has.

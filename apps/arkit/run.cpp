@@ -150,22 +150,27 @@ std::string file_trouble(const std::filesystem::filesystem_error& error) {
 int run_guarded(const ParsedCommand& parsed) {
   const Arguments arguments(parsed);
   const bool json = arguments.flag("json");
+  const ProgressStyle progress = progress_style(arguments.text("progress").value_or("auto"));
+  const ErrorStyle style{.json = json, .events = progress == ProgressStyle::events};
   const bool verbose = arguments.flag("verbose");
   const auto fail = [&](ErrorCode code, const std::string& message) {
     // Zeros in place of a file that was cut short may have looked like any other fault.
     const std::string lost = lost_file();
-    if (!lost.empty()) return report_error(static_cast<int>(ErrorCode::input), lost, json);
-    return report_error(static_cast<int>(code), message, json);
+    if (!lost.empty()) return report_error(static_cast<int>(ErrorCode::input), lost, style);
+    return report_error(static_cast<int>(code), message, style);
   };
   try {
     (void)host_info();  // a wrong ARKIT_CPU is an error of every command
-    TerminalReporter reporter(arguments.flag("quiet"), verbose);
+    TerminalReporter reporter(progress, arguments.flag("quiet"), verbose);
+    for (const std::string& note : parsed.notes) reporter.info(note);
     Plugins plugins(arguments);
     Result result = find_function(parsed.command)(arguments, plugins, reporter);
     throw_if_file_lost();
     reporter.finish();
-    if (print_result(arguments, result)) return result.exit_code;
-    return report_unprinted(result, json, errno, reporter);
+    const int code =
+        print_result(arguments, result) ? result.exit_code : report_unprinted(result, json, errno, reporter);
+    reporter.ended(code);
+    return code;
   } catch (const Error& error) {
     return fail(error.code(), error.what());
   } catch (const c10::Error& error) {

@@ -71,11 +71,31 @@ TEST(CliFront, HelpNamesEveryCommandOptionAndDefault) {
   EXPECT_EQ(run_arkit({}).out, overview.out);
 }
 
+// A word that only begins commands has a help of its own.
+TEST(CliFront, GroupsOfCommandsHaveHelp) {
+  for (const char* group : {"eval", "models", "plugin"}) {
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{group, "--help"}, {group, "-h"}, {"--quiet", group, "--help"}, {"help", group}}) {
+      const Outcome help = run_arkit(words);
+      EXPECT_EQ(help.exit_code, 0) << group << help.err;
+      EXPECT_EQ(help.err, "");
+      EXPECT_TRUE(help.out.starts_with("arkit " + std::string(group) + " is one of\n")) << help.out;
+      for (const arkit::cli::Command& command : arkit::cli::commands()) {
+        const bool of_it = command.name.starts_with(std::string(group) + " ");
+        EXPECT_EQ(contains(help.out, "\n  arkit " + std::string(command.name) + " "), of_it) << command.name;
+      }
+    }
+  }
+  EXPECT_TRUE(run_arkit({"eval", "ppl", "--help"}).out.starts_with("arkit eval ppl MODEL"));
+  EXPECT_EQ(run_arkit({"eval"}).exit_code, 2);
+  EXPECT_EQ(run_arkit({"evil", "--help"}).exit_code, 2);
+}
+
 TEST(CliFront, SuggestsTheNearestCommandOptionAndKind) {
   expect_usage_error({"quantise", "m"},
                      "unknown command 'quantise'; did you mean 'quantize'? ('arkit --help' shows all)");
-  expect_usage_error({"quantize", "m", "--iter", "5"},
-                     "unknown option '--iter'; did you mean '--iters'? ('arkit quantize --help' shows all)");
+  expect_usage_error({"quantize", "m", "--itrs", "5"},
+                     "unknown option '--itrs'; did you mean '--iters'? ('arkit quantize --help' shows all)");
   expect_usage_error({"generate", "m", "--promt", "x"},
                      "unknown option '--promt'; did you mean '--prompt'? ('arkit generate --help' shows all)");
   expect_usage_error({"eval", "ppx", "m"},
