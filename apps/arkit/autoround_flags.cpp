@@ -136,8 +136,8 @@ std::string as_object(const std::map<std::string, std::string>& fields) {
 }
 
 // AutoRound's rotations of whole models have fields of their own.
-bool is_of_model(const std::map<std::string, std::string>& rotation) {
-  return std::any_of(rotation.begin(), rotation.end(), [](const auto& field) {
+bool is_of_model(const std::map<std::string, std::string>& fields) {
+  return std::any_of(fields.begin(), fields.end(), [](const auto& field) {
     return !is_among("hadamard_type backend block_size fuse_online_to_weight allow_online_rotation layerwise",
                      field.first);
   });

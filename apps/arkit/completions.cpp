@@ -143,7 +143,7 @@ _arkit() {
     if [[ $word == -* ]]; then
       words=$(_arkit_options "$command")
       # '-' is '_' in names: the spelling that was begun goes on.
-      [[ ${word#--} == *-* ]] && words=${words//_/-}
+      [[ $word == --*-* ]] && words=${words//_/-}
     else
       words=$(_arkit_words "$command")
     fi

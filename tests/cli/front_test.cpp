@@ -94,8 +94,8 @@ TEST(CliFront, GroupsOfCommandsHaveHelp) {
 TEST(CliFront, SuggestsTheNearestCommandOptionAndKind) {
   expect_usage_error({"quantise", "m"},
                      "unknown command 'quantise'; did you mean 'quantize'? ('arkit --help' shows all)");
-  expect_usage_error({"quantize", "m", "--itre", "5"},
-                     "unknown option '--itre'; did you mean '--iters'? ('arkit quantize --help' shows all)");
+  expect_usage_error({"quantize", "m", "--itrs", "5"},
+                     "unknown option '--itrs'; did you mean '--iters'? ('arkit quantize --help' shows all)");
   expect_usage_error({"generate", "m", "--promt", "x"},
                      "unknown option '--promt'; did you mean '--prompt'? ('arkit generate --help' shows all)");
   expect_usage_error({"eval", "ppx", "m"},

@@ -99,11 +99,11 @@ std::vector<std::string> operator+(std::vector<std::string> left, const std::vec
 TEST(ProgressText, ShowsPartAmountRateAndTimeLeft) {
   const Progress bytes{"hashing", 1'500'000'000, 3'000'000'000, arkit::kBytes};
   EXPECT_EQ(progress_text(bytes, {.seconds = 10, .per_second = 150e6, .seconds_left = 10.0}, 0.5e9, 10),
-            "hashing  [#####.....]  50%  1.50 GB of 3.00 GB  150 MB/s  left 10.0 s  peak 500 MB");
+            "hashing  [#####.....]  50%  1.50 GB of 3.00 GB  150.00 MB/s  left 10.0 s  peak 500.00 MB");
   const Progress layers{"rounding", 7, 28, "layers"};
-  EXPECT_EQ(progress_text(layers, {}, 0.5e9, 4), "rounding  [#...]  25%  7/28 layers  peak 500 MB");
+  EXPECT_EQ(progress_text(layers, {}, 0.5e9, 4), "rounding  [#...]  25%  7/28 layers  peak 500.00 MB");
   EXPECT_EQ(progress_text(layers, {.seconds = 2, .per_second = 3.5}, 0.5e9, 0),
-            "rounding  25%  7/28 layers  3.5 layers/s  peak 500 MB");
+            "rounding  25%  7/28 layers  3.5 layers/s  peak 500.00 MB");
   EXPECT_EQ(progress_text({"reading", 12, 0, "files"}, {}, 1e6, 10), "reading  12 files  peak 1.00 MB");
   EXPECT_EQ(progress_text({"a", 5, 4, ""}, {}, 1e6, 2), "a  [##]  100%  5/4  peak 1.00 MB") << "more than all";
 }

@@ -144,7 +144,7 @@ TEST(Recipe, EveryKindOfValue) {
 TEST(Recipe, NamesUnknownKeysWrongTypesAndBadToml) {
   EXPECT_EQ(message_of([] { (void)recipe("itres = 5"); }, arkit::ErrorCode::usage),
             "'r.toml': unknown key 'itres'; did you mean 'iters'? ('arkit quantize --help' shows all)");
-  EXPECT_TRUE(contains(message_of([] { (void)recipe("iter = 5"); }, arkit::ErrorCode::usage), "did you mean 'iters'?"));
+  EXPECT_TRUE(contains(message_of([] { (void)recipe("itrs = 5"); }, arkit::ErrorCode::usage), "did you mean 'iters'?"));
   EXPECT_EQ(message_of([] { (void)recipe("iters = 'many'"); }, arkit::ErrorCode::usage),
             "'r.toml': iters: 'many' is not a whole number");
   EXPECT_TRUE(contains(message_of([] { (void)recipe("a = \nb = 2"); }, arkit::ErrorCode::input), "line 1: not TOML"));
