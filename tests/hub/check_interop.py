@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What huggingface_hub writes to the cache arkit opens, and the other way round; both on hub_server.py.
+"""What huggingface_hub writes to the cache arkit opens, and the other way round; both on hub_server.py. The same with ModelScope's client.
 
     check_interop.py ARKIT ROOT
 """
@@ -100,6 +100,35 @@ def compare(symlinks, root, base):
         shutil.rmtree(folder)
 
 
+def compare_modelscope(base):
+    """ModelScope's own client, where it is installed (PyPI: modelscope-hub)."""
+    if python("import modelscope_hub", dict(os.environ)).returncode != 0:
+        print("SKIPPED: ModelScope needs modelscope_hub in this environment (pip install modelscope-hub)")
+        return
+    caches = {name: tempfile.mkdtemp() for name in ("arkit", "theirs", "home")}
+    def environment(cache):
+        return {**os.environ, "MODELSCOPE_ENDPOINT": base, "MODELSCOPE_CACHE": caches[cache], "MODELSCOPE_HOME": caches["home"]}
+    download = "import modelscope_hub as m; print(m.HubApi().download_repo('org/tiny', repo_type='model'%s))"
+
+    run = arkit(environment("arkit"), "inspect", "modelscope:org/tiny", "--json")
+    check("ModelScope: arkit downloads", run.returncode == 0, run.stderr)
+    offline = python(download % ", local_files_only=True", environment("arkit"))
+    check("ModelScope: its client finds it offline", offline.returncode == 0, offline.stderr[-500:])
+    check("ModelScope: in the same folder", offline.stdout.strip() == json.loads(run.stdout or "{}").get("path"), offline.stdout)
+
+    run = python(download % "", environment("theirs"))
+    check("ModelScope: its client downloads", run.returncode == 0, run.stderr[-500:])
+    ours = arkit({**environment("theirs"), "HF_HUB_OFFLINE": "1"}, "inspect", "modelscope:org/tiny", "--json")
+    check("ModelScope: arkit finds it offline", ours.returncode == 0 and json.loads(ours.stdout)["path"] == run.stdout.strip(), ours.stderr)
+
+    files = [{path: size for path, size in tree(caches[name]).items() if path.startswith((".lock/", "models/org--tiny/snapshots/"))}
+             for name in ("arkit", "theirs")]
+    check("ModelScope: both leave the same files and locks", files[0] == files[1],
+          str(sorted(set(files[0].items()) ^ set(files[1].items()))))
+    for folder in caches.values():
+        shutil.rmtree(folder)
+
+
 def main():
     root = tempfile.mkdtemp()
     shutil.copytree(MODEL, os.path.join(root, "models/org/tiny"))
@@ -108,6 +137,7 @@ def main():
         port = server.stdout.readline().split()[0]
         compare(True, root, f"http://localhost:{port}")
         compare(False, root, f"http://localhost:{port}")
+        compare_modelscope(f"http://localhost:{port}")
     finally:
         server.stdin.close()
         server.wait()

@@ -46,7 +46,8 @@ TEST_F(HubProgram, QuantizesWhatTheHubHas) {
   EXPECT_EQ(origin.at("id"), "org/tiny");
   EXPECT_EQ(origin.at("revision"), "main");
   EXPECT_EQ(origin.at("commit").as_string().size(), 40u);
-  EXPECT_TRUE(contains(testing::read_all(folder.path() / "out/README.md"), "base_model: "));
+  EXPECT_TRUE(contains(testing::read_all(folder.path() / "out/README.md"), "base_model: org/tiny\n"))
+      << testing::read_all(folder.path() / "out/README.md");
   EXPECT_TRUE(server.requests("pytorch_model.bin").empty());
 
   // The branch moves on; the run is repeated at the commit it had.

@@ -1,14 +1,15 @@
 #include <arkit/log.h>
 
-#include <csignal>
+#include <atomic>
 
 #include <arkit/error.h>
 #include <arkit/lost_file.h>
 
 namespace arkit {
 namespace {
-volatile std::sig_atomic_t interrupt_requested = 0;
-}
+std::atomic<int> interrupt_requested = 0;  // of a signal, and read by all threads
+static_assert(std::atomic<int>::is_always_lock_free);
+}  // namespace
 
 Reporter::~Reporter() = default;
 void Reporter::step(std::string_view) {}

@@ -12,6 +12,7 @@
 #include <arkit/log.h>
 
 #include "hub/disk.h"
+#include "hub/stop.h"
 
 namespace arkit::hub {
 namespace {
@@ -32,7 +33,7 @@ FileLock::FileLock(const std::filesystem::path& path, const std::function<void()
     if (glances == kGlancesBeforeWord) waiting();
     if (interrupted()) {
       ::close(descriptor_);
-      throw_if_interrupted();
+      stop_if_interrupted();
     }
     std::this_thread::sleep_for(kGlance);
   }

@@ -11,6 +11,8 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
+#include "hub/stop.h"
+
 namespace arkit::hub {
 namespace fs = std::filesystem;
 namespace {
@@ -263,7 +265,7 @@ Response Http::hop(const Request& request, const std::string& url) {
 
   const CURLcode code = curl_easy_perform(curl);
   if (call.thrown != nullptr) std::rethrow_exception(call.thrown);
-  throw_if_interrupted();
+  stop_if_interrupted();
   if (stop_) throw Error(ErrorCode::interrupted, "stopped");  // what ended the others is the error
   if (code != CURLE_OK) {
     const std::string why = reason[0] != '\0' ? std::string(reason.data()) : std::string(curl_easy_strerror(code));

@@ -12,6 +12,8 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
+#include "hub/stop.h"
+
 namespace arkit::hub {
 namespace {
 
@@ -58,7 +60,7 @@ double Retries::back_off() {
 void Retries::wait(double seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (std::chrono::steady_clock::now() < end) {
-    throw_if_interrupted();
+    stop_if_interrupted();
     if (stop_) throw Error(ErrorCode::interrupted, "stopped");
     std::this_thread::sleep_for(kGlance);
   }

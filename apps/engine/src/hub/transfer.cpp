@@ -20,6 +20,7 @@
 #include "hub/file_lock.h"
 #include "hub/repo_names.h"
 #include "hub/retries.h"
+#include "hub/stop.h"
 
 namespace arkit::hub {
 namespace fs = std::filesystem;
@@ -91,7 +92,7 @@ class Incomplete {
   void take_over(int64_t bytes) {
     std::array<char, 1 << 16> piece;
     while (size_ < bytes) {
-      throw_if_interrupted();
+      stop_if_interrupted();
       const ssize_t count = ::pread(descriptor_, piece.data(), piece.size(), size_);
       if (count < 0 && errno == EINTR) continue;
       if (count <= 0) throw_disk(path_, "reading", errno);
@@ -175,7 +176,7 @@ void fill(TransferContext context, const Snapshot& snapshot, const RemoteFile& f
   const std::string what = str(describe(snapshot.repo), ": '", file.path, "'");
   Retries retries(context.settings, context.voice, what, context.pool.stop());
   for (int damaged = 0;;) {
-    throw_if_interrupted();
+    stop_if_interrupted();
     try {
       while (!incomplete.complete()) request_rest(context, snapshot, file, incomplete, retries);
       if (incomplete.agrees()) return;

@@ -186,6 +186,7 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
                         const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
                         const LayerChoices* choices, const Algs& algs) {
+  (void)locate_model(options.model, reporter);  // a download is shown, whatever becomes of the plans that are tried
   PlannedModel planned =
       plan_best({options, tuning, scheme, recipe, registry, choices,
                  find_formats(options.formats, recipe != nullptr, options.output_dir, registry), algs},

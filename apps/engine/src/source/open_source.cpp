@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 
 fs::path locate_model(const std::string& model, Reporter& reporter) {
   if (model.empty()) throw_usage("no model given; pass a folder, a file or a hub id such as 'org/name'");
-  std::error_code absent;
-  if (fs::exists(model, absent)) return fs::absolute(model).lexically_normal();
+  std::error_code failed;
+  if (fs::exists(model, failed)) return fs::absolute(model).lexically_normal();
   const auto name = hub::parse_model_name(model);
   if (!name)
     throw_input(str("'", printable(model), "': no such file or folder, and no id of a hub such as 'org/name'"));
