@@ -16,8 +16,8 @@ enum class RepoKind { model, dataset };
 
 struct Repo {
   RepoKind kind = RepoKind::model;
-  std::string id;                  // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
-  std::string revision = "main";   // branch, tag or commit
+  std::string id;                 // "Qwen/Qwen3-0.6B"; data sets of old have no owner: "mbpp"
+  std::string revision = "main";  // branch, tag or commit
 };
 
 // A repository at one commit: what a run reads does not change while it reads.
@@ -28,8 +28,8 @@ struct Snapshot {
 
 // A file of a snapshot.
 struct Entry {
-  std::string path;        // inside the repository, with '/'
-  int64_t size = 0;        // bytes
+  std::string path;  // inside the repository, with '/'
+  int64_t size = 0;  // bytes
 };
 
 // Bytes of a remote file by ranges; nothing of it is kept. Not thread-safe.
