@@ -52,12 +52,12 @@ class DatasetHub : public testing::Test {
     }
     return "accepted";
   }
-  // Lines {"FIELD": text} of `count` rows "AAAA-003".
+  // `count` lines {"FIELD": "aaa-0003"}.
   void write_lines(const std::string& file, const std::string& field, const std::string& letters, int count,
                    const std::string& more = "") {
     std::string lines;
     for (int i = 0; i < count; ++i) {
-      std::string number = arkit::str(1000 + i).substr(1);
+      std::string number = arkit::str(10000 + i).substr(1);
       lines += arkit::str("{\"", field, "\":\"", letters, "-", number, "\"", more, "}\n");
     }
     folder_.write(file, lines);
@@ -76,10 +76,10 @@ class DatasetHub : public testing::Test {
 };
 
 TEST_F(DatasetHub, WholeSetsAreFetchedAndPermuted) {
-  write_lines("NeelNanda/pile-10k@main/data/train-00000-of-00002.jsonl", "text", "aaaa", 3);
-  write_lines("NeelNanda/pile-10k@main/data/train-00001-of-00002.jsonl", "text", "bbbb", 2);
-  write_lines("NeelNanda/pile-10k@main/data/test-00000-of-00001.jsonl", "text", "cccc", 2);
-  const Names in_file{"aaaa-000", "aaaa-001", "aaaa-002", "bbbb-000", "bbbb-001"};
+  write_lines("NeelNanda/pile-10k@main/data/train-00000-of-00002.jsonl", "text", "aaa", 3);
+  write_lines("NeelNanda/pile-10k@main/data/train-00001-of-00002.jsonl", "text", "bbb", 2);
+  write_lines("NeelNanda/pile-10k@main/data/test-00000-of-00001.jsonl", "text", "ccc", 2);
+  const Names in_file{"aaa-0000", "aaa-0001", "aaa-0002", "bbb-0000", "bbb-0001"};
   Names expected;
   for (const int64_t i : arkit::numpy_permutation(42, 5)) expected.push_back(in_file[static_cast<size_t>(i)]);
   const CalibrationSet set = load("pile-10k");
@@ -99,12 +99,12 @@ TEST_F(DatasetHub, StreamsReadOnlyABeginning) {
   folder_.write(repo + "README.md",
                 "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: en\n    path: data/en/*\n---\n");
   const std::string padding = arkit::str(",\"pad\":\"", std::string(2000, 'x'), "\"");
-  for (const char* letter : {"aaaa", "bbbb", "cccc"})
+  for (const char* letter : {"aaa", "bbb", "ccc"})
     write_lines(arkit::str(repo, "data/en/", letter, ".jsonl"), "content", letter, 3000, padding);
   const CalibrationSet set = load("openbmb/Ultra-FineWeb", 10);
   EXPECT_EQ(set.input_ids.size(0), 10);
   // The files' order is numpy's; of the first, the buffer of 1000 rows is read, and no other file.
-  const Names files{"data/en/aaaa.jsonl", "data/en/bbbb.jsonl", "data/en/cccc.jsonl"};
+  const Names files{"data/en/aaa.jsonl", "data/en/bbb.jsonl", "data/en/ccc.jsonl"};
   const std::string first = files[static_cast<size_t>(arkit::numpy_permutation(42, 3).front())];
   ASSERT_EQ(hub_.read_by_ranges.size(), 1U);
   EXPECT_EQ(hub_.read_by_ranges.begin()->first, first);
@@ -112,13 +112,13 @@ TEST_F(DatasetHub, StreamsReadOnlyABeginning) {
   EXPECT_EQ(hub_.fetched, Names{"README.md"});
   const auto order = arkit::numpy_permutation(42, 1000);
   for (size_t i = 0; i < 10; ++i)
-    EXPECT_EQ(texts(set)[i], arkit::str(first.substr(8, 4), "-", arkit::str(1000 + order[i]).substr(1)));
+    EXPECT_EQ(texts(set)[i], arkit::str(first.substr(8, 3), "-", arkit::str(10000 + order[i]).substr(1)));
   EXPECT_EQ(set.entries.at(0).source.rows, 1000);
   EXPECT_EQ(set.entries.at(0).source.splits, Names{"en"});
   EXPECT_EQ(texts(load("openbmb/Ultra-FineWeb", 10)), texts(set));
   // Half of the buffer stays behind: the first 500 are of rows 0 to 999, the next 500 of 0 to 1499.
   const Names all = texts(load("openbmb/Ultra-FineWeb", 2500));
-  const auto in_first_rows = [&](size_t end, const std::string& text) { return std::stoul(text.substr(5)) < end; };
+  const auto in_first_rows = [&](size_t end, const std::string& text) { return std::stoul(text.substr(4)) < end; };
   for (size_t i = 0; i < 500; ++i) EXPECT_TRUE(in_first_rows(1000, all[i]));
   for (size_t i = 500; i < 1000; ++i) EXPECT_TRUE(in_first_rows(1500, all[i]));
   EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 2500U);
@@ -207,16 +207,16 @@ TEST_F(DatasetHub, AFileRegistersAUsersOwn) {
 }
 
 TEST_F(DatasetHub, ModelScopeHasIdsOfItsOwn) {
-  write_lines("mit-han-lab/pile-val-backup@main/val.jsonl", "text", "aaaa", 1);
-  write_lines("swift/pile-val-backup@main/val.jsonl", "text", "bbbb", 1);
-  EXPECT_EQ(texts(load("swift/pile-val-backup")), Names{"aaaa-000"});
+  write_lines("mit-han-lab/pile-val-backup@main/val.jsonl", "text", "aaa", 1);
+  write_lines("swift/pile-val-backup@main/val.jsonl", "text", "bbb", 1);
+  EXPECT_EQ(texts(load("swift/pile-val-backup")), Names{"aaa-0000"});
   modelscope_ = true;
-  EXPECT_EQ(texts(load("swift/pile-val-backup")), Names{"bbbb-000"});
+  EXPECT_EQ(texts(load("swift/pile-val-backup")), Names{"bbb-0000"});
 }
 
 TEST_F(DatasetHub, TheDefaultFollowsTheModelAndSaysSo) {
-  write_lines("nvidia/OpenCodeInstruct@main/data/train-00000-of-00001.jsonl", "input", "aaaa", 20, ",\"output\":\"x\"");
-  write_lines("NeelNanda/pile-10k@main/data/train-00000-of-00001.jsonl", "text", "bbbb", 4);
+  write_lines("nvidia/OpenCodeInstruct@main/data/train-00000-of-00001.jsonl", "input", "aaa", 20, ",\"output\":\"x\"");
+  write_lines("NeelNanda/pile-10k@main/data/train-00000-of-00001.jsonl", "text", "bbb", 4);
   EXPECT_EQ(load("", 2).dataset, "NeelNanda/pile-10k");
   model_names_ = {"acme-coder-1b"};
   EXPECT_EQ(load("", 1).dataset, "opencode-instruct:num=1");
@@ -228,8 +228,8 @@ TEST_F(DatasetHub, TheDefaultFollowsTheModelAndSaysSo) {
 }
 
 TEST_F(DatasetHub, InstructionsAreJoinedToFullRows) {
-  write_lines("nvidia/OpenCodeInstruct@main/data/train-00000-of-00001.jsonl", "input", "aaaa", 9, ",\"output\":\"xy\"");
-  const CalibrationSet set = load("opencode-instruct", 128, 12);  // "aaaa-000\n\nxy" is 12 long
+  write_lines("nvidia/OpenCodeInstruct@main/data/train-00000-of-00001.jsonl", "input", "aaa", 9, ",\"output\":\"xy\"");
+  const CalibrationSet set = load("opencode-instruct", 128, 12);  // "aaa-0000\n\nxy" is 12 long
   EXPECT_EQ(set.input_ids.size(0), 9);
   EXPECT_EQ(load("opencode-instruct", 128, 24).input_ids.size(0), 4);
 }

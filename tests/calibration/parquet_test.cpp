@@ -104,6 +104,7 @@ TEST_F(Parquet, OnlyWhatIsAskedForIsRead) {
   ASSERT_EQ(rows.size(), 10U);
   EXPECT_EQ(rows[3].get_object().size(), 1U);
   EXPECT_TRUE(std::string_view(rows[3].at("text").get_string()).starts_with("row 003"));
+  EXPECT_TRUE(rows_of(bytes, all_columns, 1)[0].at("picture").is_null());  // bytes that are no text
   (void)rows_of(bytes, text, 80, &half);
   EXPECT_EQ(rows_of(bytes, text, SIZE_MAX, &all).size(), 160U);
   // Sixteen row groups of 10 rows and about 1000 bytes of text; a batch of 64 rows is decoded at once.
@@ -134,6 +135,40 @@ TEST_F(Parquet, ChangedBytesNeverDoWorseThanARefusal) {
         (void)refusal(changed);
       }
   }
+}
+
+// A file that can be read so many times.
+class Breaking final : public arkit::hub::RandomAccess {
+ public:
+  Breaking(std::string bytes, int reads) : memory_(std::move(bytes)), left_(reads) {}
+  [[nodiscard]] int64_t size() const override { return memory_.size(); }
+  void read(int64_t offset, int64_t count, void* to) override {
+    if (left_-- == 0) throw Error(ErrorCode::resource, "the line is cut");
+    memory_.read(offset, count, to);
+  }
+
+ private:
+  Memory memory_;
+  int left_;
+};
+
+TEST_F(Parquet, WhatTheFileThrowsIsToldAndNotWhatArrowMakesOfIt) {
+  const std::string bytes = bytes_of(kFolder / "groups.parquet");
+  int broken = 0;
+  for (int reads = 0; reads < 100; ++reads) {
+    try {
+      const auto reader = open_rows(std::make_unique<Breaking>(bytes, reads), "x.parquet", "'x.parquet'", all_columns);
+      while (reader->next()) {
+      }
+      break;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::resource);
+      EXPECT_STREQ(error.what(), "the line is cut");
+      ++broken;
+    }
+  }
+  EXPECT_LT(broken, 100);
+  EXPECT_GT(broken, 30);  // a footer, and two column chunks of each of sixteen row groups
 }
 
 TEST_F(Parquet, BombsGetASentenceAndBoundedMemory) {

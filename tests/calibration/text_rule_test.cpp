@@ -60,6 +60,9 @@ TEST(TextRule, UsualNamesAreFound) {
       {R"({"instruction":"a","input":"c","output":"b"})", "a\n\nc\n\nb", "fields 'instruction', 'input', 'output'"},
       {R"({"instruction":"a","input":"","output":"b"})", "a\n\nb", "fields 'instruction', 'output'"},
       {R"({"question":"a","answer":"b","id":3})", "a\n\nb", "fields 'question', 'answer'"},
+      {R"({"title":"t","context":"c","question":"a","answers":["b","d"]})", "a\n\nc\n\nb\nd",
+       "fields 'question', 'context', 'answers'"},
+      {R"({"question":"a","id":"x","body":"z"})", "z", "field 'body'"},
       {R"({"id":1,"score":2.5,"odd":"only"})", "only", "field 'odd'"}};
   for (const Case& one : cases) {
     const Picked picked = pick(one.row);
@@ -123,7 +126,7 @@ TEST(TextRule, OnlyColumnsThatMayMatterAreAskedFor) {
   EXPECT_EQ(TextPicker({.pattern = "{question} {meta.a}"},
                        {{.field = "license", .values = {"mit"}, .min = {}, .max = {}}}, "x")
                 .columns(all),
-            (Names{"license", "question", "meta"}));
+            (Names{"meta", "question", "license"}));
 }
 
 }  // namespace

@@ -216,8 +216,8 @@ KnownDataset Loader::described(const DatasetSpec& spec) const {
   } else {
     dataset.source = hub_id(spec.name);
   }
-  if (!spec.revision.empty() && dataset.local.empty())
-    dataset.source = dataset.modelscope = str(dataset.source.substr(0, dataset.source.find('@')), "@", spec.revision);
+  for (std::string* id : {&dataset.source, &dataset.modelscope})
+    if (!spec.revision.empty() && !id->empty()) *id = str(id->substr(0, id->find('@')), "@", spec.revision);
   if (!spec.splits.empty()) {
     dataset.splits = spec.splits;
     dataset.files.clear();
@@ -272,8 +272,10 @@ std::vector<Entry> Loader::open_all() {
   try {
     for (const DatasetSpec& spec : wanted) entries.push_back(open(spec, wanted.size() == 1));
   } catch (const Error& error) {
-    if (default_.argument.empty() || error.code() != ErrorCode::input) throw;
-    throw_usage(str("no dataset given, and the default cannot be had: ", error.what(),
+    const bool mended = error.code() == ErrorCode::input;  // by the user; a network by waiting
+    if (default_.argument.empty() || (!mended && error.code() != ErrorCode::resource)) throw;
+    throw Error(mended ? ErrorCode::usage : error.code(),
+                str("no dataset given, and the default cannot be had: ", error.what(),
                     "; or give '--dataset self' to let the model write its own samples, or a file"));
   }
   return entries;

@@ -9,6 +9,7 @@
 #include <arrow/extension_type.h>
 #include <arrow/scalar.h>
 #include <arrow/type.h>
+#include <arrow/util/utf8.h>
 
 namespace arkit::parquet {
 namespace {
@@ -32,9 +33,18 @@ class Writer {
     const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
     put({digits, static_cast<size_t>(end - digits)});
   }
-  void real(double value) {
-    if (std::isfinite(value))
-      number(value);
+  template <typename T>
+  void real(T value) {
+    if (!std::isfinite(value)) return put("null");
+    const size_t before = out_.size();
+    number(value);
+    // A whole number stays a real one, as the column says.
+    if (std::string_view(out_).substr(before).find_first_of(".e") == std::string_view::npos) put(".0");
+  }
+  // Pictures and the like are nobody's text.
+  void bytes(std::string_view value) {
+    if (arrow::util::ValidateUTF8(value))
+      text(value);
     else
       put("null");
   }
@@ -131,14 +141,17 @@ void Writer::value(const arrow::Array& array, int64_t i) {
     case Type::DOUBLE:
       return real(static_cast<const arrow::DoubleArray&>(array).Value(i));
     case Type::STRING:
-    case Type::BINARY:
       return text(static_cast<const arrow::BinaryArray&>(array).GetView(i));
     case Type::LARGE_STRING:
-    case Type::LARGE_BINARY:
       return text(static_cast<const arrow::LargeBinaryArray&>(array).GetView(i));
     case Type::STRING_VIEW:
-    case Type::BINARY_VIEW:
       return text(static_cast<const arrow::BinaryViewArray&>(array).GetView(i));
+    case Type::BINARY:
+      return bytes(static_cast<const arrow::BinaryArray&>(array).GetView(i));
+    case Type::LARGE_BINARY:
+      return bytes(static_cast<const arrow::LargeBinaryArray&>(array).GetView(i));
+    case Type::BINARY_VIEW:
+      return bytes(static_cast<const arrow::BinaryViewArray&>(array).GetView(i));
     case Type::LIST:
       return list<arrow::ListArray>(array, i);
     case Type::LARGE_LIST:

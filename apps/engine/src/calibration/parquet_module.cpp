@@ -17,6 +17,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/result.h>
 #include <arrow/type.h>
+#include <arrow/util/utf8.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/schema.h>
 #include <parquet/file_reader.h>
@@ -210,5 +211,6 @@ constexpr ArkitParquetDoor kDoor{
 }  // namespace arkit::parquet
 
 extern "C" __attribute__((visibility("default"))) const ArkitParquetDoor* arkit_parquet_door_1() {
+  arrow::util::InitializeUTF8();
   return &arkit::parquet::kDoor;
 }

@@ -10,10 +10,12 @@
 namespace arkit::calibration {
 namespace {
 
-// Names that hold a text or a conversation, likely ones first. (A local file of the reference knows text and input_ids.)
-constexpr std::array<std::string_view, 16> kTexts{
-    "text",     "content", "input_ids", "messages", "conversations", "conversation", "dialogue", "dialog",
-    "document", "article", "body",      "code",     "story",         "sentence",     "caption",  "title"};
+// Names that hold a text or a conversation, likely ones first; a question with its answer comes before the rest. (A
+// local file of the reference knows text and input_ids.)
+constexpr std::array<std::string_view, 8> kTexts{"text",          "content",      "input_ids", "messages",
+                                                 "conversations", "conversation", "dialogue",  "dialog"};
+constexpr std::array<std::string_view, 7> kOtherTexts{"document", "article",  "body",   "code",
+                                                      "story",    "sentence", "caption"};
 // A question and the names of its answer.
 struct Pair {
   std::string_view question, more;
@@ -230,6 +232,9 @@ std::optional<Document> TextPicker::found(const json::Value& row, std::string& h
       return pair(std::move(asked), text->text, kPairJoint);
     }
   }
+  for (const std::string_view name : kOtherTexts)
+    if (const json::Value* value = json::find(object, name))
+      if (auto document = take(name, *value)) return document;
   const auto is_text = [](const auto& entry) { return entry.value().is_string(); };
   if (std::count_if(object.begin(), object.end(), is_text) != 1) return std::nullopt;
   const auto only = std::find_if(object.begin(), object.end(), is_text);
@@ -267,7 +272,9 @@ std::vector<std::string> TextPicker::columns(const std::vector<std::string>& all
   std::vector<std::string> wanted;
   const auto want = [&](std::string_view path) {
     for (const std::string& name : all)
-      if (name == path || path.starts_with(name + ".")) wanted.push_back(name);
+      if ((name == path || path.starts_with(name + ".")) &&
+          std::find(wanted.begin(), wanted.end(), name) == wanted.end())
+        wanted.push_back(name);
   };
   for (const RowFilter& filter : filters_) want(filter.field);
   const size_t filtering = wanted.size();
@@ -276,14 +283,20 @@ std::vector<std::string> TextPicker::columns(const std::vector<std::string>& all
   for (const std::string& field : {rule_.user, rule_.assistant}) want(field);
   if (rule_.automatic()) {
     for (const std::string_view name : kTexts) want(name);
-    if (wanted.size() == filtering)
+    if (wanted.size() == filtering) {
       for (const Pair& names : kPairs) {
         want(names.question);
         want(names.more);
         for (const std::string_view name : names.answers) want(name);
       }
+      for (const std::string_view name : kOtherTexts) want(name);
+    }
   }
-  return wanted.size() == filtering ? std::vector<std::string>() : wanted;
+  if (wanted.size() == filtering) return {};
+  std::vector<std::string> in_order = all;
+  std::erase_if(in_order,
+                [&](const std::string& name) { return std::find(wanted.begin(), wanted.end(), name) == wanted.end(); });
+  return in_order;
 }
 
 }  // namespace arkit::calibration
