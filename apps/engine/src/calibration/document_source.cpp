@@ -196,7 +196,8 @@ class DocumentSource::Rows {
     std::vector<std::string> some;
     for (const std::string& path : all)
       if (some.size() < 6 && path.front() != '.') some.push_back(printable(path, 60));
-    throw_input(str(what_, ": none of its ", all.size(), " files is one arkit reads (.parquet, .jsonl, .json, .txt)",
+    throw_input(str(what_, ": ", dataset_.local.empty() ? "" : "a folder, and ", "none of its ", all.size(),
+                    " files is one arkit reads (.parquet, .jsonl, .json, .txt)",
                     some.empty() ? std::string() : str("; it has ", quoted_list(some))));
   }
 
