@@ -199,6 +199,8 @@ TEST_F(Calibration, ChatTemplatesAreAppliedWithTheSystemPrompt) {
   options.dataset = write("pairs.json", R"([{"question":"abcd","answer":"efgh"}])") + ":system_prompt=";
   options.seqlen = 14;
   EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, *cache_, recorder_)), text_rows({"u:abcd;a:efgh;"}));
+  options.seqlen = 15;  // a prompt for the next turn would be the 15th
+  EXPECT_THROW((void)load_calibration(options, &tokenizer, {}, *cache_, recorder_), Error);
 }
 
 TEST_F(Calibration, NothingLeftIsAnErrorWithCounts) {
