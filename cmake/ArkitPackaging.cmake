@@ -53,7 +53,7 @@ set(CPACK_PACKAGE_CONTACT "arkit authors <arkit@localhost>")
 set(CPACK_RESOURCE_FILE_LICENSE ${CMAKE_SOURCE_DIR}/LICENSE)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${ARKIT_TORCH_ROOT}/lib)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
-    "libboost-json1.81.0, libboost-program-options1.81.0, libtomlplusplus3, libyaml-cpp0.7, libpcre2-8-0, libcurl4, libdnnl2, libgomp1")
+    "libboost-json1.81.0, libboost-program-options1.81.0, libtomlplusplus3, libyaml-cpp0.7, libpcre2-8-0, libcurl4, libzstd1, zlib1g, libdnnl2, libgomp1")
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
 include(CPack)

@@ -16,7 +16,9 @@
 #include <arkit/str.h>
 #include <gtest/gtest.h>
 
+#include "calibration/calibration_testing.h"
 #include "calibration/samples.h"
+#include "hub/cached_hub.h"
 #include "util/numpy_random.h"
 
 namespace {
@@ -29,29 +31,11 @@ using arkit::Tokenizer;
 using arkit::calibration::CalibrationOptions;
 using arkit::calibration::CalibrationSet;
 using arkit::calibration::load_calibration;
-using Rows = std::vector<std::vector<int64_t>>;
-
-class Recorder final : public arkit::Reporter {
- public:
-  void warn(std::string_view message) override { warnings.emplace_back(message); }
-  std::vector<std::string> warnings;
-};
-
-// One token a character, id = code point; 1 = <s>, 2 = </s>.
-Tokenizer character_tokenizer(bool bos, const std::string& chat_template = "") {
-  json::Object vocab{{"<s>", 1}, {"</s>", 2}};
-  for (char c = 32; c < 127; ++c) vocab[std::string_view(&c, 1)] = int64_t{c};
-  vocab["\n"] = 10;
-  json::Object file{{"model", json::Object{{"type", "BPE"}, {"vocab", vocab}, {"merges", json::Array{}}}}};
-  if (bos)
-    file["post_processor"] =
-        json::parse(R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],)"
-                    R"("special_tokens":{"<s>":{"id":"<s>","ids":[1],"tokens":["<s>"]}}})",
-                    "test");
-  json::Object config{{"bos_token", "<s>"}, {"eos_token", "</s>"}};
-  if (!chat_template.empty()) config["chat_template"] = chat_template;
-  return Tokenizer(json::dump(file), config);
-}
+using calibration_test::character_tokenizer;
+using calibration_test::Recorder;
+using calibration_test::Rows;
+using calibration_test::rows;
+using calibration_test::text_rows;
 
 class Calibration : public testing::Test {
  protected:
@@ -81,20 +65,7 @@ class Calibration : public testing::Test {
     options.dataset = dataset;
     options.nsamples = nsamples;
     options.seqlen = seqlen;
-    return load_calibration(options, &tokenizer, {}, recorder_);
-  }
-  static Rows rows(const CalibrationSet& set) {
-    Rows out;
-    for (int64_t i = 0; i < set.input_ids.size(0); ++i) {
-      const at::Tensor row = set.input_ids[i].contiguous();
-      out.emplace_back(row.const_data_ptr<int64_t>(), row.const_data_ptr<int64_t>() + row.numel());
-    }
-    return out;
-  }
-  static Rows text_rows(const std::vector<std::string>& texts) {
-    Rows out;
-    for (const std::string& text : texts) out.emplace_back(text.begin(), text.end());
-    return out;
+    return load_calibration(options, &tokenizer, {}, *cache_, recorder_);
   }
   Rows expected(const std::string& name) const {
     Rows out;
@@ -114,6 +85,8 @@ class Calibration : public testing::Test {
     }
   }
 
+  Reporter silent_;
+  const std::unique_ptr<arkit::hub::Hub> cache_ = arkit::hub::open_cached_hub(silent_);
   fs::path folder_;
   json::Object toy_;
   std::string toy_file_;
@@ -188,7 +161,7 @@ TEST_F(Calibration, TokenIdFilesAreUsedAsTheyAre) {
   options.dataset = safetensors("large.safetensors", {1, 99}, 1, 2);
   options.seqlen = 2;
   options.vocab_size = 50;
-  EXPECT_THROW((void)load_calibration(options, nullptr, {}, recorder_), Error);
+  EXPECT_THROW((void)load_calibration(options, nullptr, {}, *cache_, recorder_), Error);
 }
 
 TEST_F(Calibration, SeveralEntriesShareTheSamples) {
@@ -215,9 +188,20 @@ TEST_F(Calibration, ChatTemplatesAreAppliedWithTheSystemPrompt) {
   CalibrationOptions options;
   options.dataset = write("chat.json", R"(["hello"])") + ":system_prompt='Be brief'";
   options.seqlen = 19;
-  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, recorder_)), text_rows({"s:Be brief;u:hello;"}));
-  options.dataset = write("turns.json", R"([{"messages":[{"role":"user","content":"abcdefghij"}]}])");
-  EXPECT_THROW((void)load_calibration(options, &tokenizer, {}, recorder_), Error);
+  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, *cache_, recorder_)), text_rows({"s:Be brief;u:hello;"}));
+  // Conversations without a template are their contents; a pair ends with the answer, so that nothing is prompted for.
+  options.seqlen = 8;
+  options.dataset =
+      write("turns.json", R"([{"messages":[{"role":"user","content":"abcd"},{"from":"gpt","value":"efgh"}]}])");
+  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, *cache_, recorder_)), text_rows({"abcdefgh"}));
+  options.seqlen = 13;
+  options.dataset += ":system_prompt=";
+  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, *cache_, recorder_)), text_rows({"u:abcd;a:efgh"}));
+  options.dataset = write("pairs.json", R"([{"question":"abcd","answer":"efgh"}])") + ":system_prompt=";
+  options.seqlen = 14;
+  EXPECT_EQ(rows(load_calibration(options, &tokenizer, {}, *cache_, recorder_)), text_rows({"u:abcd;a:efgh;"}));
+  options.seqlen = 15;  // a prompt for the next turn would be the 15th
+  EXPECT_THROW((void)load_calibration(options, &tokenizer, {}, *cache_, recorder_), Error);
 }
 
 TEST_F(Calibration, NothingLeftIsAnErrorWithCounts) {
@@ -227,13 +211,19 @@ TEST_F(Calibration, NothingLeftIsAnErrorWithCounts) {
 
 TEST_F(Calibration, MistakesAreExplained) {
   expect_error(toy_file_ + ":split=train", ErrorCode::usage, "no meaning for a local file");
-  expect_error("pile-10", ErrorCode::input, "load_dataset('NeelNanda/pile-10k', split='train')");
-  expect_error("no-such-file.json", ErrorCode::input, "neither a file nor a name");
+  expect_error(toy_file_ + ":revision=main", ErrorCode::usage, "no meaning for a local file");
+  expect_error(toy_file_ + ":template={a", ErrorCode::usage, "leaves a brace open");
+  expect_error(toy_file_ + ":field=a:template={a}", ErrorCode::usage, "gives field and template");
+  expect_error(write("book.txt", "abc") + ":field=text", ErrorCode::usage, "field has no meaning for running text");
+  expect_error("pile-10", ErrorCode::input, "hf download --repo-type dataset NeelNanda/pile-10k");
+  expect_error("some/thing", ErrorCode::input, "hf download --repo-type dataset some/thing");
+  expect_error("no-such-file.json", ErrorCode::input, "neither a file");
+  expect_error("pilee-10k", ErrorCode::input, "did you mean 'pile-10k'");
   expect_error("", ErrorCode::usage, "--dataset self");
   expect_error("self", ErrorCode::usage, "no model");
-  expect_error(write("x.parquet", "PAR1"), ErrorCode::input, ".parquet");
-  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/data/train.parquet", "PAR1");
-  expect_error("pile-10k", ErrorCode::input, "train.parquet', which arkit cannot read");
+  expect_error(write("x.csv", "a,b"), ErrorCode::input, "extension '.csv' is not read");
+  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/data/train.arrow", "ARROW1");
+  expect_error("pile-10k", ErrorCode::input, "none of its 1 files is one arkit reads");
 }
 
 TEST_F(Calibration, KnownNamesReadWhatTheCacheHolds) {
@@ -245,7 +235,12 @@ TEST_F(Calibration, KnownNamesReadWhatTheCacheHolds) {
   std::vector<std::string> shuffled;
   for (const int64_t i : arkit::numpy_permutation(42, 3)) shuffled.push_back(texts[static_cast<size_t>(i)]);
   EXPECT_EQ(rows(load("pile-10k")), text_rows(shuffled));
-  EXPECT_EQ(rows(load("")), text_rows(shuffled));  // the default data set
+  const CalibrationSet usual = load("");  // the default data set
+  EXPECT_EQ(rows(usual), text_rows(shuffled));
+  EXPECT_EQ(usual.dataset, "NeelNanda/pile-10k");
+  EXPECT_EQ(usual.entries.at(0).source.hub_id, "NeelNanda/pile-10k");
+  EXPECT_EQ(usual.entries.at(0).source.commit, "abc");
+  EXPECT_EQ(usual.entries.at(0).source.text, "field 'text'");
 }
 
 }  // namespace

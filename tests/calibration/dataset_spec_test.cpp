@@ -35,6 +35,17 @@ TEST(DatasetSpec, QuotesProtectSpacesAndSeparators) {
   EXPECT_TRUE(specs[0].apply_chat_template);
 }
 
+TEST(DatasetSpec, FieldsTemplatesAndPlaces) {
+  const auto specs = parse_dataset(
+      "a/b:config=sample-10BT:revision=v1:field=title+body.text,c:template=\"{question}\\n: {answer}\":split=dev");
+  ASSERT_EQ(specs.size(), 2U);
+  EXPECT_EQ(specs[0].config, "sample-10BT");
+  EXPECT_EQ(specs[0].revision, "v1");
+  EXPECT_EQ(specs[0].fields, (std::vector<std::string>{"title", "body.text"}));
+  EXPECT_EQ(specs[1].pattern, "{question}\n: {answer}");
+  EXPECT_TRUE(specs[1].unknown_keys.empty());
+}
+
 TEST(DatasetSpec, ASystemPromptPersistsToLaterEntries) {
   const auto specs = parse_dataset("a:apply_chat_template,b:system_prompt= You're kind ,c:apply_chat_template");
   ASSERT_EQ(specs.size(), 3U);
@@ -48,7 +59,8 @@ TEST(DatasetSpec, UnknownKeysAreReported) {
 }
 
 TEST(DatasetSpec, MistakesAreUsageErrors) {
-  for (const char* text : {"", "a,,b", ":num=3", "a:num=0", "a:num=x", "a:num=-1", "a:system_prompt=\"open"}) {
+  for (const char* text : {"a:split", "a:field=", "a:template", "a:field=x:template={y}", "", "a,,b", ":num=3",
+                           "a:num=0", "a:num=x", "a:num=-1", "a:system_prompt=\"open"}) {
     try {
       (void)parse_dataset(text);
       ADD_FAILURE() << "accepted: " << text;
@@ -61,7 +73,9 @@ TEST(DatasetSpec, MistakesAreUsageErrors) {
 TEST(DatasetRegistry, FindsByNameAndByPart) {
   ASSERT_NE(find_dataset("NeelNanda/pile-10k"), nullptr);
   EXPECT_EQ(find_dataset("pile-10k"), find_dataset("NeelNanda/pile-10k"));
-  EXPECT_EQ(find_dataset("somewhere/ultrachat"), find_dataset("ultrachat_200k"));
+  EXPECT_EQ(find_dataset("ultrachat"), find_dataset("HuggingFaceH4/ultrachat_200k"));
+  // An id with an owner is that data set, not one of a similar name.
+  EXPECT_EQ(find_dataset("somewhere/ultrachat_200k"), nullptr);
   EXPECT_EQ(find_dataset("nothing-like-it"), nullptr);
   EXPECT_EQ(find_dataset("/"), nullptr);
 }

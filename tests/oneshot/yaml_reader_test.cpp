@@ -1,4 +1,4 @@
-#include "oneshot/yaml_reader.h"
+#include "util/yaml_reader.h"
 
 #include <gtest/gtest.h>
 

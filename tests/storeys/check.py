@@ -159,12 +159,24 @@ class Check:
             self.faults.append(f"core has {lines} lines, more than {CORE_LINES}: what decides what happens next belongs to apps/engine")
         return lines
 
+    def datasets(self):
+        """Names that files of share/datasets give."""
+        names = set()
+        folder = os.path.join(self.root, "share", "datasets")
+        for file in os.listdir(folder) if os.path.isdir(folder) else []:
+            if file.endswith(".toml") and file != "defaults.toml":
+                with open(os.path.join(folder, file), encoding="utf-8") as text:
+                    names |= {name.lower() for line in re.findall(r"^(?:name|also|source|modelscope) *=(.*)$", text.read(), re.M)
+                              for name in re.findall(r'"([^"]+)"', line)}
+        return names
+
     def names(self):
         """Lines and words, by file."""
         folder = os.path.join(self.root, "plugins")
         plugins = {entry.name for kind in os.scandir(folder) if kind.is_dir()
                    for entry in os.scandir(kind.path) if entry.is_dir()} - NOT_NAMES
-        word = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(plugins))}|{FAMILIES}|{LAYERS})(?![a-z0-9])")
+        names = "|".join(sorted(plugins) + sorted(re.escape(name) for name in self.datasets()))
+        word = re.compile(rf"(?<![a-z0-9])({names}|{FAMILIES}|{LAYERS})(?![a-z0-9])")
         found = {}
         for file in self.files:
             if not file.startswith(("core/", "apps/engine/")):

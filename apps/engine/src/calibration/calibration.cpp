@@ -10,14 +10,20 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/file_start.h>
 #include <arkit/input_file.h>
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "calibration/byte_stream.h"
+#include "calibration/dataset_default.h"
 #include "calibration/dataset_registry.h"
 #include "calibration/dataset_spec.h"
-#include "calibration/documents.h"
+#include "calibration/document_source.h"
+#include "calibration/row_reader.h"
 #include "calibration/samples.h"
+#include "hub/local_file.h"
+#include "hub/repo_names.h"
 #include "util/numpy_random.h"
 #include "util/python_random.h"
 #include "util/sha256.h"
@@ -35,19 +41,50 @@ struct Entry {
   std::vector<Row> rows;  // empty for "self"
 };
 
+// Whatever is there under this name, or may be but cannot be looked at, is meant; a folder may be called like a
+// dataset.
+bool names_file(const std::string& name) {
+  std::error_code error;
+  const fs::file_status status = fs::status(name, error);
+  return status.type() != fs::file_type::not_found && status.type() != fs::file_type::directory;
+}
+
+// A name that is neither a file nor known, as a hub's id; else an error that says what it may mean.
+std::string hub_id(const std::string& name) {
+  std::vector<std::string> names{"self"};
+  for (const KnownDataset& dataset : known_datasets())
+    names.insert(names.end(), dataset.names.begin(), dataset.names.end());
+  const bool like_file = is_data_file(name) || name.ends_with(".toml") || name.ends_with(".safetensors");
+  const bool owned = name.find('/') != std::string::npos;
+  if (!like_file && hub::is_repo_id(name) && (owned || nearest(name, names).empty())) return name;
+  throw_input(unknown_name("dataset", name, names,
+                           "neither a file, nor a name of 'arkit list datasets', nor the id of one on the hub"));
+}
+
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
+
 class Loader {
  public:
-  Loader(const CalibrationOptions& options, const Tokenizer* tokenizer, const SelfSampler& self, Reporter& reporter)
-      : options_(options), tokenizer_(tokenizer), self_(self), reporter_(reporter) {}
+  Loader(const CalibrationOptions& options, const Tokenizer* tokenizer, const SelfSampler& self, hub::Hub& hub,
+         Reporter& reporter)
+      : options_(options),
+        tokenizer_(tokenizer),
+        self_(self),
+        hub_(hub),
+        reporter_(reporter),
+        default_(options.dataset.empty() ? default_dataset(options.model_names, options.model_tasks, options.nsamples)
+                                         : DefaultDataset{}),
+        argument_(options.dataset.empty() ? default_.argument : options.dataset) {}
 
   CalibrationSet load();
 
  private:
-  std::vector<DatasetSpec> specs() const;
-  Entry open(const DatasetSpec& spec, int64_t limit) const;
-  void open_file(Entry& entry, const fs::path& file, int64_t limit) const;
-  void open_known(Entry& entry, const KnownDataset& dataset, int64_t limit) const;
+  std::vector<Entry> open_all();
+  Entry open(const DatasetSpec& spec, bool alone) const;
+  void open_running_text(Entry& entry) const;
+  void open_documents(Entry& entry, KnownDataset dataset, bool alone) const;
   void open_ids(Entry& entry, const fs::path& file) const;
+  [[nodiscard]] KnownDataset described(const DatasetSpec& spec) const;
   void finish_rows(Entry& entry, std::vector<Row> rows, const SampleCounts& counts) const;
   std::vector<Row> take(Entry& entry, int64_t count) const;
   std::vector<Row> mixed(std::vector<Entry>& entries) const;
@@ -58,21 +95,11 @@ class Loader {
   const CalibrationOptions& options_;
   const Tokenizer* tokenizer_;
   const SelfSampler& self_;
+  hub::Hub& hub_;
   Reporter& reporter_;
+  const DefaultDataset default_;  // where --dataset is not given
+  const std::string argument_;
 };
-
-std::vector<DatasetSpec> Loader::specs() const {
-  if (!options_.dataset.empty()) return parse_dataset(options_.dataset);
-  constexpr std::string_view kDefault = "NeelNanda/pile-10k";
-  try {
-    (void)cached_dataset_file(*find_dataset(kDefault), "train");
-  } catch (const Error&) {
-    throw_usage(str("no dataset given and the default, '", kDefault,
-                    "', is not in the local cache; give '--dataset self' to let the model write its own samples, or a "
-                    ".json, .jsonl or .txt file"));
-  }
-  return parse_dataset(kDefault);
-}
 
 const Tokenizer& Loader::tokenizer(std::string_view name) const {
   if (tokenizer_ == nullptr)
@@ -81,15 +108,18 @@ const Tokenizer& Loader::tokenizer(std::string_view name) const {
   return *tokenizer_;
 }
 
-// Whatever a spec asks for that its source cannot do is refused rather than ignored.
-void refuse_options(const DatasetSpec& spec, std::string_view kind, bool text_options) {
-  if (!spec.splits.empty())
-    throw_usage(str("dataset '", printable(spec.name), "': split=", spec.splits.front(), " has no meaning for ", kind,
-                    "; leave it out"));
-  if (text_options) return;
-  if (spec.concat || spec.apply_chat_template)
-    throw_usage(str("dataset '", printable(spec.name), "': ", spec.concat ? "concat" : "apply_chat_template",
-                    " has no meaning for ", kind, "; leave it out"));
+// Whatever a spec asks for that its source cannot do is refused rather than ignored. `kind`: what has no documents.
+void refuse_options(const DatasetSpec& spec, std::string_view kind) {
+  const std::pair<bool, std::string_view> given[] = {{!spec.splits.empty(), "split"},
+                                                     {!spec.config.empty(), "config"},
+                                                     {!spec.revision.empty(), "revision"},
+                                                     {!spec.fields.empty(), "field"},
+                                                     {!spec.pattern.empty(), "template"},
+                                                     {spec.concat, "concat"},
+                                                     {spec.apply_chat_template, "apply_chat_template"}};
+  for (const auto& [is_given, key] : given)
+    if (is_given)
+      throw_usage(str("dataset '", printable(spec.name), "': ", key, " has no meaning for ", kind, "; leave it out"));
 }
 
 void Loader::finish_rows(Entry& entry, std::vector<Row> rows, const SampleCounts& counts) const {
@@ -104,8 +134,9 @@ void Loader::finish_rows(Entry& entry, std::vector<Row> rows, const SampleCounts
 }
 
 void Loader::open_ids(Entry& entry, const fs::path& file) const {
-  refuse_options(entry.spec, "token ids", false);
+  refuse_options(entry.spec, "token ids");
   entry.report.kind = "ids";
+  entry.report.source.files = {file.string()};
   const auto source = open_safetensors(file);
   const TensorInfo* info = source->find("input_ids");
   if (info == nullptr) throw_input(str("'", file.string(), "': has no tensor 'input_ids'; expected int64 [n, length]"));
@@ -132,92 +163,122 @@ void Loader::open_ids(Entry& entry, const fs::path& file) const {
   finish_rows(entry, std::move(rows), counts);
 }
 
-void Loader::open_file(Entry& entry, const fs::path& file, int64_t limit) const {
-  entry.report.file = file.string();
-  const std::string extension = lower(file.extension().string());
-  if (extension == ".safetensors") {
-    open_ids(entry, file);
-    return;
-  }
+void Loader::open_running_text(Entry& entry) const {
+  const std::string what = str("'", printable(entry.spec.name), "'");
+  DatasetSpec checked = entry.spec;
+  checked.concat = false;  // running text is always concatenated
+  refuse_options(checked, "running text");
+  entry.report.kind = "text";
+  entry.report.source.files = {entry.spec.name};
   const Tokenizer& words = tokenizer(entry.spec.name);
-  PythonRandom random(static_cast<uint64_t>(options_.seed));
+  const std::string text =
+      read_all(*open_stream(hub::open_local_file(entry.spec.name, "dataset "), what), kMaxTextBytes, what);
   SampleCounts counts;
-  if (extension == ".txt") {
-    DatasetSpec checked = entry.spec;
-    checked.concat = false;  // running text is always concatenated
-    refuse_options(checked, "running text", false);
-    entry.report.kind = "text";
-    auto rows = running_text_rows(read_running_text(file), words, options_.seqlen, counts);
-    random.shuffle(rows);
-    finish_rows(entry, std::move(rows), counts);
-    return;
-  }
-  if (extension != ".json" && extension != ".jsonl")
-    throw_input(str("dataset '", printable(file.string()), "': extension '", extension,
-                    "' is not read; expected .json, .jsonl, .txt or .safetensors (token ids)"));
-  refuse_options(entry.spec, "a local file", true);
-  entry.report.kind = "json";
-  auto documents = read_documents(file);
-  random.shuffle(documents);
-  auto rows = document_rows(documents, entry.spec, words, options_.seqlen, limit, counts);
+  auto rows = running_text_rows(without_byte_order_mark(text), words, options_.seqlen, counts);
+  PythonRandom(static_cast<uint64_t>(options_.seed)).shuffle(rows);
   finish_rows(entry, std::move(rows), counts);
 }
 
-void Loader::open_known(Entry& entry, const KnownDataset& dataset, int64_t limit) const {
-  if (entry.spec.splits.size() > 1)
-    throw_usage(str("dataset '", printable(entry.spec.name), "': split= names several splits; give one"));
-  const std::string split = entry.spec.splits.empty() ? std::string(dataset.split) : entry.spec.splits.front();
-  const fs::path file = cached_dataset_file(dataset, split);
-  entry.report.kind = "json";
-  entry.report.file = file.string();
-  const Tokenizer& words = tokenizer(entry.spec.name);
-  auto documents = read_known_documents(file, dataset);
-  std::vector<Document> shuffled;
-  const auto count = static_cast<int64_t>(documents.size());
-  for (const int64_t i : numpy_permutation(static_cast<uint64_t>(options_.seed), count))
-    shuffled.push_back(std::move(documents[static_cast<size_t>(i)]));
+void Loader::open_documents(Entry& entry, KnownDataset dataset, bool alone) const {
+  const DatasetSpec& spec = entry.spec;
+  entry.report.kind = "documents";
+  const Tokenizer& words = tokenizer(spec.name);
+  entry.spec.concat = spec.concat || dataset.concat;
+  const bool stream =
+      std::find(dataset.shuffle.begin(), dataset.shuffle.end(), Shuffle::stream) != dataset.shuffle.end();
+  // A lone entry stops reading at nsamples, and so does a stream; mixing others needs to know how many rows each has.
+  const int64_t otherwise = alone || stream ? options_.nsamples : INT64_MAX;
+  const int64_t limit = alone ? std::min(spec.num.value_or(otherwise), otherwise) : spec.num.value_or(otherwise);
+  DocumentSource documents(std::move(dataset),
+                           {.name = spec.name,
+                            .seed = static_cast<uint64_t>(options_.seed),
+                            .take = limit == INT64_MAX ? 0 : limit,
+                            .modelscope = options_.modelscope,
+                            .trim = names_file(spec.name) && !spec.name.ends_with(".toml")},
+                           hub_, reporter_);
   SampleCounts counts;
-  auto rows = document_rows(shuffled, entry.spec, words, options_.seqlen, limit, counts);
+  auto rows = document_rows([&] { return documents.next(); }, entry.spec, words, options_.seqlen, limit, counts);
+  entry.report.source = documents.report();
   finish_rows(entry, std::move(rows), counts);
 }
 
-// Whatever is there under this name, or may be but cannot be looked at, is meant; a folder may be called like a
-// dataset.
-bool names_file(const std::string& name) {
+// What a name stands for, with what its entry says otherwise.
+KnownDataset Loader::described(const DatasetSpec& spec) const {
+  const bool file = names_file(spec.name);
+  KnownDataset dataset;
   std::error_code error;
-  const fs::file_status status = fs::status(name, error);
-  return status.type() != fs::file_type::not_found && status.type() != fs::file_type::directory;
+  if (file && lower(fs::path(spec.name).extension().string()) == ".toml") {
+    dataset = read_dataset_file(spec.name);
+  } else if (const KnownDataset* known = file ? nullptr : find_dataset(spec.name)) {
+    dataset = *known;
+  } else if (file || fs::exists(spec.name, error)) {
+    dataset.local = spec.name;
+  } else {
+    dataset.source = hub_id(spec.name);
+  }
+  for (std::string* id : {&dataset.source, &dataset.modelscope})
+    if (!spec.revision.empty() && !id->empty()) *id = str(id->substr(0, id->find('@')), "@", spec.revision);
+  if (!spec.splits.empty()) {
+    dataset.splits = spec.splits;
+    dataset.files.clear();
+  }
+  if (!spec.config.empty()) dataset.config = spec.config;
+  if (!spec.fields.empty() || !spec.pattern.empty())
+    dataset.text = {.fields = spec.fields, .joint = "\n", .pattern = spec.pattern, .user = {}, .assistant = {}};
+  if (dataset.shuffle.empty()) dataset.shuffle = {dataset.local.empty() ? Shuffle::stream : Shuffle::list};
+  if (dataset.local.empty()) return dataset;
+  const bool folder = fs::is_directory(dataset.local, error);
+  if (!spec.revision.empty() || (!folder && (!spec.config.empty() || !spec.splits.empty())))
+    throw_usage(str("dataset '", printable(spec.name), "': ",
+                    !spec.revision.empty() ? "revision"
+                    : !spec.config.empty() ? "config"
+                                           : "split",
+                    " has no meaning for a local ", folder ? "folder" : "file", "; leave it out"));
+  return dataset;
 }
 
-Entry Loader::open(const DatasetSpec& spec, int64_t limit) const {
+Entry Loader::open(const DatasetSpec& spec, bool alone) const {
   Entry entry;
   entry.spec = spec;
   entry.report.name = spec.name;
   for (const std::string& key : spec.unknown_keys)
     reporter_.warn(str("dataset '", printable(spec.name), "': key '", printable(key),
-                       "' is unknown and ignored; known are split, num, concat, apply_chat_template, system_prompt"));
+                       "' is unknown and ignored; known are ", kDatasetKeys));
   if (spec.name == "self") {
-    refuse_options(spec, "'self'", false);
+    refuse_options(spec, "'self'");
     if (!self_) throw_usage("dataset 'self': this command has no model that could write samples");
     entry.report.kind = "self";
     entry.available = spec.num.value_or(options_.nsamples);
     entry.report.rows = entry.available;
     return entry;
   }
-  if (names_file(spec.name)) {
-    check_input_file(spec.name, std::numeric_limits<int64_t>::max(), "dataset ");
-    open_file(entry, spec.name, limit);
-  } else if (const KnownDataset* known = find_dataset(spec.name)) {
-    open_known(entry, *known, limit);
-  } else {
-    std::vector<std::string> names{"self"};
-    for (const KnownDataset& dataset : known_datasets())
-      for (const std::string& name : split(dataset.names, ' ')) names.push_back(name);
-    std::error_code error;
-    if (fs::exists(spec.name, error)) check_input_file(spec.name, 0, "dataset ");  // a folder
-    throw_input(unknown_name("dataset", spec.name, names, "neither a file nor a name of 'arkit list datasets'"));
-  }
+  const bool file = names_file(spec.name);
+  if (file) check_input_file(spec.name, std::numeric_limits<int64_t>::max(), "dataset ");
+  if (file && lower(fs::path(spec.name).extension().string()) == ".safetensors")
+    open_ids(entry, spec.name);
+  else if (file && data_ending(spec.name) == ".txt")
+    open_running_text(entry);
+  else
+    open_documents(entry, described(spec), alone);
   return entry;
+}
+
+// The default is nobody's wish: where it cannot be had, the others are named.
+std::vector<Entry> Loader::open_all() {
+  const std::vector<DatasetSpec> wanted = parse_dataset(argument_);
+  if (!default_.reason.empty())
+    reporter_.info(str("no dataset given; '", argument_, "' is taken for this model: ", default_.reason));
+  std::vector<Entry> entries;
+  try {
+    for (const DatasetSpec& spec : wanted) entries.push_back(open(spec, wanted.size() == 1));
+  } catch (const Error& error) {
+    const bool mended = error.code() == ErrorCode::input;  // by the user; a network by waiting
+    if (default_.argument.empty() || (!mended && error.code() != ErrorCode::resource)) throw;
+    throw Error(mended ? ErrorCode::usage : error.code(),
+                str("no dataset given, and the default cannot be had: ", error.what(),
+                    "; or give '--dataset self' to let the model write its own samples, or a file"));
+  }
+  return entries;
 }
 
 std::vector<Row> Loader::take(Entry& entry, int64_t count) const {
@@ -270,9 +331,8 @@ void Loader::check_ids(const std::vector<Row>& rows) const {
   for (const Row& row : rows)
     for (const int32_t id : row)
       if (id >= options_.vocab_size)
-        throw_input(str("dataset '", printable(options_.dataset), "': token id ", id,
-                        " is outside the model's vocabulary of ", options_.vocab_size,
-                        "; the tokenizer or the ids belong to another model"));
+        throw_input(str("dataset '", printable(argument_), "': token id ", id, " is outside the model's vocabulary of ",
+                        options_.vocab_size, "; the tokenizer or the ids belong to another model"));
 }
 
 void Loader::nothing_left(const std::vector<Entry>& entries) const {
@@ -281,20 +341,14 @@ void Loader::nothing_left(const std::vector<Entry>& entries) const {
     details += str(details.empty() ? "" : "; ", "'", printable(entry.report.name), "': ", entry.report.documents,
                    " documents, ", entry.report.too_short, " shorter than ", options_.seqlen, " tokens, ",
                    entry.report.repetitive, " too repetitive");
-  throw_input(str("dataset '", printable(options_.dataset), "': no sample is left after filtering (", details,
+  throw_input(str("dataset '", printable(argument_), "': no sample is left after filtering (", details,
                   "); use longer texts, a smaller --seqlen, or ':concat' to join short documents"));
 }
 
 CalibrationSet Loader::load() {
   if (options_.nsamples <= 0 || options_.seqlen <= 0)
     throw_usage(str("nsamples ", options_.nsamples, " and seqlen ", options_.seqlen, " must be positive"));
-  const std::vector<DatasetSpec> wanted = specs();
-  std::vector<Entry> entries;
-  for (const DatasetSpec& spec : wanted) {
-    // A lone entry stops reading at nsamples; mixing needs to know how many rows each could give.
-    const int64_t otherwise = wanted.size() == 1 ? options_.nsamples : INT64_MAX;
-    entries.push_back(open(spec, std::min(spec.num.value_or(otherwise), otherwise)));
-  }
+  std::vector<Entry> entries = open_all();
   const bool one = entries.size() == 1;
   std::vector<Row> rows = one ? take(entries[0], std::min(entries[0].available, options_.nsamples)) : mixed(entries);
   if (rows.empty()) nothing_left(entries);
@@ -302,7 +356,7 @@ CalibrationSet Loader::load() {
   check_ids(rows);
   const auto n = static_cast<int64_t>(rows.size());
   if (n < options_.nsamples)
-    reporter_.warn(str("dataset '", printable(options_.dataset), "' gives ", n, " samples of ", options_.seqlen,
+    reporter_.warn(str("dataset '", printable(argument_), "' gives ", n, " samples of ", options_.seqlen,
                        " tokens, fewer than the ", options_.nsamples, " asked for",
                        n < options_.batch_size ? " and fewer than one batch" : ""));
   CalibrationSet set;
@@ -319,14 +373,34 @@ CalibrationSet Loader::load() {
   hash.update(
       std::as_bytes(std::span(set.input_ids.const_data_ptr<int64_t>(), static_cast<size_t>(n * options_.seqlen))));
   set.sha256 = hash.hex();
+  set.dataset = argument_;
   for (Entry& entry : entries) set.entries.push_back(std::move(entry.report));
   return set;
+}
+
+// Files of a hub are told by its commit, local ones are hashed by who writes the record.
+void add_source(json::Object& item, const SourceReport& source) {
+  const auto add = [&](std::string_view key, const std::string& text) {
+    if (!text.empty()) item[key] = text;
+  };
+  const auto list = [&](std::string_view key, const std::vector<std::string>& texts) {
+    if (!texts.empty()) item[key] = json::Array(texts.begin(), texts.end());
+  };
+  add("hub_id", source.hub_id);
+  add("commit", source.commit);
+  add("config", source.config);
+  list("splits", source.splits);
+  list(source.hub_id.empty() ? "files" : "hub_files", source.files);
+  add("text", source.text);
+  if (source.rows > 0) item["rows_read"] = source.rows;
+  if (source.bytes > 0) item["bytes_read"] = source.bytes;
 }
 
 }  // namespace
 
 json::Object CalibrationSet::report() const {
   json::Object out;
+  out["dataset"] = dataset;
   out["samples"] = input_ids.size(0);
   out["seqlen"] = input_ids.size(1);
   out["tokens"] = input_ids.numel();
@@ -335,7 +409,7 @@ json::Object CalibrationSet::report() const {
   json::Array list;
   for (const EntryReport& entry : entries) {
     json::Object item{{"name", entry.name}, {"kind", entry.kind}};
-    if (!entry.file.empty()) item["file"] = entry.file;
+    add_source(item, entry.source);
     if (entry.kind != "self") {
       item["documents"] = entry.documents;
       item["too_short"] = entry.too_short;
@@ -350,8 +424,8 @@ json::Object CalibrationSet::report() const {
 }
 
 CalibrationSet load_calibration(const CalibrationOptions& options, const Tokenizer* tokenizer, const SelfSampler& self,
-                                Reporter& reporter) {
-  return Loader(options, tokenizer, self, reporter).load();
+                                hub::Hub& hub, Reporter& reporter) {
+  return Loader(options, tokenizer, self, hub, reporter).load();
 }
 
 }  // namespace arkit::calibration

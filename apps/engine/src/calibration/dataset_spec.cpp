@@ -67,6 +67,27 @@ bool parse_switch(const std::string& value) {
   return lower(value) != "false";
 }
 
+// A value that a key cannot do without.
+std::string needed(std::string value, const std::string& key, std::string_view entry) {
+  if (value.empty())
+    throw_usage(str("dataset '", printable(entry), "': ", key, " has no value; expected ", key, "=VALUE"));
+  return value;
+}
+
+std::string with_escapes(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    if (next != 'n' && next != 't' && next != '\\') {
+      out += text[i];
+      continue;
+    }
+    out += next == 'n' ? '\n' : next == 't' ? '\t' : '\\';
+    ++i;
+  }
+  return out;
+}
+
 DatasetSpec parse_entry(std::string_view entry, std::string& persistent_prompt) {
   const auto parts = split_outside_quotes(entry, ':');
   DatasetSpec spec;
@@ -79,7 +100,15 @@ DatasetSpec parse_entry(std::string_view entry, std::string& persistent_prompt) 
     const std::string_view raw = equals == std::string_view::npos ? "" : parts[i].substr(equals + 1);
     const std::string value = plain(raw);
     if (key == "split") {
-      spec.splits = split(value, '+');
+      spec.splits = split(needed(value, key, entry), '+');
+    } else if (key == "config") {
+      spec.config = needed(value, key, entry);
+    } else if (key == "revision") {
+      spec.revision = needed(value, key, entry);
+    } else if (key == "field") {
+      spec.fields = split(needed(value, key, entry), '+');
+    } else if (key == "template") {
+      spec.pattern = with_escapes(needed(plain(raw, true), key, entry));
     } else if (key == "num") {
       spec.num = parse_num(value, entry);
     } else if (key == "concat") {
@@ -93,6 +122,8 @@ DatasetSpec parse_entry(std::string_view entry, std::string& persistent_prompt) 
       spec.unknown_keys.push_back(key);
     }
   }
+  if (!spec.fields.empty() && !spec.pattern.empty())
+    throw_usage(str("dataset '", printable(entry), "': gives field and template; keep one"));
   spec.system_prompt = persistent_prompt;
   return spec;
 }

@@ -18,6 +18,9 @@ namespace arkit::calibration {
 struct DatasetSpec {
   std::string name;
   std::vector<std::string> splits;  // split=a+b
+  std::string config, revision;     // of a hub's data set
+  std::vector<std::string> fields;  // field=a+b
+  std::string pattern;              // template="{a} {b}"; \n and \t in it are a line end and a tab
   std::optional<int64_t> num;
   bool concat = false;
   bool apply_chat_template = false;
@@ -25,9 +28,14 @@ struct DatasetSpec {
   std::vector<std::string> unknown_keys;  // ignored, as the reference does; worth a warning
 };
 
+// The keys, for messages.
+constexpr std::string_view kDatasetKeys =
+    "split, config, revision, field, template, num, concat, apply_chat_template, system_prompt";
+
 constexpr std::string_view kDefaultSystemPrompt = "You are a helpful assistant.";
 
-// Throws ErrorCode::usage for an empty entry, an open quote or a num that is not a positive number.
+// Throws ErrorCode::usage for an empty entry, an open quote, a num that is not a positive number, or a key without the
+// value it needs.
 [[nodiscard]] ARKIT_EXPORT std::vector<DatasetSpec> parse_dataset(std::string_view argument);
 
 }  // namespace arkit::calibration

@@ -20,7 +20,7 @@ Row narrowed(std::span<const int64_t> ids) {
 std::string render_turns(const json::Array& turns, const Document& document, const DatasetSpec& spec,
                          const Tokenizer& tokenizer) {
   try {
-    return tokenizer.apply_chat_template(turns, true);
+    return tokenizer.apply_chat_template(turns, !document.answered);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::interrupted) throw;
     throw Error(error.code(), str("dataset '", printable(spec.name), "': item ", document.item, ": ", error.what()));
@@ -29,19 +29,14 @@ std::string render_turns(const json::Array& turns, const Document& document, con
 
 // What the tokenizer sees of a document: its text, or the conversation it stands for under the chat template.
 std::string rendered(const Document& document, const DatasetSpec& spec, const Tokenizer& tokenizer) {
-  if (!spec.apply_chat_template) {
-    if (!document.messages.empty() && document.text.empty())
-      throw_input(
-          str("dataset '", printable(spec.name), "': holds conversations; add ':apply_chat_template' to render them"));
-    return document.text;
-  }
+  if (!spec.apply_chat_template) return document.text;
   json::Array turns = document.messages;
   if (turns.empty()) turns.push_back(json::Object{{"role", "user"}, {"content", document.text}});
   if (spec.system_prompt.empty()) return render_turns(turns, document, spec, tokenizer);
   json::Array with_system{json::Object{{"role", "system"}, {"content", spec.system_prompt}}};
   with_system.insert(with_system.end(), turns.begin(), turns.end());
   try {
-    return tokenizer.apply_chat_template(with_system, true);
+    return tokenizer.apply_chat_template(with_system, !document.answered);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::input) throw;  // only what the template itself raises, such as "no system role"
     return render_turns(turns, document, spec, tokenizer);
@@ -102,16 +97,17 @@ bool repetitive(const Row& row) {
   return row.size() > 2 && std::count(row.begin(), row.end(), row.back()) > static_cast<std::ptrdiff_t>(row.size() / 2);
 }
 
-std::vector<Row> document_rows(const std::vector<Document>& documents, const DatasetSpec& spec,
+std::vector<Row> document_rows(const std::function<std::optional<Document>()>& next, const DatasetSpec& spec,
                                const Tokenizer& tokenizer, int64_t seqlen, int64_t limit, SampleCounts& counts) {
   const SpecialFrame frame = special_frame(tokenizer);
   RowPacker packer(frame, seqlen);
   std::vector<Row> rows, made;
-  for (const Document& document : documents) {
-    if (static_cast<int64_t>(rows.size()) >= limit) break;
+  while (static_cast<int64_t>(rows.size()) < limit) {
     throw_if_interrupted();
+    const auto document = next();
+    if (!document) break;
     ++counts.documents;
-    const Row body = truncated_body(rendered(document, spec, tokenizer), tokenizer, frame, seqlen);
+    const Row body = truncated_body(rendered(*document, spec, tokenizer), tokenizer, frame, seqlen);
     made.clear();
     if (spec.concat)
       packer.add(body, made);

@@ -3,6 +3,8 @@
 // (docs/spec/calibration.md 3 and 5).
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -11,7 +13,7 @@
 #include <arkit/export.h>
 
 #include "calibration/dataset_spec.h"
-#include "calibration/documents.h"
+#include "calibration/text_rule.h"
 
 namespace arkit::calibration {
 
@@ -46,8 +48,8 @@ class ARKIT_EXPORT RowPacker {
   Row buffer_;
 };
 
-// Rows of the documents in their order, at most `limit`.
-[[nodiscard]] ARKIT_EXPORT std::vector<Row> document_rows(const std::vector<Document>& documents,
+// Rows of the documents in their order, at most `limit`; no more documents are asked for than that takes.
+[[nodiscard]] ARKIT_EXPORT std::vector<Row> document_rows(const std::function<std::optional<Document>()>& next,
                                                           const DatasetSpec& spec, const Tokenizer& tokenizer,
                                                           int64_t seqlen, int64_t limit, SampleCounts& counts);
 

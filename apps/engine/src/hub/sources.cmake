@@ -1,11 +1,13 @@
 # The hub client knows of HTTP and of files; LibTorch's headers are not seen here.
 add_library(arkit_hub OBJECT
   src/hub/cache.cpp
+  src/hub/cached_hub.cpp
   src/hub/content_hash.cpp
   src/hub/disk.cpp
   src/hub/file_lock.cpp
   src/hub/http.cpp
   src/hub/listing.cpp
+  src/hub/local_file.cpp
   src/hub/model_files.cpp
   src/hub/model_place.cpp
   src/hub/protocol.cpp

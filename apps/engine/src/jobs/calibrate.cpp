@@ -10,7 +10,10 @@
 #include <arkit/str.h>
 
 #include "calibration/calibration.h"
+#include "calibration/dataset_default.h"
 #include "calibration/self_dataset.h"
+#include "hub/hub.h"
+#include "hub/settings.h"
 #include "tuning/losses.h"
 
 namespace arkit {
@@ -30,6 +33,11 @@ at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_si
   }
   model.release_rest();
   return hidden;
+}
+
+// Where data sets that are no local files come from.
+std::unique_ptr<hub::Hub> data_hub(Reporter& reporter) {
+  return hub::open_hub(hub::settings_from_environment(hub::usual_service()), reporter);
 }
 
 }  // namespace
@@ -61,14 +69,18 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                                                .seqlen = tuning.seqlen,
                                                .seed = tuning.options.seed,
                                                .batch_size = tuning.batch_size,
-                                               .vocab_size = model.vocab_size()};
+                                               .vocab_size = model.vocab_size(),
+                                               .modelscope = hub::usual_service() == hub::Service::modelscope,
+                                               .model_names = calibration::model_names(source.path(), source.config()),
+                                               .model_tasks = calibration::model_tasks(source.config())};
   const auto self = [&](int64_t n) {
     const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);
     return calibration::write_self_samples(
         {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
         reporter);
   };
-  return {.set = calibration::load_calibration(wanted, words, self, reporter),
+  const auto hub = data_hub(reporter);
+  return {.set = calibration::load_calibration(wanted, words, self, *hub, reporter),
           .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
 }
 

@@ -34,8 +34,8 @@ struct Samples {
                                    const ModelSource& source, const Model& model, const Registry& registry,
                                    Reporter& reporter);
 
-// Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and suggests
-// `--dataset self`.
+// Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and the default
+// cannot be had, and suggests `--dataset self`.
 [[nodiscard]] Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning,
                                     const ModelSource& source, Model& model, const Registry& registry,
                                     Reporter& reporter);

@@ -11,7 +11,7 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
-#include "calibration/documents.h"
+#include "calibration/document_source.h"
 #include "inference/engine.h"
 #include "inference/last_word_eval.h"
 #include "inference/residency.h"

@@ -15,6 +15,7 @@
 #include "calibration/dataset_registry.h"
 #include "calibration/dataset_spec.h"
 #include "options/option_json.h"
+#include "util/data_file.h"
 #include "util/sha256.h"
 
 namespace arkit {
@@ -57,7 +58,8 @@ json::Array hash_texts(const NamedFiles& files) {
   return texts;
 }
 
-// Entries of --dataset that are files here or in the cache. What cannot be found is the business of who reads it.
+// Entries of --dataset that are files here, and the files that describe data sets. What cannot be found is the business
+// of who reads it.
 std::set<fs::path> dataset_files(const std::string& dataset) {
   std::set<fs::path> files;
   for (const calibration::DatasetSpec& spec : calibration::parse_dataset(dataset)) {
@@ -66,12 +68,8 @@ std::set<fs::path> dataset_files(const std::string& dataset) {
       continue;
     }
     const calibration::KnownDataset* known = calibration::find_dataset(spec.name);
-    if (known == nullptr) continue;
-    try {
-      files.insert(cached_dataset_file(*known, spec.splits.empty() ? known->split : spec.splits.front()));
-    } catch (const Error&) {
-      continue;
-    }
+    // Those of arkit come with its version.
+    if (known != nullptr && known->file.parent_path() != shared_data_folder("datasets")) files.insert(known->file);
   }
   return files;
 }
@@ -100,12 +98,13 @@ void RunInputs::add_samples(const json::Object& report) {
   const json::Value* entries = json::find(report, "entries");
   if (entries == nullptr || !entries->is_array()) return;
   for (const json::Value& entry : entries->get_array())
-    if (const json::Value* file = json::find(entry.as_object(), "file"); file != nullptr) {
-      const fs::path path(file->as_string().c_str());
-      if (!is_file(path)) continue;
-      json::Value input = hashed_input(kDataset, path);
-      if (std::find(files_.begin(), files_.end(), input) == files_.end()) files_.push_back(std::move(input));
-    }
+    if (const json::Value* files = json::find(entry.as_object(), "files"); files != nullptr && files->is_array())
+      for (const json::Value& file : files->get_array()) {
+        const fs::path path(file.as_string().c_str());
+        if (!is_file(path)) continue;
+        json::Value input = hashed_input(kDataset, path);
+        if (std::find(files_.begin(), files_.end(), input) == files_.end()) files_.push_back(std::move(input));
+      }
 }
 
 void RunInputs::add_to(json::Object& record) const {

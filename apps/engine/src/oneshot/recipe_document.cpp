@@ -8,7 +8,7 @@
 #include <arkit/input_file.h>
 #include <arkit/str.h>
 
-#include "oneshot/yaml_reader.h"
+#include "util/yaml_reader.h"
 
 namespace arkit::oneshot {
 namespace {
@@ -100,21 +100,6 @@ class Reader {
   RecipeDocument& document_;
 };
 
-// The front matter of a Markdown file.
-std::string_view front_matter(std::string_view text, const std::string& where) {
-  const auto is_fence = [](std::string_view line) { return line.starts_with("---") || line.starts_with("+++"); };
-  size_t begin = std::string_view::npos;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    if (is_fence(text.substr(at, end - at))) {
-      if (begin != std::string_view::npos) return text.substr(begin, at - begin);
-      begin = std::min(end + 1, text.size());
-    }
-    at = end + 1;
-  }
-  throw_input(str(where, ": has no recipe between two lines of ---"));
-}
-
 }  // namespace
 
 RecipeDocument read_document(const json::Value& root, const std::string& where) {
@@ -131,7 +116,10 @@ json::Value parse_recipe_text(std::string_view text, const std::string& name, co
   const std::string ending = lower(std::filesystem::path(name).extension().string());
   if (ending == ".json") return json::parse(text, where);
   text = without_byte_order_mark(text);
-  return parse_yaml(ending == ".md" ? front_matter(text, where) : text, where);
+  if (ending != ".md") return parse_yaml(text, where);
+  const auto recipe = front_matter(text);
+  if (!recipe) throw_input(str(where, ": has no recipe between two lines of ---"));
+  return parse_yaml(*recipe, where);
 }
 
 json::Value load_recipe_file(const std::filesystem::path& path) {

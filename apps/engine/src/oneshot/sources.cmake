@@ -4,5 +4,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/oneshot/quant_args.cpp
   src/oneshot/recipe_document.cpp
   src/oneshot/recipe_plan.cpp
-  src/oneshot/target_match.cpp
-  src/oneshot/yaml_reader.cpp)
+  src/oneshot/target_match.cpp)

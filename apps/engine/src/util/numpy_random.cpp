@@ -50,50 +50,58 @@ std::array<uint64_t, 4> seed_words(uint64_t seed) {
   return words;
 }
 
-// PCG XSL RR 128/64.
-class Pcg64 {
- public:
-  explicit Pcg64(uint64_t seed) {
-    const auto words = seed_words(seed);
-    increment_ = wide(words[2], words[3]) << 1 | 1;
-    step();
-    state_ += wide(words[0], words[1]);
-    step();
-  }
-  // Each 64-bit output serves two calls, the low half first.
-  uint32_t next32() {
-    if (std::exchange(has_half_, !has_half_)) return half_;
-    step();
-    const uint64_t folded = static_cast<uint64_t>(state_ >> 64) ^ static_cast<uint64_t>(state_);
-    const uint64_t value = std::rotr(folded, static_cast<int>(state_ >> 122));
-    half_ = static_cast<uint32_t>(value >> 32);
-    return static_cast<uint32_t>(value);
-  }
-  // Uniform in [0, max]: draws masked to the bits of max until one fits.
-  uint32_t up_to(uint32_t max) {
-    if (max == 0) return 0;
-    const uint32_t mask = ~uint32_t{0} >> std::countl_zero(max);
-    uint32_t value = next32() & mask;
-    while (value > max) value = next32() & mask;
-    return value;
-  }
+Wide joined(const uint64_t (&halves)[2]) {
+  return wide(halves[1], halves[0]);
+}
 
- private:
-  void step() { state_ = state_ * wide(2549297995355413924ULL, 4865540595714422341ULL) + increment_; }
-
-  Wide state_ = 0, increment_ = 0;
-  uint32_t half_ = 0;
-  bool has_half_ = false;
-};
+void store(Wide value, uint64_t (&halves)[2]) {
+  halves[0] = static_cast<uint64_t>(value);
+  halves[1] = static_cast<uint64_t>(value >> 64);
+}
 
 }  // namespace
 
-std::vector<int64_t> numpy_permutation(uint64_t seed, int64_t n) {
+// PCG XSL RR 128/64.
+NumpyRandom::NumpyRandom(uint64_t seed) {
+  const auto words = seed_words(seed);
+  store(wide(words[2], words[3]) << 1 | 1, increment_);
+  store(0, state_);
+  step();
+  store(joined(state_) + wide(words[0], words[1]), state_);
+  step();
+}
+
+void NumpyRandom::step() {
+  store(joined(state_) * wide(2549297995355413924ULL, 4865540595714422341ULL) + joined(increment_), state_);
+}
+
+// Each 64-bit output serves two calls, the low half first.
+uint32_t NumpyRandom::next32() {
+  if (std::exchange(has_half_, !has_half_)) return half_;
+  step();
+  const uint64_t value = std::rotr(state_[1] ^ state_[0], static_cast<int>(state_[1] >> 58));
+  half_ = static_cast<uint32_t>(value >> 32);
+  return static_cast<uint32_t>(value);
+}
+
+// Uniform in [0, max]: draws masked to the bits of max until one fits.
+uint32_t NumpyRandom::up_to(uint32_t max) {
+  if (max == 0) return 0;
+  const uint32_t mask = ~uint32_t{0} >> std::countl_zero(max);
+  uint32_t value = next32() & mask;
+  while (value > max) value = next32() & mask;
+  return value;
+}
+
+std::vector<int64_t> NumpyRandom::permutation(int64_t n) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), int64_t{0});
-  Pcg64 random(seed);
-  for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random.up_to(static_cast<uint32_t>(i))]);
+  for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[up_to(static_cast<uint32_t>(i))]);
   return order;
+}
+
+std::vector<int64_t> numpy_permutation(uint64_t seed, int64_t n) {
+  return NumpyRandom(seed).permutation(n);
 }
 
 }  // namespace arkit

@@ -1,4 +1,4 @@
-#include "oneshot/yaml_reader.h"
+#include "util/yaml_reader.h"
 
 #include <algorithm>
 #include <array>
@@ -16,7 +16,7 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-namespace arkit::oneshot {
+namespace arkit {
 namespace {
 
 constexpr size_t kMaxBytes = size_t{256} << 10;
@@ -201,14 +201,28 @@ bool is_text(std::string_view text) {
 
 }  // namespace
 
+std::optional<std::string_view> front_matter(std::string_view text) {
+  const auto is_fence = [](std::string_view line) { return line.starts_with("---") || line.starts_with("+++"); };
+  size_t begin = std::string_view::npos;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (is_fence(text.substr(at, end - at))) {
+      if (begin != std::string_view::npos) return text.substr(begin, at - begin);
+      begin = std::min(end + 1, text.size());
+    }
+    at = end + 1;
+  }
+  return std::nullopt;
+}
+
 json::Value parse_yaml(std::string_view text, const std::string& where) {
-  if (text.size() > kMaxBytes) throw_input(str(where, ": larger than ", kMaxBytes >> 10, " KiB, which no recipe is"));
+  if (text.size() > kMaxBytes) throw_input(str(where, ": larger than ", kMaxBytes >> 10, " KiB, which is too much"));
   if (!is_text(text)) throw_input(str(where, ": not UTF-8 text"));
   Builder builder(where);
   std::istringstream in{std::string(text)};
   try {
     YAML::Parser parser(in);
-    if (!parser.HandleNextDocument(builder)) throw_input(str(where, ": empty; a recipe is expected"));
+    if (!parser.HandleNextDocument(builder)) throw_input(str(where, ": empty"));
     Builder another(where);
     if (parser.HandleNextDocument(another)) throw_input(str(where, ": holds several YAML documents, expected one"));
   } catch (const YAML::Exception& error) {
@@ -217,4 +231,4 @@ json::Value parse_yaml(std::string_view text, const std::string& where) {
   return builder.take();
 }
 
-}  // namespace arkit::oneshot
+}  // namespace arkit
