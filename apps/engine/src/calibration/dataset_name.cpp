@@ -1,5 +1,6 @@
 #include "calibration/dataset_name.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <vector>
@@ -35,16 +36,18 @@ bool names_file(const std::string& name) {
   return status.type() != fs::file_type::not_found && status.type() != fs::file_type::directory;
 }
 
-// What a name stands for, with what its entry says otherwise.
 KnownDataset described(const DatasetSpec& spec) {
   const bool file = names_file(spec.name);
   KnownDataset dataset;
   std::error_code error;
+  const bool there = file || fs::exists(spec.name, error);
+  const KnownDataset* known = file ? nullptr : find_dataset(spec.name);
   if (file && lower(fs::path(spec.name).extension().string()) == ".toml") {
     dataset = read_dataset_file(spec.name);
-  } else if (const KnownDataset* known = file ? nullptr : find_dataset(spec.name)) {
+  } else if (known != nullptr &&
+             (!there || std::find(known->names.begin(), known->names.end(), spec.name) != known->names.end())) {
     dataset = *known;
-  } else if (file || fs::exists(spec.name, error)) {
+  } else if (there) {  // before a part of a known name
     dataset.local = spec.name;
   } else {
     dataset.source = hub_id(spec.name);

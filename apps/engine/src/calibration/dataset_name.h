@@ -12,8 +12,8 @@ namespace arkit::calibration {
 // dataset.
 [[nodiscard]] bool names_file(const std::string& name);
 
-// The data set of an entry that has documents: a local file, a description, a known name, a folder or a hub id, in this
-// order, with what the entry says otherwise. Throws ErrorCode::input for a name that is none of these, with the one it
+// The data set of an entry that has documents: a local file, a description, a known name, a folder, a part of a known
+// name or a hub id, in this order, with what the entry says otherwise. Throws ErrorCode::input for a name that is none of these, with the one it
 // may mean, and ErrorCode::usage for keys that have no meaning for it.
 [[nodiscard]] KnownDataset described(const DatasetSpec& spec);
 
