@@ -206,6 +206,17 @@ TEST_F(DatasetHub, AFileRegistersAUsersOwn) {
   EXPECT_NE(refusal(ErrorCode::usage, toml + ":revision=x").find("no meaning for a local folder"), std::string::npos);
 }
 
+TEST_F(DatasetHub, AFolderHereIsMeantBeforeAPartOfAKnownName) {
+  folder_.write("datasets/train.jsonl", "{\"text\":\"abcdefgh\"}\n");  // "google-research-datasets/..."
+  folder_.write("mbpp/train.jsonl", "{\"text\":\"ABCDEFGH\"}\n");
+  const fs::path before = fs::current_path();
+  fs::current_path(folder_.path());
+  EXPECT_EQ(texts(load("datasets")), Names{"abcdefgh"});
+  EXPECT_NE(refusal(ErrorCode::input, "mbpp").find("the hub has none"), std::string::npos);  // a whole name
+  EXPECT_EQ(texts(load("./mbpp")), Names{"ABCDEFGH"});
+  fs::current_path(before);
+}
+
 TEST_F(DatasetHub, ModelScopeHasIdsOfItsOwn) {
   write_lines("mit-han-lab/pile-val-backup@main/val.jsonl", "text", "aaa", 1);
   write_lines("swift/pile-val-backup@main/val.jsonl", "text", "bbb", 1);

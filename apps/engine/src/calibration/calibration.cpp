@@ -17,13 +17,13 @@
 
 #include "calibration/byte_stream.h"
 #include "calibration/dataset_default.h"
+#include "calibration/dataset_name.h"
 #include "calibration/dataset_registry.h"
 #include "calibration/dataset_spec.h"
 #include "calibration/document_source.h"
 #include "calibration/row_reader.h"
 #include "calibration/samples.h"
 #include "hub/local_file.h"
-#include "hub/repo_names.h"
 #include "util/numpy_random.h"
 #include "util/python_random.h"
 #include "util/sha256.h"
@@ -40,26 +40,6 @@ struct Entry {
   int64_t available = 0;
   std::vector<Row> rows;  // empty for "self"
 };
-
-// Whatever is there under this name, or may be but cannot be looked at, is meant; a folder may be called like a
-// dataset.
-bool names_file(const std::string& name) {
-  std::error_code error;
-  const fs::file_status status = fs::status(name, error);
-  return status.type() != fs::file_type::not_found && status.type() != fs::file_type::directory;
-}
-
-// A name that is neither a file nor known, as a hub's id; else an error that says what it may mean.
-std::string hub_id(const std::string& name) {
-  std::vector<std::string> names{"self"};
-  for (const KnownDataset& dataset : known_datasets())
-    names.insert(names.end(), dataset.names.begin(), dataset.names.end());
-  const bool like_file = is_data_file(name) || name.ends_with(".toml") || name.ends_with(".safetensors");
-  const bool owned = name.find('/') != std::string::npos;
-  if (!like_file && hub::is_repo_id(name) && (owned || nearest(name, names).empty())) return name;
-  throw_input(unknown_name("dataset", name, names,
-                           "neither a file, nor a name of 'arkit list datasets', nor the id of one on the hub"));
-}
 
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
@@ -84,7 +64,6 @@ class Loader {
   void open_running_text(Entry& entry) const;
   void open_documents(Entry& entry, KnownDataset dataset, bool alone) const;
   void open_ids(Entry& entry, const fs::path& file) const;
-  [[nodiscard]] KnownDataset described(const DatasetSpec& spec) const;
   void finish_rows(Entry& entry, std::vector<Row> rows, const SampleCounts& counts) const;
   std::vector<Row> take(Entry& entry, int64_t count) const;
   std::vector<Row> mixed(std::vector<Entry>& entries) const;
@@ -200,41 +179,6 @@ void Loader::open_documents(Entry& entry, KnownDataset dataset, bool alone) cons
   auto rows = document_rows([&] { return documents.next(); }, entry.spec, words, options_.seqlen, limit, counts);
   entry.report.source = documents.report();
   finish_rows(entry, std::move(rows), counts);
-}
-
-// What a name stands for, with what its entry says otherwise.
-KnownDataset Loader::described(const DatasetSpec& spec) const {
-  const bool file = names_file(spec.name);
-  KnownDataset dataset;
-  std::error_code error;
-  if (file && lower(fs::path(spec.name).extension().string()) == ".toml") {
-    dataset = read_dataset_file(spec.name);
-  } else if (const KnownDataset* known = file ? nullptr : find_dataset(spec.name)) {
-    dataset = *known;
-  } else if (file || fs::exists(spec.name, error)) {
-    dataset.local = spec.name;
-  } else {
-    dataset.source = hub_id(spec.name);
-  }
-  for (std::string* id : {&dataset.source, &dataset.modelscope})
-    if (!spec.revision.empty() && !id->empty()) *id = str(id->substr(0, id->find('@')), "@", spec.revision);
-  if (!spec.splits.empty()) {
-    dataset.splits = spec.splits;
-    dataset.files.clear();
-  }
-  if (!spec.config.empty()) dataset.config = spec.config;
-  if (!spec.fields.empty() || !spec.pattern.empty())
-    dataset.text = {.fields = spec.fields, .joint = "\n", .pattern = spec.pattern, .user = {}, .assistant = {}};
-  if (dataset.shuffle.empty()) dataset.shuffle = {dataset.local.empty() ? Shuffle::stream : Shuffle::list};
-  if (dataset.local.empty()) return dataset;
-  const bool folder = fs::is_directory(dataset.local, error);
-  if (!spec.revision.empty() || (!folder && (!spec.config.empty() || !spec.splits.empty())))
-    throw_usage(str("dataset '", printable(spec.name), "': ",
-                    !spec.revision.empty() ? "revision"
-                    : !spec.config.empty() ? "config"
-                                           : "split",
-                    " has no meaning for a local ", folder ? "folder" : "file", "; leave it out"));
-  return dataset;
 }
 
 Entry Loader::open(const DatasetSpec& spec, bool alone) const {

@@ -91,7 +91,7 @@ void read_source(KnownDataset& dataset, const std::string& source, const std::st
       throw_input(str(what, ": source '", printable(source), "' is no file or folder ('", path.string(), "')"));
     return;
   }
-  if (!hub::is_repo_id(source))
+  if (!hub::is_repo_at_revision(source))
     throw_input(
         str(what, ": source '", printable(source), "' is neither a file or folder there nor a hub id (org/name)"));
   dataset.source = source;

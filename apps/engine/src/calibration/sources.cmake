@@ -3,6 +3,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/calibration/calibration.cpp
   src/calibration/data_files.cpp
   src/calibration/dataset_default.cpp
+  src/calibration/dataset_name.cpp
   src/calibration/dataset_registry.cpp
   src/calibration/dataset_spec.cpp
   src/calibration/document_source.cpp

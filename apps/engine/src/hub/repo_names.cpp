@@ -38,6 +38,11 @@ bool is_revision(std::string_view revision) {
   return !parts.empty() && std::all_of(parts.begin(), parts.end(), is_id_part);
 }
 
+bool is_repo_at_revision(std::string_view text) {
+  const size_t at = text.find('@');
+  return is_repo_id(text.substr(0, at)) && (at == std::string_view::npos || is_revision(text.substr(at + 1)));
+}
+
 bool is_hex(std::string_view text, size_t digits) {
   return text.size() == digits &&
          std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
