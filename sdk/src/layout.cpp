@@ -31,7 +31,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 bool is_attention_scale(std::string_view name) {
   constexpr std::string_view kEndings[] = {".k_scale",        ".v_scale",        ".q_scale",
                                            ".k_global_scale", ".v_global_scale", ".q_global_scale"};
-  return std::any_of(std::begin(kEndings), std::end(kEndings), [&](std::string_view end) { return name.ends_with(end); });
+  return std::any_of(std::begin(kEndings), std::end(kEndings),
+                     [&](std::string_view end) { return name.ends_with(end); });
 }
 
 bool usable_dtype(at::ScalarType type) {
