@@ -20,6 +20,7 @@ faults.json: {"KIND": {...}} with
   "names":     {REPO: [ENTRY ...]}                      more entries of its tree, whatever they are
   "raw_tree":  {REPO: TEXT}                             the answer to a tree request, whatever it is
   "page":      N                                        entries a page
+  "endless":   true                                     each page of a tree has a next one
   "redirect":  URL                                      large files are redirected there instead
 """
 import email.utils
@@ -95,6 +96,7 @@ class State:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -191,7 +193,10 @@ class Handler(BaseHTTPRequestHandler):
         entries = [self.tree_entry(path, data) for path, data in sorted(files.items())] + self.faults.get("names", {}).get(name, [])
         size, start = self.faults.get("page", 1000), int(query.get("cursor", 0))
         headers = {}
-        if start + size < len(entries):
+        if self.faults.get("endless"):
+            headers["Link"] = f'<{self.server.base}/api/{repo}/tree/{commit}?recursive=true>; rel="next"'
+            entries, start = [{"type": "directory", "path": "a", "oid": commit, "size": 0}], 0
+        elif start + size < len(entries):
             headers["Link"] = f'<{self.server.base}/api/{repo}/tree/{commit}?recursive=true&cursor={start + size}>; rel="next"'
         self.reply_json(entries[start:start + size], headers)
 

@@ -96,6 +96,7 @@ TEST_F(Hubs, AreNotBelievedWhenTheyListNonsense) {
   };
   for (const char* path : {"../../../etc/cron.d/x", "/etc/passwd", "a/../../b", "a//b", "a\\\\..\\\\b", "x\\u0000y"})
     EXPECT_TRUE(contains(with_entry(path), "which is no name inside a repository")) << path;
+  EXPECT_TRUE(contains(listing_refused(R"({"endless": true})"), "does not end after 1000 pages"));
   EXPECT_TRUE(contains(with_entry("config.json"), "'config.json' twice"));
   EXPECT_TRUE(contains(with_entry("config.json/x"), "as a file and as a folder"));
   const auto raw = [&](const std::string& text) {
@@ -151,6 +152,7 @@ TEST_F(Hubs, AreReachedThroughAProxy) {
   settings.token = testing::kToken;
   ::setenv("http_proxy", server.endpoint.c_str(), 1);
   settings.endpoint = "http://hub.invalid";
+  server.set_faults(R"({"page": 1})");  // whose next pages have the server's own address, as behind a mirror
   EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
   ::setenv("no_proxy", "hub.invalid", 1);
   settings.cache = cache.path() / "other";

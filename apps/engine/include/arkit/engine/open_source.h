@@ -13,8 +13,10 @@ class ModelAdapter;
 struct ModelLayout;
 class ModelSource;
 
-// Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or a hub id found in
-// the local Hugging Face cache. Throws ErrorCode::input with the command that would download a missing hub id.
+// Opens whatever a user names as a model: a folder or file a reader recognises, a plain folder, or the id of a hub
+// ("org/name", "org/name@revision", with "hf:" or "modelscope:" before it), which is downloaded into the hub's cache
+// where it does not lie there (docs/HUB.md); reported_jobs.h has the form that says how far that is. A path that exists
+// wins. Throws ErrorCode::input and ErrorCode::resource with one sentence for what a hub or the network does not give.
 [[nodiscard]] ARKIT_EXPORT std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry&);
 // The adapter for source.config(); throws ErrorCode::unsupported naming the model_type and the nearest known one.
 [[nodiscard]] ARKIT_EXPORT ModelAdapter& adapter_for(const ModelSource& source, const Registry&);
