@@ -137,9 +137,9 @@ class Heard final : public Reporter {
   void step(std::string_view what) override { keep(what); }
   void info(std::string_view message) override { keep(message); }
   void warn(std::string_view message) override { keep(str("warning: ", message)); }
-  void activity(std::string_view what, int64_t done, int64_t total) override {
+  void progress(const Progress& progress) override {
     const std::lock_guard lock(mutex_);
-    activities.push_back(str(what, " ", done, "/", total));
+    activities.push_back(str(progress.what, " ", progress.done, "/", progress.total, " ", progress.unit));
   }
   [[nodiscard]] bool said(const std::string& part) const { return all.find(part) != std::string::npos; }
 

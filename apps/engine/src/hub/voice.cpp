@@ -32,13 +32,6 @@ std::string in_bytes(double bytes) {
   return short_number(bytes) + kUnits[unit];
 }
 
-std::string describe(const TransferProgress& progress) {
-  std::string text = str(progress.files_done, " of ", progress.files, " files");
-  if (progress.bytes_per_second > 0) text += str(", ", in_bytes(progress.bytes_per_second), "/s");
-  if (progress.seconds_left >= 0) text += str(", ", static_cast<int64_t>(progress.seconds_left + 0.5), " s left");
-  return text;
-}
-
 void Voice::info(const std::string& message) {
   const std::lock_guard lock(mutex_);
   reporter_.info(message);
@@ -101,7 +94,8 @@ void Voice::show(bool at_once) {
   const Clock::time_point now = Clock::now();
   if (!at_once && now - shown_ < kBetweenShows) return;
   shown_ = now;
-  reporter_.activity(str("downloading: ", describe(progress_), ", bytes"), progress_.bytes_done, progress_.bytes);
+  const std::string what = progress_.files == 1 ? "downloading a file" : str("downloading ", progress_.files, " files");
+  reporter_.progress({what, progress_.bytes_done, progress_.bytes, kBytes});
 }
 
 }  // namespace arkit::hub

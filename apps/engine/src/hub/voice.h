@@ -18,8 +18,6 @@ struct TransferProgress {
   double seconds_left = -1;     // < 0 = not known
 };
 
-// "3 of 9 files, 41.2 MB/s, 95 s left".
-[[nodiscard]] ARKIT_INTERNAL std::string describe(const TransferProgress& progress);
 // "1.23 GB".
 [[nodiscard]] ARKIT_INTERNAL std::string in_bytes(double bytes);
 
