@@ -10,8 +10,6 @@ namespace arkit::hub {
 namespace {
 
 constexpr auto kBetweenShows = std::chrono::milliseconds(200);
-constexpr double kMeasured = 2.0;  // seconds that a rate is the mean of
-constexpr double kKept = 0.5;      // of the old rate, where a new one is known
 
 double seconds_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
@@ -46,8 +44,8 @@ void Voice::begin(int64_t files, int64_t bytes) {
   const std::lock_guard lock(mutex_);
   if (running_++ == 0) {
     progress_ = {};
-    new_bytes_ = measured_bytes_ = 0;
-    began_ = measured_ = Clock::now();
+    new_bytes_ = 0;
+    began_ = Clock::now();
   }
   progress_.files += files;
   progress_.bytes += bytes;
@@ -58,16 +56,6 @@ void Voice::received(int64_t bytes) {
   const std::lock_guard lock(mutex_);
   progress_.bytes_done += bytes;
   new_bytes_ += std::max<int64_t>(bytes, 0);
-  const double seconds = seconds_between(measured_, Clock::now());
-  if (seconds >= kMeasured) {
-    const double rate = static_cast<double>(new_bytes_ - measured_bytes_) / seconds;
-    double& shown = progress_.bytes_per_second;
-    shown = shown > 0 ? kKept * shown + (1 - kKept) * rate : rate;
-    const auto left = static_cast<double>(progress_.bytes - progress_.bytes_done);
-    progress_.seconds_left = shown > 0 ? left / shown : -1;
-    measured_ = Clock::now();
-    measured_bytes_ = new_bytes_;
-  }
   show(false);
 }
 
@@ -83,11 +71,6 @@ void Voice::end() {
   const double seconds = seconds_between(began_, Clock::now());
   reporter_.info(str("downloaded ", in_bytes(static_cast<double>(new_bytes_)), " in ", short_number(seconds), " s (",
                      in_bytes(static_cast<double>(new_bytes_) / std::max(seconds, 1e-3)), "/s)"));
-}
-
-TransferProgress Voice::progress() {
-  const std::lock_guard lock(mutex_);
-  return progress_;
 }
 
 void Voice::show(bool at_once) {

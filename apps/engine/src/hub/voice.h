@@ -14,8 +14,6 @@ namespace arkit::hub {
 struct TransferProgress {
   int64_t files = 0, files_done = 0;
   int64_t bytes = 0, bytes_done = 0;
-  double bytes_per_second = 0;  // of the last seconds; 0 = not known yet
-  double seconds_left = -1;     // < 0 = not known
 };
 
 // "1.23 GB".
@@ -36,8 +34,6 @@ class Voice {
   void file_done();
   void end();  // says what was done when the last of them ends
 
-  [[nodiscard]] TransferProgress progress();
-
  private:
   using Clock = std::chrono::steady_clock;
   void show(bool at_once);
@@ -47,8 +43,7 @@ class Voice {
   TransferProgress progress_;
   int running_ = 0;
   int64_t new_bytes_ = 0;  // since the first began, without what was there
-  Clock::time_point began_, shown_, measured_;
-  int64_t measured_bytes_ = 0;
+  Clock::time_point began_, shown_;
 };
 
 }  // namespace arkit::hub
