@@ -21,8 +21,8 @@
 
 #include "model_free/weights_model.h"
 #include "quant/plan.h"
-#include "quant/scheme_traits.h"
 #include "quant/scheme_resolver.h"
+#include "quant/scheme_traits.h"
 #include "util/finite.h"
 
 namespace arkit {

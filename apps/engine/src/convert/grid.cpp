@@ -81,8 +81,7 @@ void compare_codes(const QuantizedWeight& wanted, const QuantizedWeight& got, co
   const at::Tensor zero = zero_points(wanted, quant), other = zero_points(got, quant);
   if (same_codes && zero.equal(other)) return;
   const bool shifts = wanted.zero_point.defined() || got.zero_point.defined();
-  if (shifts && zero.eq(zero.round()).all().item<bool>() &&
-      moved_differently(wanted, got, other - zero) == 0) {
+  if (shifts && zero.eq(zero.round()).all().item<bool>() && moved_differently(wanted, got, other - zero) == 0) {
     difference.moved_groups = count(zero.ne(other));
     return;
   }

@@ -30,7 +30,7 @@ struct ModelName {
 [[nodiscard]] ARKIT_INTERNAL bool is_repo_id(std::string_view id);
 [[nodiscard]] ARKIT_INTERNAL bool is_revision(std::string_view revision);
 [[nodiscard]] ARKIT_INTERNAL bool is_repo_at_revision(std::string_view text);  // "org/name", "org/name@revision"
-[[nodiscard]] ARKIT_INTERNAL bool is_commit(std::string_view text);  // 40 lower-case hexadecimal digits
+[[nodiscard]] ARKIT_INTERNAL bool is_commit(std::string_view text);            // 40 lower-case hexadecimal digits
 [[nodiscard]] ARKIT_INTERNAL bool is_hex(std::string_view text, size_t digits);
 
 // A file inside a repository: parts between slashes, none of them empty, "." or "..", no backslash, no control
