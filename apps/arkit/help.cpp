@@ -13,6 +13,7 @@ constexpr size_t kColumn = 34;  // where help texts begin
 constexpr Fact kEnvironment[] = {
     {"ARKIT_PLUGIN_PATH", "folders with plugins, separated by ':'; 'disable' = only what --plugin names"},
     {"ARKIT_TORCH_DIR", "LibTorch to use when the one arkit was built with is not found"},
+    {"AR_LOG_LEVEL, AR_...", "AutoRound's variables, as far as they mean something here (docs/COMMAND_LINE.md)"},
     {"HF_HOME, HF_HUB_CACHE", "where hub ids such as Qwen/Qwen3-0.6B are looked up; nothing is downloaded"},
 };
 constexpr Fact kExitCodes[] = {

@@ -81,8 +81,9 @@ void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
   const auto refuse = [](std::string_view option, const std::string& value) {
     if (lower(value).starts_with("gguf"))
       throw_unsupported(str("--", option, " ", printable(value),
-                            ": arkit reads GGUF files and does not write them; choose another ", option == "format" ? "format" : "scheme",
-                            " ('arkit list ", option == "format" ? "formats" : "schemes", "' shows all)"));
+                            ": arkit reads GGUF files and does not write them; choose another ",
+                            option == "format" ? "format" : "scheme", " ('arkit list ",
+                            option == "format" ? "formats" : "schemes", "' shows all)"));
   };
   for (const std::string& format : options.formats) refuse("format", format);
   for (const std::string& list : options.auto_scheme.options)

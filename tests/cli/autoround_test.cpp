@@ -161,8 +161,9 @@ TEST(AutoRound, WhatCannotBeIsRefusedWithTheReason) {
   }
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, {"--group_size", "128,128"}), "--scheme FP8_BLOCK"));
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, {"--group_size=128,128"}), "--scheme FP8_BLOCK"));
-  for (const Words& gguf : {Words{"--format", "gguf:q4_k_m"}, Words{"--options", "GGUF:Q2_K_S,GGUF:Q4_K_S", "--bits", "3"},
-                            Words{"--scheme", "GGUF:Q4_K_M"}}) {
+  for (const Words& gguf :
+       {Words{"--format", "gguf:q4_k_m"}, Words{"--options", "GGUF:Q2_K_S,GGUF:Q4_K_S", "--bits", "3"},
+        Words{"--scheme", "GGUF:Q4_K_M"}}) {
     Words line{"quantize", "m"};
     line.insert(line.end(), gguf.begin(), gguf.end());
     const Outcome answer = run_arkit(line);
