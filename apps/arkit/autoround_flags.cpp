@@ -34,7 +34,6 @@ constexpr Flag kFlags[] = {
     {"disable_trust_remote_code", kNone, always, "code that comes with a model is never run"},
     {"mllm", kNone, always, "the kind of a model is read from its configuration"},
     {"model_dtype", kOne, always, "weights are rounded from bfloat16", "bf16 bfloat16 auto"},
-    {"platform", kOne, always, "models are looked up at the Hugging Face hub", "hf"},
 
     {"disable_amp", kNone, instead, "amp_dtype=float32"},
 

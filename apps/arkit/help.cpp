@@ -13,6 +13,7 @@ constexpr size_t kColumn = 34;  // where help texts begin
 constexpr Fact kEnvironment[] = {
     {"ARKIT_PLUGIN_PATH", "folders with plugins, separated by ':'; 'disable' = only what --plugin names"},
     {"ARKIT_TORCH_DIR", "LibTorch to use when the one arkit was built with is not found"},
+    {"AR_LOG_LEVEL, AR_...", "AutoRound's variables, as far as they mean something here (docs/COMMAND_LINE.md)"},
     {"HF_HOME, HF_HUB_CACHE", "where models and data sets of the hub such as Qwen/Qwen3-0.6B are kept"},
     {"HF_TOKEN", "a token of the hub, for what is gated or private; else the one 'hf auth login' has left"},
     {"HF_ENDPOINT", "another hub than https://huggingface.co"},

@@ -8,6 +8,7 @@
 
 #include <arkit/exporter.h>
 #include <arkit/sdk/layer_rules.h>
+#include <arkit/str.h>
 
 #include "jobs/job_testing.h"
 #include "quant/runtime_rules.h"

@@ -81,7 +81,8 @@ void MixFiles::add(const std::filesystem::path& path, std::string_view content) 
 
 void MixFiles::publish(Reporter& reporter) {
   for (PartFile& file : files_) {
-    file.publish();
+    file.commit();  // its bytes were synced when it was added
+    sync_folder(file.final_path().parent_path());
     reporter.info(str("wrote '", file.final_path().string(), "'"));
   }
   files_.clear();
