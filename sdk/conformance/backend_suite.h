@@ -27,6 +27,23 @@ struct BackendCase {
   at::Tensor weight;                // f32 [out, in]: what the packed tensors stand for, exactly
   double atol = 1e-4, rtol = 1e-4;  // f32; bf16 is held to 2 ulp of the largest output
 };
+// A layer of random weights [out, in], the same on every call.
+inline BackendCase random_layer(InferenceBackend& (*backend)(), const std::string& name, int64_t out, int64_t in,
+                                bool bias) {
+  at::manual_seed(7);
+  BackendCase c;
+  c.name = name;
+  c.backend = backend;
+  c.spec = {.name = "model.layers.0.mlp.up_proj",
+            .packing = "any",
+            .out_features = out,
+            .in_features = in,
+            .has_bias = bias,
+            .quant = {.weight = {.bits = 4}}};
+  c.weight = at::randn({out, in});
+  if (bias) c.packed["bias"] = at::randn({out});
+  return c;
+}
 inline std::ostream& operator<<(std::ostream& out, const BackendCase& c) {
   return out << c.name;
 }

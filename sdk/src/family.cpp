@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/nn.h>
+#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
 
 #include "family_limits.h"

@@ -1,15 +1,9 @@
 #include "family_table.h"
 
 #include <algorithm>
-#include <sstream>
-
-// Compiled in: plugins that read families need no library beside LibTorch.
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
-#include <arkit/toml_depth.h>
 
 namespace arkit::sdk {
 namespace {
@@ -38,17 +32,6 @@ std::optional<int64_t> count_in(const json::Value& value, int64_t least, int64_t
 }
 
 }  // namespace
-
-json::Value toml_as_json(std::string_view text, std::string_view what) {
-  std::ostringstream as_json;
-  try {
-    util::refuse_deep_keys(text, what);
-    as_json << toml::json_formatter{toml::parse(text)};
-  } catch (const toml::parse_error& error) {
-    throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
-  }
-  return json::parse(as_json.str(), what);
-}
 
 FamilyTable::FamilyTable(const json::Object& object, std::string file, std::string section)
     : object_(object), file_(std::move(file)), section_(std::move(section)) {}

@@ -12,9 +12,6 @@
 
 namespace arkit::sdk {
 
-// The text of a TOML file as JSON. Throws ErrorCode::input with the line.
-[[nodiscard]] json::Value toml_as_json(std::string_view text, std::string_view what);
-
 class FamilyTable {
  public:
   // `section` = "[attention]" for errors, empty for the top of the file.

@@ -127,7 +127,8 @@ at::Tensor LlamaLikeModel::attend(int64_t index, const at::Tensor& x, const Forw
   }
   query = query.transpose(1, 2);
   key = key.transpose(1, 2);
-  if (const auto rotation = source_.query_key_rotation()) {
+  const Rotations* rotations = source_.rotations();
+  if (const auto rotation = rotations == nullptr ? nullptr : rotations->of_query_key()) {
     query = rotation->apply(query);
     key = rotation->apply(key);
   }

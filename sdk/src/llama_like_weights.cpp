@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/llama_like.h>
 #include <arkit/sdk/nn.h>
 #include <arkit/str.h>
@@ -30,7 +31,7 @@ LlamaLikeModel::LlamaLikeModel(ModelLayout layout, const ModelSource& source, at
   check_layout();
   blocks_.resize(layout_.blocks.size());
   final_norm_.name = layout_.tokens.final_norm;
-  for (const LinearSpec& spec : source.packed_layers()) packed_.insert(spec.name);
+  for (const LinearSpec& spec : packed_layers(source)) packed_.insert(spec.name);
   check_tensors();
   for (const Rope& rope : layout_.ropes) frequencies_.push_back(rope_frequencies(rope, 1));
 }
@@ -98,7 +99,7 @@ void LlamaLikeModel::check_packed() const {
   if (packed_.empty()) return;
   std::map<std::string, LayerPlan, std::less<>> plans;
   for (LayerPlan& plan : linears()) plans.emplace(plan.name, std::move(plan));
-  for (const LinearSpec& spec : source_.packed_layers()) {
+  for (const LinearSpec& spec : packed_layers(source_)) {
     const auto found = plans.find(spec.name);
     if (found == plans.end()) continue;
     const LayerPlan& plan = found->second;
@@ -156,7 +157,7 @@ Linear LlamaLikeModel::load_linear(const LayerPlan& plan) const {
   linear.out_features = plan.out_features;
   linear.in_features = plan.in_features;
   linear.fused_group = plan.fused_group;
-  linear.rotation = source_.input_rotation(plan.name);
+  linear.rotation = input_rotation(source_, plan.name);
   if (packed(plan.name)) return linear;
   linear.weight = load(plan.name + ".weight");
   if (plan.has_bias) linear.bias = load(plan.name + ".bias");
@@ -262,7 +263,7 @@ Linear LlamaLikeModel::head_strip(int64_t first, int64_t count) const {
   strip.name = plan.name;
   strip.out_features = count;
   strip.in_features = plan.in_features;
-  if (!tied) strip.rotation = source_.input_rotation(plan.name);
+  if (!tied) strip.rotation = input_rotation(source_, plan.name);
   if (!head_.name.empty()) {
     strip.weight = head_.weight.narrow(0, first, count);
     return strip;

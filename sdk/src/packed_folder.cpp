@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/attention_scales.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit::sdk {
@@ -35,25 +36,24 @@ bool is_one_of(at::ScalarType dtype, std::initializer_list<at::ScalarType> dtype
   return std::find(dtypes.begin(), dtypes.end(), dtype) != dtypes.end();
 }
 
-class PackedSource final : public ModelSource {
+class PackedSource final : public ForwardingSource, private PackedLayers, private AttentionScales, private Rotations {
  public:
   PackedSource(std::unique_ptr<ModelSource> folder, PackedFolder packed)
-      : folder_(std::move(folder)), packed_(std::move(packed)) {
+      : ForwardingSource(std::move(folder)), packed_(std::move(packed)) {
     for (size_t i = 0; i < packed_.layers.size(); ++i) by_name_.emplace(packed_.layers[i].name, i);
-    attention_ = find_attention_scales(folder_->weights(), packed_.attention);
-    if (!packed_.rotations.config.empty()) find_rotations();
+    attention_ = find_attention_scales(weights(), packed_.attention);
+    if (packed_.rotations) find_rotations(*packed_.rotations);
   }
 
   [[nodiscard]] std::string kind() const override { return packed_.kind; }
-  [[nodiscard]] const std::filesystem::path& path() const override { return folder_->path(); }
-  [[nodiscard]] const json::Object& config() const override { return folder_->config(); }
-  [[nodiscard]] const WeightSource& weights() const override { return folder_->weights(); }
-  [[nodiscard]] std::string tokenizer_json() const override { return folder_->tokenizer_json(); }
-  [[nodiscard]] json::Object tokenizer_config() const override { return folder_->tokenizer_config(); }
-  [[nodiscard]] std::vector<CompanionFile> companions() const override { return folder_->companions(); }
-  [[nodiscard]] std::span<const LinearSpec> packed_layers() const override { return packed_.layers; }
+  [[nodiscard]] const PackedLayers* packed() const override { return packed_.layers.empty() ? nullptr : this; }
+  [[nodiscard]] const AttentionScales* attention_scales() const override { return attention_.empty() ? nullptr : this; }
+  [[nodiscard]] const Rotations* rotations() const override { return packed_.rotations ? this : nullptr; }
 
-  [[nodiscard]] TensorMap packed_tensors(std::string_view layer) const override {
+ private:
+  [[nodiscard]] std::span<const LinearSpec> layers() const override { return packed_.layers; }
+
+  [[nodiscard]] TensorMap tensors(std::string_view layer) const override {
     const std::string& name = spec_of(layer).name;
     TensorMap tensors;
     const auto take = [&](std::string_view suffix) {
@@ -61,53 +61,48 @@ class PackedSource final : public ModelSource {
       if (weights().find(full) != nullptr) tensors.emplace(suffix, weights().load(full));
     };
     for (const std::string_view suffix : packed_.suffixes) take(suffix);
-    for (const std::string_view suffix : packed_.rotations.suffixes) take(suffix);
+    if (packed_.rotations)
+      for (const std::string_view suffix : packed_.rotations->suffixes) take(suffix);
     take(kBias);
     return tensors;
   }
 
   [[nodiscard]] QuantizedWeight unpack(std::string_view layer) const override {
-    return packed_.decode(spec_of(layer), packed_tensors(layer));
+    return packed_.decode(spec_of(layer), tensors(layer));
   }
 
-  [[nodiscard]] std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    const auto found = rotations_.find(layer);
-    return found == rotations_.end() ? nullptr : found->second;
+  [[nodiscard]] std::shared_ptr<const InputRotation> of_input(std::string_view layer) const override {
+    const auto found = rotated_.find(layer);
+    return found == rotated_.end() ? nullptr : found->second.turns;
+  }
+  [[nodiscard]] std::shared_ptr<const InputRotation> of_query_key() const override {
+    return packed_.rotations->query_key;
+  }
+  [[nodiscard]] const RotationRecord& record() const override { return packed_.rotations->record; }
+  [[nodiscard]] std::optional<StoredRotation> stored(std::string_view layer) const override {
+    const auto found = rotated_.find(layer);
+    return found == rotated_.end() ? std::nullopt : std::optional(found->second.stored);
   }
 
-  [[nodiscard]] std::shared_ptr<const InputRotation> query_key_rotation() const override {
-    return packed_.rotations.query_key;
-  }
+  [[nodiscard]] std::span<const AttentionSpec> modules() const override { return attention_; }
 
-  [[nodiscard]] json::Object rotation_config() const override { return packed_.rotations.config; }
-
-  [[nodiscard]] TensorMap rotation_tensors(std::string_view layer) const override {
-    TensorMap tensors;
-    for (const std::string_view suffix : packed_.rotations.suffixes)
-      if (const std::string name = str(layer, ".", suffix); weights().find(name) != nullptr)
-        tensors.emplace(suffix, weights().load(name));
-    return tensors;
-  }
-
-  [[nodiscard]] std::span<const AttentionSpec> attention_specs() const override { return attention_; }
-
-  [[nodiscard]] AttentionRanges attention_ranges(std::string_view module) const override {
+  [[nodiscard]] AttentionRanges ranges(std::string_view module) const override {
     for (const AttentionSpec& spec : attention_)
       if (spec.name == module) return read_attention_scales(weights(), spec);
-    return ModelSource::attention_ranges(module);
+    throw_input(str("'", path().string(), "': has no static scales of '", printable(module), "'"));
   }
 
- private:
-  void find_rotations() {
+  void find_rotations(const PackedRotations& rotations) {
     for (LinearSpec& spec : packed_.layers) {
       const LayerTensors tensors(weights(), spec.name);
-      auto rotation = packed_.rotations.input_of(tensors);
-      if (!rotation) continue;
-      if (spec.in_features % rotation->size() != 0)
-        tensors.fail(arkit::str("is rotated in blocks of ", rotation->size(), ", which do not divide its ",
-                                spec.in_features, " inputs"));
-      spec.quant.rotation = arkit::str("blocks of ", rotation->size());
-      rotations_.emplace(spec.name, std::move(rotation));
+      PackedRotation rotation = rotations.input_of(tensors);
+      if (!rotation.turns) continue;
+      const int64_t size = rotation.turns->size();
+      if (spec.in_features % size != 0)
+        tensors.fail(
+            arkit::str("is rotated in blocks of ", size, ", which do not divide its ", spec.in_features, " inputs"));
+      spec.quant.rotation = arkit::str("blocks of ", size);
+      rotated_.emplace(spec.name, std::move(rotation));
     }
   }
 
@@ -118,11 +113,10 @@ class PackedSource final : public ModelSource {
     return packed_.layers[found->second];
   }
 
-  std::unique_ptr<ModelSource> folder_;
   PackedFolder packed_;
   std::map<std::string, size_t, std::less<>> by_name_;
   std::vector<AttentionSpec> attention_;
-  std::map<std::string, std::shared_ptr<const InputRotation>, std::less<>> rotations_;  // by layer
+  std::map<std::string, PackedRotation, std::less<>> rotated_;  // by layer
 };
 
 }  // namespace

@@ -181,7 +181,7 @@ LayerQuant read_scheme_fields(const json::Object& fields, LayerQuant base, const
 std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                 IntPacking layout, const LayerScheme& scheme_of,
                                                 const AttentionQuant& attention, bool act_order,
-                                                PackedRotations rotations) {
+                                                std::optional<PackedRotations> rotations) {
   const WeightSource& weights = folder->weights();
   PackedFolder packed{.kind = packing,
                       .layers = {},

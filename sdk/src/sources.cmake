@@ -22,6 +22,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/forward_context.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/forwarding_source.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hadamard.cpp
@@ -59,6 +60,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/tensor_fate.cpp
   ${CMAKE_CURRENT_LIST_DIR}/text_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/tied_embeddings.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/toml_json.cpp
   ${CMAKE_CURRENT_LIST_DIR}/walsh_kernels.cpp)
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Samples a model writes itself are the same on every machine: a product and a sum are never fused.

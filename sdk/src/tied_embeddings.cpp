@@ -1,3 +1,4 @@
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/tied_embeddings.h>
 
 #include <algorithm>
@@ -49,7 +50,7 @@ std::string find_layer(const ModelSource& source, const Fits& fits) {
   const auto consider = [&](std::string_view layer) {
     if (fits(layer) && of_the_text_model(layer) && (found.empty() || layer.size() < found.size())) found = layer;
   };
-  for (const LinearSpec& spec : source.packed_layers()) consider(spec.name);
+  for (const LinearSpec& spec : sdk::packed_layers(source)) consider(spec.name);
   for (const TensorInfo& info : source.weights().tensors())
     if (info.name.ends_with(kWeight) && info.shape.size() == 2)
       consider(std::string_view(info.name).substr(0, info.name.size() - kWeight.size()));
@@ -57,7 +58,7 @@ std::string find_layer(const ModelSource& source, const Fits& fits) {
 }
 
 bool is_packed(const ModelSource& source, std::string_view layer) {
-  const auto layers = source.packed_layers();
+  const auto layers = sdk::packed_layers(source);
   return std::any_of(layers.begin(), layers.end(), [&](const LinearSpec& spec) { return spec.name == layer; });
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "autoscheme/mix_picture.h"
 #include "jobs/job_testing.h"
@@ -46,7 +47,7 @@ class MixJob : public ::testing::Test {
   std::map<std::string, int> written_bits() const {
     std::map<std::string, int> bits;
     const auto source = open_source(options_.output_dir.string(), registry());
-    for (const LinearSpec& layer : source->packed_layers()) bits[layer.name] = layer.quant.weight.bits;
+    for (const LinearSpec& layer : sdk::packed_layers(*source)) bits[layer.name] = layer.quant.weight.bits;
     return bits;
   }
   void expect_verified() {

@@ -91,7 +91,7 @@ void print_budget(double average, const std::vector<PoolLayer>& pool, const Scor
 void run(int argc, char** argv) {
   const Registry registry(PluginSearch{.folders = {ARKIT_PLUGIN_BUILD_DIR}});
   const auto source = open_source(argv[1], registry);
-  const Tokenizer tokenizer(source->tokenizer_json(), source->tokenizer_config());
+  const Tokenizer tokenizer(source->tokenizer()->tokenizer_json(), source->tokenizer()->tokenizer_config());
   const auto model = adapter_for(*source, registry).open(*source, at::kFloat);
 
   std::vector<SchemeOption> options;

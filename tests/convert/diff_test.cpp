@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "convert/config_difference.h"
@@ -82,7 +83,7 @@ TEST(Diff, NamesTheWorstLayerFirst) {
   EXPECT_DOUBLE_EQ(layers[0].at("relative").as_double(), 1.0) << "every weight is twice what it was";
   const auto source = open_source(kGolden, testing::registry());
   const at::Tensor weight = testing::registry().scheme_for("int").dequantize(
-      source->unpack(twice), source->packed_layers().front().quant.weight, at::kFloat);
+      sdk::packed_of(*source).unpack(twice), sdk::packed_layers(*source).front().quant.weight, at::kFloat);
   EXPECT_DOUBLE_EQ(layers[0].at("max").as_double(), weight.abs().max().item<double>());
   EXPECT_EQ(layers[1].at("layer").as_string(), slightly);
   EXPECT_NEAR(layers[1].at("relative").as_double(), 0.25, 5e-4);

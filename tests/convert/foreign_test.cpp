@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "convert/convert_testing.h"
@@ -43,10 +44,11 @@ at::Tensor straightforward(const WeightSource& expected, const std::string& laye
 void expect_weights(const fs::path& folder, const fs::path& expected_folder) {
   const auto source = open_source(folder.string(), testing::registry());
   const auto expected = open_safetensors(expected_folder / "expected.safetensors");
-  ASSERT_EQ(source->packed_layers().size(), 7U);
-  for (const LinearSpec& spec : source->packed_layers()) {
+  ASSERT_EQ(sdk::packed_layers(*source).size(), 7U);
+  for (const LinearSpec& spec : sdk::packed_layers(*source)) {
     const Scheme& scheme = testing::registry().scheme_for("int");
-    const at::Tensor weight = scheme.dequantize(source->unpack(spec.name), spec.quant.weight, at::kFloat);
+    const at::Tensor weight =
+        scheme.dequantize(sdk::packed_of(*source).unpack(spec.name), spec.quant.weight, at::kFloat);
     EXPECT_TRUE(weight.equal(straightforward(*expected, spec.name))) << folder << ": " << spec.name;
   }
 }
@@ -62,7 +64,7 @@ class Foreign : public ::testing::TestWithParam<Checkpoint> {};
 TEST_P(Foreign, ReadsAsAStraightforwardDequantization) {
   const auto source = open_source(foreign(GetParam().name).string(), testing::registry());
   EXPECT_EQ(source->kind(), GetParam().kind);
-  EXPECT_EQ(source->packed_layers().front().packing, GetParam().first_packing);
+  EXPECT_EQ(sdk::packed_layers(*source).front().packing, GetParam().first_packing);
   expect_weights(foreign(GetParam().name), foreign(GetParam().name));
 }
 
@@ -109,10 +111,11 @@ INSTANTIATE_TEST_SUITE_P(Tools, Foreign,
 void expect_autoawq_weights(const fs::path& folder) {
   const auto source = open_source(folder.string(), testing::registry());
   const auto expected = open_safetensors(foreign("autoawq-0.2.9") / "expected" / "weights.safetensors");
-  ASSERT_EQ(source->packed_layers().size(), 7U);
-  for (const LinearSpec& spec : source->packed_layers()) {
+  ASSERT_EQ(sdk::packed_layers(*source).size(), 7U);
+  for (const LinearSpec& spec : sdk::packed_layers(*source)) {
     const Scheme& scheme = testing::registry().scheme_for("int");
-    const at::Tensor weight = scheme.dequantize(source->unpack(spec.name), spec.quant.weight, at::kFloat);
+    const at::Tensor weight =
+        scheme.dequantize(sdk::packed_of(*source).unpack(spec.name), spec.quant.weight, at::kFloat);
     EXPECT_TRUE(weight.to(at::kHalf).equal(expected->load(spec.name + ".weight"))) << folder << ": " << spec.name;
   }
 }
@@ -175,7 +178,7 @@ TEST(ActOrder, IsReadFromCompressedTensors) {
   rewrite(folder.path() / "a", folder.path() / "b",
           [&](TensorMap& tensors) { tensors[layer + ".weight_g_idx"] = index; });
   const auto source = open_source((folder.path() / "b").string(), testing::registry());
-  const QuantizedWeight weight = source->unpack(layer);
+  const QuantizedWeight weight = sdk::packed_of(*source).unpack(layer);
   const at::Tensor decoded =
       testing::registry().scheme_for("int").dequantize(weight, {.bits = 4, .group_size = 32}, at::kFloat);
   const at::Tensor expected =
@@ -193,8 +196,8 @@ TEST(MlxLm, OffsetsBetweenTheCodesStayInMlx) {
   });
   fs::remove(folder.path() / "b" / "arkit-run.json");  // its model is another
   const auto source = open_source((folder.path() / "b").string(), testing::registry());
-  const TensorMap packed = source->packed_tensors(layer);
-  const QuantizedWeight weight = source->unpack(layer);
+  const TensorMap packed = sdk::packed_of(*source).tensors(layer);
+  const QuantizedWeight weight = sdk::packed_of(*source).unpack(layer);
   const at::Tensor decoded =
       testing::registry().scheme_for("int").dequantize(weight, {.bits = 4, .group_size = 32}, at::kFloat);
   const at::Tensor group = at::arange(256, at::kLong).floor_divide(32);

@@ -10,10 +10,14 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <arkit/error.h>
 
 namespace arkit::testing {
 namespace {
@@ -90,6 +94,24 @@ bool fired() {
 }
 int calls() {
   return counted;
+}
+End end_in_child(const FaultAt& fault, const std::function<void()>& run) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    count(fault.counted);
+    arm(fault.fault, fault.at, fault.error_number);
+    End end = End::well;
+    try {
+      run();
+      if (fired()) end = End::well_in_spite;
+    } catch (const Error&) {
+      end = End::with_an_error;
+    }
+    ::_exit(static_cast<int>(end));
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFSIGNALED(status) ? End::killed : static_cast<End>(WEXITSTATUS(status));
 }
 void forbid_exchange(bool forbidden) {
   no_exchange = forbidden;

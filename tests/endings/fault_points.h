@@ -3,6 +3,7 @@
 // program's libraries come here first (fault_points.cpp defines them), whoever makes them.
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 
@@ -20,6 +21,17 @@ void disarm();
 // a file whose name ends so.
 enum class Counted { all, moves, a_file };
 void count(Counted which, const std::string& name = {});
+
+// Which call of which kind has to fail, and how.
+struct FaultAt {
+  Fault fault = Fault::none;
+  int at = 0;  // from 1
+  int error_number = 0;
+  Counted counted = Counted::all;
+};
+// How a process of its own ends that does `run` with that fault.
+enum class End { well, well_in_spite, with_an_error, killed };  // well: without having come to the fault
+[[nodiscard]] End end_in_child(const FaultAt& fault, const std::function<void()>& run);
 
 // RENAME_EXCHANGE is unknown to the file system.
 void forbid_exchange(bool forbidden);

@@ -1,5 +1,4 @@
 // The folders of a run of several formats: all old or all new, on one disk or on two, whoever else writes near them.
-#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -8,8 +7,6 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -23,7 +20,10 @@ namespace {
 
 using testing::contains;
 using testing::Counted;
+using testing::End;
+using testing::end_in_child;
 using testing::Fault;
+using testing::FaultAt;
 using testing::Recorder;
 using testing::refusal;
 using testing::TemporaryFolder;
@@ -74,26 +74,6 @@ Tree without_traces(Tree tree) {
   return tree;
 }
 
-// How a run in a process of its own ends whose call number `at` does: 0 = well, without having come there.
-int end_of_set(const fs::path& folder, Fault fault, int at, Counted counted, int error) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    Reporter silent;
-    testing::count(counted);
-    testing::arm(fault, at, error);
-    bool thrown = false;
-    try {
-      write_set(folder, silent);
-    } catch (const Error&) {
-      thrown = true;
-    }
-    ::_exit(thrown ? 2 : testing::fired() ? 1 : 0);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  return WIFSIGNALED(status) ? 3 : WEXITSTATUS(status);
-}
-
 class Sets : public ::testing::TestWithParam<std::tuple<bool, Fault, Counted>> {
  protected:
   ~Sets() override {
@@ -110,14 +90,19 @@ class Sets : public ::testing::TestWithParam<std::tuple<bool, Fault, Counted>> {
 TEST_P(Sets, AllOldOrAllNewAndTheNextRunWorks) {
   testing::forbid_exchange(true);
   int unfinished = 0, kept = 0, replaced = 0;
-  for (int at = 1, end = -1; end != 0; ++at) {
+  End end = End::killed;
+  for (int at = 1; end != End::well; ++at) {
     SCOPED_TRACE(str("call ", at));
     const TemporaryFolder place;
     const fs::path out = place.path() / "out";
     const std::unique_ptr<Disk> disk = two_disks() ? std::make_unique<Disk>(out / "auto_gptq") : nullptr;
     if (disk && !disk->is_there()) GTEST_SKIP() << "may not mount";
     write_tree(out, kOld);
-    end = end_of_set(out, fault(), at, counted(), at % 2 == 0 ? EIO : ENOSPC);
+    const FaultAt here{.fault = fault(), .at = at, .error_number = at % 2 == 0 ? EIO : ENOSPC, .counted = counted()};
+    end = end_in_child(here, [&] {
+      Reporter silent;
+      write_set(out, silent);
+    });
     const Tree found = without_traces(tree_of(out));
     if (has_journal(out)) {
       ++unfinished;
@@ -126,7 +111,7 @@ TEST_P(Sets, AllOldOrAllNewAndTheNextRunWorks) {
     } else {
       EXPECT_TRUE(found == kOld || found == kNew) << "neither all old nor all new";
       ++(found == kOld ? kept : replaced);
-      EXPECT_TRUE(found == kNew || end != 0);
+      EXPECT_TRUE(found == kNew || end != End::well);
     }
     Recorder recorder;
     if (at % 2 == 0) {
@@ -171,17 +156,10 @@ class Neighbours : public ::testing::Test {
   // A journal in `folder` as a killed run leaves it: before its first rename when nothing moved.
   static void leave_journal(const fs::path& folder, const std::function<void()>& run) {
     testing::forbid_exchange(true);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      testing::count(Counted::moves);
-      testing::arm(Fault::kill, 3, 0);  // of the journal itself, of an old file, and the next
-      run();
-      ::_exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
+    // Number 3: of the journal itself, of an old file, and the next.
+    const End end = end_in_child({.fault = Fault::kill, .at = 3, .counted = Counted::moves}, run);
     testing::forbid_exchange(false);
-    ASSERT_TRUE(WIFSIGNALED(status));
+    ASSERT_EQ(end, End::killed);
     ASSERT_TRUE(has_journal(folder));
   }
 

@@ -28,6 +28,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::contains;
+using testing::End;
+using testing::end_in_child;
 using testing::Fault;
 using testing::Recorder;
 using testing::refusal;
@@ -119,23 +121,14 @@ class RunEndings : public ::testing::TestWithParam<std::tuple<size_t, Fault>> {
  public:
   ~RunEndings() override { testing::disarm(); }
 
-  // 0 = the end was reached without the fault.
-  static int run_with_fault(const Job& run, const fs::path& output, Fault fault, int at) {
-    const pid_t child = ::fork();
-    if (child == 0) {
+  static End run_with_fault(const Job& run, const fs::path& output, Fault fault, int at,
+                            testing::Counted counted = testing::Counted::all) {
+    const testing::FaultAt here{
+        .fault = fault, .at = at, .error_number = at % 2 == 0 ? EIO : ENOSPC, .counted = counted};
+    return end_in_child(here, [&] {
       at::set_num_threads(1);  // a forked process has none of the threads of its parent
-      testing::arm(fault, at, at % 2 == 0 ? EIO : ENOSPC);
-      bool thrown = false;
-      try {
-        run(output, true);
-      } catch (const Error&) {
-        thrown = true;
-      }
-      ::_exit(thrown ? 2 : testing::fired() ? 1 : 0);
-    }
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? 3 : WEXITSTATUS(status);
+      run(output, true);
+    });
   }
 
   static int calls_of(const Job& run, const fs::path& output) {
@@ -166,16 +159,16 @@ TEST_P(RunEndings, OldWholeOrNewWholeAndTheNextRunWorks) {
     SCOPED_TRACE(str("call ", at, " of ", calls));
     fs::remove_all(output);
     if (tried.old) fs::copy(reference.path() / "old", output, fs::copy_options::recursive);
-    const int end = run_with_fault(tried.made, output, fault, at);
-    ASSERT_NE(end, 0) << "the fault was not reached";
+    const End end = run_with_fault(tried.made, output, fault, at);
+    ASSERT_NE(end, End::well) << "the fault was not reached";
     const Tree found = tree_of(output);
     ASSERT_TRUE(found == old || found == made) << "neither the old export nor the new one";
-    ASSERT_TRUE(end != 1 || found == made) << "success was reported";
+    ASSERT_TRUE(end != End::well_in_spite || found == made) << "success was reported";
     ++(found == old ? kept : replaced);
     if (fault == Fault::fail) {
       ASSERT_EQ(fs::exists(output), !found.empty()) << "a failed run leaves no empty folder";
     }
-    if (fault == Fault::fail && end != 1) {
+    if (fault == Fault::fail && end != End::well_in_spite) {
       ASSERT_EQ(std::distance(fs::directory_iterator(place.path()), {}), found.empty() ? 0 : 1);
     }
     if (at % 4 != 0 && at < calls - 5) continue;  // the next run clears what this one left, or meets more of it
@@ -263,16 +256,14 @@ TEST(FormatsBetweenRenames, AllOldOrAllNewAndTheNextRunWorks) {
   const Tree made = tree_of(reference.path() / "new");
   int renames = 0, unfinished = 0;
   for (const Fault fault : {Fault::fail, Fault::kill}) {
-    int end = 1;
-    for (int at = 2; end != 0; at += 5) {  // every fifth of some sixty
+    End end = End::killed;
+    for (int at = 2; end != End::well; at += 5) {  // every fifth of some sixty
       SCOPED_TRACE(str(fault == Fault::kill ? "killed at rename " : "failed at rename ", at));
       const TemporaryFolder place;
       const fs::path output = place.path() / "out";
       fs::copy(reference.path() / "old", output, fs::copy_options::recursive);
-      testing::count(testing::Counted::moves);
-      end = RunEndings::run_with_fault(three_formats(4), output, fault, at);
-      testing::count(testing::Counted::all);
-      if (end == 0) break;
+      end = RunEndings::run_with_fault(three_formats(4), output, fault, at, testing::Counted::moves);
+      if (end == End::well) break;
       ++renames;
       const Tree found = tree_of(output);
       if (output::has_journal(output)) {

@@ -9,6 +9,7 @@
 
 #include <arkit/error.h>
 #include <arkit/sdk/float_layouts.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "formats/tiny_export.h"
 
@@ -187,8 +188,8 @@ void check_folder(const QuantPlan& plan, const ModelSource& source, const std::s
   }
   (void)job->finish();
   const auto packed = reader_for(folder.path()).open(folder.path());
-  ASSERT_EQ(packed->packed_layers().size(), written.size());
-  for (const LinearSpec& spec : packed->packed_layers()) {
+  ASSERT_EQ(sdk::packed_layers(*packed).size(), written.size());
+  for (const LinearSpec& spec : sdk::packed_layers(*packed)) {
     const LayerPlan& layer = *plan.find(spec.name);
     EXPECT_EQ(spec.quant.weight.data_type, layer.quant.weight.data_type) << spec.name;
     EXPECT_EQ(spec.quant.weight.bits, layer.quant.weight.bits) << spec.name;
@@ -198,7 +199,7 @@ void check_folder(const QuantPlan& plan, const ModelSource& source, const std::s
     EXPECT_EQ(spec.quant.act.dynamic, layer.quant.act.dynamic) << spec.name;
     EXPECT_EQ(spec.out_features, layer.out_features);
     EXPECT_EQ(spec.in_features, layer.in_features);
-    const QuantizedWeight back = packed->unpack(spec.name);
+    const QuantizedWeight back = sdk::packed_of(*packed).unpack(spec.name);
     EXPECT_TRUE(same_bytes(back.codes, written.at(spec.name).codes)) << spec.name;
     EXPECT_TRUE(back.scale.to(at::kFloat).equal(written.at(spec.name).scale.to(at::kFloat))) << spec.name;
   }

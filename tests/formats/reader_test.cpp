@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "formats/tiny_export.h"
 
@@ -41,8 +42,8 @@ TEST(Reader, DecodesTheReferencesExports) {
     const auto packed = reader_for(folder).open(folder);
     int64_t quantized = 0;
     for (const LayerPlan& layer : plan.layers) quantized += layer.quantized() ? 1 : 0;
-    ASSERT_EQ(static_cast<int64_t>(packed->packed_layers().size()), quantized);
-    for (const LinearSpec& spec : packed->packed_layers()) {
+    ASSERT_EQ(static_cast<int64_t>(sdk::packed_layers(*packed).size()), quantized);
+    for (const LinearSpec& spec : sdk::packed_layers(*packed)) {
       const LayerPlan& layer = *plan.find(spec.name);
       EXPECT_EQ(spec.quant.weight.bits, layer.quant.weight.bits) << spec.name;
       EXPECT_EQ(spec.quant.weight.group_size, layer.quant.weight.group_size) << spec.name;
@@ -51,7 +52,7 @@ TEST(Reader, DecodesTheReferencesExports) {
       EXPECT_EQ(spec.has_bias, layer.has_bias);
       const at::Tensor weight = source->weights().load(spec.name + ".weight").to(at::kBFloat16);
       const QuantizedWeight expected = round_to_nearest(weight, layer.quant.weight);
-      const QuantizedWeight got = packed->unpack(spec.name);
+      const QuantizedWeight got = sdk::packed_of(*packed).unpack(spec.name);
       EXPECT_TRUE(got.codes.equal(expected.codes)) << spec.name;
       EXPECT_TRUE(got.scale.equal(expected.scale)) << spec.name;
       EXPECT_EQ(got.zero_point.defined(), expected.zero_point.defined());
@@ -69,10 +70,10 @@ TEST(Reader, ReadsSymmetricOddBits) {
     export_case(golden, folder.path());
     const auto packed = reader_for(folder.path()).open(folder.path());
     EXPECT_EQ(packed->kind(), "auto_round:auto_gptq");
-    const LinearSpec& spec = packed->packed_layers().front();
+    const LinearSpec& spec = sdk::packed_layers(*packed).front();
     const auto source = open_hf_folder(fs::path(golden_root()) / golden.source);
     const QuantizedWeight expected = round_to_nearest(source->weights().load(spec.name + ".weight"), spec.quant.weight);
-    EXPECT_TRUE(packed->unpack(spec.name).codes.equal(expected.codes)) << scheme;
+    EXPECT_TRUE(sdk::packed_of(*packed).unpack(spec.name).codes.equal(expected.codes)) << scheme;
   }
 }
 
@@ -88,10 +89,10 @@ TEST(Reader, LeavesPlainFoldersAlone) {
 TEST(Reader, PackedTensorsComeBySuffix) {
   const fs::path folder = fs::path(golden_root()) / "auto_gptq-W3A16G32-asym";
   const auto packed = reader_for(folder).open(folder);
-  const TensorMap tensors = packed->packed_tensors(packed->packed_layers().front().name);
+  const TensorMap tensors = sdk::packed_of(*packed).tensors(sdk::packed_layers(*packed).front().name);
   EXPECT_EQ(tensors.size(), 4U);
   EXPECT_TRUE(tensors.contains("g_idx"));
-  EXPECT_THROW((void)packed->packed_tensors("model.layers.9.mlp.up_proj"), Error);
+  EXPECT_THROW((void)sdk::packed_of(*packed).tensors("model.layers.9.mlp.up_proj"), Error);
 }
 
 // Opens `folder` after replacing `from` by `to` in one of its files.
@@ -107,7 +108,7 @@ void expect_refused(const fs::path& folder, const std::string& from, const std::
   std::ofstream(folder / file, std::ios::binary) << text;
   try {
     const auto packed = reader_for(folder).open(folder);
-    for (const LinearSpec& spec : packed->packed_layers()) (void)packed->unpack(spec.name);
+    for (const LinearSpec& spec : sdk::packed_layers(*packed)) (void)sdk::packed_of(*packed).unpack(spec.name);
     ADD_FAILURE() << "accepted: " << to;
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), code) << error.what();

@@ -15,6 +15,7 @@
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "fuzz_file.h"
@@ -62,9 +63,9 @@ std::string safetensors(std::string_view header) {
 
 void read(const ModelReader& reader, const std::filesystem::path& folder) {
   const auto source = reader.open(folder);
-  for (const LinearSpec& spec : source->packed_layers()) {
+  for (const LinearSpec& spec : sdk::packed_layers(*source)) {
     try {
-      const QuantizedWeight weight = source->unpack(spec.name);
+      const QuantizedWeight weight = sdk::packed_of(*source).unpack(spec.name);
       if (weight.codes.defined() && weight.codes.numel() < spec.out_features * spec.in_features) std::abort();
     } catch (const Error&) {  // refused: fine
     }

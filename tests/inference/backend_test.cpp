@@ -11,29 +11,14 @@ InferenceBackend& torch_backend() {
   return tests::registry().backend("torch");
 }
 
-BackendCase layer(const std::string& name, int64_t out, int64_t in, bool bias) {
-  at::manual_seed(7);
-  BackendCase c;
-  c.name = name;
-  c.backend = torch_backend;
-  c.spec = {.name = "model.layers.0.mlp.up_proj",
-            .packing = "any",
-            .out_features = out,
-            .in_features = in,
-            .has_bias = bias,
-            .quant = {.weight = {.bits = 4}}};
-  c.weight = at::randn({out, in});
-  if (bias) c.packed["bias"] = at::randn({out});
-  return c;
-}
-
 INSTANTIATE_TEST_SUITE_P(Torch, BackendSuite,
-                         testing::Values(layer("plain", 48, 32, false), layer("bias", 24, 64, true),
-                                         layer("odd", 7, 33, true)),
+                         testing::Values(random_layer(torch_backend, "plain", 48, 32, false),
+                                         random_layer(torch_backend, "bias", 24, 64, true),
+                                         random_layer(torch_backend, "odd", 7, 33, true)),
                          backend_case_name);
 
 TEST(TorchBackend, RefusesWhatNeedsAKernel) {
-  LinearSpec spec = layer("x", 8, 8, false).spec;
+  LinearSpec spec = random_layer(torch_backend, "x", 8, 8, false).spec;
   spec.quant.rotation = "hadamard";
   EXPECT_FALSE(torch_backend().supports(spec));
   spec.quant.rotation.clear();
@@ -43,7 +28,8 @@ TEST(TorchBackend, RefusesWhatNeedsAKernel) {
 }
 
 TEST(TorchBackend, MissingBiasIsAnError) {
-  const LayerWeights weights{.spec = layer("x", 8, 8, true).spec, .dequantized = [](at::ScalarType dtype) {
+  const LayerWeights weights{.spec = random_layer(torch_backend, "x", 8, 8, true).spec,
+                             .dequantized = [](at::ScalarType dtype) {
                                return at::zeros({8, 8}, dtype);
                              }};
   try {
@@ -58,7 +44,7 @@ TEST(TorchBackend, MissingBiasIsAnError) {
 
 // What arkit could not give ends as it began: the backend only hands on that there was something.
 TEST(TorchBackend, AnErrorOfTheWeightsKeepsItsCodeAndWords) {
-  const LayerWeights weights{.spec = layer("x", 8, 8, false).spec,
+  const LayerWeights weights{.spec = random_layer(torch_backend, "x", 8, 8, false).spec,
                              .dequantized = [](at::ScalarType) -> at::Tensor { throw_input("codes are damaged"); }};
   try {
     (void)torch_backend().make_linear(weights, 0, at::kFloat);
@@ -71,7 +57,7 @@ TEST(TorchBackend, AnErrorOfTheWeightsKeepsItsCodeAndWords) {
 
 TEST(TorchBackend, KeepsTheWeightItWasGivenWithoutACopy) {
   const at::Tensor weight = at::ones({8, 8});
-  const LayerWeights weights{.spec = layer("x", 8, 8, false).spec,
+  const LayerWeights weights{.spec = random_layer(torch_backend, "x", 8, 8, false).spec,
                              .dequantized = [&](at::ScalarType) { return weight; }};
   const auto linear = torch_backend().make_linear(weights, 0, at::kFloat);
   EXPECT_EQ(weight.use_count(), 2U);
@@ -79,7 +65,7 @@ TEST(TorchBackend, KeepsTheWeightItWasGivenWithoutACopy) {
 }
 
 TEST(BackendChoice, TakesTheBestAndKeepsReasons) {
-  LinearSpec spec = layer("x", 8, 8, false).spec;
+  LinearSpec spec = random_layer(torch_backend, "x", 8, 8, false).spec;
   EXPECT_NE(choose_backend(spec, tests::registry(), "").backend, nullptr);
   EXPECT_EQ(choose_backend(spec, tests::registry(), "torch").backend, &torch_backend());
   EXPECT_THROW((void)choose_backend(spec, tests::registry(), "tortch"), Error);

@@ -5,6 +5,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/testing.h>
 
 #include "inference/support.h"
@@ -13,12 +14,12 @@
 namespace arkit {
 namespace {
 
-// A checkpoint two of whose layers are "packed": their tensors are only to be had through packed_tensors and unpack.
-class HalfPackedSource final : public ModelSource {
+// A checkpoint two of whose layers are "packed": their tensors are only to be had through its facet.
+class HalfPackedSource final : public sdk::ForwardingSource, private PackedLayers {
  public:
-  explicit HalfPackedSource(std::string packing) : inner_(open_hf_folder(tests::model_folder("llama"))) {
+  explicit HalfPackedSource(std::string packing) : ForwardingSource(open_hf_folder(tests::model_folder("llama"))) {
     for (const std::string layer : {"model.layers.0.self_attn.k_proj", "model.layers.1.mlp.down_proj"}) {
-      const TensorInfo* info = inner_->weights().find(layer + ".weight");
+      const TensorInfo* info = weights().find(layer + ".weight");
       specs_.push_back({.name = layer,
                         .packing = packing,
                         .out_features = info->shape[0],
@@ -26,19 +27,13 @@ class HalfPackedSource final : public ModelSource {
                         .quant = {.weight = {.data_type = "int", .bits = 4}}});
     }
   }
-  std::string kind() const override { return "test"; }
-  const std::filesystem::path& path() const override { return inner_->path(); }
-  const json::Object& config() const override { return inner_->config(); }
-  const WeightSource& weights() const override { return inner_->weights(); }
-  std::string tokenizer_json() const override { return {}; }
-  json::Object tokenizer_config() const override { return {}; }
-  std::vector<CompanionFile> companions() const override { return {}; }
-  std::span<const LinearSpec> packed_layers() const override { return specs_; }
-  TensorMap packed_tensors(std::string_view) const override { return {}; }
+  const PackedLayers* packed() const override { return this; }
   std::vector<LinearSpec> specs_;
 
  private:
-  std::unique_ptr<ModelSource> inner_;
+  std::span<const LinearSpec> layers() const override { return specs_; }
+  TensorMap tensors(std::string_view) const override { return {}; }
+  QuantizedWeight unpack(std::string_view) const override { throw_input("nobody unpacks this"); }
 };
 
 TEST(Engine, GivesTheReferenceLogits) {

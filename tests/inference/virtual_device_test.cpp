@@ -10,6 +10,7 @@
 
 #include <arkit/engine/jobs.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/testing.h>
 
 #include "conformance/backend_suite.h"
@@ -42,34 +43,18 @@ InferenceBackend& one_loop() {
   return registry_with(fs::path(ARKIT_FIXTURES) / "door_plain/libarkit_backend_door.so").backend("door");
 }
 
-conformance::BackendCase layer(InferenceBackend& (*backend)(), const std::string& name, int64_t out, int64_t in,
-                               bool bias) {
-  at::manual_seed(7);
-  conformance::BackendCase c;
-  c.name = name;
-  c.backend = backend;
-  c.spec = {.name = "model.layers.0.mlp.up_proj",
-            .packing = "any",
-            .out_features = out,
-            .in_features = in,
-            .has_bias = bias,
-            .quant = {.weight = {.bits = 4}}};
-  c.weight = at::randn({out, in});
-  if (bias) c.packed["bias"] = at::randn({out});
-  return c;
-}
-
 }  // namespace
 
 namespace conformance {
 
 INSTANTIATE_TEST_SUITE_P(VirtualDevice, BackendSuite,
-                         testing::Values(layer(virtual_device, "plain", 48, 32, false),
-                                         layer(virtual_device, "bias", 24, 64, true),
-                                         layer(virtual_device, "odd", 7, 33, true)),
+                         testing::Values(random_layer(virtual_device, "plain", 48, 32, false),
+                                         random_layer(virtual_device, "bias", 24, 64, true),
+                                         random_layer(virtual_device, "odd", 7, 33, true)),
                          backend_case_name);
 INSTANTIATE_TEST_SUITE_P(WrittenInC, BackendSuite,
-                         testing::Values(layer(one_loop, "plain", 48, 32, false), layer(one_loop, "odd", 7, 33, true)),
+                         testing::Values(random_layer(one_loop, "plain", 48, 32, false),
+                                         random_layer(one_loop, "odd", 7, 33, true)),
                          backend_case_name);
 
 }  // namespace conformance
@@ -128,10 +113,11 @@ INSTANTIATE_TEST_SUITE_P(Golden, VirtualDeviceModel,
                          name_of);
 
 // A checkpoint one of whose layers is packed, and takes activations in 8 bits if `act` says so.
-class OnePackedLayer final : public ModelSource {
+class OnePackedLayer final : public sdk::ForwardingSource, private PackedLayers {
  public:
-  OnePackedLayer(const Registry& registry, TensorQuant act) : inner_(open_hf_folder(tests::model_folder("llama"))) {
-    const at::Tensor weight = inner_->weights().load(std::string(kLayer) + ".weight").to(at::kFloat);
+  OnePackedLayer(const Registry& registry, TensorQuant act)
+      : ForwardingSource(open_hf_folder(tests::model_folder("llama"))) {
+    const at::Tensor weight = weights().load(std::string(kLayer) + ".weight").to(at::kFloat);
     spec_ = {.name = kLayer,
              .packing = "test",
              .out_features = weight.size(0),
@@ -139,20 +125,14 @@ class OnePackedLayer final : public ModelSource {
              .quant = {.weight = {.data_type = "int", .bits = 4, .group_size = 32}, .act = std::move(act)}};
     codes_ = registry.scheme("int").quantize_rtn(weight, spec_.quant.weight, RtnMode::plain, {}, 0, {});
   }
-  std::string kind() const override { return "test"; }
-  const std::filesystem::path& path() const override { return inner_->path(); }
-  const json::Object& config() const override { return inner_->config(); }
-  const WeightSource& weights() const override { return inner_->weights(); }
-  std::string tokenizer_json() const override { return {}; }
-  json::Object tokenizer_config() const override { return {}; }
-  std::vector<CompanionFile> companions() const override { return {}; }
-  std::span<const LinearSpec> packed_layers() const override { return {&spec_, 1}; }
-  TensorMap packed_tensors(std::string_view) const override { return {}; }
-  QuantizedWeight unpack(std::string_view) const override { return codes_; }
+  const PackedLayers* packed() const override { return this; }
 
  private:
+  std::span<const LinearSpec> layers() const override { return {&spec_, 1}; }
+  TensorMap tensors(std::string_view) const override { return {}; }
+  QuantizedWeight unpack(std::string_view) const override { return codes_; }
+
   static constexpr const char* kLayer = "model.layers.1.mlp.down_proj";
-  std::unique_ptr<ModelSource> inner_;
   LinearSpec spec_;
   QuantizedWeight codes_;
 };

@@ -84,7 +84,7 @@ TEST(GgufSource, UndoesTheRowOrderOfQAndK) {
   for (int64_t row = 0; row < 8; ++row) EXPECT_EQ(q[row][5].item<float>(), expected[static_cast<size_t>(row)]);
   EXPECT_EQ(source->config().at("tie_word_embeddings"), true);
   EXPECT_EQ(source->config().at("num_key_value_heads"), 2);
-  EXPECT_EQ(source->tokenizer_json(), "");
+  EXPECT_EQ(source->tokenizer()->tokenizer_json(), "");
   ASSERT_EQ(source->companions().size(), 1u);
 }
 

@@ -111,13 +111,13 @@ TEST(GgufTokenizer, RebuildsMergesFromScores) {
 TEST(GgufTokenizer, EqualsTheSourceOfTheTinyModel) {
   const fs::path data = fs::path(ARKIT_TEST_DATA) / "gguf";
   const auto source = gguf::open_gguf(data / "llama_quantize-q4_k_m.gguf");
-  const json::Value made = json::parse(source->tokenizer_json(), "made");
+  const json::Value made = json::parse(source->tokenizer()->tokenizer_json(), "made");
   const json::Value original = json::read_file(data / "source-llama-bf16/tokenizer.json");
   for (const char* key : {"added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"})
     EXPECT_EQ(made.at(key), original.at(key)) << key;
   for (const char* key : {"vocab", "merges", "unk_token", "byte_fallback", "fuse_unk"})
     EXPECT_EQ(made.at("model").at(key), original.at("model").at(key)) << key;
-  const json::Object config = source->tokenizer_config();
+  const json::Object config = source->tokenizer()->tokenizer_config();
   EXPECT_EQ(config.at("bos_token"), "<s>");
   EXPECT_EQ(config.at("eos_token"), "</s>");
   EXPECT_EQ(config.at("add_bos_token"), true);
@@ -130,7 +130,7 @@ constexpr std::string_view kText =
 TEST(GgufTokenizer, GivesTheIdsOfTheSourceOfTheTinyModel) {
   const fs::path data = fs::path(ARKIT_TEST_DATA) / "gguf";
   const auto source = gguf::open_gguf(data / "llama_quantize-q4_k_m.gguf");
-  const Tokenizer made(source->tokenizer_json(), source->tokenizer_config());
+  const Tokenizer made(source->tokenizer()->tokenizer_json(), source->tokenizer()->tokenizer_config());
   const Tokenizer original(json::dump(json::read_file(data / "source-llama-bf16/tokenizer.json")), {});
   EXPECT_GT(original.encode(kText).size(), 20u);
   EXPECT_EQ(made.encode(kText), original.encode(kText));
@@ -145,8 +145,8 @@ TEST(GgufTokenizer, GivesTheIdsOfSmolLM2) {
   if (file == nullptr || folder == nullptr) GTEST_SKIP() << "needs ARKIT_SMOLLM2_GGUF and ARKIT_SMOLLM2_HF";
   const auto source = gguf::open_gguf(file);
   const auto reference = open_hf_folder(folder);
-  const Tokenizer made(source->tokenizer_json(), source->tokenizer_config());
-  const Tokenizer original(reference->tokenizer_json(), reference->tokenizer_config());
+  const Tokenizer made(source->tokenizer()->tokenizer_json(), source->tokenizer()->tokenizer_config());
+  const Tokenizer original(reference->tokenizer()->tokenizer_json(), reference->tokenizer()->tokenizer_config());
   EXPECT_EQ(made.encode(kText), original.encode(kText));
   EXPECT_EQ(made.encode("  12"), (std::vector<int64_t>{256, 33, 34}));
   EXPECT_EQ(made.bos_id(), original.bos_id());

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "io/companion_files.h"
@@ -31,8 +32,8 @@ TEST(HfFolder, OpensGoldenSource) {
   EXPECT_EQ(source->kind(), "safetensors");
   EXPECT_EQ(json::get_string(source->config(), "model_type", "config"), "qwen3");
   EXPECT_NE(source->weights().find("model.embed_tokens.weight"), nullptr);
-  EXPECT_NE(source->tokenizer_json().find("\"model\""), std::string::npos);
-  EXPECT_TRUE(source->packed_layers().empty());
+  EXPECT_NE(source->tokenizer()->tokenizer_json().find("\"model\""), std::string::npos);
+  EXPECT_TRUE(sdk::packed_layers(*source).empty());
   EXPECT_EQ(names_of(source->companions()),
             (std::vector<std::string>{"generation_config.json", "tokenizer.json", "tokenizer_config.json"}));
 }
@@ -41,19 +42,22 @@ TEST(HfFolder, TakesTheChatTemplateFromItsOwnFile) {
   const TempDir dir;
   dir.write("config.json", "{\"model_type\":\"llama\"}");
   dir.write("model.safetensors", kEmptyWeights);
-  EXPECT_TRUE(open_hf_folder(dir.path())->tokenizer_config().empty());
-  EXPECT_EQ(open_hf_folder(dir.path())->tokenizer_json(), "");
+  EXPECT_EQ(open_hf_folder(dir.path())->tokenizer(), nullptr);
   dir.write("chat_template.json", R"({"chat_template":"from json"})");
-  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer_config(), "chat_template", "t"), "from json");
+  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "chat_template", "t"),
+            "from json");
   dir.write("chat_template.jinja", "{{ messages }}");
-  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer_config(), "chat_template", "t"), "{{ messages }}");
+  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "chat_template", "t"),
+            "{{ messages }}");
   // transformers: the file of its own wins over tokenizer_config.json, which wins over what processors left.
   dir.write("tokenizer_config.json", R"({"chat_template":"own"})");
-  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer_config(), "chat_template", "t"), "{{ messages }}");
+  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "chat_template", "t"),
+            "{{ messages }}");
   fs::remove(dir.path() / "chat_template.jinja");
-  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer_config(), "chat_template", "t"), "own");
+  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "chat_template", "t"), "own");
   dir.write("chat_template.jinja", "\xEF\xBB\xBF{{ marked }}");
-  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer_config(), "chat_template", "t"), "{{ marked }}");
+  EXPECT_EQ(json::get_string(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "chat_template", "t"),
+            "{{ marked }}");
 }
 
 TEST(HfFolder, NamedChatTemplatesTakeThePlaceOfTheOneInTheConfig) {
@@ -63,7 +67,9 @@ TEST(HfFolder, NamedChatTemplatesTakeThePlaceOfTheOneInTheConfig) {
   dir.write("tokenizer_config.json", R"({"chat_template":"own"})");
   dir.write("additional_chat_templates/rag.jinja", "rag");
   dir.write("additional_chat_templates/notes.txt", "no template");
-  const auto templates = [&] { return json::dump(open_hf_folder(dir.path())->tokenizer_config().at("chat_template")); };
+  const auto templates = [&] {
+    return json::dump(open_hf_folder(dir.path())->tokenizer()->tokenizer_config().at("chat_template"));
+  };
   EXPECT_EQ(templates(), R"([{"name": "rag", "template": "rag"}])");
   dir.write("chat_template.jinja", "default one");
   EXPECT_EQ(templates(), R"([{"name": "default", "template": "default one"}, {"name": "rag", "template": "rag"}])");
@@ -171,14 +177,14 @@ TEST(HfFolder, RefusesWhatShouldTravelAndCannot) {
   const auto source = open_hf_folder(dir.path());
   fs::create_symlink(dir.path() / "gone", dir.path() / "tokenizer_config.json");
   EXPECT_ERROR(source->companions(), "input", "is a link to");
-  EXPECT_ERROR(source->tokenizer_config(), "input", "is a link to");
+  EXPECT_ERROR(open_hf_folder(dir.path())->tokenizer()->tokenizer_config(), "input", "is a link to");
   fs::remove(dir.path() / "tokenizer_config.json");
   ASSERT_EQ(::mkfifo((dir.path() / "tokenizer.model").c_str(), 0600), 0);
   EXPECT_ERROR(source->companions(), "input", "not a regular file");
   fs::remove(dir.path() / "tokenizer.model");
   dir.write("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
   EXPECT_ERROR(source->companions(), "input", "Git LFS pointer");
-  EXPECT_ERROR(source->tokenizer_json(), "input", "git lfs pull");
+  EXPECT_ERROR(open_hf_folder(dir.path())->tokenizer()->tokenizer_json(), "input", "git lfs pull");
   fs::remove(dir.path() / "tokenizer.json");
   // What does not travel need not be readable; links in circles lead nowhere.
   fs::create_symlink(dir.path() / "gone", dir.path() / "pytorch_model.bin");
@@ -215,7 +221,7 @@ TEST(HfFolder, FollowsTheUsersLinks) {
   for (const char* name : {"model", "link"}) {
     const auto source = open_hf_folder(dir.path() / name);
     EXPECT_EQ(json::get_string(source->config(), "a", "config"), "b");
-    EXPECT_EQ(source->tokenizer_json(), "text");
+    EXPECT_EQ(source->tokenizer()->tokenizer_json(), "text");
     EXPECT_EQ(names_of(source->companions()), (std::vector<std::string>{"tokenizer.json"}));
   }
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/paged_hook.h>
 
 #include "inference/engine.h"
@@ -95,8 +96,8 @@ TEST_F(StaticAttention, AreReadAppliedVerifiedAndShown) {
       SCOPED_TRACE(std::string(format) + " " + granularity);
       options_.formats = {format};
       const std::unique_ptr<ModelSource> source = run();
-      ASSERT_EQ(source->attention_specs().size(), 2U);
-      EXPECT_EQ(source->attention_specs()[0].quant.kv_per_head, std::string(granularity) == "head");
+      ASSERT_EQ(sdk::attention_modules(*source).size(), 2U);
+      EXPECT_EQ(sdk::attention_modules(*source)[0].quant.kv_per_head, std::string(granularity) == "head");
 
       const at::Tensor ids = at::arange(24, at::kLong).mul(31).remainder(512).unsqueeze(0);
       Engine engine(*source, registry(), at::kFloat, "");
@@ -151,7 +152,7 @@ TEST_F(StaticAttention, GoWithTuningAndWithIntegers) {
   options_.tuning.iters = 2;
   options_.attention.kv_dtype = "nvfp4";
   const std::unique_ptr<ModelSource> source = run();
-  EXPECT_EQ(source->attention_specs().size(), 2U);
+  EXPECT_EQ(sdk::attention_modules(*source).size(), 2U);
   EXPECT_NE(source->weights().find("model.layers.1.self_attn.v_global_scale"), nullptr);
   EXPECT_EQ(quantization_config().at("kv_cache_scheme").as_object().at("dynamic").as_string(), "local");
 }

@@ -6,6 +6,7 @@
 
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "jobs/job_testing.h"
 
@@ -76,11 +77,11 @@ TEST_F(CompressedTensors, IntegerScalesHaveTheTypeAskedFor) {
       const json::Object report = quantize(options, testing::registry(), reporter_);
       const auto packed = open(std::string(report.at("outputs").at(0).at("output_dir").as_string()));
       const auto full = open(std::string(report.at("outputs").at(1).at("output_dir").as_string()));
-      ASSERT_EQ(packed->packed_layers().size(), 14U);
-      for (const LinearSpec& layer : packed->packed_layers()) {
-        EXPECT_EQ(packed->packed_tensors(layer.name).at("weight_scale").scalar_type(), type) << scheme << name;
-        const at::Tensor weight = testing::registry().scheme_for("int").dequantize(packed->unpack(layer.name),
-                                                                                   layer.quant.weight, at::kBFloat16);
+      ASSERT_EQ(sdk::packed_layers(*packed).size(), 14U);
+      for (const LinearSpec& layer : sdk::packed_layers(*packed)) {
+        EXPECT_EQ(sdk::packed_of(*packed).tensors(layer.name).at("weight_scale").scalar_type(), type) << scheme << name;
+        const at::Tensor weight = testing::registry().scheme_for("int").dequantize(
+            sdk::packed_of(*packed).unpack(layer.name), layer.quant.weight, at::kBFloat16);
         EXPECT_TRUE(weight.equal(full->weights().load(layer.name + ".weight"))) << scheme << name << layer.name;
       }
     }
@@ -91,8 +92,8 @@ TEST_F(CompressedTensors, ActivationsAreRoundedAsItsLoaderDoes) {
     QuantizeOptions options = options_for(scheme, {"llm_compressor"});
     (void)quantize(options, testing::registry(), reporter_);
     const auto source = open(options.output_dir);
-    EXPECT_EQ(source->packed_layers().size(), 14U);
-    for (const LinearSpec& layer : source->packed_layers())
+    EXPECT_EQ(sdk::packed_layers(*source).size(), 14U);
+    for (const LinearSpec& layer : sdk::packed_layers(*source))
       EXPECT_EQ(layer.quant.act.observer, "compressed-tensors") << scheme;
   }
 }
@@ -103,8 +104,8 @@ TEST_F(CompressedTensors, StaticIntegerInputsAreReadAgain) {
       "QuantizationModifier: {ignore: [lm_head], config_groups: {g: {targets: [Linear], weights: {num_bits: 8, type: "
       "int, strategy: channel}, input_activations: {num_bits: 8, type: int, strategy: tensor, dynamic: false}}}}");
   const auto source = open(folder);
-  const QuantizedWeight weight = source->unpack("model.layers.0.mlp.up_proj");
-  const at::Tensor scale = source->packed_tensors("model.layers.0.mlp.up_proj").at("input_scale");
+  const QuantizedWeight weight = sdk::packed_of(*source).unpack("model.layers.0.mlp.up_proj");
+  const at::Tensor scale = sdk::packed_of(*source).tensors("model.layers.0.mlp.up_proj").at("input_scale");
   ASSERT_TRUE(weight.extra.contains("act_max"));
   EXPECT_TRUE(weight.extra.at("act_max").equal(scale.to(at::kFloat).mul(127.5)));
   const fs::path plain = run_recipe("plain", "QuantizationModifier: {scheme: W8A16, ignore: [lm_head]}");
@@ -136,7 +137,7 @@ TEST_F(CompressedTensors, PackedEmbeddingsConvertToNoOtherFormat) {
   EXPECT_TRUE(testing::contains(message, "no loader of auto_round looks up packed embeddings")) << message;
   options.formats = {"llm_compressor"};
   (void)convert(options, testing::registry(), reporter_);  // proves that it holds the same numbers
-  EXPECT_EQ(open(options.output_dir)->packed_layers().size(), 1U);
+  EXPECT_EQ(sdk::packed_layers(*open(options.output_dir)).size(), 1U);
 }
 
 // A reader has no way to say it, so the jobs that compute do.

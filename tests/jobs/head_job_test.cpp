@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "jobs/job_testing.h"
 
@@ -38,7 +39,7 @@ TEST_P(PackedHead, IsWrittenAndReadAgain) {
   EXPECT_TRUE(recorder.warnings.empty()) << recorder.warnings.front();
 
   const std::unique_ptr<ModelSource> exported = open_source(options.output_dir.string(), registry());
-  const auto packed = exported->packed_layers();
+  const auto packed = sdk::packed_layers(*exported);
   EXPECT_TRUE(std::any_of(packed.begin(), packed.end(), [](const LinearSpec& spec) { return spec.name == "lm_head"; }));
   const json::Object verified = verify({.directory = options.output_dir, .against = {}}, registry(), recorder);
   EXPECT_TRUE(verified.at("passed").as_bool()) << json::dump(verified, 2);

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/regex.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/linear_layers.h>
 
 #include "jobs/job_testing.h"
@@ -110,7 +111,7 @@ TEST(LeftAlone, QuantizedAndListedAreAllLinearLayers) {
         const auto source = open_source(options.output_dir.string(), testing::registry());
         const json::Object config = json::read_file(options.output_dir / "quantization_config.json").as_object();
         Names packed;
-        for (const LinearSpec& layer : source->packed_layers()) packed.insert(layer.name);
+        for (const LinearSpec& layer : sdk::packed_layers(*source)) packed.insert(layer.name);
         EXPECT_FALSE(packed.empty());
         for (const std::string& layer : linears)
           EXPECT_NE(packed.contains(layer), is_left_alone(config, layer))

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "jobs/job_testing.h"
@@ -348,9 +349,10 @@ TEST(MlxExperts, AreStackedAsTheClassKeepsThem) {
   gptq.formats = {"auto_round"};
   (void)run(gptq);
   const std::unique_ptr<ModelSource> other = open_source(gptq.output_dir.string(), registry());
-  ASSERT_EQ(read->packed_layers().size(), other->packed_layers().size());
-  for (const LinearSpec& spec : other->packed_layers())
-    EXPECT_TRUE(read->unpack(spec.name).codes.equal(other->unpack(spec.name).codes)) << spec.name;
+  ASSERT_EQ(sdk::packed_layers(*read).size(), sdk::packed_layers(*other).size());
+  for (const LinearSpec& spec : sdk::packed_layers(*other))
+    EXPECT_TRUE(sdk::packed_of(*read).unpack(spec.name).codes.equal(sdk::packed_of(*other).unpack(spec.name).codes))
+        << spec.name;
   Reporter silent;
   const json::Object report = verify({.directory = folder.path() / "out", .against = {}}, registry(), silent);
   EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report.at("checks"), 2);

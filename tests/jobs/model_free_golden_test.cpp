@@ -8,6 +8,7 @@
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "formats/golden_compare.h"
 #include "jobs/job_testing.h"
@@ -98,9 +99,10 @@ INSTANTIATE_TEST_SUITE_P(
 void for_all_layers(const fs::path& a, const fs::path& b,
                     const std::function<void(const LinearSpec&, const QuantizedWeight&, const QuantizedWeight&)>& f) {
   const auto left = open_source(a.string(), testing::registry()), right = open_source(b.string(), testing::registry());
-  ASSERT_FALSE(left->packed_layers().empty());
-  ASSERT_EQ(left->packed_layers().size(), right->packed_layers().size());
-  for (const LinearSpec& spec : left->packed_layers()) f(spec, left->unpack(spec.name), right->unpack(spec.name));
+  ASSERT_FALSE(sdk::packed_layers(*left).empty());
+  ASSERT_EQ(sdk::packed_layers(*left).size(), sdk::packed_layers(*right).size());
+  for (const LinearSpec& spec : sdk::packed_layers(*left))
+    f(spec, sdk::packed_of(*left).unpack(spec.name), sdk::packed_of(*right).unpack(spec.name));
 }
 
 int64_t largest_distance(const at::Tensor& a, const at::Tensor& b) {

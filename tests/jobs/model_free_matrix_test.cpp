@@ -4,6 +4,7 @@
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "jobs/job_testing.h"
 
@@ -60,9 +61,9 @@ std::string first_difference(const fs::path& a, const fs::path& b) {
   const auto same = [](const at::Tensor& x, const at::Tensor& y) {
     return x.defined() == y.defined() && (!x.defined() || at::equal(x.to(at::kFloat), y.to(at::kFloat)));
   };
-  if (left->packed_layers().size() != right->packed_layers().size()) return "the number of packed layers";
-  for (const LinearSpec& spec : left->packed_layers()) {
-    const QuantizedWeight x = left->unpack(spec.name), y = right->unpack(spec.name);
+  if (sdk::packed_layers(*left).size() != sdk::packed_layers(*right).size()) return "the number of packed layers";
+  for (const LinearSpec& spec : sdk::packed_layers(*left)) {
+    const QuantizedWeight x = sdk::packed_of(*left).unpack(spec.name), y = sdk::packed_of(*right).unpack(spec.name);
     if (!same(x.codes, y.codes) || !same(x.scale, y.scale) || !same(x.zero_point, y.zero_point) ||
         !same(x.global_scale, y.global_scale))
       return spec.name;

@@ -7,6 +7,7 @@
 
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "formats/golden_compare.h"
 #include "jobs/job_testing.h"
@@ -106,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(All, RecipeGoldenScales,
 
 at::Tensor dequantized(const ModelSource& source, const LinearSpec& layer) {
   const Scheme& scheme = testing::registry().scheme_for(layer.quant.weight.data_type);
-  return scheme.dequantize(source.unpack(layer.name), layer.quant.weight, at::kFloat);
+  return scheme.dequantize(sdk::packed_of(source).unpack(layer.name), layer.quant.weight, at::kFloat);
 }
 
 double distance(const at::Tensor& a, const at::Tensor& b) {
@@ -123,11 +124,11 @@ TEST_P(RecipeGoldenTuned, IsAsNearToTheSource) {
   const auto theirs = open_source(golden_.string(), testing::registry());
   const auto source = open_safetensors(testing::tiny_model("source-llama-bf16"));
   double our_error = 0, their_error = 0;
-  ASSERT_EQ(ours->packed_layers().size(), theirs->packed_layers().size());
-  ASSERT_FALSE(ours->packed_layers().empty());
-  for (const LinearSpec& layer : theirs->packed_layers()) {
-    for (const auto& [suffix, expected] : theirs->packed_tensors(layer.name)) {
-      const at::Tensor got = ours->packed_tensors(layer.name).at(suffix);
+  ASSERT_EQ(sdk::packed_layers(*ours).size(), sdk::packed_layers(*theirs).size());
+  ASSERT_FALSE(sdk::packed_layers(*ours).empty());
+  for (const LinearSpec& layer : sdk::packed_layers(*theirs)) {
+    for (const auto& [suffix, expected] : sdk::packed_of(*theirs).tensors(layer.name)) {
+      const at::Tensor got = sdk::packed_of(*ours).tensors(layer.name).at(suffix);
       EXPECT_EQ(got.scalar_type(), expected.scalar_type()) << layer.name << "." << suffix;
       EXPECT_EQ(got.sizes(), expected.sizes()) << layer.name << "." << suffix;
     }

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "jobs/job_testing.h"
 #include "jobs/tiny_checkpoint.h"
@@ -166,9 +167,9 @@ TEST_F(RecipeJob, ExportsWithoutARecipeCarryTheOneThatGivesThem) {
     (void)run(again);
     const auto first = open_source(options.output_dir.string(), testing::registry());
     const auto second = open_source(again.output_dir.string(), testing::registry());
-    ASSERT_EQ(first->packed_layers().size(), second->packed_layers().size());
-    for (const LinearSpec& layer : first->packed_layers()) {
-      const TensorMap a = first->packed_tensors(layer.name), b = second->packed_tensors(layer.name);
+    ASSERT_EQ(sdk::packed_layers(*first).size(), sdk::packed_layers(*second).size());
+    for (const LinearSpec& layer : sdk::packed_layers(*first)) {
+      const TensorMap a = sdk::packed_of(*first).tensors(layer.name), b = sdk::packed_of(*second).tensors(layer.name);
       EXPECT_TRUE(a.at("weight_packed").equal(b.at("weight_packed"))) << layer.name;
       EXPECT_TRUE(a.at("weight_scale").to(at::kBFloat16).equal(b.at("weight_scale"))) << layer.name;
     }

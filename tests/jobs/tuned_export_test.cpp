@@ -9,6 +9,7 @@
 
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "jobs/job_testing.h"
@@ -63,7 +64,8 @@ class TunedExport : public ::testing::Test {
     (void)quantize(options_, registry(), recorder_);
     const auto source = registry().reader("auto_round").open(options_.output_dir);
     Codes codes;
-    for (const LinearSpec& layer : source->packed_layers()) codes[layer.name] = source->unpack(layer.name);
+    for (const LinearSpec& layer : sdk::packed_layers(*source))
+      codes[layer.name] = sdk::packed_of(*source).unpack(layer.name);
     EXPECT_EQ(codes.size(), 14U);
     return codes;
   }

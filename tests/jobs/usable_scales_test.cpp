@@ -9,6 +9,7 @@
 
 #include <arkit/json.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "jobs/job_testing.h"
 #include "jobs/written_model.h"
@@ -103,10 +104,10 @@ TEST(UsableScales, LayersRowsAndGroupsOfZeros) {
     expect_usable(options.output_dir, label(run));
     if (std::string(run.format) == "fake") continue;
     const auto source = open_source(options.output_dir.string(), testing::registry());
-    for (const LinearSpec& spec : source->packed_layers()) {
+    for (const LinearSpec& spec : sdk::packed_layers(*source)) {
       const at::Tensor back = testing::registry()
                                   .scheme_for(spec.quant.weight.data_type)
-                                  .dequantize(source->unpack(spec.name), spec.quant.weight, at::kFloat);
+                                  .dequantize(sdk::packed_of(*source).unpack(spec.name), spec.quant.weight, at::kFloat);
       const at::Tensor was = tensors.at(spec.name + ".weight").to(at::kFloat);
       EXPECT_TRUE(back.masked_select(was.eq(0)).eq(0).all().item<bool>()) << label(run) << ": " << spec.name;
     }

@@ -46,6 +46,10 @@ TEST(PluginGuard, ForwardsEveryVirtualFunctionOfEveryInterface) {
                                                         {"model_source.h", "ModelReader"},
                                                         {"model_source.h", "ModelSource"},
                                                         {"model_source.h", "WeightSource"},
+                                                        {"model_source.h", "PackedLayers"},
+                                                        {"model_source.h", "AttentionScales"},
+                                                        {"model_source.h", "Rotations"},
+                                                        {"model_source.h", "TokenizerTexts"},
                                                         {"model_source.h", "InputRotation"},
                                                         {"transform.h", "Transform"},
                                                         {"transform.h", "BlockTransform"},
@@ -109,6 +113,13 @@ TEST(PluginGuard, GuardsWhatAComponentMakes) {
   expect_contains(error_of([&] { (void)source->kind(); }).what(), plugin + ": kind() of its reader 'faulty' threw");
   expect_contains(error_of([&] { (void)source->weights().load("w"); }).what(),
                   plugin + ": load() of its reader 'faulty' threw std::out_of_range 'no tensor w'");
+  // Facets are guarded once, and what a source has not is null beside it.
+  ASSERT_NE(source->packed(), nullptr);
+  EXPECT_EQ(source->packed(), source->packed());
+  expect_contains(error_of([&] { (void)source->packed()->unpack("layer"); }).what(),
+                  plugin + ": unpack() of its reader 'faulty' threw an object of type int");
+  EXPECT_EQ(source->tokenizer(), nullptr);
+  EXPECT_EQ(source->rotations(), nullptr);
   EXPECT_EQ(error_of([&] { (void)registry.reader("faulty").open("/null"); }).what(),
             plugin + ": its reader 'faulty' gave nothing back from open()");
 }

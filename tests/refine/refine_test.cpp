@@ -9,6 +9,7 @@
 #include <arkit/engine/resolved_options.h>
 #include <arkit/json.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "cli/run_program.h"
@@ -118,7 +119,7 @@ TEST_F(Refine, TheFilesTheRecordAndVerifySeeTheChangedPlan) {
   (void)run({"refining:v8"});
   EXPECT_EQ(scheme_in(record().at("plan"), kValues), "int8 g128 sym");
   const auto exported = open_source(options_.output_dir.string(), registry());
-  for (const LinearSpec& layer : exported->packed_layers())
+  for (const LinearSpec& layer : sdk::packed_layers(*exported))
     EXPECT_EQ(layer.quant.weight.bits, layer.name.ends_with("v_proj") ? 8 : 4) << layer.name;
   const json::Value report = verify({.directory = options_.output_dir, .against = {}}, registry(), notes_);
   EXPECT_TRUE(report.at("passed").as_bool()) << json::dump(report, 1);

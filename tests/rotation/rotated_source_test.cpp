@@ -7,12 +7,16 @@
 #include <gtest/gtest.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/testing.h>
 
 #include "rotation/rotation_testing.h"
+#include "rotations.h"
 
 namespace arkit::rotation {
 namespace {
+
+using auto_round::rotation_tensors;
 
 // To 1e-5 of their norm, and no single one further off than float32 sums of these models go when their order changes.
 testing::AssertionResult same_logits(const at::Tensor& actual, const at::Tensor& expected) {
@@ -72,9 +76,8 @@ TEST(RotatedSource, UntiesTheHeadOfATurnedStream) {
 
 TEST(RotatedSource, NeedsNothingAtRunTimeWhenFused) {
   const auto source = fully_rotated("llama", "inplace_random");
-  EXPECT_TRUE(source->rotation_config().empty());
-  EXPECT_EQ(source->query_key_rotation(), nullptr);
-  for (const LayerPlan& layer : plan_of(*source).layers) EXPECT_EQ(source->input_rotation(layer.name), nullptr);
+  EXPECT_EQ(source->rotations(), nullptr);
+  for (const LayerPlan& layer : plan_of(*source).layers) EXPECT_EQ(sdk::input_rotation(*source, layer.name), nullptr);
 }
 
 TEST(RotatedSource, LeavesLayersOf16BitsAlone) {
@@ -88,12 +91,12 @@ TEST(RotatedSource, LeavesLayersOf16BitsAlone) {
   for (const LayerPlan& layer : plan.layers) {
     const bool left = layer.name == kept || layer.name == head;
     EXPECT_EQ(layer.quant.rotation, left ? "" : "hadamard 32");
-    EXPECT_EQ(source->input_rotation(layer.name) == nullptr, left);
+    EXPECT_EQ(sdk::input_rotation(*source, layer.name) == nullptr, left);
     EXPECT_EQ(source->weights().load(layer.name + ".weight").equal(original->weights().load(layer.name + ".weight")),
               left);
   }
-  const json::Object record = source->rotation_config();
-  EXPECT_EQ(record.at("rotation_config").at("not_rotated").as_array().size(), 2u);
+  const auto& record = std::get<LayerRotations>(source->rotations()->record());
+  EXPECT_EQ(record.left_alone, (std::vector<std::string>{kept, head}));
   EXPECT_TRUE(same_logits(logits_of(*source), logits_of(*original)));
 }
 
@@ -125,20 +128,54 @@ TEST(RotatedSource, TurnsASharedInputOnce) {
 
 TEST(RotatedSource, SaysWhatFormatsStore) {
   const auto random = fully_rotated("llama", "random_hadamard");
-  const at::Tensor matrix = random->rotation_tensors("model.layers.0.mlp.up_proj").at("hadamard_matrix");
+  const at::Tensor matrix = rotation_tensors(*random, "model.layers.0.mlp.up_proj").at("hadamard_matrix");
   EXPECT_EQ(matrix.sizes(), (std::vector<int64_t>{32, 32}));
   const at::Tensor x = at::randn({4, 64});
-  EXPECT_TRUE(sdk::close(random->input_rotation("model.layers.0.mlp.up_proj")->apply(x),
+  EXPECT_TRUE(sdk::close(sdk::input_rotation(*random, "model.layers.0.mlp.up_proj")->apply(x),
                          at::matmul(x.reshape({-1, 32}), matrix.t()).reshape({4, 64}), 1e-5));
   const auto quarot = fully_rotated("llama", R"({"algorithm": "quarot", "r4": true, "random_r4": true})");
-  const TensorMap r1 = quarot->rotation_tensors("model.layers.0.mlp.up_proj");
+  const TensorMap r1 = rotation_tensors(*quarot, "model.layers.0.mlp.up_proj");
   EXPECT_EQ(r1.at("spinquant_r1_type").item<int>(), 0);
   EXPECT_EQ(r1.at("spinquant_r1_size").item<int>(), 64);
   EXPECT_EQ(r1.size(), 2u);
-  const TensorMap r4 = quarot->rotation_tensors("model.layers.0.mlp.down_proj");
+  const TensorMap r4 = rotation_tensors(*quarot, "model.layers.0.mlp.down_proj");
   EXPECT_EQ(r4.at("spinquant_r4_type").item<int>(), 1);
   EXPECT_EQ(r4.at("spinquant_r4_matrix").sizes(), (std::vector<int64_t>{96, 96}));
-  EXPECT_TRUE(quarot->rotation_tensors("model.layers.0.self_attn.o_proj").empty());
+  EXPECT_TRUE(rotation_tensors(*quarot, "model.layers.0.self_attn.o_proj").empty());
+}
+
+// The order of the members is AutoRound's.
+TEST(RotatedSource, IsRecordedInTheWordsOfTheFormat) {
+  const auto written = [](const ModelSource& source) {
+    json::Object config;
+    auto_round::write_rotations(source, config);
+    return json::dump(config);
+  };
+  EXPECT_EQ(written(*fully_rotated("llama", "random_hadamard")),
+            R"({"rotation_config": {"algorithm": "hadamard", "backend": "transform", "block_size": 32, )"
+            R"("hadamard_type": "random_hadamard", "layerwise": false, "fuse_online_to_weight": null, )"
+            R"("allow_online_rotation": true, "not_rotated": ["lm_head"]}})");
+  EXPECT_EQ(written(*fully_rotated("llama", R"({"algorithm": "quarot", "r4": true, "random_r4": true})")),
+            R"({"spinquant_config": {"r1": true, "r2": true, "r3": false, "r4": true, "online_r1_rotation": true, )"
+            R"("rotation_size": null, "random_r1": false, "random_r2": false, "random_r3": false, "random_r4": true, )"
+            R"("trainable_rotation": false, "head_dim": 16, "hidden_size": 64, "intermediate_size": 96, )"
+            R"("algorithm": "spinquant"}})");
+  EXPECT_EQ(written(*fully_rotated("llama", "inplace_random")), "{}");
+  EXPECT_EQ(written(*open_hf_folder(kModels / "llama")), "{}");
+}
+
+// What a format writes it reads back as the same record.
+TEST(RotatedSource, ItsRecordComesBack) {
+  const auto folder = open_hf_folder(kModels / "llama");
+  for (const std::string& kind : all_kinds()) {
+    const auto source = fully_rotated("llama", kind);
+    json::Object config;
+    auto_round::write_rotations(*source, config);
+    const auto read = auto_round::read_rotations(config, *folder);
+    ASSERT_EQ(read.has_value(), source->rotations() != nullptr) << kind;
+    if (!read) continue;
+    EXPECT_EQ(read->record, source->rotations()->record()) << kind;
+  }
 }
 
 TEST(RotatedSource, RefusesBlocksThatDoNotDivide) {
@@ -147,18 +184,12 @@ TEST(RotatedSource, RefusesBlocksThatDoNotDivide) {
 }
 
 TEST(RotatedSource, NamesTheFamiliesItKnows) {
-  class Other final : public ModelSource {
+  class Other final : public sdk::ForwardingSource {
    public:
-    std::string kind() const override { return "test"; }
-    const std::filesystem::path& path() const override { return inner_->path(); }
+    Other() : ForwardingSource(open_hf_folder(kModels / "llama")) {}
     const json::Object& config() const override { return config_; }
-    const WeightSource& weights() const override { return inner_->weights(); }
-    std::string tokenizer_json() const override { return {}; }
-    json::Object tokenizer_config() const override { return {}; }
-    std::vector<CompanionFile> companions() const override { return {}; }
 
    private:
-    std::unique_ptr<ModelSource> inner_ = open_hf_folder(kModels / "llama");
     json::Object config_{{"model_type", "gemma3_text"}};
   };
   try {

@@ -49,6 +49,21 @@ TEST(RotationGolden, RotationsMatter) {
   }
 }
 
+TEST(RotationGolden, AutoRoundsRecordsAreRead) {
+  const auto layers = open_source((kData / "autoround-hadamard").string(), registry());
+  const auto model = open_source((kData / "autoround-quarot").string(), registry());
+  EXPECT_GT(std::get<LayerRotations>(layers->rotations()->record()).block_size, 1);
+  const auto record = std::get<ModelRotations>(model->rotations()->record());
+  EXPECT_TRUE(record.r1 && record.r2 && record.r3 && record.r4 && record.online_r1);
+  EXPECT_TRUE(record.random_r1 && !record.random_r2 && record.random_r4);
+  EXPECT_EQ(record.rotation_size, 64);
+  const auto stored = model->rotations()->stored("model.layers.0.self_attn.q_proj");
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->place, StoredRotation::Place::r1);
+  EXPECT_EQ(stored->matrix.scalar_type(), at::kChar);
+  EXPECT_EQ(stored->matrix.sizes(), (std::vector<int64_t>{64, 64}));
+}
+
 TEST(RotationGolden, VerifyTurnsTheSourceTheSameWay) {
   testing::Recorder recorder;
   const json::Object report =

@@ -11,9 +11,12 @@
 #include <gtest/gtest.h>
 
 #include <arkit/json.h>
+#include <arkit/sdk/forwarding_source.h>
+#include <arkit/str.h>
 
 #include "jobs/job_testing.h"
 #include "rotation/rotation_testing.h"
+#include "rotations.h"
 
 namespace arkit::rotation {
 namespace {
@@ -77,6 +80,24 @@ class RotationJob : public ::testing::Test {
     return config.as_object().at("quantization_config").as_object();
   }
 
+  // What the reader makes of the export is what the exporter made it from.
+  void expect_written_again() {
+    const auto exported = open_source(options_.output_dir.string(), registry());
+    json::Object again, written = quantization_config();
+    auto_round::write_rotations(*exported, again);
+    EXPECT_EQ(again.empty(), exported->rotations() == nullptr);
+    for (const auto& member : again) EXPECT_EQ(json::dump(member.value()), json::dump(written.at(member.key())));
+    for (const LinearSpec& layer : sdk::packed_layers(*exported)) {
+      const TensorMap tensors = auto_round::rotation_tensors(*exported, layer.name);
+      for (const auto& [suffix, tensor] : tensors)
+        EXPECT_TRUE(tensor.equal(exported->weights().load(str(layer.name, ".", suffix)))) << layer.name << suffix;
+      for (const auto& [suffix, tensor] : exported->packed()->tensors(layer.name)) {
+        const bool of_rotation = suffix.starts_with("hadamard") || suffix.starts_with("spinquant");
+        EXPECT_EQ(tensors.contains(suffix), of_rotation) << layer.name << suffix;
+      }
+    }
+  }
+
   testing::TemporaryFolder folder_;
   std::string model_;
   QuantizeOptions options_;
@@ -105,6 +126,7 @@ TEST_F(RotationJob, ExportsComputeWhatTheModelDoes) {
       SCOPED_TRACE(std::string(model) + " " + kind);
       (void)run(kind);
       EXPECT_LT(distance(options_.output_dir), kEightBits);
+      expect_written_again();
     }
   }
 }
@@ -159,8 +181,11 @@ TEST_F(RotationJob, LeavesOutWhatIsNotQuantized) {
   const json::Array& left = config.at("rotation_config").at("not_rotated").as_array();
   EXPECT_NE(std::find(left.begin(), left.end(), json::Value("model.layers.0.mlp.up_proj")), left.end());
   const auto exported = open_source(options_.output_dir.string(), registry());
-  EXPECT_EQ(exported->input_rotation("model.layers.0.mlp.up_proj"), nullptr);
-  EXPECT_NE(exported->input_rotation("model.layers.0.mlp.gate_proj"), nullptr);
+  EXPECT_EQ(sdk::input_rotation(*exported, "model.layers.0.mlp.up_proj"), nullptr);
+  EXPECT_NE(sdk::input_rotation(*exported, "model.layers.0.mlp.gate_proj"), nullptr);
+  const auto& record = std::get<LayerRotations>(exported->rotations()->record());
+  EXPECT_EQ(record.left_alone.size(), left.size());
+  EXPECT_EQ(exported->rotations()->stored("model.layers.0.mlp.gate_proj")->size, record.block_size);
   EXPECT_LT(distance(options_.output_dir), kEightBits);
 }
 

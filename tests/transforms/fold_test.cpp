@@ -1,6 +1,7 @@
 // A folded model computes what the original computes, and a record brings it back.
 #include <gtest/gtest.h>
 
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/testing.h>
 
 #include "transforms_testing.h"
@@ -95,26 +96,25 @@ TEST(FoldRecord, RefusesWhatMakesNoSense) {
 }
 
 TEST(ScalePlaces, NoneBehindARotationAtRunTime) {
-  class Turned final : public ModelSource {
+  class Turned final : public sdk::ForwardingSource, private Rotations {
    public:
-    std::string kind() const override { return "test"; }
-    const std::filesystem::path& path() const override { return inner_->path(); }
-    const json::Object& config() const override { return inner_->config(); }
-    const WeightSource& weights() const override { return inner_->weights(); }
-    std::string tokenizer_json() const override { return {}; }
-    json::Object tokenizer_config() const override { return {}; }
-    std::vector<CompanionFile> companions() const override { return {}; }
-    std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-      class Same final : public InputRotation {
-       public:
-        int64_t size() const override { return 1; }
-        at::Tensor apply(const at::Tensor& x) const override { return x; }
-      };
-      return layer.ends_with("down_proj") ? std::make_shared<Same>() : nullptr;
-    }
+    Turned() : ForwardingSource(open_hf_folder(kModels / "llama")) {}
+    const Rotations* rotations() const override { return this; }
 
    private:
-    std::unique_ptr<ModelSource> inner_ = open_hf_folder(kModels / "llama");
+    class Same final : public InputRotation {
+     public:
+      int64_t size() const override { return 1; }
+      at::Tensor apply(const at::Tensor& x) const override { return x; }
+    };
+    std::shared_ptr<const InputRotation> of_input(std::string_view layer) const override {
+      return layer.ends_with("down_proj") ? std::make_shared<Same>() : nullptr;
+    }
+    std::shared_ptr<const InputRotation> of_query_key() const override { return nullptr; }
+    const RotationRecord& record() const override { return record_; }
+    std::optional<StoredRotation> stored(std::string_view) const override { return std::nullopt; }
+
+    RotationRecord record_;
   } source;
   const std::vector<ScalePlace> places = scale_places(source, adapter_for(source, testing::registry()).layout(source));
   EXPECT_EQ(places.size(), 6u);

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -57,10 +58,10 @@ class ARKIT_EXPORT WeightSource {
   virtual ~WeightSource();
 
   // In the order of the file(s): shard by shard, by offset within a shard.
-  [[nodiscard]] virtual std::span<const TensorInfo> tensors() const = 0;
+  [[nodiscard]] std::span<const TensorInfo> tensors() const noexcept;
 
   // Null when absent.
-  [[nodiscard]] const TensorInfo* find(std::string_view name) const;
+  [[nodiscard]] const TensorInfo* find(std::string_view name) const noexcept;
 
   // A read-only view of mapped memory where possible, else a fresh tensor; contiguous, CPU. The view stays valid while
   // the source lives. Throws ErrorCode::input for an unknown name or unreadable data.
@@ -70,8 +71,15 @@ class ARKIT_EXPORT WeightSource {
   // in again).
   virtual void release(std::string_view name) const noexcept;
 
+ protected:
+  // Which tensors there are and where their names lead to: said once, in the constructor, and read by all threads ever
+  // after. Of tensors of one name the first counts.
+  void set_tensors(std::vector<TensorInfo> tensors);
+  void set_tensors(const WeightSource& same);  // those of another source, whose table is shared
+
  private:
-  mutable std::map<std::string, size_t, std::less<>> index_;  // built on first find()
+  struct Table;
+  std::shared_ptr<const Table> table_;  // null = no tensors
 };
 
 // A text file that travels with a model: tokenizer.json, generation_config.json, LICENSE ...
@@ -81,7 +89,81 @@ struct CompanionFile {
   std::string content;
 };
 
-// An opened model: configuration, tensors, texts.
+// What only some sources have is a facet of theirs. It lives as long as its source, and once planning is done it is
+// always the same.
+
+// The packed linear layers of an export. Their tensors are not reached through weights().load(name.weight).
+class ARKIT_EXPORT PackedLayers {
+ public:
+  virtual ~PackedLayers();
+  [[nodiscard]] virtual std::span<const LinearSpec> layers() const = 0;
+  // Tensors of one layer by suffix ("qweight", "scales" ...). Throws ErrorCode::input for an unknown layer.
+  [[nodiscard]] virtual TensorMap tensors(std::string_view layer) const = 0;
+  // Exact dequantized codes of a layer. Throws ErrorCode::input for an unknown layer.
+  [[nodiscard]] virtual struct QuantizedWeight unpack(std::string_view layer) const = 0;
+};
+
+// Static scales of attention modules.
+class ARKIT_EXPORT AttentionScales {
+ public:
+  virtual ~AttentionScales();
+  [[nodiscard]] virtual std::span<const AttentionSpec> modules() const = 0;
+  // What the scales of one of them stand for. Throws ErrorCode::input for an unknown module.
+  [[nodiscard]] virtual AttentionRanges ranges(std::string_view module) const = 0;
+};
+
+// Which rotations a checkpoint needs at run time (docs/spec/rotations.md); formats render it in words of their own.
+// Of single layers, each on its own:
+struct LayerRotations {
+  int64_t block_size = 0;     // consecutive features that turn together
+  bool random_signs = false;  // else the matrix follows from block_size
+  std::vector<std::string> left_alone;
+  bool operator==(const LayerRotations&) const = default;
+};
+// Of the model: R1 to R4, those that are in the weights included.
+struct ModelRotations {
+  bool r1 = true, r2 = true, r3 = false, r4 = false;
+  bool online_r1 = true;                 // false: in the weights
+  std::optional<int64_t> rotation_size;  // block of R1 and R4; unset = all features
+  bool random_r1 = false, random_r2 = false, random_r4 = false;
+  int64_t head_dim = 0, hidden_size = 0, intermediate_size = 0;  // 0 = the checkpoint does not say
+  bool operator==(const ModelRotations&) const = default;
+};
+using RotationRecord = std::variant<LayerRotations, ModelRotations>;
+
+// What turns the input of one layer, x' = x R, as formats store it.
+struct StoredRotation {
+  enum class Place { layer, r1, r4 };
+  Place place = Place::layer;
+  int64_t size = 0;
+  // [size, size]. i8 of +1 and -1: R = matrix / sqrt(size). f32: R. Undefined: R is rebuilt from its size.
+  at::Tensor matrix;
+};
+
+// What a rotated checkpoint leaves for run time.
+class ARKIT_EXPORT Rotations {
+ public:
+  virtual ~Rotations();
+  // What turns the input of a linear layer; null = nothing. Model adapters put it into Linear::rotation.
+  [[nodiscard]] virtual std::shared_ptr<const InputRotation> of_input(std::string_view layer) const = 0;
+  // What turns queries and keys after RoPE (R3); null = nothing.
+  [[nodiscard]] virtual std::shared_ptr<const InputRotation> of_query_key() const = 0;
+  [[nodiscard]] virtual const RotationRecord& record() const = 0;
+  // Nothing for layers whose input stays as it is.
+  [[nodiscard]] virtual std::optional<StoredRotation> stored(std::string_view layer) const = 0;
+};
+
+// The texts of a tokenizer. A model may bring one of them alone.
+class ARKIT_EXPORT TokenizerTexts {
+ public:
+  virtual ~TokenizerTexts();
+  // tokenizer.json, or its equivalent; empty = none.
+  [[nodiscard]] virtual std::string tokenizer_json() const = 0;
+  // tokenizer_config.json as parsed (bos/eos/pad tokens, chat_template); an empty object = none.
+  [[nodiscard]] virtual json::Object tokenizer_config() const = 0;
+};
+
+// An opened model: configuration, tensors, texts. Decorators derive from sdk::ForwardingSource.
 class ARKIT_EXPORT ModelSource {
  public:
   virtual ~ModelSource();
@@ -90,37 +172,14 @@ class ARKIT_EXPORT ModelSource {
   [[nodiscard]] virtual const std::filesystem::path& path() const = 0;  // folder or file it was opened from
   [[nodiscard]] virtual const json::Object& config() const = 0;  // config.json, or its equivalent made from metadata
   [[nodiscard]] virtual const WeightSource& weights() const = 0;
-
-  // tokenizer.json text, or its equivalent; empty = the model brings none.
-  [[nodiscard]] virtual std::string tokenizer_json() const = 0;
-  // tokenizer_config.json as parsed (bos/eos/pad tokens, chat_template); an empty object when there is none.
-  [[nodiscard]] virtual json::Object tokenizer_config() const = 0;
   // Files an export carries along, in a fixed order. config.json, weights and indexes are not among them.
   [[nodiscard]] virtual std::vector<CompanionFile> companions() const = 0;
 
-  // Packed linear layers of an export; empty for a plain model. Their tensors are not reached through
-  // weights().load(name.weight).
-  [[nodiscard]] virtual std::span<const LinearSpec> packed_layers() const;
-  // Tensors of one packed layer by suffix ("qweight", "scales" ...). Throws ErrorCode::input for an unknown layer.
-  [[nodiscard]] virtual TensorMap packed_tensors(std::string_view layer) const;
-  // Exact dequantized codes of a packed layer. Throws ErrorCode::input for an unknown layer.
-  [[nodiscard]] virtual struct QuantizedWeight unpack(std::string_view layer) const;
-
-  // Attention modules with static scales; empty for most sources.
-  [[nodiscard]] virtual std::span<const AttentionSpec> attention_specs() const;
-  // What the scales of one of them stand for. Throws ErrorCode::input for an unknown module.
-  [[nodiscard]] virtual AttentionRanges attention_ranges(std::string_view module) const;
-
-  // What turns the input of a linear layer; null for most layers of most sources. Model adapters put it into
-  // Linear::rotation.
-  [[nodiscard]] virtual std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const;
-  // What turns queries and keys after RoPE (R3); null = nothing.
-  [[nodiscard]] virtual std::shared_ptr<const InputRotation> query_key_rotation() const;
-  // How formats record the rotations: members of quantization_config ("rotation_config", "spinquant_config"); empty =
-  // the source is not rotated, or in a way that needs nothing at run time.
-  [[nodiscard]] virtual json::Object rotation_config() const;
-  // Tensors a packed layer carries for its rotation, by suffix ("hadamard_matrix", "spinquant_r1_size" ...).
-  [[nodiscard]] virtual TensorMap rotation_tensors(std::string_view layer) const;
+  // Facets; null = it has none, which is the default.
+  [[nodiscard]] virtual const PackedLayers* packed() const;
+  [[nodiscard]] virtual const AttentionScales* attention_scales() const;
+  [[nodiscard]] virtual const Rotations* rotations() const;
+  [[nodiscard]] virtual const TokenizerTexts* tokenizer() const;
 };
 
 struct ReaderInfo {

@@ -36,18 +36,22 @@ std::string read_text(const fs::path& path) {
   return text;
 }
 
-constexpr std::string_view kTemplateFile = "chat_template.jinja", kTemplateFolder = "additional_chat_templates";
+constexpr std::string_view kTemplateFile = "chat_template.jinja", kTemplateFolder = "additional_chat_templates",
+                           kOldTemplateFile = "chat_template.json";
 
 std::string read_template(const fs::path& folder, std::string_view name) {
   return std::string(without_byte_order_mark(read_text(io::resolve_file(folder, name))));
 }
 
-class HfFolder final : public ModelSource {
+class HfFolder final : public ModelSource, private TokenizerTexts {
  public:
   explicit HfFolder(fs::path folder) : folder_(std::move(folder)) {
     const fs::path config = io::resolve_file(folder_, "config.json");
     config_ = json::as_object(json::read_file(config, kMaxConfigBytes), str("'", config.string(), "'"));
     weights_ = open_safetensors(folder_);
+    for (const std::string_view name : {std::string_view("tokenizer.json"), std::string_view("tokenizer_config.json"),
+                                        kTemplateFile, kTemplateFolder, kOldTemplateFile})
+      has_tokenizer_ = has_tokenizer_ || io::has_entry(folder_, name);
   }
 
   [[nodiscard]] std::string kind() const override { return "safetensors"; }
@@ -55,6 +59,10 @@ class HfFolder final : public ModelSource {
   [[nodiscard]] const json::Object& config() const override { return config_; }
   [[nodiscard]] const WeightSource& weights() const override { return *weights_; }
 
+  [[nodiscard]] std::vector<CompanionFile> companions() const override { return io::companion_files(folder_); }
+  [[nodiscard]] const TokenizerTexts* tokenizer() const override { return has_tokenizer_ ? this : nullptr; }
+
+ private:
   [[nodiscard]] std::string tokenizer_json() const override {
     if (!io::has_entry(folder_, "tokenizer.json")) return {};
     return read_text(io::resolve_file(folder_, "tokenizer.json"));
@@ -75,15 +83,12 @@ class HfFolder final : public ModelSource {
     } else if (has_default) {
       config["chat_template"] = read_template(folder_, kTemplateFile);
     } else if (json::find(config, "chat_template") == nullptr) {
-      const json::Object templates = object_file("chat_template.json");
+      const json::Object templates = object_file(kOldTemplateFile);
       if (const json::Value* text = json::find(templates, "chat_template")) config["chat_template"] = *text;
     }
     return config;
   }
 
-  [[nodiscard]] std::vector<CompanionFile> companions() const override { return io::companion_files(folder_); }
-
- private:
   // {"name": "rag", "template": ...} of every file in the folder for them.
   [[nodiscard]] json::Array additional_templates() const {
     constexpr std::string_view kEnding = ".jinja";
@@ -110,6 +115,7 @@ class HfFolder final : public ModelSource {
   fs::path folder_;
   json::Object config_;
   std::unique_ptr<WeightSource> weights_;
+  bool has_tokenizer_ = false;
 };
 
 }  // namespace

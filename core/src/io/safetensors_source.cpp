@@ -32,7 +32,7 @@ class SafetensorsSource final : public WeightSource {
   void add_file(const fs::path& file, const std::string& label) {
     auto map = std::make_unique<MappedFile>(file);
     for (io::SafetensorsEntry& entry : io::parse_safetensors_header(map->bytes(), str("'", label, "'"))) {
-      infos_.push_back({.name = std::move(entry.name),
+      found_.push_back({.name = std::move(entry.name),
                         .dtype = entry.dtype,
                         .stored_type = std::move(entry.stored_type),
                         .shape = std::move(entry.shape),
@@ -43,10 +43,7 @@ class SafetensorsSource final : public WeightSource {
     maps_.push_back(std::move(map));
   }
 
-  // Builds the look-up table: later calls of find() only read it, which makes them thread-safe.
-  void seal() { (void)find(""); }
-
-  [[nodiscard]] std::span<const TensorInfo> tensors() const override { return infos_; }
+  void seal() { set_tensors(std::move(found_)); }
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override {
     const TensorInfo* info = find(name);
@@ -76,7 +73,7 @@ class SafetensorsSource final : public WeightSource {
   };
 
   [[nodiscard]] const Place& place_of(const TensorInfo& info) const {
-    return places_[static_cast<size_t>(&info - infos_.data())];
+    return places_[static_cast<size_t>(&info - tensors().data())];
   }
 
   static at::Tensor aligned_copy(const TensorInfo& info, const std::byte* data, size_t size) {
@@ -86,8 +83,8 @@ class SafetensorsSource final : public WeightSource {
   }
 
   std::vector<std::unique_ptr<MappedFile>> maps_;
-  std::vector<TensorInfo> infos_;
-  std::vector<Place> places_;  // by index of infos_
+  std::vector<TensorInfo> found_;  // empty once they are sealed
+  std::vector<Place> places_;      // by index of tensors()
 };
 
 // "model-00002-of-00004.safetensors"
@@ -132,6 +129,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
 }
 
 // The index and the shards must name exactly the same tensors.
+// A tensor in two shards is two of tensors(), and find() would silently keep the first.
 void require_agreement(const SafetensorsSource& source, const io::SafetensorsIndex& index, const std::string& what) {
   for (const TensorInfo& info : source.tensors()) {
     const auto it = index.file_of.find(info.name);
@@ -162,9 +160,8 @@ std::unique_ptr<SafetensorsSource> open_shards(const fs::path& folder, std::span
       throw_input(str("'", (folder / file).string(), "': missing, ", what, " lists it; is the download complete?"));
     source->add_file(io::resolve_file(folder, file), file);
   }
-  // A tensor in two shards is found before the table is built: find() would silently keep one of them.
-  require_agreement(*source, index, what);
   source->seal();
+  require_agreement(*source, index, what);
   return source;
 }
 

@@ -328,18 +328,82 @@ class GuardedRotation final : public Guarded<InputRotation, std::shared_ptr<cons
   }
 };
 
-// The weights of a source live in it.
+// The weights and the facets of a source live in it.
 class GuardedWeights final : public Guarded<WeightSource, const WeightSource*> {
  public:
-  using Guarded::Guarded;
-  std::span<const TensorInfo> tensors() const override {
-    return call("tensors()", [](const WeightSource& w) { return w.tensors(); });
+  GuardedWeights(const WeightSource* inner, OriginPtr origin) : Guarded(inner, std::move(origin)) {
+    set_tensors(*inner);
   }
   at::Tensor load(string_view name) const override {
     return call("load()", [&](const WeightSource& w) { return w.load(name); });
   }
   void release(string_view name) const noexcept override {
     call("release()", [&](const WeightSource& w) { w.release(name); });
+  }
+};
+
+class GuardedPacked final : public Guarded<PackedLayers, const PackedLayers*> {
+ public:
+  using Guarded::Guarded;
+  std::span<const LinearSpec> layers() const override {
+    return call("layers()", [](const PackedLayers& p) { return p.layers(); });
+  }
+  TensorMap tensors(string_view layer) const override {
+    return call("tensors()", [&](const PackedLayers& p) { return p.tensors(layer); });
+  }
+  QuantizedWeight unpack(string_view layer) const override {
+    return call("unpack()", [&](const PackedLayers& p) { return p.unpack(layer); });
+  }
+};
+
+class GuardedScales final : public Guarded<AttentionScales, const AttentionScales*> {
+ public:
+  using Guarded::Guarded;
+  std::span<const AttentionSpec> modules() const override {
+    return call("modules()", [](const AttentionScales& a) { return a.modules(); });
+  }
+  AttentionRanges ranges(string_view module) const override {
+    return call("ranges()", [&](const AttentionScales& a) { return a.ranges(module); });
+  }
+};
+
+class GuardedRotations final : public Guarded<Rotations, const Rotations*> {
+ public:
+  using Guarded::Guarded;
+  std::shared_ptr<const InputRotation> of_input(string_view layer) const override {
+    return guarded(call("of_input()", [&](const Rotations& r) { return r.of_input(layer); }));
+  }
+  std::shared_ptr<const InputRotation> of_query_key() const override {
+    return guarded(call("of_query_key()", [](const Rotations& r) { return r.of_query_key(); }));
+  }
+  const RotationRecord& record() const override {
+    return call("record()", [](const Rotations& r) -> const RotationRecord& { return r.record(); });
+  }
+  std::optional<StoredRotation> stored(string_view layer) const override {
+    return call("stored()", [&](const Rotations& r) { return r.stored(layer); });
+  }
+
+ private:
+  [[nodiscard]] std::shared_ptr<const InputRotation> guarded(std::shared_ptr<const InputRotation> rotation) const {
+    if (rotation == nullptr) return rotation;
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<const InputRotation>& known = known_[rotation.get()];  // layers that share one still do
+    if (known == nullptr) known = std::make_shared<GuardedRotation>(std::move(rotation), origin());
+    return known;
+  }
+
+  mutable std::mutex mutex_;
+  mutable std::map<const InputRotation*, std::shared_ptr<const InputRotation>> known_;
+};
+
+class GuardedTokenizer final : public Guarded<TokenizerTexts, const TokenizerTexts*> {
+ public:
+  using Guarded::Guarded;
+  std::string tokenizer_json() const override {
+    return call("tokenizer_json()", [](const TokenizerTexts& t) { return t.tokenizer_json(); });
+  }
+  json::Object tokenizer_config() const override {
+    return call("tokenizer_config()", [](const TokenizerTexts& t) { return t.tokenizer_config(); });
   }
 };
 
@@ -359,55 +423,36 @@ class GuardedSource final : public GuardedOwn<ModelSource> {
     return call("config()", [](ModelSource& s) -> const json::Object& { return s.config(); });
   }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override {
-    return call("tokenizer_json()", [](ModelSource& s) { return s.tokenizer_json(); });
-  }
-  json::Object tokenizer_config() const override {
-    return call("tokenizer_config()", [](ModelSource& s) { return s.tokenizer_config(); });
-  }
   std::vector<CompanionFile> companions() const override {
     return call("companions()", [](ModelSource& s) { return s.companions(); });
   }
-  std::span<const LinearSpec> packed_layers() const override {
-    return call("packed_layers()", [](ModelSource& s) { return s.packed_layers(); });
+  const PackedLayers* packed() const override {
+    return face(packed_, call("packed()", [](ModelSource& s) { return s.packed(); }));
   }
-  TensorMap packed_tensors(string_view layer) const override {
-    return call("packed_tensors()", [&](ModelSource& s) { return s.packed_tensors(layer); });
+  const AttentionScales* attention_scales() const override {
+    return face(scales_, call("attention_scales()", [](ModelSource& s) { return s.attention_scales(); }));
   }
-  QuantizedWeight unpack(string_view layer) const override {
-    return call("unpack()", [&](ModelSource& s) { return s.unpack(layer); });
+  const Rotations* rotations() const override {
+    return face(rotations_, call("rotations()", [](ModelSource& s) { return s.rotations(); }));
   }
-  std::span<const AttentionSpec> attention_specs() const override {
-    return call("attention_specs()", [](ModelSource& s) { return s.attention_specs(); });
-  }
-  AttentionRanges attention_ranges(string_view module) const override {
-    return call("attention_ranges()", [&](ModelSource& s) { return s.attention_ranges(module); });
-  }
-  std::shared_ptr<const InputRotation> input_rotation(string_view layer) const override {
-    return guarded(call("input_rotation()", [&](ModelSource& s) { return s.input_rotation(layer); }));
-  }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override {
-    return guarded(call("query_key_rotation()", [](ModelSource& s) { return s.query_key_rotation(); }));
-  }
-  json::Object rotation_config() const override {
-    return call("rotation_config()", [](ModelSource& s) { return s.rotation_config(); });
-  }
-  TensorMap rotation_tensors(string_view layer) const override {
-    return call("rotation_tensors()", [&](ModelSource& s) { return s.rotation_tensors(layer); });
+  const TokenizerTexts* tokenizer() const override {
+    return face(tokenizer_, call("tokenizer()", [](ModelSource& s) { return s.tokenizer(); }));
   }
 
  private:
-  [[nodiscard]] std::shared_ptr<const InputRotation> guarded(std::shared_ptr<const InputRotation> rotation) const {
-    if (rotation == nullptr) return rotation;
+  template <typename Facet, typename GuardedFacet>
+  const Facet* face(std::map<const Facet*, GuardedFacet>& guarded, const Facet* facet) const {
+    if (facet == nullptr) return nullptr;
     const std::lock_guard lock(mutex_);
-    std::shared_ptr<const InputRotation>& known = rotations_[rotation.get()];  // layers that share one still do
-    if (known == nullptr) known = std::make_shared<GuardedRotation>(std::move(rotation), origin());
-    return known;
+    return &guarded.try_emplace(facet, facet, origin()).first->second;
   }
 
   GuardedWeights weights_;
   mutable std::mutex mutex_;
-  mutable std::map<const InputRotation*, std::shared_ptr<const InputRotation>> rotations_;
+  mutable std::map<const PackedLayers*, GuardedPacked> packed_;
+  mutable std::map<const AttentionScales*, GuardedScales> scales_;
+  mutable std::map<const Rotations*, GuardedRotations> rotations_;
+  mutable std::map<const TokenizerTexts*, GuardedTokenizer> tokenizer_;
 };
 
 class GuardedReader final : public Guarded<ModelReader> {
@@ -470,10 +515,8 @@ class GuardedTransform final : public Guarded<Transform> {
                                const RolesOf& roles) const override {
     TransformedCheckpoint given =
         call("around()", [&](Transform& t) { return t.around(std::move(original), text, roles); });
-    TransformedCheckpoint guarded{made<GuardedSource>(std::move(given.source), "around()"),
-                                  made<GuardedRunTimePart>(std::move(given.run_time), "around()")};
-    (void)guarded.source->weights().find("");  // from now on all threads only read the table
-    return guarded;
+    return {made<GuardedSource>(std::move(given.source), "around()"),
+            made<GuardedRunTimePart>(std::move(given.run_time), "around()")};
   }
   std::string recorded(const ModelSource& exported) const override {
     return call("recorded()", [&](Transform& t) { return t.recorded(exported); });

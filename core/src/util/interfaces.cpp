@@ -1,4 +1,6 @@
 // Out-of-line destructors and defaults of the interfaces: one vtable and one type_info each, in libarkit_core.
+#include <unordered_map>
+
 #include <ATen/ATen.h>
 
 #include <arkit/descriptors.h>
@@ -44,45 +46,44 @@ int64_t TensorInfo::numel() const noexcept {
   return n;
 }
 
+struct WeightSource::Table {
+  std::vector<TensorInfo> tensors;
+  std::unordered_map<std::string_view, const TensorInfo*> by_name;  // into tensors
+};
 WeightSource::~WeightSource() = default;
 void WeightSource::release(std::string_view) const noexcept {}
-const TensorInfo* WeightSource::find(std::string_view name) const {
-  const std::span<const TensorInfo> all = tensors();
-  if (index_.size() != all.size())
-    for (size_t i = 0; i < all.size(); ++i) index_.emplace(all[i].name, i);
-  const auto it = index_.find(name);
-  return it == index_.end() ? nullptr : &all[it->second];
+std::span<const TensorInfo> WeightSource::tensors() const noexcept {
+  return table_ ? std::span<const TensorInfo>(table_->tensors) : std::span<const TensorInfo>();
+}
+const TensorInfo* WeightSource::find(std::string_view name) const noexcept {
+  if (table_ == nullptr) return nullptr;
+  const auto found = table_->by_name.find(name);
+  return found == table_->by_name.end() ? nullptr : found->second;
+}
+void WeightSource::set_tensors(std::vector<TensorInfo> tensors) {
+  ARKIT_CHECK(table_ == nullptr, "a source says twice which tensors it has");
+  const auto table = std::make_shared<Table>(Table{std::move(tensors), {}});
+  table->by_name.reserve(table->tensors.size());
+  for (const TensorInfo& info : table->tensors) table->by_name.emplace(info.name, &info);
+  table_ = table;
+}
+void WeightSource::set_tensors(const WeightSource& same) {
+  ARKIT_CHECK(table_ == nullptr, "a source says twice which tensors it has");
+  table_ = same.table_;
 }
 
 InputRotation::~InputRotation() = default;
+PackedLayers::~PackedLayers() = default;
+AttentionScales::~AttentionScales() = default;
+Rotations::~Rotations() = default;
+TokenizerTexts::~TokenizerTexts() = default;
 ModelSource::~ModelSource() = default;
-std::span<const LinearSpec> ModelSource::packed_layers() const {
-  return {};
-}
-TensorMap ModelSource::packed_tensors(std::string_view layer) const {
-  throw_input(str(path().string(), ": no packed layer '", layer, "'"));
-}
-QuantizedWeight ModelSource::unpack(std::string_view layer) const {
-  throw_input(str(path().string(), ": no packed layer '", layer, "'"));
-}
-std::span<const AttentionSpec> ModelSource::attention_specs() const {
-  return {};
-}
-AttentionRanges ModelSource::attention_ranges(std::string_view module) const {
-  throw_input(str(path().string(), ": no static scales of '", module, "'"));
-}
-std::shared_ptr<const InputRotation> ModelSource::input_rotation(std::string_view /*layer*/) const {
-  return nullptr;
-}
-std::shared_ptr<const InputRotation> ModelSource::query_key_rotation() const {
-  return nullptr;
-}
-json::Object ModelSource::rotation_config() const {
-  return {};
-}
-TensorMap ModelSource::rotation_tensors(std::string_view /*layer*/) const {
-  return {};
-}
+// clang-format off
+const PackedLayers* ModelSource::packed() const { return nullptr; }
+const AttentionScales* ModelSource::attention_scales() const { return nullptr; }
+const Rotations* ModelSource::rotations() const { return nullptr; }
+const TokenizerTexts* ModelSource::tokenizer() const { return nullptr; }
+// clang-format on
 ModelReader::~ModelReader() = default;
 
 BlockScene::~BlockScene() = default;

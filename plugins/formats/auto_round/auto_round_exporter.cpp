@@ -16,6 +16,7 @@
 
 #include "auto_round_reader.h"
 #include "packing.h"
+#include "rotations.h"
 
 namespace arkit::auto_round {
 namespace {
@@ -138,13 +139,13 @@ class AutoRoundExporter final : public Exporter {
     sdk::HfFormat format;
     format.shapes = [packing, &source = request.source](const LayerPlan& layer) {
       std::vector<sdk::PackedTensorShape> shapes = shapes_of(layer, packing);
-      for (const auto& [suffix, tensor] : source.rotation_tensors(layer.name))
+      for (const auto& [suffix, tensor] : rotation_tensors(source, layer.name))
         shapes.push_back({suffix, tensor.scalar_type(), tensor.sizes().vec()});
       return shapes;
     };
     format.pack = [packing, &source = request.source](const LayerRecord& layer) {
       TensorMap packed = pack_layer(layer, packing);
-      packed.merge(source.rotation_tensors(layer.plan.name));
+      packed.merge(rotation_tensors(source, layer.plan.name));
       return packed;
     };
     // Without a quantized layer the folder is a plain model, and says so: loaders refuse a config of 16 bits.
@@ -171,7 +172,7 @@ class AutoRoundExporter final : public Exporter {
                                                 : sdk::extra_config(request.plan, is_fp8(packing));
     sdk::leave_alone(extra, request);
     if (!extra.empty()) config["extra_config"] = std::move(extra);
-    for (const auto& member : request.source.rotation_config()) config[member.key()] = member.value();
+    write_rotations(request.source, config);
     return config;
   }
 };

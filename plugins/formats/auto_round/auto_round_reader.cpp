@@ -81,7 +81,7 @@ std::string layer_of_scale(const std::string& tensor) {
 
 std::unique_ptr<ModelSource> open_float_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                const LayerSchemes& schemes, const AttentionQuant& attention,
-                                               sdk::PackedRotations rotations) {
+                                               std::optional<sdk::PackedRotations> rotations) {
   sdk::PackedFolder packed{.kind = packing,
                            .layers = {},
                            .suffixes = sdk::float_suffixes(),
@@ -129,7 +129,7 @@ std::unique_ptr<ModelSource> AutoRoundReader::open(const std::filesystem::path& 
     throw_unsupported(str("'", path.string(), "': packing_format '", printable(name), "' with data_type '",
                           printable(schemes.leading().data_type), "' is not one this plugin reads"));
   const AttentionQuant attention = sdk::read_static_attention(*config, "quantization_config");
-  sdk::PackedRotations rotations = read_rotations(*config, *folder);
+  std::optional<sdk::PackedRotations> rotations = read_rotations(*config, *folder);
   if (!is_int(*packing))
     return open_float_folder(std::move(folder), name.empty() ? std::string("auto_round:fp8") : name, schemes, attention,
                              std::move(rotations));

@@ -47,25 +47,24 @@ class GgufWeights final : public WeightSource {
   GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
               const HyperParameters& parameters)
       : map_(map) {
+    std::vector<TensorInfo> infos;
     for (const TensorEntry& tensor : file.tensors) {
       if (tensor.name == "rope_freqs.weight") continue;
       const std::optional<std::string> name = hf_tensor_name(tensor.name, parameters.block_count);
       if (!name)
         throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name),
                               "' is not part of architecture '", architecture.name, "' as arkit reads it"));
-      infos_.push_back({.name = *name,
-                        .dtype = loaded_dtype(tensor.type->type),
-                        .stored_type = std::string(tensor.type->name),
-                        .shape = tensor.shape,
-                        .stored_bytes = tensor.bytes,
-                        .file = map.path().filename().string()});
+      infos.push_back({.name = *name,
+                       .dtype = loaded_dtype(tensor.type->type),
+                       .stored_type = std::string(tensor.type->name),
+                       .shape = tensor.shape,
+                       .stored_bytes = tensor.bytes,
+                       .file = map.path().filename().string()});
       places_.push_back(
           {tensor.offset, tensor.type->type, permuted_heads(tensor, architecture, parameters, file.metadata.file())});
     }
-    (void)find("");  // builds the look-up table; from here on find() only reads it
+    set_tensors(std::move(infos));
   }
-
-  [[nodiscard]] std::span<const TensorInfo> tensors() const override { return infos_; }
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override {
     const TensorInfo& info = require(name);
@@ -113,7 +112,7 @@ class GgufWeights final : public WeightSource {
   }
 
   [[nodiscard]] const Place& place_of(const TensorInfo& info) const {
-    return places_[static_cast<size_t>(&info - infos_.data())];
+    return places_[static_cast<size_t>(&info - tensors().data())];
   }
 
   [[nodiscard]] const std::byte* data_of(const Place& place) const { return map_.bytes().data() + place.offset; }
@@ -147,8 +146,7 @@ class GgufWeights final : public WeightSource {
   }
 
   const MappedFile& map_;
-  std::vector<TensorInfo> infos_;
-  std::vector<Place> places_;  // by index of infos_
+  std::vector<Place> places_;  // by index of tensors()
 };
 
 std::vector<float> rope_factors(const File& file, const MappedFile& map) {
@@ -163,7 +161,7 @@ std::vector<float> rope_factors(const File& file, const MappedFile& map) {
   return {};
 }
 
-class GgufSource final : public ModelSource {
+class GgufSource final : public ModelSource, private TokenizerTexts {
  public:
   explicit GgufSource(const fs::path& path)
       : path_(path), map_(path), file_(parse_gguf(map_.bytes(), str("'", path.string(), "'"))) {
@@ -180,10 +178,7 @@ class GgufSource final : public ModelSource {
   [[nodiscard]] const fs::path& path() const override { return path_; }
   [[nodiscard]] const json::Object& config() const override { return config_; }
   [[nodiscard]] const WeightSource& weights() const override { return *weights_; }
-  [[nodiscard]] std::string tokenizer_json() const override { return make_tokenizer_json(file_.metadata); }
-  [[nodiscard]] json::Object tokenizer_config() const override {
-    return make_tokenizer_config(file_.metadata, config_);
-  }
+  [[nodiscard]] const TokenizerTexts* tokenizer() const override { return this; }
 
   [[nodiscard]] std::vector<CompanionFile> companions() const override {
     std::vector<CompanionFile> files;
@@ -197,6 +192,12 @@ class GgufSource final : public ModelSource {
   }
 
  private:
+  // Empty, both, when the metadata hold no vocabulary.
+  [[nodiscard]] std::string tokenizer_json() const override { return make_tokenizer_json(file_.metadata); }
+  [[nodiscard]] json::Object tokenizer_config() const override {
+    return make_tokenizer_config(file_.metadata, config_);
+  }
+
   fs::path path_;
   MappedFile map_;
   File file_;

@@ -13,6 +13,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "mlx_classes.h"
@@ -81,21 +82,21 @@ std::optional<StackName> stack_name(const TensorInfo& info) {
 class UnstackedWeights final : public WeightSource {
  public:
   explicit UnstackedWeights(const WeightSource& stored) : stored_(stored) {
+    std::vector<TensorInfo> tensors;
     for (const TensorInfo& info : stored.tensors()) {
       const std::optional<StackName> stack = stack_name(info);
       if (!stack) {
-        tensors_.push_back(info);
+        tensors.push_back(info);
         continue;
       }
       constexpr int64_t kMostExperts = 65536;
       if (info.shape[0] < 1 || info.shape[0] > kMostExperts)
         throw_input(str("tensor '", printable(info.name), "' stacks ", info.shape[0], " experts, expected 1 to ",
                         kMostExperts));
-      for (int64_t expert = 0; expert < info.shape[0]; ++expert) add(info, *stack, expert);
+      for (int64_t expert = 0; expert < info.shape[0]; ++expert) tensors.push_back(slice_of(info, *stack, expert));
     }
-    (void)find("");  // later calls only read the table: safe from all threads
+    set_tensors(std::move(tensors));
   }
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
   at::Tensor load(std::string_view name) const override {
     const auto found = slices_.find(name);
     return found == slices_.end() ? stored_.load(name)
@@ -110,34 +111,26 @@ class UnstackedWeights final : public WeightSource {
   }
 
  private:
-  void add(const TensorInfo& info, const StackName& stack, int64_t expert) {
+  TensorInfo slice_of(const TensorInfo& info, const StackName& stack, int64_t expert) {
     TensorInfo slice = info;
     slice.name = str(stack.parent, kExperts, expert, ".", numbered(stack.parent, stack.projection), stack.suffix);
     slice.shape.erase(slice.shape.begin());
     slice.stored_bytes = info.stored_bytes / info.shape[0];
     slices_.emplace(slice.name, std::pair(info.name, expert));
-    tensors_.push_back(std::move(slice));
+    return slice;
   }
 
   const WeightSource& stored_;
-  std::vector<TensorInfo> tensors_;
   std::map<std::string, std::pair<std::string, int64_t>, std::less<>> slices_;
 };
 
-class UnstackedSource final : public ModelSource {
+class UnstackedSource final : public sdk::ForwardingSource {
  public:
   explicit UnstackedSource(std::unique_ptr<ModelSource> folder)
-      : folder_(std::move(folder)), weights_(folder_->weights()) {}
-  std::string kind() const override { return folder_->kind(); }
-  const std::filesystem::path& path() const override { return folder_->path(); }
-  const json::Object& config() const override { return folder_->config(); }
+      : ForwardingSource(std::move(folder)), weights_(inner().weights()) {}
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return folder_->tokenizer_json(); }
-  json::Object tokenizer_config() const override { return folder_->tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return folder_->companions(); }
 
  private:
-  std::unique_ptr<ModelSource> folder_;
   UnstackedWeights weights_;
 };
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <utility>
+#include <variant>
 
 #include <ATen/ATen.h>
 
@@ -25,37 +25,35 @@ enum Which : int64_t { kR1 = 1, kR2 = 2, kR3 = 3, kR4 = 4, kBlock = 5 };
 class RotatedSource::Weights final : public WeightSource {
  public:
   explicit Weights(const RotatedSource& owner) : owner_(owner) {
-    const WeightSource& original = owner.original_->weights();
-    for (const TensorInfo& info : original.tensors()) tensors_.push_back(info);
+    const WeightSource& original = owner.inner().weights();
+    std::vector<TensorInfo> tensors(original.tensors().begin(), original.tensors().end());
     // Tensors that one stored tensor serves twice.
     for (const auto& [name, turn] : owner.turns_) {
       if (original.find(name) != nullptr) continue;
       TensorInfo info = *original.find(turn.origin);
       info.name = name;
-      tensors_.push_back(std::move(info));
+      tensors.push_back(std::move(info));
     }
-    (void)find("");  // later calls only read the table: safe from all threads
+    set_tensors(std::move(tensors));
   }
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
   at::Tensor load(std::string_view name) const override {
     const auto turn = owner_.turns_.find(name);
-    const WeightSource& original = owner_.original_->weights();
+    const WeightSource& original = owner_.inner().weights();
     if (turn == owner_.turns_.end()) return original.load(name);
     at::Tensor tensor = turned(turn->second, original);
     original.release(turn->second.origin);
     return tensor;
   }
   void release(std::string_view name) const noexcept override {
-    if (!owner_.turns_.contains(name)) owner_.original_->weights().release(name);
+    if (!owner_.turns_.contains(name)) owner_.inner().weights().release(name);
   }
 
  private:
   const RotatedSource& owner_;
-  std::vector<TensorInfo> tensors_;
 };
 
 RotatedSource::RotatedSource(std::unique_ptr<ModelSource> original, RotationSpec spec, const RolesOf& roles)
-    : original_(std::move(original)), spec_(std::move(spec)), config_(original_->config()) {
+    : ForwardingSource(std::move(original)), spec_(std::move(spec)), config_(inner().config()) {
   if (spec_.kind == RotationSpec::Kind::model) fuse(roles);
   weights_ = std::make_unique<Weights>(*this);
 }
@@ -75,7 +73,7 @@ RotatedSource::Rotation RotatedSource::matrix(int64_t size, bool random, int64_t
 }
 
 void RotatedSource::fuse(const RolesOf& roles) {
-  layout_ = roles(*original_);
+  layout_ = roles(inner());
   for (const BlockRoles& block : layout_.blocks) {
     readers_.insert({block.q, block.k, block.v, block.gate, block.up});
     downs_.insert(block.down);
@@ -128,7 +126,7 @@ void RotatedSource::fuse_heads(const Rotation& r2) {
 
 void RotatedSource::add_bias_turn(const std::string& layer, const std::shared_ptr<const InputRotation>& output) {
   const std::string bias = layer + ".bias";
-  if (original_->weights().find(bias) != nullptr)
+  if (inner().weights().find(bias) != nullptr)
     turns_[bias] = {.origin = bias, .gain = {}, .input = nullptr, .output = output};
 }
 
@@ -136,7 +134,7 @@ void RotatedSource::untie() {
   config_["tie_word_embeddings"] = false;
 }
 
-std::shared_ptr<const InputRotation> RotatedSource::input_rotation(std::string_view layer) const {
+std::shared_ptr<const InputRotation> RotatedSource::of_input(std::string_view layer) const {
   const auto found = online_.find(layer);
   return found == online_.end() ? nullptr : found->second.rotation;
 }
@@ -150,12 +148,12 @@ void RotatedSource::clear_online() {
   }
   online_.clear();
   query_key_ = nullptr;
-  record_.clear();
+  record_.reset();
 }
 
 void RotatedSource::add_online(const std::string& layer, Online online) {
   const std::string weight = layer + ".weight";
-  const TensorInfo* info = original_->weights().find(weight);
+  const TensorInfo* info = inner().weights().find(weight);
   if (info == nullptr || info->shape.size() != 2)
     throw_unsupported(str("rotation: layer '", layer, "' has no weight [out, in] of its own to rotate"));
   if (info->shape[1] % online.rotation->size() != 0)
@@ -173,7 +171,8 @@ void RotatedSource::add_online(const std::string& layer, Online online) {
 }
 
 RotatedSource::Online RotatedSource::online_for(const LayerPlan& layer, int64_t block_size) {
-  const auto made = [&](std::string name, int64_t size, bool random, Which which) {
+  using Place = StoredRotation::Place;
+  const auto made = [&](std::string name, Place place, int64_t size, bool random, Which which) {
     if (!random && which != kBlock && !is_reference_hadamard(size))
       throw_unsupported(str("rotation: layer '", layer.name, "' needs a matrix of order ", size,
                             " at run time, which loaders cannot rebuild; pass \"rotation_size\": a power of two that "
@@ -182,16 +181,19 @@ RotatedSource::Online RotatedSource::online_for(const LayerPlan& layer, int64_t 
       throw_unsupported(str("rotation: layer '", layer.name, "' would store a random matrix of order ", size,
                             "; pass \"rotation_size\": a power of two up to ", kLargestStored));
     const Rotation rotation = matrix(size, random, which);
-    return Online{.name = std::move(name), .rotation = rotation, .hadamard = rotation, .random = random};
+    return Online{
+        .name = std::move(name), .place = place, .rotation = rotation, .hadamard = rotation, .random = random};
   };
   if (spec_.kind == RotationSpec::Kind::per_layer) {
     if (layer.name.find("lm_head") != std::string::npos || layer.kind == LayerKind::embedding) return {};
-    return made(spec_.random_signs ? "random_hadamard" : "hadamard", block_size, spec_.random_signs, kBlock);
+    return made(spec_.random_signs ? "random_hadamard" : "hadamard", Place::layer, block_size, spec_.random_signs,
+                kBlock);
   }
   const bool down = downs_.contains(layer.name), reads = readers_.contains(layer.name);
-  if (spec_.r4 && down) return made("r4", spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
+  if (spec_.r4 && down)
+    return made("r4", Place::r4, spec_.rotation_size.value_or(layer.in_features), spec_.random_r4, kR4);
   if (spec_.r1 && spec_.online_r1 && reads)
-    return made("r1", spec_.rotation_size.value_or(layer.in_features), spec_.random_r1, kR1);
+    return made("r1", Place::r1, spec_.rotation_size.value_or(layer.in_features), spec_.random_r1, kR1);
   return {};
 }
 
@@ -232,86 +234,60 @@ void RotatedSource::rotate_inputs(QuantPlan& plan) {
 
 void RotatedSource::rotate_inputs_as(const ModelSource& exported) {
   clear_online();
-  for (const LinearSpec& layer : exported.packed_layers())
-    if (auto rotation = exported.input_rotation(layer.name))
+  const Rotations* rotations = exported.rotations();
+  if (rotations == nullptr) return;
+  for (const LinearSpec& layer : sdk::packed_layers(exported))
+    if (auto rotation = rotations->of_input(layer.name))
       add_online(layer.name, {.name = "export", .rotation = std::move(rotation), .hadamard = nullptr});
-  query_key_ = exported.query_key_rotation();
+  query_key_ = rotations->of_query_key();
+  record_ = rotations->record();
 }
 
-// The members of docs/spec/rotations.md 6 for single layers, and the layers that stay as they are: a loader must not
-// rotate those.
+// The layers that stay as they are are named: a loader must not rotate those.
 void RotatedSource::record_layers(const QuantPlan& plan, int64_t block_size) {
-  json::Array left;
+  LayerRotations record{.block_size = block_size, .random_signs = spec_.random_signs, .left_alone = {}};
   for (const LayerPlan& layer : plan.layers)
-    if (!online_.contains(layer.name)) left.emplace_back(layer.name);
-  json::Object config{
-      {"algorithm", "hadamard"},      {"backend", "transform"},
-      {"block_size", block_size},     {"hadamard_type", spec_.random_signs ? "random_hadamard" : "hadamard"},
-      {"layerwise", false},           {"fuse_online_to_weight", nullptr},
-      {"allow_online_rotation", true}};
-  if (!left.empty()) config["not_rotated"] = std::move(left);
-  record_["rotation_config"] = std::move(config);
+    if (!online_.contains(layer.name)) record.left_alone.push_back(layer.name);
+  record_ = std::move(record);
 }
 
-// The members of docs/spec/rotations.md 6 for the model; nothing when all of it is in the weights.
+// Nothing when all of it is in the weights.
 void RotatedSource::record_model() {
   if (!spec_.online()) return;
-  const json::Value size = spec_.rotation_size ? json::Value(*spec_.rotation_size) : json::Value(nullptr);
-  record_["spinquant_config"] = json::Object{{"r1", spec_.r1},
-                                             {"r2", spec_.r2},
-                                             {"r3", spec_.r3},
-                                             {"r4", spec_.r4},
-                                             {"online_r1_rotation", spec_.online_r1},
-                                             {"rotation_size", size},
-                                             {"random_r1", spec_.random_r1},
-                                             {"random_r2", spec_.random_r2},
-                                             {"random_r3", false},
-                                             {"random_r4", spec_.random_r4},
-                                             {"trainable_rotation", false},
-                                             {"head_dim", layout_.head_dim},
-                                             {"hidden_size", layout_.hidden},
-                                             {"intermediate_size", layout_.intermediate},
-                                             {"algorithm", "spinquant"}};
+  record_ = ModelRotations{.r1 = spec_.r1,
+                           .r2 = spec_.r2,
+                           .r3 = spec_.r3,
+                           .r4 = spec_.r4,
+                           .online_r1 = spec_.online_r1,
+                           .rotation_size = spec_.rotation_size,
+                           .random_r1 = spec_.random_r1,
+                           .random_r2 = spec_.random_r2,
+                           .random_r4 = spec_.random_r4,
+                           .head_dim = layout_.head_dim,
+                           .hidden_size = layout_.hidden,
+                           .intermediate_size = layout_.intermediate};
 }
 
-TensorMap RotatedSource::rotation_tensors(std::string_view layer) const {
-  TensorMap tensors;
+std::optional<StoredRotation> RotatedSource::stored(std::string_view layer) const {
   const auto found = online_.find(layer);
-  if (found == online_.end() || !found->second.hadamard) return tensors;
-  const auto& [name, rotation, hadamard, random] = found->second;
-  if (spec_.kind == RotationSpec::Kind::per_layer) {
-    // Loaders compute x hadamard_matrix^T.
-    if (random)
-      tensors["hadamard_matrix"] = stored_signs_.at(hadamard.get())
-                                       .t()
-                                       .to(at::kFloat)
-                                       .div(std::sqrt(static_cast<double>(hadamard->size())))
-                                       .contiguous();
-    return tensors;
-  }
-  const std::string prefix = str("spinquant_", name, "_");
-  tensors[prefix + "type"] = at::scalar_tensor(random ? 1 : 0, at::kInt);
-  tensors[prefix + "size"] = at::scalar_tensor(hadamard->size(), at::kInt);
-  if (random) tensors[prefix + "matrix"] = stored_signs_.at(hadamard.get());
-  return tensors;
+  if (found == online_.end() || !found->second.hadamard) return std::nullopt;
+  const Online& online = found->second;
+  return StoredRotation{.place = online.place,
+                        .size = online.hadamard->size(),
+                        .matrix = online.random ? stored_signs_.at(online.hadamard.get()) : at::Tensor()};
 }
 
 std::string recorded_rotation(const ModelSource& exported) {
-  const json::Object record = exported.rotation_config();
-  if (json::find(record, "rotation_config") != nullptr) return "hadamard";  // the export has the matrices
-  const json::Value* model = json::find(record, "spinquant_config");
-  if (model == nullptr) return {};
-  const json::Object& fields = json::as_object(*model, "spinquant_config");
-  json::Object known{{"algorithm", "spinquant"}};
-  for (const char* key : {"r1", "r2", "r3", "r4", "online_r1_rotation", "rotation_size"})
-    if (const json::Value* value = json::find(fields, key)) known[key] = *value;
-  const auto on = [&](const char* key, bool fallback) {
-    return json::get_bool(fields, key, "spinquant_config").value_or(fallback);
-  };
-  if ((on("r2", true) && on("random_r2", false)) ||
-      (on("r1", true) && !on("online_r1_rotation", true) && on("random_r1", false)))
+  const Rotations* rotations = exported.rotations();
+  if (rotations == nullptr) return {};
+  const auto* model = std::get_if<ModelRotations>(&rotations->record());
+  if (model == nullptr) return "hadamard";  // the export has the matrices
+  if ((model->r2 && model->random_r2) || (model->r1 && !model->online_r1 && model->random_r1))
     throw_unsupported(str("'", exported.path().string(),
                           "': its fused rotations have random signs that only the run that made it knows"));
+  json::Object known{{"algorithm", "spinquant"}, {"r1", model->r1}, {"r2", model->r2},
+                     {"r3", model->r3},          {"r4", model->r4}, {"online_r1_rotation", model->online_r1}};
+  if (model->rotation_size) known["rotation_size"] = *model->rotation_size;
   return json::dump(known);
 }
 

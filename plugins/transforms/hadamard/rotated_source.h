@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/hadamard.h>
 #include <arkit/transform.h>
 
@@ -19,7 +21,7 @@
 
 namespace arkit::rotation {
 
-class RotatedSource final : public ModelSource {
+class RotatedSource final : public sdk::ForwardingSource, private Rotations {
  public:
   // Rotates at once what is fused into weights; a residual stream that turns gets an untied head. Throws
   // ErrorCode::unsupported when a size has no matrix or the family is unknown.
@@ -35,27 +37,28 @@ class RotatedSource final : public ModelSource {
   // The same for the layers that an export rotates, with its matrices: the source as that export saw it.
   void rotate_inputs_as(const ModelSource& exported);
 
-  std::string kind() const override { return original_->kind(); }
-  const std::filesystem::path& path() const override { return original_->path(); }
   const json::Object& config() const override { return config_; }
   const WeightSource& weights() const override;
-  std::string tokenizer_json() const override { return original_->tokenizer_json(); }
-  json::Object tokenizer_config() const override { return original_->tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return original_->companions(); }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override;
-  std::shared_ptr<const InputRotation> query_key_rotation() const override { return query_key_; }
-  json::Object rotation_config() const override { return record_; }
-  TensorMap rotation_tensors(std::string_view layer) const override;
+  // Codes are of weights that nobody turned, and static scales of states that did not turn.
+  const PackedLayers* packed() const override { return nullptr; }
+  const AttentionScales* attention_scales() const override { return nullptr; }
+  const Rotations* rotations() const override { return record_ ? this : nullptr; }
 
  private:
   class Weights;
   using Rotation = std::shared_ptr<const HadamardRotation>;
   struct Online {
     std::string name;  // "r1", "r4", "hadamard"
+    StoredRotation::Place place = StoredRotation::Place::layer;
     std::shared_ptr<const InputRotation> rotation;
     Rotation hadamard;  // the same, when it is one of ours
     bool random = false;
   };
+
+  std::shared_ptr<const InputRotation> of_input(std::string_view layer) const override;
+  std::shared_ptr<const InputRotation> of_query_key() const override { return query_key_; }
+  const RotationRecord& record() const override { return *record_; }
+  std::optional<StoredRotation> stored(std::string_view layer) const override;
 
   [[nodiscard]] Rotation matrix(int64_t size, bool random, int64_t which);
   void fuse(const RolesOf& roles);
@@ -70,7 +73,6 @@ class RotatedSource final : public ModelSource {
   void record_layers(const QuantPlan& plan, int64_t block_size);
   void record_model();
 
-  std::unique_ptr<ModelSource> original_;
   const RotationSpec spec_;
   json::Object config_;
   ModelRoles layout_;                           // of Kind::model
@@ -81,7 +83,7 @@ class RotatedSource final : public ModelSource {
   std::map<std::pair<int64_t, int64_t>, Rotation> matrices_;
   std::map<const HadamardRotation*, at::Tensor> stored_signs_;
   std::shared_ptr<const InputRotation> query_key_;
-  json::Object record_;
+  std::optional<RotationRecord> record_;  // unset = nothing is left for run time
   std::unique_ptr<Weights> weights_;
 };
 

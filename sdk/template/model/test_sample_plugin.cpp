@@ -8,57 +8,59 @@
 
 namespace {
 
-// A model in memory: one block, hidden size 8, random weights.
-class TinySource final : public arkit::ModelSource, public arkit::WeightSource {
+// Random weights in memory.
+class TinyWeights final : public arkit::WeightSource {
  public:
-  TinySource() {
-    config_ = {{"model_type", "sample_plugin"},
-               {"vocab_size", 11},
-               {"hidden_size", 8},
-               {"intermediate_size", 16},
-               {"num_hidden_layers", 1},
-               {"num_attention_heads", 2},
-               {"num_key_value_heads", 1},
-               {"max_position_embeddings", 32},
-               {"tie_word_embeddings", false}};
-    const std::string block = "model.layers.0.";
-    add("model.embed_tokens.weight", {11, 8});
-    add("model.norm.weight", {8});
-    add("lm_head.weight", {11, 8});
-    add(block + "input_layernorm.weight", {8});
-    add(block + "post_attention_layernorm.weight", {8});
-    for (const auto& [name, out] : {std::pair<std::string, int64_t>{"q_proj", 8}, {"k_proj", 4}, {"v_proj", 4}}) {
-      add(block + "self_attn." + name + ".weight", {out, 8});
-      add(block + "self_attn." + name + ".bias", {out});
+  explicit TinyWeights(const std::vector<std::pair<std::string, std::vector<int64_t>>>& shapes) {
+    std::vector<arkit::TensorInfo> infos;
+    for (const auto& [name, shape] : shapes) {
+      const at::Tensor tensor = at::randn(shape) * 0.1;
+      infos.push_back({name, at::kFloat, "F32", shape, static_cast<int64_t>(tensor.nbytes()), "memory"});
+      tensors_[name] = tensor;
     }
-    add(block + "self_attn.o_proj.weight", {8, 8});
-    add(block + "mlp.gate_proj.weight", {16, 8});
-    add(block + "mlp.up_proj.weight", {16, 8});
-    add(block + "mlp.down_proj.weight", {8, 16});
+    set_tensors(std::move(infos));
   }
-
-  std::string kind() const override { return "memory"; }
-  const std::filesystem::path& path() const override { return path_; }
-  const arkit::json::Object& config() const override { return config_; }
-  const arkit::WeightSource& weights() const override { return *this; }
-  std::string tokenizer_json() const override { return {}; }
-  arkit::json::Object tokenizer_config() const override { return {}; }
-  std::vector<arkit::CompanionFile> companions() const override { return {}; }
-
-  std::span<const arkit::TensorInfo> tensors() const override { return infos_; }
   at::Tensor load(std::string_view name) const override { return tensors_.at(std::string(name)); }
 
  private:
-  void add(const std::string& name, std::vector<int64_t> shape) {
-    const at::Tensor tensor = at::randn(shape) * 0.1;
-    infos_.push_back({name, at::kFloat, "F32", shape, static_cast<int64_t>(tensor.nbytes()), "memory"});
-    tensors_[name] = tensor;
-  }
-
-  std::filesystem::path path_ = "tiny";
-  arkit::json::Object config_;
-  std::vector<arkit::TensorInfo> infos_;
   std::map<std::string, at::Tensor> tensors_;
+};
+
+// One block, hidden size 8.
+class TinySource final : public arkit::ModelSource {
+ public:
+  std::string kind() const override { return "memory"; }
+  const std::filesystem::path& path() const override { return path_; }
+  const arkit::json::Object& config() const override { return config_; }
+  const arkit::WeightSource& weights() const override { return weights_; }
+  std::vector<arkit::CompanionFile> companions() const override { return {}; }
+
+ private:
+  std::filesystem::path path_ = "tiny";
+  arkit::json::Object config_{{"model_type", "sample_plugin"},
+                              {"vocab_size", 11},
+                              {"hidden_size", 8},
+                              {"intermediate_size", 16},
+                              {"num_hidden_layers", 1},
+                              {"num_attention_heads", 2},
+                              {"num_key_value_heads", 1},
+                              {"max_position_embeddings", 32},
+                              {"tie_word_embeddings", false}};
+  TinyWeights weights_{{{"model.embed_tokens.weight", {11, 8}},
+                        {"model.norm.weight", {8}},
+                        {"lm_head.weight", {11, 8}},
+                        {"model.layers.0.input_layernorm.weight", {8}},
+                        {"model.layers.0.post_attention_layernorm.weight", {8}},
+                        {"model.layers.0.self_attn.q_proj.weight", {8, 8}},
+                        {"model.layers.0.self_attn.q_proj.bias", {8}},
+                        {"model.layers.0.self_attn.k_proj.weight", {4, 8}},
+                        {"model.layers.0.self_attn.k_proj.bias", {4}},
+                        {"model.layers.0.self_attn.v_proj.weight", {4, 8}},
+                        {"model.layers.0.self_attn.v_proj.bias", {4}},
+                        {"model.layers.0.self_attn.o_proj.weight", {8, 8}},
+                        {"model.layers.0.mlp.gate_proj.weight", {16, 8}},
+                        {"model.layers.0.mlp.up_proj.weight", {16, 8}},
+                        {"model.layers.0.mlp.down_proj.weight", {8, 16}}}};
 };
 
 }  // namespace

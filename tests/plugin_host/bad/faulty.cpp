@@ -105,19 +105,25 @@ class ThrowingSource final : public arkit::ModelSource {
   const std::filesystem::path& path() const override { return path_; }
   const arkit::json::Object& config() const override { return config_; }
   const arkit::WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return {}; }
-  arkit::json::Object tokenizer_config() const override { return {}; }
+  const arkit::PackedLayers* packed() const override { return &packed_; }
+  const arkit::TokenizerTexts* tokenizer() const override { return nullptr; }
   std::vector<arkit::CompanionFile> companions() const override { return {}; }
 
  private:
   class Weights final : public arkit::WeightSource {
    public:
-    std::span<const arkit::TensorInfo> tensors() const override { return {}; }
     at::Tensor load(std::string_view name) const override { throw std::out_of_range("no tensor " + std::string(name)); }
+  };
+  class Packed final : public arkit::PackedLayers {
+   public:
+    std::span<const arkit::LinearSpec> layers() const override { return {}; }
+    arkit::TensorMap tensors(std::string_view) const override { return {}; }
+    arkit::QuantizedWeight unpack(std::string_view) const override { throw 7; }
   };
   std::filesystem::path path_;
   arkit::json::Object config_;
   Weights weights_;
+  Packed packed_;
 };
 
 void throw_if_asked() {

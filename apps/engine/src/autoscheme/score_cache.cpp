@@ -3,6 +3,7 @@
 #include <cmath>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -39,6 +40,21 @@ json::Array pool_key(std::span<const PoolLayer> pool) {
   return out;
 }
 
+json::Object rotation_key(const Rotations* rotations) {
+  if (rotations == nullptr) return {};
+  if (const auto* layers = std::get_if<LayerRotations>(&rotations->record())) {
+    json::Array left_alone;
+    for (const std::string& layer : layers->left_alone) left_alone.emplace_back(layer);
+    return {
+        {"block_size", layers->block_size}, {"random", layers->random_signs}, {"left_alone", std::move(left_alone)}};
+  }
+  const auto& model = std::get<ModelRotations>(rotations->record());
+  return {{"on", json::Array{model.r1, model.r2, model.r3, model.r4}},
+          {"online_r1", model.online_r1},
+          {"size", model.rotation_size ? json::Value(*model.rotation_size) : json::Value(nullptr)},
+          {"random", json::Array{model.random_r1, model.random_r2, model.random_r4}}};
+}
+
 json::Object model_key(const ModelSource& source, std::span<const fs::path> weight_files) {
   json::Array tensors, files;
   for (const TensorInfo& info : source.weights().tensors()) {
@@ -51,7 +67,7 @@ json::Object model_key(const ModelSource& source, std::span<const fs::path> weig
     files.push_back(json::Array{file.filename().string(), sha256_file(file)});
   }
   return {{"config", source.config()},
-          {"rotation", source.rotation_config()},
+          {"rotation", rotation_key(source.rotations())},
           {"tensors", std::move(tensors)},
           {"files", std::move(files)}};
 }

@@ -14,6 +14,7 @@
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
@@ -106,7 +107,7 @@ LayerQuant in_words_of(const LayerQuant& global, LayerQuant quant, const LayerSu
 
 // Static scales of attention, as they are.
 void plan_attention_scales(const ModelSource& source, const Model& model, QuantPlan& plan) {
-  const std::span<const AttentionSpec> specs = source.attention_specs();
+  const std::span<const AttentionSpec> specs = sdk::attention_modules(source);
   if (specs.empty()) return;
   plan.attention = specs.front().quant;
   std::vector<AttentionPlan> modules = model.attentions();
@@ -124,10 +125,10 @@ void plan_attention_scales(const ModelSource& source, const Model& model, QuantP
 
 std::vector<LayerSurvey> survey_layers(const ModelSource& source, const Registry& registry, Reporter& reporter) {
   std::vector<LayerSurvey> survey;
-  const auto total = static_cast<int64_t>(source.packed_layers().size());
-  for (const LinearSpec& spec : source.packed_layers()) {
+  const auto total = static_cast<int64_t>(sdk::packed_layers(source).size());
+  for (const LinearSpec& spec : sdk::packed_layers(source)) {
     throw_if_interrupted();
-    const QuantizedWeight weight = source.unpack(spec.name);
+    const QuantizedWeight weight = sdk::packed_of(source).unpack(spec.name);
     check_numbers(spec, weight, registry);
     survey.push_back({&spec, weight.zero_point.defined()});
     release_layer(source, spec.name);
@@ -189,7 +190,7 @@ QuantPlan one_of_each(const QuantPlan& plan) {
 }
 
 QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer) {
-  QuantizedWeight weight = source.unpack(layer.name);
+  QuantizedWeight weight = sdk::packed_of(source).unpack(layer.name);
   const TensorQuant& quant = layer.quant.weight;
   if (quant.data_type == "int" && !quant.sym && !weight.zero_point.defined())
     weight.zero_point = at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kFloat);
@@ -197,7 +198,8 @@ QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer
 }
 
 void release_layer(const ModelSource& source, const std::string& layer) {
-  for (const auto& [suffix, tensor] : source.packed_tensors(layer)) source.weights().release(str(layer, ".", suffix));
+  for (const auto& [suffix, tensor] : sdk::packed_of(source).tensors(layer))
+    source.weights().release(str(layer, ".", suffix));
 }
 
 }  // namespace arkit

@@ -8,6 +8,7 @@
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "convert/export_plan.h"
@@ -59,7 +60,7 @@ json::Object describe(const Sum& sum, int64_t tensors) {
 int64_t check_tensors(const ModelSource& exported, const ModelSource& shown, const QuantPlan& plan,
                       const std::filesystem::path& written) {
   ExportFacts facts{.tied = plan.tied_embeddings};
-  for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) facts.quantized.insert(spec.name);
   VerifyReport unused;
   for (const CheckResult& check :
        {check_accounting(exported, shown, facts, unused), check_copies(exported, shown, facts)})
@@ -80,10 +81,10 @@ int64_t check_tensors(const ModelSource& exported, const ModelSource& shown, con
 // Shapes differ where one has scales of heads broadcast.
 void check_attention(const ModelSource& source, const ModelSource& exported, bool allow_rounding,
                      const std::filesystem::path& written) {
-  if (source.attention_specs().size() != exported.attention_specs().size())
-    fail(written, str("has static scales for ", exported.attention_specs().size(), " attention modules instead of ",
-                      source.attention_specs().size()));
-  for (const AttentionSpec& spec : source.attention_specs())
+  if (sdk::attention_modules(source).size() != sdk::attention_modules(exported).size())
+    fail(written, str("has static scales for ", sdk::attention_modules(exported).size(),
+                      " attention modules instead of ", sdk::attention_modules(source).size()));
+  for (const AttentionSpec& spec : sdk::attention_modules(source))
     for (const std::string& name : spec.tensors) {
       if (exported.weights().find(name) == nullptr) fail(written, str("lacks '", printable(name), "'"));
       const at::Tensor wanted = source.weights().load(name), got = exported.weights().load(name);
@@ -100,21 +101,21 @@ void check_attention(const ModelSource& source, const ModelSource& exported, boo
 json::Object prove_equal(const ModelSource& source, const ModelSource& shown, const std::filesystem::path& written,
                          const QuantPlan& plan, bool allow_rounding, const Registry& registry, Reporter& reporter) {
   const std::unique_ptr<ModelSource> exported = open_source(written.string(), registry);
-  if (exported->packed_layers().size() != source.packed_layers().size())
-    fail(written,
-         str("holds ", exported->packed_layers().size(), " packed layers instead of ", source.packed_layers().size()));
+  if (sdk::packed_layers(*exported).size() != sdk::packed_layers(source).size())
+    fail(written, str("holds ", sdk::packed_layers(*exported).size(), " packed layers instead of ",
+                      sdk::packed_layers(source).size()));
   Sum sum;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
     throw_if_interrupted();
     const GridDifference difference =
-        compare_grids(planned_weight(source, layer), exported->unpack(layer.name), layer.quant.weight);
+        compare_grids(planned_weight(source, layer), sdk::packed_of(*exported).unpack(layer.name), layer.quant.weight);
     if (!difference.broken.empty() || (!allow_rounding && !difference.exact()))
       fail(written, str("layer '", printable(layer.name), "': ", difference.words()));
     sum.add(difference);
     release_layer(source, layer.name);
     release_layer(*exported, layer.name);
-    reporter.activity("comparing layers", sum.layers, static_cast<int64_t>(source.packed_layers().size()));
+    reporter.activity("comparing layers", sum.layers, static_cast<int64_t>(sdk::packed_layers(source).size()));
   }
   check_attention(source, *exported, allow_rounding, written);
   return describe(sum, check_tensors(*exported, shown, plan, written));

@@ -7,13 +7,14 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit {
 
 AttentionQuantizer::AttentionQuantizer(const ModelSource& source, const Registry& registry) : registry_(registry) {
-  for (const AttentionSpec& spec : source.attention_specs())
-    modules_.emplace(spec.name, Module{spec.quant, source.attention_ranges(spec.name)});
+  for (const AttentionSpec& spec : sdk::attention_modules(source))
+    modules_.emplace(spec.name, Module{spec.quant, source.attention_scales()->ranges(spec.name)});
 }
 
 at::Tensor AttentionQuantizer::operator()(std::string_view module, AttentionState state, const at::Tensor& x) const {

@@ -22,7 +22,7 @@ namespace arkit {
 
 class ARKIT_EXPORT AttentionQuantizer {
  public:
-  // Reads the ranges of source.attention_specs(); throws what reading them throws.
+  // Reads the ranges of the source's attention_scales(); throws what reading them throws.
   AttentionQuantizer(const ModelSource& source, const Registry& registry);
 
   [[nodiscard]] bool empty() const noexcept { return modules_.empty(); }

@@ -6,6 +6,7 @@
 
 #include <arkit/inference_backend.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/forwarding_source.h>
 
 namespace arkit {
 
@@ -17,7 +18,7 @@ struct BackendChoice {
 
 // The layer as backends see it: without a rotation that the source has, which the model applies to their input.
 [[nodiscard]] inline LinearSpec for_backends(LinearSpec spec, const ModelSource& source) {
-  if (source.input_rotation(spec.name) != nullptr) spec.quant.rotation.clear();
+  if (sdk::input_rotation(source, spec.name) != nullptr) spec.quant.rotation.clear();
   return spec;
 }
 

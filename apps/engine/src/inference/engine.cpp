@@ -10,6 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/block_hooks.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
@@ -103,7 +104,7 @@ Engine::~Engine() = default;
 
 void Engine::choose_backends(const std::string& backend) {
   if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
-  for (const LinearSpec& packed : source_.packed_layers()) {
+  for (const LinearSpec& packed : sdk::packed_layers(source_)) {
     LinearSpec spec = for_backends(packed, source_);
     const BackendChoice choice = choose_backend(spec, registry_, backend);
     for (const std::string& refusal : choice.refusals)
@@ -124,12 +125,12 @@ void Engine::choose_backends(const std::string& backend) {
 // One backend, one device, one rounding of the input: what the layers of a unit share.
 bool Engine::one_unit(const std::vector<PackedLayer*>& layers) const {
   const PackedLayer& first = *layers.front();
-  const auto rotation = source_.input_rotation(first.spec.name);
+  const auto rotation = sdk::input_rotation(source_, first.spec.name);
   std::vector<const LinearSpec*> specs;
   for (const PackedLayer* layer : layers) {
     const bool alike = layer->backend == first.backend && layer->device == first.device &&
                        layer->act_scheme == first.act_scheme && layer->spec.quant.act == first.spec.quant.act &&
-                       source_.input_rotation(layer->spec.name) == rotation;
+                       sdk::input_rotation(source_, layer->spec.name) == rotation;
     if (!alike) return false;
     specs.push_back(&layer->spec);
   }
@@ -164,7 +165,7 @@ LayerWeights Engine::weights_of(PackedLayer& layer, const std::function<Quantize
   const auto dequantized = [this, &spec, codes](at::ScalarType dtype) {
     return registry_.scheme_for(spec.quant.weight.data_type).dequantize(codes(), spec.quant.weight, dtype);
   };
-  LayerWeights weights{spec, source_.packed_tensors(spec.name), codes, dequantized};
+  LayerWeights weights{spec, sdk::packed_of(source_).tensors(spec.name), codes, dequantized};
   layer.parts.clear();
   for (const auto& [suffix, tensor] : weights.packed) layer.parts.push_back(str(spec.name, ".", suffix));
   return weights;
@@ -181,7 +182,7 @@ void Engine::make_ready(const std::string& name) {
   if (unit.linears) return;
   std::vector<LayerWeights> weights;
   for (PackedLayer* layer : unit.layers)  // unpacked when asked for: codes of several are not in memory side by side
-    weights.push_back(weights_of(*layer, [this, layer] { return source_.unpack(layer->spec.name); }));
+    weights.push_back(weights_of(*layer, [this, layer] { return sdk::packed_of(source_).unpack(layer->spec.name); }));
   unit.linears = found->second.backend->make_linears(weights, found->second.device, dtype_);
 }
 
@@ -189,7 +190,7 @@ void Engine::make_ready(const std::string& name) {
 const QuantLinear& Engine::alone(PackedLayer& layer) {
   if (layer.linear) return *layer.linear;
   const LinearSpec& spec = layer.spec;
-  const QuantizedWeight weight = source_.unpack(spec.name);
+  const QuantizedWeight weight = sdk::packed_of(source_).unpack(spec.name);
   if (const auto found = weight.extra.find("act_max"); found != weight.extra.end()) layer.act_max = found->second;
   if (spec.quant.act.quantized() && !spec.quant.act.dynamic && !layer.act_max.defined())
     throw_input(str("layer '", spec.name, "': its activations are static but the export has no scale for them"));

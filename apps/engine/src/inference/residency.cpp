@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -74,7 +75,7 @@ int64_t computed_bytes(const ModelSource& model, at::ScalarType dtype) {
   int64_t bytes = 0;
   for (const TensorInfo& tensor : model.weights().tensors())
     if (at::isFloatingType(tensor.dtype)) bytes += tensor.numel() * element;
-  for (const LinearSpec& layer : model.packed_layers()) bytes += layer.out_features * layer.in_features * element;
+  for (const LinearSpec& layer : sdk::packed_layers(model)) bytes += layer.out_features * layer.in_features * element;
   return bytes;
 }
 

@@ -40,8 +40,8 @@ ResolvedTuning fit_to_model(ResolvedTuning tuning, const Model& model, const Mod
     tuning.seqlen = limit;
   };
   cut(model.max_positions(), "the model (max_position_embeddings)");
-  const double longest =
-      json::get_double(source.tokenizer_config(), "model_max_length", "tokenizer_config.json").value_or(0);
+  const json::Object words = source.tokenizer() == nullptr ? json::Object() : source.tokenizer()->tokenizer_config();
+  const double longest = json::get_double(words, "model_max_length", "tokenizer_config.json").value_or(0);
   if (longest >= 1 && longest < 1e9) cut(static_cast<int64_t>(longest), "the tokenizer (model_max_length)");
   return tuning;
 }
@@ -50,8 +50,9 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                      const Model& model, const Registry& registry, Reporter& reporter) {
   reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
   std::optional<Tokenizer> tokenizer;
-  if (const std::string text = source.tokenizer_json(); !text.empty())
-    tokenizer.emplace(text, source.tokenizer_config());
+  if (const TokenizerTexts* texts = source.tokenizer())
+    if (const std::string text = texts->tokenizer_json(); !text.empty())
+      tokenizer.emplace(text, texts->tokenizer_config());
   const Tokenizer* const words = tokenizer ? &*tokenizer : nullptr;
   const calibration::CalibrationOptions wanted{.dataset = options.dataset,
                                                .nsamples = tuning.nsamples,

@@ -12,6 +12,7 @@
 #include <arkit/exporter.h>
 #include <arkit/part_file.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "convert/export_plan.h"
@@ -169,7 +170,7 @@ Written write_layers(const ConvertRun& run, const output::OutputFolder& output) 
                               .max_shard_bytes = run.options.max_shard_bytes};
   ExportSet exports(run.formats, request, output);
   for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
-  for (const AttentionSpec& module : run.source.attention_specs())
+  for (const AttentionSpec& module : sdk::attention_modules(run.source))
     for (const std::string& name : module.tensors) exports.add_plain(name, run.source.weights().load(name), true);
   Written written{.reports = exports.finish(), .folders = {}};  // all other tensors are copied there
   for (size_t i = 0; i < run.formats.size(); ++i) written.folders.push_back(exports.staged(i));
@@ -204,10 +205,10 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   reporter.step("reading the export");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry);
   warn_of_denied_biases(*source, reporter);
-  if (source->packed_layers().empty())
+  if (sdk::packed_layers(*source).empty())
     throw_unsupported(str("'", options.model, "' (", source->kind(),
                           ") holds no packed layers to convert; 'arkit quantize' makes an export of a model"));
-  if (!source->rotation_config().empty())
+  if (source->rotations() != nullptr)
     throw_unsupported(str("'", options.model,
                           "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
                           "other format from the model itself"));

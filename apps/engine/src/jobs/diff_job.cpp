@@ -15,6 +15,7 @@
 #include <arkit/engine/resident_jobs.h>
 #include <arkit/error.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "convert/config_difference.h"
@@ -47,7 +48,7 @@ struct Side {
 
 Side open_side(const std::string& name, const Registry& registry) {
   Side side{.source = open_source(name, registry), .shown = nullptr, .packed = {}};
-  for (const LinearSpec& spec : side.source->packed_layers()) side.packed[spec.name + std::string(kWeight)] = &spec;
+  for (const LinearSpec& spec : sdk::packed_layers(*side.source)) side.packed[spec.name + std::string(kWeight)] = &spec;
   return side;
 }
 
@@ -178,7 +179,7 @@ void report_tensors(const std::vector<Row>& rows, json::Object& report) {
 json::Object describe_side(const Side& side) {
   return {{"path", side.source->path().string()},
           {"kind", side.source->kind()},
-          {"packed_layers", side.source->packed_layers().size()},
+          {"packed_layers", sdk::packed_layers(*side.source).size()},
           {"bytes", stored_bytes(side.source->weights())}};
 }
 
@@ -189,7 +190,7 @@ json::Object compare_logits(const DiffOptions& options, const std::string& resid
       text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
   const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
   for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
-  if (a.source->packed_layers().empty()) warn_about_backend(options.backend, *b.source, reporter);
+  if (sdk::packed_layers(*a.source).empty()) warn_about_backend(options.backend, *b.source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine reference(*a.source, registry, dtype, options.backend), model(*b.source, registry, dtype, options.backend);
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");

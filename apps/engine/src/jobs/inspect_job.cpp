@@ -12,6 +12,7 @@
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
@@ -78,13 +79,14 @@ std::string runner_of(const LinearSpec& spec, const Registry& registry) {
 // Packed layers that share packing and scheme, with the backend that runs them.
 json::Array summarize_packed(const ModelSource& source, const Registry& registry) {
   std::map<std::pair<std::string, std::string>, std::vector<const LinearSpec*>> kinds;
-  for (const LinearSpec& spec : source.packed_layers()) kinds[{spec.packing, describe(spec.quant)}].push_back(&spec);
+  for (const LinearSpec& spec : sdk::packed_layers(source))
+    kinds[{spec.packing, describe(spec.quant)}].push_back(&spec);
   json::Array rows;
   for (const auto& [kind, specs] : kinds) {
     int64_t weights = 0, bytes = 0;
     for (const LinearSpec* spec : specs) {
       weights += spec->out_features * spec->in_features;
-      for (const auto& [suffix, tensor] : source.packed_tensors(spec->name))
+      for (const auto& [suffix, tensor] : sdk::packed_of(source).tensors(spec->name))
         if (suffix != "bias") bytes += static_cast<int64_t>(tensor.nbytes());
     }
     rows.push_back(json::Object{
@@ -101,7 +103,7 @@ json::Array summarize_packed(const ModelSource& source, const Registry& registry
 json::Array summarize_attention(const ModelSource& source) {
   json::Array rows;
   std::map<std::string, int64_t> kinds;
-  for (const AttentionSpec& spec : source.attention_specs()) ++kinds[describe(spec.quant)];
+  for (const AttentionSpec& spec : sdk::attention_modules(source)) ++kinds[describe(spec.quant)];
   for (const auto& [scheme, modules] : kinds)
     rows.push_back(
         json::Object{{"scheme", scheme},
@@ -153,7 +155,7 @@ json::Object inspect_model(const std::string& model_or_file, const Registry& reg
   report["bytes"] = stored_bytes(source->weights());
   report["types"] = summarize_types(source->weights());
   report["packed"] = summarize_packed(*source, registry);
-  if (!source->attention_specs().empty()) report["attention"] = summarize_attention(*source);
+  if (!sdk::attention_modules(*source).empty()) report["attention"] = summarize_attention(*source);
   report["tensors"] = list_tensors(source->weights());
   return report;
 }

@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "jobs/source_hashes.h"
@@ -60,11 +61,11 @@ struct Planner {
                                                          Reporter& reporter) const {
     std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry);
     warn_of_denied_biases(*source, reporter);
-    if (!source->packed_layers().empty() && !forced())
+    if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),
               "); quantize the model it was made from, or pass --model_free to round its dequantized weights"));
-    if (!source->rotation_config().empty())
+    if (source->rotations() != nullptr)
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
     planned.files = weight_files(*source, options.num_hidden_layers);

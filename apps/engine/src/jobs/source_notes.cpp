@@ -1,6 +1,7 @@
 #include "jobs/source_notes.h"
 
 #include <arkit/json.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "source/canonical_source.h"
@@ -15,7 +16,7 @@ constexpr int64_t kFullBits = 16;
 
 void warn_about_source(const ModelSource& source, Reporter& reporter) {
   warn_of_denied_biases(source, reporter);
-  if (!source.packed_layers().empty()) return;
+  if (!sdk::packed_layers(source).empty()) return;
   const json::Value* found = json::find(source.config(), kConfig);
   const json::Object* config = found == nullptr ? nullptr : found->if_object();
   if (config == nullptr) return;
@@ -27,7 +28,7 @@ void warn_about_source(const ModelSource& source, Reporter& reporter) {
 }
 
 void warn_about_backend(const std::string& backend, const ModelSource& source, Reporter& reporter) {
-  if (!backend.empty() && source.packed_layers().empty())
+  if (!backend.empty() && sdk::packed_layers(source).empty())
     reporter.warn(str("'", source.path().string(), "' has no packed layers: --backend has no effect on it"));
 }
 

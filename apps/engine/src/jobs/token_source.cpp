@@ -52,10 +52,11 @@ Tokenizer tokenizer_in(const std::string& model, const Registry& registry) {
 }
 
 Tokenizer tokenizer_of(const ModelSource& source) {
-  const std::string text = source.tokenizer_json();
+  const TokenizerTexts* texts = source.tokenizer();
+  const std::string text = texts == nullptr ? std::string() : texts->tokenizer_json();
   if (text.empty())
     throw_input(str("'", source.path().string(), "': the model brings no tokenizer.json; give token ids instead"));
-  return Tokenizer(text, source.tokenizer_config());
+  return Tokenizer(text, texts->tokenizer_config());
 }
 
 at::Tensor tokenize_file(const fs::path& file, const Tokenizer& tokenizer) {

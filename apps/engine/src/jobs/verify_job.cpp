@@ -12,6 +12,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
 #include <arkit/part_file.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
@@ -144,7 +145,7 @@ CheckResult check_needs(const ModelSource& exported, const Registry& registry) {
 void compare_with_source(const ModelSource& exported, const ModelSource& source, const RunFacts& run,
                          const Registry& registry, bool keep_blocks, Reporter& reporter, VerifyReport& report) {
   ExportFacts facts{.quantized = {}, .tuned_norms = run.tuned_norms};
-  for (const LinearSpec& spec : exported.packed_layers()) facts.quantized.insert(spec.name);
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) facts.quantized.insert(spec.name);
   for (const auto& [name, error] : run.rounding.errors) facts.quantized.insert(name);
   constexpr const char* tie = "tie_word_embeddings";
   facts.tied = json::get_bool(config_with(exported.config(), tie), tie, "config.json").value_or(false);
@@ -188,7 +189,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
   report.add(opens.result(exported ? str("as ", exported->kind()) : std::string()));
   std::string against;
   if (exported) {
-    report.counts["packed_layers"] = exported->packed_layers().size();
+    report.counts["packed_layers"] = sdk::packed_layers(*exported).size();
     report.counts["tensors"] = exported->weights().tensors().size();
     reporter.step("checking values");
     report.add(check_finite_values(*exported));
@@ -196,7 +197,7 @@ json::Object verify(const VerifyOptions& options, const std::string& resident, c
     report.add(check_layer_lists(*exported, registry));
     report.add(check_tie(*exported));
     report.add(check_needs(*exported, registry));
-    if (!exported->attention_specs().empty()) report.add(check_attention_scales(*exported));
+    if (!sdk::attention_modules(*exported).empty()) report.add(check_attention_scales(*exported));
     if (const auto source = open_against(options, facts, *exported, registry)) {
       against = source->path().string();
       const ModelSource* const models[] = {source.get(), exported.get()};

@@ -11,6 +11,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
@@ -69,21 +70,19 @@ class CheckpointWeights final : public WeightSource {
  public:
   CheckpointWeights(const ModelSource& source, const Registry& registry, const CheckpointView& view)
       : source_(source), registry_(registry), view_(view) {
-    for (const LinearSpec& layer : source.packed_layers())
+    for (const LinearSpec& layer : sdk::packed_layers(source))
       if (!view.tables_only || is_embedding_table(layer.name))
         origins_.emplace(layer.name + ".weight", Origin{.tensor = layer.name, .packed = &layer});
     std::set<std::string, std::less<>> hidden;
     if (!view.attention_scales)
-      for (const AttentionSpec& spec : source.attention_specs())
+      for (const AttentionSpec& spec : sdk::attention_modules(source))
         hidden.insert(spec.tensors.begin(), spec.tensors.end());
     for (const TensorInfo& tensor : source.weights().tensors())
       if (!hidden.contains(tensor.name) && !add_packed_part(tensor)) add(tensor);
-    (void)find("");  // later calls only read the table: safe from all threads
+    set_tensors(std::move(shown_));
   }
 
   [[nodiscard]] bool changes_anything() const { return !origins_.empty(); }
-
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
 
   at::Tensor load(std::string_view name) const override {
     const TensorInfo* shown = find(name);
@@ -93,7 +92,8 @@ class CheckpointWeights final : public WeightSource {
     const Origin& origin = found->second;
     if (origin.packed != nullptr) {
       const TensorQuant& quant = origin.packed->quant.weight;
-      return registry_.scheme_for(quant.data_type).dequantize(source_.unpack(origin.packed->name), quant, view_.dtype);
+      return registry_.scheme_for(quant.data_type)
+          .dequantize(sdk::packed_of(source_).unpack(origin.packed->name), quant, view_.dtype);
     }
     return source_.weights().load(origin.tensor).select(0, origin.expert).narrow(0, origin.first_row, shown->shape[0]);
   }
@@ -119,15 +119,15 @@ class CheckpointWeights final : public WeightSource {
     if (layer == origins_.end() || layer->second.packed == nullptr) return false;
     Origin& origin = layer->second;
     if (origin.parts.empty()) {
-      places_.emplace(layer->first, tensors_.size());
-      tensors_.push_back({.name = layer->first,
-                          .dtype = view_.dtype,
-                          .stored_type = origin.packed->packing,
-                          .shape = {origin.packed->out_features, origin.packed->in_features},
-                          .stored_bytes = 0,
-                          .file = tensor.file});
+      places_.emplace(layer->first, shown_.size());
+      shown_.push_back({.name = layer->first,
+                        .dtype = view_.dtype,
+                        .stored_type = origin.packed->packing,
+                        .shape = {origin.packed->out_features, origin.packed->in_features},
+                        .stored_bytes = 0,
+                        .file = tensor.file});
     }
-    tensors_[places_.at(layer->first)].stored_bytes += tensor.stored_bytes;
+    shown_[places_.at(layer->first)].stored_bytes += tensor.stored_bytes;
     origin.parts.push_back(tensor.name);
     return true;
   }
@@ -148,7 +148,7 @@ class CheckpointWeights final : public WeightSource {
   void add(const TensorInfo& tensor) {
     const std::optional<FusedName> fused = view_.cut_experts ? fused_name(tensor) : std::nullopt;
     if (!fused) {
-      tensors_.push_back(tensor);
+      shown_.push_back(tensor);
       return;
     }
     const auto count = static_cast<int64_t>(fused->parts.size());
@@ -165,7 +165,7 @@ class CheckpointWeights final : public WeightSource {
         slice.shape = {rows, tensor.shape[2]};
         slice.stored_bytes = tensor.stored_bytes / (experts * count);
         origins_.emplace(slice.name, Origin{.tensor = tensor.name, .expert = expert, .first_row = part * rows});
-        tensors_.push_back(std::move(slice));
+        shown_.push_back(std::move(slice));
       }
   }
 
@@ -177,53 +177,38 @@ class CheckpointWeights final : public WeightSource {
   const ModelSource& source_;
   const Registry& registry_;
   const CheckpointView view_;
-  std::vector<TensorInfo> tensors_;
+  std::vector<TensorInfo> shown_;                       // while they are looked for
   std::map<std::string, Origin, std::less<>> origins_;  // only tensors that are not the source's own
-  std::map<std::string, size_t, std::less<>> places_;   // of packed layers in tensors_
+  std::map<std::string, size_t, std::less<>> places_;   // of packed layers in shown_
 };
 
-class CheckpointSource final : public ModelSource {
+// What is left packed is the source's affair.
+class CheckpointSource final : public sdk::ForwardingSource {
  public:
   CheckpointSource(const ModelSource& source, const Registry& registry, const CheckpointView& view)
-      : source_(source), weights_(source, registry, view), config_(source.config()), keeps_layers_(view.tables_only) {
-    if (!keeps_layers_ && !source.packed_layers().empty()) erase_quantization(config_);
-    for (const LinearSpec& layer : source.packed_layers())
-      if (keeps_layers_ && !is_embedding_table(layer.name)) layers_.push_back(layer);
+      : ForwardingSource(source),
+        weights_(source, registry, view),
+        config_(source.config()),
+        keeps_layers_(view.tables_only),
+        packed_(source, [&](const LinearSpec& layer) { return view.tables_only && !is_embedding_table(layer.name); }) {
+    if (!keeps_layers_ && !sdk::packed_layers(source).empty()) erase_quantization(config_);
   }
 
+  using ForwardingSource::own;
   [[nodiscard]] bool changes_anything() const { return weights_.changes_anything(); }
-  void own(std::unique_ptr<ModelSource> source) { owned_ = std::move(source); }
 
-  std::string kind() const override { return source_.kind(); }
-  const std::filesystem::path& path() const override { return source_.path(); }
   const json::Object& config() const override { return config_; }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return source_.tokenizer_json(); }
-  json::Object tokenizer_config() const override { return source_.tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return source_.companions(); }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    return source_.input_rotation(layer);
+  const PackedLayers* packed() const override { return packed_.facet(); }
+  const AttentionScales* attention_scales() const override {
+    return keeps_layers_ ? inner().attention_scales() : nullptr;
   }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override { return source_.query_key_rotation(); }
-  json::Object rotation_config() const override { return source_.rotation_config(); }
-  TensorMap rotation_tensors(std::string_view layer) const override { return source_.rotation_tensors(layer); }
-
-  // What is left packed is the source's affair.
-  std::span<const LinearSpec> packed_layers() const override { return layers_; }
-  TensorMap packed_tensors(std::string_view layer) const override { return source_.packed_tensors(layer); }
-  QuantizedWeight unpack(std::string_view layer) const override { return source_.unpack(layer); }
-  std::span<const AttentionSpec> attention_specs() const override {
-    return keeps_layers_ ? source_.attention_specs() : ModelSource::attention_specs();
-  }
-  AttentionRanges attention_ranges(std::string_view module) const override { return source_.attention_ranges(module); }
 
  private:
-  std::unique_ptr<ModelSource> owned_;  // null = somebody else's
-  const ModelSource& source_;
   CheckpointWeights weights_;
   json::Object config_;
   bool keeps_layers_;
-  std::vector<LinearSpec> layers_;  // still packed
+  sdk::PackedSelection packed_;
 };
 
 }  // namespace
@@ -237,7 +222,7 @@ std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source
 
 std::unique_ptr<ModelSource> view_plain_tables(const ModelSource& source, const Registry& registry,
                                                at::ScalarType dtype) {
-  const auto layers = source.packed_layers();
+  const auto layers = sdk::packed_layers(source);
   if (std::none_of(layers.begin(), layers.end(),
                    [](const LinearSpec& layer) { return is_embedding_table(layer.name); }))
     return nullptr;

@@ -12,7 +12,7 @@
 namespace arkit::model_free {
 
 // "<p>.experts.gate_up_proj" [E, 2 o, i] is shown as "<p>.experts.{e}.gate_proj.weight" and "...up_proj.weight" [o, i];
-// "w13" as w1 and w3; other projections keep their name. Packed layers (source->packed_layers()) appear as
+// "w13" as w1 and w3; other projections keep their name. Packed layers (source->packed()) appear as
 // "<layer>.weight" in bf16, dequantized exactly on load, and config() lacks the quantization_config. A source that has
 // neither comes back as it is.
 [[nodiscard]] std::unique_ptr<ModelSource> open_checkpoint(std::unique_ptr<ModelSource> source,

@@ -16,6 +16,7 @@
 #include <arkit/error.h>
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/sdk/linear_layers.h>
 #include <arkit/sdk/text_config.h>
@@ -70,12 +71,12 @@ bool is_no_weight(const TensorInfo& tensor) {
 // which calibration makes, are left out.
 std::vector<std::string> plain_names(const ModelSource& source) {
   std::unordered_set<std::string_view> packed;
-  for (const LinearSpec& layer : source.packed_layers()) packed.insert(layer.name);
+  for (const LinearSpec& layer : sdk::packed_layers(source)) packed.insert(layer.name);
   std::unordered_set<std::string_view> attention;
-  for (const AttentionSpec& module : source.attention_specs())
+  for (const AttentionSpec& module : sdk::attention_modules(source))
     for (const std::string& tensor : module.tensors) attention.insert(tensor);
   std::vector<std::string> names;
-  for (const LinearSpec& layer : source.packed_layers()) names.push_back(layer.name + ".weight");
+  for (const LinearSpec& layer : sdk::packed_layers(source)) names.push_back(layer.name + ".weight");
   for (const TensorInfo& tensor : source.weights().tensors()) {
     if (attention.contains(tensor.name) || is_no_weight(tensor)) continue;
     const bool part = packed.contains(parent_of(tensor.name)) && last_component(tensor.name) != "bias";
@@ -87,7 +88,7 @@ std::vector<std::string> plain_names(const ModelSource& source) {
 // No scale without its weight, no 8-bit float without its scale.
 void check_parts(const ModelSource& source) {
   std::unordered_set<std::string_view> packed;
-  for (const LinearSpec& layer : source.packed_layers()) packed.insert(layer.name);
+  for (const LinearSpec& layer : sdk::packed_layers(source)) packed.insert(layer.name);
   const WeightSource& weights = source.weights();
   for (const TensorInfo& tensor : weights.tensors()) {
     const std::string_view layer = parent_of(tensor.name), part = last_component(tensor.name);
@@ -332,7 +333,7 @@ void check_ends(const ModelSource& source, const std::vector<std::string>& names
 // of the same family.
 void check_family(const ModelSource& source, const Registry& registry) {
   if (!is_language_model(source.config())) return;
-  const auto layers = source.packed_layers();  // no family looks rows up in packed tables
+  const auto layers = sdk::packed_layers(source);  // no family looks rows up in packed tables
   if (std::any_of(layers.begin(), layers.end(), [](const LinearSpec& l) { return is_embedding_table(l.name); })) return;
   for (const std::string& name : registry.names(Kind::model)) {
     ModelAdapter& adapter = registry.model(name);

@@ -4,16 +4,14 @@
 #include <iterator>
 #include <map>
 #include <set>
-#include <sstream>
 
-#include <toml++/toml.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 
 #include <arkit/error.h>
 #include <arkit/input_file.h>
 #include <arkit/json.h>
+#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
-#include <arkit/toml_depth.h>
 
 #include "quant/scheme_resolver.h"
 
@@ -219,14 +217,7 @@ std::string formats_it_reads(const RuntimeRules& runtime) {
 }  // namespace
 
 RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
-  std::ostringstream as_json;
-  try {
-    util::refuse_deep_keys(text, what);
-    as_json << toml::json_formatter{toml::parse(text)};
-  } catch (const toml::parse_error& error) {
-    throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
-  }
-  const json::Value parsed = json::parse(as_json.str(), what);
+  const json::Value parsed = sdk::toml_as_json(text, what);
   const json::Object& object = json::as_object(parsed, what);
   check_keys(object, {"name", "title", "checked", "model_types", "fused", "refuses", "loads"}, what);
   RuntimeRules rules;

@@ -13,6 +13,7 @@
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/sdk/tied_embeddings.h>
 #include <arkit/str.h>
@@ -35,17 +36,17 @@ std::string_view layer_of_bias(std::string_view tensor) {
 class RenamedWeights final : public WeightSource {
  public:
   RenamedWeights(const WeightSource& stored, const Names& shown_of, const Layers& denied) : stored_(stored) {
+    std::vector<TensorInfo> tensors;
     for (TensorInfo info : stored.tensors()) {
       if (info.name.ends_with(kBias) && denied.contains(layer_of_bias(info.name))) continue;
       if (const auto found = shown_of.find(info.name); found != shown_of.end()) {
         stored_name_.emplace(found->second, info.name);
         info.name = found->second;
       }
-      tensors_.push_back(std::move(info));
+      tensors.push_back(std::move(info));
     }
-    (void)find("");  // later calls only read the table: safe from all threads
+    set_tensors(std::move(tensors));
   }
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
   at::Tensor load(std::string_view name) const override {
     if (find(name) == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
     return stored_.load(stored_name(name));
@@ -59,64 +60,56 @@ class RenamedWeights final : public WeightSource {
   }
 
   const WeightSource& stored_;
-  std::vector<TensorInfo> tensors_;
   Names stored_name_;  // by the name shown, where they differ
 };
 
-class CanonicalSource final : public ModelSource {
+// Packed layers without the biases that are denied.
+class WithoutBiases final : public sdk::PackedSelection {
+ public:
+  WithoutBiases(const ModelSource& source, const Layers& denied)
+      : PackedSelection(source, [](const LinearSpec&) { return true; }), denied_(denied) {
+    for (LinearSpec& spec : selected()) spec.has_bias = spec.has_bias && !denied.contains(spec.name);
+  }
+  TensorMap tensors(std::string_view layer) const override {
+    TensorMap tensors = PackedSelection::tensors(layer);
+    if (denied_.contains(layer)) tensors.erase("bias");
+    return tensors;
+  }
+
+ private:
+  const Layers& denied_;
+};
+
+class CanonicalSource final : public sdk::ForwardingSource {
  public:
   CanonicalSource(std::unique_ptr<ModelSource> source, const Names& shown_of, Layers denied, json::Object config)
-      : source_(std::move(source)),
-        weights_(source_->weights(), shown_of, denied),
+      : ForwardingSource(std::move(source)),
+        weights_(inner().weights(), shown_of, denied),
         config_(std::move(config)),
-        denied_(std::move(denied)) {
-    for (LinearSpec spec : source_->packed_layers()) {
-      spec.has_bias = spec.has_bias && !denied_.contains(spec.name);
-      packed_.push_back(std::move(spec));
-    }
-  }
+        denied_(std::move(denied)),
+        packed_(inner(), denied_) {}
   // How many of the biases that are not shown are more than zeros.
   [[nodiscard]] int64_t lost_biases() const {
     int64_t lost = 0;
     for (const std::string& layer : denied_) {
       const std::string name = str(layer, kBias);
-      if (source_->weights().find(name) == nullptr) continue;
-      lost += source_->weights().load(name).ne(0).any().item<bool>() ? 1 : 0;
-      source_->weights().release(name);
+      if (inner().weights().find(name) == nullptr) continue;
+      lost += inner().weights().load(name).ne(0).any().item<bool>() ? 1 : 0;
+      inner().weights().release(name);
     }
     return lost;
   }
   [[nodiscard]] const Layers& denied() const { return denied_; }
 
-  std::string kind() const override { return source_->kind(); }
-  const std::filesystem::path& path() const override { return source_->path(); }
   const json::Object& config() const override { return config_; }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return source_->tokenizer_json(); }
-  json::Object tokenizer_config() const override { return source_->tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return source_->companions(); }
-  std::span<const LinearSpec> packed_layers() const override { return packed_; }
-  TensorMap packed_tensors(std::string_view layer) const override {
-    TensorMap tensors = source_->packed_tensors(layer);
-    if (denied_.contains(layer)) tensors.erase("bias");
-    return tensors;
-  }
-  QuantizedWeight unpack(std::string_view layer) const override { return source_->unpack(layer); }
-  std::span<const AttentionSpec> attention_specs() const override { return source_->attention_specs(); }
-  AttentionRanges attention_ranges(std::string_view module) const override { return source_->attention_ranges(module); }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    return source_->input_rotation(layer);
-  }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override { return source_->query_key_rotation(); }
-  json::Object rotation_config() const override { return source_->rotation_config(); }
-  TensorMap rotation_tensors(std::string_view layer) const override { return source_->rotation_tensors(layer); }
+  const PackedLayers* packed() const override { return packed_.facet(); }
 
  private:
-  std::unique_ptr<ModelSource> source_;
   RenamedWeights weights_;
   json::Object config_;
   Layers denied_;
-  std::vector<LinearSpec> packed_;
+  WithoutBiases packed_;
 };
 
 bool is_decoder_part(std::string_view name) {
@@ -128,7 +121,7 @@ bool is_bare_decoder(const ModelSource& source) {
   const WeightSource& weights = source.weights();
   const auto tensors = weights.tensors();
   const bool has_table = weights.find("embed_tokens.weight") != nullptr || weights.find("lm_head.weight") != nullptr;
-  return source.packed_layers().empty() && has_table && weights.find("norm.weight") != nullptr &&
+  return sdk::packed_layers(source).empty() && has_table && weights.find("norm.weight") != nullptr &&
          std::any_of(tensors.begin(), tensors.end(),
                      [](const TensorInfo& info) { return info.name.starts_with("layers.0."); }) &&
          std::none_of(tensors.begin(), tensors.end(),

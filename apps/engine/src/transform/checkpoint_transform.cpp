@@ -5,6 +5,7 @@
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
 #include <arkit/model_adapter.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "transform/model_roles.h"
@@ -55,7 +56,7 @@ std::unique_ptr<ModelSource> transformed_as(std::unique_ptr<ModelSource> source,
 
 void check_applied(const ModelSource& source, std::span<Linear* const> layers) {
   for (const Linear* layer : layers)
-    if (layer->rotation == nullptr && source.input_rotation(layer->name) != nullptr)
+    if (layer->rotation == nullptr && sdk::input_rotation(source, layer->name) != nullptr)
       throw_unsupported(str("layer '", layer->name,
                             "' needs its input rotated, which the plugin of its model family does not do; use a "
                             "rotation that is fused into the weights (docs/ROTATIONS.md)"));

@@ -7,7 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/error.h>
-#include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -26,15 +26,11 @@ class FoldedWeights final : public WeightSource {
       : original_(original), records_(std::move(records)) {
     for (const TransformRecord& record : records_)
       for (const ChannelFold& fold : record.folds) add(record, fold);
-    for (const TensorInfo& info : original.tensors()) {
-      tensors_.push_back(info);
-      if (const auto steps = steps_.find(info.name); steps != steps_.end())
-        tensors_.back().dtype = steps->second.back().dtype;
-    }
-    (void)find("");  // later calls only read the table: safe from all threads
+    std::vector<TensorInfo> tensors(original.tensors().begin(), original.tensors().end());
+    for (TensorInfo& info : tensors)
+      if (const auto steps = steps_.find(info.name); steps != steps_.end()) info.dtype = steps->second.back().dtype;
+    set_tensors(std::move(tensors));
   }
-
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
 
   at::Tensor load(std::string_view name) const override {
     at::Tensor tensor = original_.load(name);
@@ -99,38 +95,17 @@ class FoldedWeights final : public WeightSource {
 
   const WeightSource& original_;
   const std::vector<TransformRecord> records_;
-  std::vector<TensorInfo> tensors_;
   std::map<std::string, std::vector<Step>, std::less<>> steps_;
 };
 
-class FoldedSource final : public ModelSource {
+class FoldedSource final : public sdk::ForwardingSource {
  public:
   FoldedSource(std::unique_ptr<ModelSource> original, std::vector<TransformRecord> records)
-      : original_(std::move(original)), weights_(original_->weights(), std::move(records)) {}
+      : ForwardingSource(std::move(original)), weights_(inner().weights(), std::move(records)) {}
 
-  std::string kind() const override { return original_->kind(); }
-  const std::filesystem::path& path() const override { return original_->path(); }
-  const json::Object& config() const override { return original_->config(); }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return original_->tokenizer_json(); }
-  json::Object tokenizer_config() const override { return original_->tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return original_->companions(); }
-  std::span<const LinearSpec> packed_layers() const override { return original_->packed_layers(); }
-  TensorMap packed_tensors(std::string_view layer) const override { return original_->packed_tensors(layer); }
-  QuantizedWeight unpack(std::string_view layer) const override { return original_->unpack(layer); }
-  std::span<const AttentionSpec> attention_specs() const override { return original_->attention_specs(); }
-  AttentionRanges attention_ranges(std::string_view module) const override {
-    return original_->attention_ranges(module);
-  }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    return original_->input_rotation(layer);
-  }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override { return original_->query_key_rotation(); }
-  json::Object rotation_config() const override { return original_->rotation_config(); }
-  TensorMap rotation_tensors(std::string_view layer) const override { return original_->rotation_tensors(layer); }
 
  private:
-  std::unique_ptr<ModelSource> original_;
   FoldedWeights weights_;
 };
 

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include <arkit/error.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "transform/model_roles.h"
@@ -18,7 +19,7 @@ std::vector<ScalePlace> scale_places(const ModelSource& source, const ModelLayou
   for (LayerPlan& layer : layout.linears()) layers.emplace(layer.name, std::move(layer));
 
   std::vector<ScalePlace> places;
-  const auto turned = [&](const std::string& layer) { return source.input_rotation(layer) != nullptr; };
+  const auto turned = [&](const std::string& layer) { return sdk::input_rotation(source, layer) != nullptr; };
   const auto add = [&](ScalePlace place) {
     if (std::any_of(place.into.begin(), place.into.end(), turned)) return;
     const LayerPlan& reader = layers.at(place.into.front());

@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "verify/expected_error.h"
@@ -19,7 +20,7 @@ namespace {
 at::Tensor bias_of(const Linear& layer, const ModelSource& source, bool packed) {
   if (layer.bias.defined()) return layer.bias;
   if (!packed) return {};
-  const TensorMap tensors = source.packed_tensors(layer.name);
+  const TensorMap tensors = sdk::packed_of(source).tensors(layer.name);
   const auto found = tensors.find("bias");
   return found == tensors.end() ? at::Tensor() : found->second.to(at::kFloat);
 }
@@ -49,11 +50,11 @@ at::Tensor SourceWeightsHook::norm_weight(std::string_view name, const at::Tenso
 
 DecodedHook::DecodedHook(const ModelSource& exported, const Registry& registry)
     : exported_(exported), registry_(registry), attention_(exported, registry) {
-  for (const LinearSpec& spec : exported.packed_layers()) specs_.emplace(spec.name, &spec);
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) specs_.emplace(spec.name, &spec);
 }
 
 DecodedHook::Decoded DecodedHook::decode(const Linear& layer, const LinearSpec& spec) const {
-  const QuantizedWeight packed = exported_.unpack(layer.name);
+  const QuantizedWeight packed = sdk::packed_of(exported_).unpack(layer.name);
   const auto most = packed.extra.find("act_max");
   return {.weight = registry_.scheme_for(spec.quant.weight.data_type).dequantize(packed, spec.quant.weight, at::kFloat),
           .bias = bias_of(layer, exported_, true),
@@ -99,7 +100,7 @@ double DecodedHook::input_error(std::string_view layer) const {
 
 double DecodedHook::attention_error() const {
   double worst = 0.0;
-  for (const AttentionSpec& spec : exported_.attention_specs()) {
+  for (const AttentionSpec& spec : sdk::attention_modules(exported_)) {
     const double kv = expected_error(spec.quant.kv, 1), query = expected_error(spec.quant.query, 1);
     worst = std::max(worst, 2.0 * kv * kv + query * query);
   }
@@ -136,7 +137,7 @@ at::Tensor DisturbedHook::attention(AttentionCall call) {
 void DecodedHook::release(const std::string& layer) noexcept {
   kept_.erase(layer);
   if (!specs_.contains(layer)) return;
-  for (const auto& [suffix, tensor] : exported_.packed_tensors(layer))
+  for (const auto& [suffix, tensor] : sdk::packed_of(exported_).tensors(layer))
     exported_.weights().release(str(layer, ".", suffix));
 }
 

@@ -10,6 +10,7 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "verify/code_check.h"
@@ -81,7 +82,7 @@ at::Tensor inputs_by_group(const QuantizedWeight& weight) {
 }
 
 void release_packed(const ModelSource& exported, const std::string& layer) {
-  for (const auto& [suffix, tensor] : exported.packed_tensors(layer))
+  for (const auto& [suffix, tensor] : sdk::packed_of(exported).tensors(layer))
     exported.weights().release(str(layer, ".", suffix));
 }
 
@@ -111,10 +112,10 @@ void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, co
 
 CheckResult check_packed_values(const ModelSource& exported, const Registry& registry) {
   Check check("packed values");
-  for (const LinearSpec& spec : exported.packed_layers()) {
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) {
     throw_if_interrupted();
     try {
-      const QuantizedWeight weight = exported.unpack(spec.name);
+      const QuantizedWeight weight = sdk::packed_of(exported).unpack(spec.name);
       if (weight.codes.sizes() != at::IntArrayRef({spec.out_features, spec.in_features}))
         check.fail(str("'", spec.name, "': its codes do not have the shape of the layer"));
       if (!weight.scale.to(at::kFloat).isfinite().all().item<bool>())
@@ -130,7 +131,8 @@ CheckResult check_packed_values(const ModelSource& exported, const Registry& reg
     }
     release_packed(exported, spec.name);
   }
-  return check.result(str(exported.packed_layers().size(), " packed layers: scales, zero points and codes in range"));
+  return check.result(
+      str(sdk::packed_layers(exported).size(), " packed layers: scales, zero points and codes in range"));
 }
 
 LayerFigures layer_figures(const std::string& name, const at::Tensor& stored_weight, const at::Tensor& decoded,
@@ -171,7 +173,7 @@ class LayerJudge {
       : source_(source), recorded_(recorded), report_(report), check_(check) {}
 
   void packed(const ModelSource& exported, const LinearSpec& spec, const Registry& registry) {
-    const QuantizedWeight weight = exported.unpack(spec.name);
+    const QuantizedWeight weight = sdk::packed_of(exported).unpack(spec.name);
     const TensorQuant& quant = spec.quant.weight;
     const Scheme& scheme = registry.scheme_for(quant.data_type);
     const at::Tensor decoded = scheme.dequantize(weight, quant, at::kFloat);
@@ -266,7 +268,7 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
                                         VerifyReport& report) {
   Check check("layers against the source");
   LayerJudge judge(source, recorded, report, check);
-  for (const LinearSpec& spec : exported.packed_layers()) {
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) {
     throw_if_interrupted();
     try {
       judge.packed(exported, spec, registry);
@@ -277,7 +279,7 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
     release_packed(exported, spec.name);
   }
   // Layers the run quantized that no reader reports: a format of full-size weights.
-  if (exported.packed_layers().empty()) {
+  if (sdk::packed_layers(exported).empty()) {
     for (const auto& [name, error] : recorded.errors) {
       const std::string tensor = name + kWeightSuffix;
       if (exported.weights().find(tensor) == nullptr) {

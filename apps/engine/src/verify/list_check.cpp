@@ -14,6 +14,7 @@
 #include <arkit/json.h>
 #include <arkit/model_adapter.h>
 #include <arkit/regex.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -193,7 +194,7 @@ std::optional<Expects> expectation(const json::Object& config, bool plain_head) 
 
 std::vector<std::string> full_size_layers(const ModelSource& exported, const Registry& registry) {
   std::set<std::string> packed, found;
-  for (const LinearSpec& layer : exported.packed_layers()) packed.insert(layer.name);
+  for (const LinearSpec& layer : sdk::packed_layers(exported)) packed.insert(layer.name);
   for (const TensorInfo& tensor : exported.weights().tensors())
     if (is_linear(tensor)) found.insert(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
   try {
@@ -217,10 +218,10 @@ CheckResult check_layer_lists(const ModelSource& exported, const Registry& regis
   for (const std::string& layer : plain)
     if ((*expects)(layer))
       check.fail(str("'", printable(layer), "' is stored in full size, and the configuration does not leave it out"));
-  for (const LinearSpec& layer : exported.packed_layers())
+  for (const LinearSpec& layer : sdk::packed_layers(exported))
     if (!(*expects)(layer.name))
       check.fail(str("'", printable(layer.name), "' is packed, and the configuration leaves it out"));
-  return check.result(str(exported.packed_layers().size(), " packed, ", plain.size(), " left out"));
+  return check.result(str(sdk::packed_layers(exported).size(), " packed, ", plain.size(), " left out"));
 }
 
 }  // namespace arkit

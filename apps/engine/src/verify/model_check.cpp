@@ -19,6 +19,7 @@
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/block_hooks.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/text_config.h>
 #include <arkit/str.h>
 
@@ -91,7 +92,7 @@ struct Opened {
 };
 
 bool has_head(const ModelSource& source) {
-  const auto layers = source.packed_layers();
+  const auto layers = sdk::packed_layers(source);
   return source.weights().find("lm_head.weight") != nullptr ||
          std::any_of(layers.begin(), layers.end(), [](const LinearSpec& layer) { return layer.name == "lm_head"; });
 }
@@ -137,7 +138,7 @@ class Comparison {
         decoding_(export_.source(), registry),
         cast_(cast_tensors(export_.source().weights(), source_.source().weights())) {
     for (const LayerFigures& layer : report.layers()) measured_[layer.name] = layer.relative_error;
-    for (const LinearSpec& spec : export_.source().packed_layers()) specs_.emplace(spec.name, &spec);
+    for (const LinearSpec& spec : sdk::packed_layers(export_.source())) specs_.emplace(spec.name, &spec);
   }
 
   void run(bool keep_blocks) {

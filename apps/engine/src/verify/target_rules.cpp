@@ -4,12 +4,11 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <sstream>
 
-#include <toml++/toml.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 
 #include <arkit/error.h>
+#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
 
 #include "verify/rope_meaning.h"
@@ -121,13 +120,7 @@ void read_rope(json::Object& config, const TargetRules::Model& model) {
 }  // namespace
 
 TargetRules parse_target(std::string_view text, const std::string& what) {
-  std::ostringstream as_json;
-  try {
-    as_json << toml::json_formatter{toml::parse(text)};
-  } catch (const toml::parse_error& error) {
-    throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
-  }
-  const json::Value parsed = json::parse(as_json.str(), what);
+  const json::Value parsed = sdk::toml_as_json(text, what);
   const json::Object& object = json::as_object(parsed, what);
   TargetRules rules{.name = json::get_string(object, "name", what).value_or(""),
                     .title = json::get_string(object, "title", what).value_or(""),

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include <arkit/error.h>
-#include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -19,10 +19,11 @@ bool belongs_to_head(std::string_view tensor) {
 class ViewWeights final : public WeightSource {
  public:
   ViewWeights(const WeightSource& weights, bool with_head) : weights_(weights) {
+    std::vector<TensorInfo> shown;
     for (const TensorInfo& info : weights.tensors())
-      if (with_head || !belongs_to_head(info.name)) tensors_.push_back(info);
+      if (with_head || !belongs_to_head(info.name)) shown.push_back(info);
+    set_tensors(std::move(shown));
   }
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
   at::Tensor load(std::string_view name) const override {
     if (find(name) == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
     return weights_.load(name);
@@ -31,41 +32,24 @@ class ViewWeights final : public WeightSource {
 
  private:
   const WeightSource& weights_;
-  std::vector<TensorInfo> tensors_;
 };
 
-class View final : public ModelSource {
+class View final : public sdk::ForwardingSource {
  public:
   View(const ModelSource& source, json::Object config, bool with_head)
-      : source_(source), config_(std::move(config)), weights_(source.weights(), with_head) {
-    for (const LinearSpec& layer : source.packed_layers())
-      if (with_head || layer.name != kHead) layers_.push_back(layer);
-  }
+      : ForwardingSource(source),
+        config_(std::move(config)),
+        weights_(source.weights(), with_head),
+        packed_(source, [&](const LinearSpec& layer) { return with_head || layer.name != kHead; }) {}
 
-  std::string kind() const override { return source_.kind(); }
-  const std::filesystem::path& path() const override { return source_.path(); }
   const json::Object& config() const override { return config_; }
   const WeightSource& weights() const override { return weights_; }
-  std::string tokenizer_json() const override { return source_.tokenizer_json(); }
-  json::Object tokenizer_config() const override { return source_.tokenizer_config(); }
-  std::vector<CompanionFile> companions() const override { return source_.companions(); }
-  std::span<const LinearSpec> packed_layers() const override { return layers_; }
-  TensorMap packed_tensors(std::string_view layer) const override { return source_.packed_tensors(layer); }
-  QuantizedWeight unpack(std::string_view layer) const override { return source_.unpack(layer); }
-  std::span<const AttentionSpec> attention_specs() const override { return source_.attention_specs(); }
-  AttentionRanges attention_ranges(std::string_view module) const override { return source_.attention_ranges(module); }
-  std::shared_ptr<const InputRotation> input_rotation(std::string_view layer) const override {
-    return source_.input_rotation(layer);
-  }
-  std::shared_ptr<const InputRotation> query_key_rotation() const override { return source_.query_key_rotation(); }
-  json::Object rotation_config() const override { return source_.rotation_config(); }
-  TensorMap rotation_tensors(std::string_view layer) const override { return source_.rotation_tensors(layer); }
+  const PackedLayers* packed() const override { return packed_.facet(); }
 
  private:
-  const ModelSource& source_;
   json::Object config_;
   ViewWeights weights_;
-  std::vector<LinearSpec> layers_;
+  sdk::PackedSelection packed_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/log.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
 #include "util/finite.h"
@@ -48,7 +49,7 @@ constexpr double kTunedChange = 0.5;  // of the norm
 
 std::set<std::string, std::less<>> packed_names(const ModelSource& exported) {
   std::set<std::string, std::less<>> names;
-  for (const LinearSpec& spec : exported.packed_layers()) names.insert(spec.name);
+  for (const LinearSpec& spec : sdk::packed_layers(exported)) names.insert(spec.name);
   return names;
 }
 
@@ -82,14 +83,14 @@ CheckResult check_finite_values(const ModelSource& exported) {
 
 CheckResult check_attention_scales(const ModelSource& exported) {
   Check check("static scales of attention");
-  for (const AttentionSpec& spec : exported.attention_specs()) {
+  for (const AttentionSpec& spec : sdk::attention_modules(exported)) {
     try {
-      (void)exported.attention_ranges(spec.name);
+      (void)exported.attention_scales()->ranges(spec.name);
     } catch (const Error& error) {
       check.fail(error.what());
     }
   }
-  return check.result(str(exported.attention_specs().size(), " modules with positive scales"));
+  return check.result(str(sdk::attention_modules(exported).size(), " modules with positive scales"));
 }
 
 namespace {
@@ -139,7 +140,7 @@ CheckResult check_accounting(const ModelSource& exported, const ModelSource& sou
     }
   }
   std::set<std::string, std::less<>> attention;
-  for (const AttentionSpec& spec : exported.attention_specs())
+  for (const AttentionSpec& spec : sdk::attention_modules(exported))
     attention.insert(spec.tensors.begin(), spec.tensors.end());
   for (const TensorInfo& info : exported.weights().tensors()) {
     // A full-size export (fake) keeps what activations need beside the weights it rounded.

@@ -14,6 +14,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/rope.h>
 
 namespace arkit::sdk {
@@ -94,7 +95,7 @@ class LlamaLikeModel final : public Model, public HeadStrips {
   ModelLayout layout_;
   const ModelSource& source_;
   at::ScalarType dtype_;
-  std::set<std::string, std::less<>> packed_;   // names of source_.packed_layers()
+  std::set<std::string, std::less<>> packed_;   // names of packed_layers(source_)
   std::vector<RopeFrequencies> frequencies_;    // as ModelLayout::ropes
   std::vector<std::unique_ptr<Block>> blocks_;  // null = not loaded
   at::Tensor embeddings_;                       // as stored: rows are cast after the look-up

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,13 +44,18 @@ class LayerTensors {
   std::string layer_;
 };
 
-// How a format keeps rotations of layer inputs.
+// How the input of a layer is turned, and what the format stores of it.
+struct PackedRotation {
+  std::shared_ptr<const InputRotation> turns;  // null = it is not
+  StoredRotation stored;
+};
+
+// What a format's configuration says of rotations, and how it keeps those of layer inputs.
 struct PackedRotations {
-  // What turns the input of a layer, null = nothing; asked once a layer, at open.
-  std::function<std::shared_ptr<const InputRotation>(const LayerTensors&)> input_of;
-  std::vector<std::string_view> suffixes;  // tensors a layer may have for it; literals
-  std::shared_ptr<const InputRotation> query_key;
-  json::Object config;  // as ModelSource::rotation_config; empty = not rotated
+  RotationRecord record;
+  std::function<PackedRotation(const LayerTensors&)> input_of;  // asked once a layer, at open
+  std::vector<std::string_view> suffixes;                       // tensors a layer may have for it; literals
+  std::shared_ptr<const InputRotation> query_key;               // null = queries and keys stay as they are
 };
 
 struct PackedFolder {
@@ -59,7 +65,7 @@ struct PackedFolder {
   // Codes from the tensors of a layer, by suffix.
   std::function<QuantizedWeight(const LinearSpec&, const TensorMap&)> decode;
   AttentionQuant attention{};  // what the configuration says of static scales; their tensors are found by name
-  PackedRotations rotations{};
+  std::optional<PackedRotations> rotations{};
 };
 
 [[nodiscard]] std::unique_ptr<ModelSource> make_packed_source(std::unique_ptr<ModelSource> folder, PackedFolder packed);

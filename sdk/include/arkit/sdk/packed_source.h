@@ -50,6 +50,7 @@ using LayerScheme = std::function<LayerQuant(const std::string& layer)>;
 [[nodiscard]] std::unique_ptr<ModelSource> open_packed_folder(std::unique_ptr<ModelSource> folder, std::string packing,
                                                               IntPacking layout, const LayerScheme& scheme_of,
                                                               const AttentionQuant& attention = {},
-                                                              bool act_order = false, PackedRotations rotations = {});
+                                                              bool act_order = false,
+                                                              std::optional<PackedRotations> rotations = {});
 
 }  // namespace arkit::sdk
