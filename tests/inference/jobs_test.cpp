@@ -10,7 +10,7 @@
 #include <arkit/sdk/testing.h>
 
 #include "inference/support.h"
-#include "io/safetensors_file.h"
+#include "util/safetensors_file.h"
 
 namespace arkit {
 namespace {

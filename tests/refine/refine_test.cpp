@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <vector>
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <arkit/engine/jobs.h>
@@ -10,6 +12,7 @@
 #include <arkit/json.h>
 #include <arkit/model_source.h>
 #include <arkit/sdk/forwarding_source.h>
+#include <arkit/sdk/testing.h>
 #include <arkit/str.h>
 
 #include "cli/run_program.h"
@@ -284,6 +287,93 @@ TEST_F(Refine, ConvertChangesNoCodes) {
   EXPECT_TRUE(contains(message, "which convert does not change; 'arkit quantize' writes this format")) << message;
   options.formats = {"refining"};
   EXPECT_NO_THROW((void)convert(options, registry(), notes_));
+}
+
+// Formats that ask for what was rounded, and for how much each input matters.
+class Asking : public Refine {
+ protected:
+  Asking() {
+    options_.dry_run = false;
+    options_.force = true;
+    options_.dataset = "self";
+    options_.tuning.nsamples = 4;
+    options_.tuning.seqlen = 32;
+    options_.model_free = false;
+  }
+  json::Object asked() {
+    (void)run({"asking"});
+    return json::read_file(options_.output_dir / "asked.json").as_object();
+  }
+  static at::Tensor tensor(const json::Value& numbers) {
+    std::vector<float> values;
+    for (const json::Value& number : numbers.as_array()) values.push_back(number.to_number<float>());
+    return at::tensor(values);
+  }
+  // Every quantized layer was given with the weight of the source.
+  void expect_source_weights(const json::Object& given) {
+    const auto source = open_source(options_.model, registry());
+    EXPECT_EQ(given.size(), 14U);
+    for (const auto& layer : given) {
+      const at::Tensor weight = source->weights().load(str(std::string_view(layer.key()), ".weight")).to(at::kFloat);
+      EXPECT_TRUE(tensor(layer.value().at("source")).equal(weight.reshape({-1}))) << layer.key();
+      EXPECT_EQ(layer.value().at("source_dtype").as_string(), "BFloat16") << layer.key();
+    }
+  }
+};
+
+TEST_F(Asking, GetsWeightsAndImportanceOfPlainRounding) {
+  const json::Object given = asked();
+  expect_source_weights(given);
+  for (const auto& layer : given) {
+    EXPECT_EQ(layer.value().at("imatrix_count").as_int64(), 4) << layer.key();
+    EXPECT_GT(tensor(layer.value().at("imatrix")).min().item<float>(), 0.0F) << layer.key();
+  }
+  const auto imatrix = [&](const char* layer) { return tensor(given.at(layer).at("imatrix")); };
+  const at::Tensor q = imatrix("model.layers.0.self_attn.q_proj");
+  EXPECT_TRUE(q.equal(imatrix("model.layers.0.self_attn.v_proj"))) << "they have one input";
+  EXPECT_FALSE(q.equal(imatrix("model.layers.1.self_attn.q_proj")));
+}
+
+// Rounding that looks at no importance does not begin to because a format does.
+TEST_F(Asking, ChangesNoCodes) {
+  (void)asked();
+  const auto with = open_source(options_.output_dir.string(), registry());
+  options_.dataset = QuantizeOptions().dataset;
+  options_.tuning.nsamples.reset();
+  options_.tuning.seqlen.reset();
+  const fs::path other = folder_.path() / "other";
+  options_.output_dir = other;
+  (void)run({"refining"});
+  const auto without = open_source(other.string(), registry());
+  for (const LinearSpec& layer : sdk::packed_layers(*without))
+    EXPECT_TRUE(with->packed()->unpack(layer.name).codes.equal(without->packed()->unpack(layer.name).codes));
+}
+
+TEST_F(Asking, GetsTheSameOfATunedRun) {
+  const json::Object rounded = asked();
+  options_.recipe = "default";
+  options_.tuning.iters = 2;
+  const json::Object given = asked();
+  expect_source_weights(given);
+  for (const auto& layer : given) {
+    const at::Tensor expected = tensor(rounded.at(layer.key()).at("imatrix"));
+    EXPECT_TRUE(sdk::close(tensor(layer.value().at("imatrix")), expected, 0, 1e-3)) << layer.key();
+    EXPECT_EQ(layer.value().at("imatrix_count").as_int64(), 4) << layer.key();
+  }
+}
+
+// Without a family nothing computes, and without samples there is no importance.
+TEST_F(Asking, GetsWeightsAloneWhereNoModelIs) {
+  options_.model_free = true;
+  options_.dataset = QuantizeOptions().dataset;
+  options_.tuning.nsamples.reset();
+  options_.tuning.seqlen.reset();
+  const json::Object given = asked();
+  expect_source_weights(given);
+  for (const auto& layer : given) {
+    EXPECT_TRUE(layer.value().at("imatrix").is_null()) << layer.key();
+    EXPECT_EQ(layer.value().at("imatrix_count").as_int64(), 0) << layer.key();
+  }
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 // "refining": AutoRound's files of symmetric integers, from plans that each variant changes in another way.
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+
+#include <ATen/ATen.h>
 
 #include <arkit/error.h>
 #include <arkit/exporter.h>
@@ -79,7 +83,7 @@ class Stuck final : public ExportJob {
   int layers_ = 0;
 };
 
-class Refining final : public Exporter {
+class Refining : public Exporter {
  public:
   [[nodiscard]] const ExporterInfo& info() const noexcept override {
     static constexpr ExporterInfo kInfo{
@@ -166,7 +170,60 @@ class Refining final : public Exporter {
   }
 };
 
+json::Value numbers(const at::Tensor& tensor) {
+  if (!tensor.defined()) return nullptr;
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous().view(-1);
+  json::Array out;
+  for (int64_t i = 0; i < flat.numel(); ++i) out.emplace_back(flat.const_data_ptr<float>()[i]);
+  return out;
+}
+
+// A job that writes down in asked.json what it was given of each layer.
+class Noting final : public ExportJob {
+ public:
+  Noting(std::unique_ptr<ExportJob> inner, std::filesystem::path file)
+      : inner_(std::move(inner)), file_(std::move(file)) {}
+  void add_layer(const LayerRecord& layer) override {
+    const json::Value type = layer.source.defined() ? json::Value(c10::toString(layer.source.scalar_type())) : nullptr;
+    given_[layer.plan.name] = json::Object{{"source", numbers(layer.source)},
+                                           {"source_dtype", type},
+                                           {"imatrix", numbers(layer.imatrix)},
+                                           {"imatrix_count", layer.imatrix_count}};
+    inner_->add_layer(layer);
+  }
+  void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
+    inner_->add_plain(name, tensor, changed);
+  }
+  ExportReport finish() override {
+    std::ofstream(file_) << json::dump(given_);
+    return inner_->finish();
+  }
+
+ private:
+  std::unique_ptr<ExportJob> inner_;
+  std::filesystem::path file_;
+  json::Object given_;
+};
+
+// "asking": the same files; it wants weights and importance as K-quants do.
+class Asking final : public Refining {
+ public:
+  [[nodiscard]] const ExporterInfo& info() const noexcept override {
+    static constexpr ExporterInfo kInfo{.name = "asking",
+                                        .summary = "wants weights and importance, for tests",
+                                        .quant_method = "auto-round",
+                                        .wants_source_weights = true,
+                                        .wants_imatrix = true};
+    return kInfo;
+  }
+  [[nodiscard]] std::span<const std::string_view> variants() const override { return {}; }
+  [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
+    return std::make_unique<Noting>(Refining::open(request, variant), request.output_dir / "asked.json");
+  }
+};
+
 }  // namespace
 
 ARKIT_PLUGIN("org.arkit.test.refining", "0.1.0", "arkit", "Apache-2.0", "",
-             arkit::component<arkit::Exporter, Refining>("refining", "changes plans, for tests"));
+             arkit::component<arkit::Exporter, Refining>("refining", "changes plans, for tests"),
+             arkit::component<arkit::Exporter, Asking>("asking", "wants weights and importance, for tests"));

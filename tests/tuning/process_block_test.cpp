@@ -226,6 +226,27 @@ TEST_F(ProcessBlock, StaticRangesComeFromTheChainThatIsTunedOn) {
   }
 }
 
+// For formats that want it; what is rounded stays as it was.
+TEST_F(ProcessBlock, MeasuresInputsThatNoRoundingLooksAt) {
+  const at::Tensor start = io.full.clone(), norm = at::linspace(0.5, 1.5, kHidden);
+  for (const int64_t iters : {0, 5}) {
+    options.tune.iters = iters;
+    std::vector<BlockResult> results;
+    for (const bool wanted : {false, true}) {
+      options.want_imatrix = wanted;
+      io = {.full = start.clone()};
+      random = PythonRandom(42);
+      results.push_back(processor().process(0, 1, io));
+    }
+    EXPECT_FALSE(results[0].layers[0].imatrix.defined());
+    const QuantizedLayer& measured = results[1].layers[0];
+    EXPECT_TRUE(all_close(measured.imatrix, (start * norm).square().sum({0, 1}), 1e-2)) << iters;
+    EXPECT_EQ(measured.imatrix_count, kSamples);
+    for (size_t i = 0; i < 2; ++i)
+      EXPECT_TRUE(results[0].layers[i].quantized.codes.equal(results[1].layers[i].quantized.codes)) << iters;
+  }
+}
+
 TEST_F(ProcessBlock, WithoutQuantedInputThereIsOneChain) {
   options.enable_quanted_input = false;
   BlockProcessor work = processor();

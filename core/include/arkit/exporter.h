@@ -29,6 +29,14 @@ struct LayerRecord {
   at::Tensor bias;       // as in the source (dtype included); undefined = none
   at::Tensor act_scale;  // f32 [1] or per-channel static activation scale; undefined = none
   at::Tensor act_max;    // f32 [1] calibrated maximum behind it; undefined = none
+  // [out, in] in the model dtype: the weight that was rounded, transforms included; only when
+  // ExporterInfo.wants_source_weights. Undefined where codes come from another export (arkit convert).
+  at::Tensor source;
+  // f32 [in], the sum of squares of each input over all tokens of the samples, and in how many parts they came (samples;
+  // of experts, tokens): Scheme::quantize_rtn takes the two. Only when ExporterInfo.wants_imatrix; undefined where no
+  // samples are: in model-free runs, arkit convert, tables of embeddings, and experts that no token reached.
+  at::Tensor imatrix;
+  int64_t imatrix_count = 0;
 };
 
 // What an llm-compressor recipe asked for, in compressed-tensors' own words, for formats that record it as it is.
@@ -87,6 +95,8 @@ struct ExporterInfo {
   std::string_view summary;
   std::string_view quant_method;         // quantization_config.quant_method of its files; empty = none
   bool wants_dequantized = false;        // stores real numbers (fake): LayerRecord.dequantized is made for it
+  bool wants_source_weights = false;     // LayerRecord.source is filled in
+  bool wants_imatrix = false;            // LayerRecord.imatrix is: a run with a model family takes samples for it
   bool attention_scales = false;         // has a place for static scales of attention: add_attention is called
   std::string_view recipe_variant = {};  // the variant that records a recipe file (RunRecord.recipe); empty = none
 };

@@ -112,7 +112,7 @@ class ARKIT_EXPORT AttentionScales {
   [[nodiscard]] virtual AttentionRanges ranges(std::string_view module) const = 0;
 };
 
-// Which rotations a checkpoint needs at run time (docs/spec/rotations.md); formats render it in words of their own.
+// Which rotations a checkpoint needs at run time (docs/spec/rotations.md 6); formats render it in words of their own.
 // Of single layers, each on its own:
 struct LayerRotations {
   int64_t block_size = 0;     // consecutive features that turn together

@@ -5,7 +5,6 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/lost_file.cpp
   src/io/mapped_file.cpp
   src/io/safe_path.cpp
-  src/io/safetensors_file.cpp
   src/io/safetensors_header.cpp
   src/io/safetensors_index.cpp
   src/io/safetensors_source.cpp)

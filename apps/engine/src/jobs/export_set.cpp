@@ -146,6 +146,10 @@ std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
   return output;
 }
 
+bool any_wants(const std::vector<FormatChoice>& formats, bool ExporterInfo::*what) {
+  return std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.exporter->info().*what; });
+}
+
 ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request,
                      const output::OutputFolder& output)
     : formats_(std::move(formats)) {
@@ -155,11 +159,6 @@ ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& req
     staged_.push_back(own.output_dir);
     jobs_.push_back(format.exporter->open(own, format.name));
   }
-}
-
-bool ExportSet::wants_dequantized() const {
-  return std::any_of(formats_.begin(), formats_.end(),
-                     [](const FormatChoice& f) { return f.exporter->info().wants_dequantized; });
 }
 
 void ExportSet::add_layer(const LayerRecord& layer) {

@@ -39,6 +39,8 @@ struct FormatChoice {
 // reason.
 void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source);
 
+[[nodiscard]] bool any_wants(const std::vector<FormatChoice>& formats, bool ExporterInfo::*what);
+
 // Why a format cannot have them, and which can: the beginning of a sentence.
 [[nodiscard]] std::string no_attention_scales(const std::string& format);
 
@@ -59,7 +61,8 @@ class ExportSet {
   // Every format writes into its folder of `output`, whatever `request` says.
   ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request, const output::OutputFolder& output);
 
-  [[nodiscard]] bool wants_dequantized() const;
+  // Does a format ask for it: one of the wants_ of ExporterInfo?
+  [[nodiscard]] bool wants(bool ExporterInfo::*what) const { return any_wants(formats_, what); }
   void add_layer(const LayerRecord& layer);
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
   void add_attention(const AttentionRanges& ranges);

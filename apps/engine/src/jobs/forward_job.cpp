@@ -10,10 +10,10 @@
 #include "inference/engine.h"
 #include "inference/head_walk.h"
 #include "inference/residency.h"
-#include "io/safetensors_file.h"
 #include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/heap.h"
+#include "util/safetensors_file.h"
 #include "util/tensor_cache.h"
 
 namespace arkit {

@@ -90,7 +90,8 @@ struct Planner {
         planned.plan, !model_free && tuning.iters > 0, model_free ? std::optional(true) : tuning.disable_opt_rtn,
         [this](std::string_view data_type) -> const Scheme& { return registry.scheme_for(data_type); });
     planned.transforms = plan_transforms(algs, *planned.source, planned.plan, registry);
-    planned.forwards = planned.forwards || !planned.transforms.empty();
+    const bool for_formats = !model_free && any_wants(formats, &ExporterInfo::wants_imatrix);
+    planned.forwards = planned.forwards || for_formats || !planned.transforms.empty();
     return planned;
   }
 

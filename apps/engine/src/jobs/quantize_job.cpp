@@ -188,6 +188,7 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration,
   PythonRandom random(static_cast<uint64_t>(run.tuning.options.seed));
   ProcessOptions process = process_options(run.tuning, !transforms.empty());
   process.loss_mask = calibration.loss_mask;
+  process.want_imatrix = run.exports.wants(&ExporterInfo::wants_imatrix);
   const auto scheme_for = [&](std::string_view data_type) -> const Scheme& {
     return run.registry.scheme_for(data_type);
   };

@@ -22,7 +22,8 @@ namespace {
 class RunSink final : public RoundingSink {
  public:
   explicit RunSink(QuantizeRun& run) : run_(run) {}
-  [[nodiscard]] bool wants_dequantized() const override { return run_.exports.wants_dequantized(); }
+  [[nodiscard]] bool wants_dequantized() const override { return run_.exports.wants(&ExporterInfo::wants_dequantized); }
+  [[nodiscard]] bool wants_source() const override { return run_.exports.wants(&ExporterInfo::wants_source_weights); }
   [[nodiscard]] bool takes(std::string_view tensor) const override { return !is_dropped(run_.plan, tensor); }
   void coming_to(int64_t begin, int64_t end) override { run_.hashes.pace(begin, end); }
   void write_layer(LayerRecord record, double relative_error) override {
@@ -64,7 +65,10 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   require_finite_result(plan.name, dequantized);
   LayerRecord record{.plan = plan, .quantized = result.quantized};
   record.bias = result.bias;
-  if (run.exports.wants_dequantized()) record.dequantized = dequantized.to(run.model_dtype);
+  if (run.exports.wants(&ExporterInfo::wants_dequantized)) record.dequantized = dequantized.to(run.model_dtype);
+  if (run.exports.wants(&ExporterInfo::wants_source_weights)) record.source = layer.weight.to(run.model_dtype);
+  record.imatrix = result.imatrix;
+  record.imatrix_count = result.imatrix_count;
   record.act_max = result.act_max;
   const double error = relative_error(layer.weight, dequantized);
   require_something_left(plan, error, layer.weight, run.reporter);

@@ -248,6 +248,7 @@ class ModelRounding {
     if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
     LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
     record.dequantized = open.rounding->dequantized();
+    if (sink_.wants_source()) record.source = open.rounding->weight().to(run_.model_dtype);
     sink_.write_layer(std::move(record), open.rounding->relative_error());
     open.rounding.reset();
     close_layer(layer);

@@ -23,6 +23,7 @@ class RoundingSink {
  public:
   virtual ~RoundingSink() = default;
   [[nodiscard]] virtual bool wants_dequantized() const = 0;
+  [[nodiscard]] virtual bool wants_source() const = 0;  // LayerRecord.source
   // Is this tensor of the source to be copied?
   [[nodiscard]] virtual bool takes(std::string_view tensor) const = 0;
   // The work comes to the bytes begin .. end of all weight files put behind each other; may wait.

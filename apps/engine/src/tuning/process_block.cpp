@@ -131,7 +131,8 @@ bool BlockProcessor::needs_imatrix(const Layer& layer) const {
 StatisticsHook BlockProcessor::watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const {
   StatisticsHook hook;
   for (const Layer& layer : layers) {
-    const StatisticsWanted wanted{.imatrix = imatrix && needs_imatrix(layer),
+    const bool measured = needs_imatrix(layer) || (options_.want_imatrix && layer.weight_scheme != nullptr);
+    const StatisticsWanted wanted{.imatrix = imatrix && measured,
                                   .act_max = act_max && layer.static_act(),
                                   .moving = layer.quant().act.observer == "minmax"};
     if (wanted.any()) hook.watch(layer.linear, wanted);
@@ -148,6 +149,10 @@ void BlockProcessor::share_global_scales(std::vector<Layer>& layers) const {
 
 void BlockProcessor::finish(QuantizedLayer& out, const Layer& layer, bool needs_weight) const {
   out.plan = layer.plan;
+  if (options_.want_imatrix) {
+    out.imatrix = layer.input.imatrix;
+    out.imatrix_count = layer.input.count;
+  }
   if (!needs_weight && !options_.want_dequantized) return;
   const at::Tensor& weight = layer.linear->weight;
   if (layer.weight_scheme == nullptr) {
@@ -166,9 +171,9 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, bool need_weights,
     out.act_max = layer.input.act_max;
     if (layer.weight_scheme != nullptr)
       out.quantized = plugins::naming_layer(layer.plan->name, [&] {
-        return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight,
-                                                 rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
-                                                 layer.input.imatrix, layer.input.count, layer.global_scale);
+        return layer.weight_scheme->quantize_rtn(
+            layer.linear->weight, layer.quant().weight, rtn_mode(*layer.plan, plan_.global, options_.disable_opt_rtn),
+            needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(), layer.input.count, layer.global_scale);
       });
     finish(out, layer, need_weights);
   }
@@ -180,7 +185,7 @@ void BlockProcessor::tune_layers(std::vector<Layer>& layers, TuneTask task, Bloc
                            .quant = layer.quant(),
                            .weight_scheme = layer.weight_scheme,
                            .act_scheme = layer.act_scheme,
-                           .imatrix = layer.input.imatrix,
+                           .imatrix = needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(),
                            .global_scale = layer.global_scale,
                            .act_max = layer.input.act_max});
   task.loss_mask = options_.loss_mask;
@@ -319,9 +324,9 @@ void BlockProcessor::report_folds(std::span<Linear* const> linears, BlockResult&
 void BlockProcessor::round_blocks(std::vector<Layer>& layers, const BlockForward& forward, BlockIo& io,
                                   const std::string& what, bool propagate_quantized, BlockResult& result) {
   const bool rounded_chain = options_.folds != nullptr && options_.enable_quanted_input;
-  const bool measures = plan_.attention.quantized() || std::any_of(layers.begin(), layers.end(), [&](const Layer& l) {
-                          return needs_imatrix(l) || l.static_act();
-                        });
+  const bool measures =
+      options_.want_imatrix || plan_.attention.quantized() ||
+      std::any_of(layers.begin(), layers.end(), [&](const Layer& l) { return needs_imatrix(l) || l.static_act(); });
   if (io.full.defined() && (!rounded_chain || measures))
     result.attention = calibrate(layers, forward, io.full, io.full, rounded_chain ? at::Tensor() : io.full, what);
   round_layers(layers, rounded_chain, result);

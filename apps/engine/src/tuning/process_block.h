@@ -39,6 +39,7 @@ struct ProcessOptions {
   at::Tensor attention_mask;      // [nsamples, seqlen], 1 = real token; undefined = all real
   at::Tensor loss_mask;           // u8 [nsamples, seqlen], see loss_mask()
   bool want_dequantized = false;  // fill QuantizedLayer::dequantized even where nothing here needs it
+  bool want_imatrix = false;      // measure QuantizedLayer::imatrix even where no rounding looks at it
   BlockFolds* folds = nullptr;    // what transforms weights first, one block at a time; null = nothing does
 };
 
@@ -48,6 +49,8 @@ struct QuantizedLayer {
   at::Tensor dequantized;  // [out, in] in the model's dtype; undefined unless wanted or needed for the next input
   at::Tensor bias;         // tuned bias; undefined = as loaded
   at::Tensor act_max;      // static activations: calibrated (and tuned) maximum
+  at::Tensor imatrix;      // as InputStatistics has it, where ProcessOptions::want_imatrix
+  int64_t imatrix_count = 0;
 };
 
 struct BlockResult {

@@ -1,4 +1,4 @@
-#include "io/safetensors_file.h"
+#include "util/safetensors_file.h"
 
 #include <string>
 #include <vector>
