@@ -85,7 +85,7 @@ class Calibration : public testing::Test {
     }
   }
 
-  Reporter silent_;
+  arkit::Reporter silent_;
   const std::unique_ptr<arkit::hub::Hub> cache_ = arkit::hub::open_cached_hub(silent_);
   fs::path folder_;
   json::Object toy_;
