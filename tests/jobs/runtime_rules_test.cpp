@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/exporter.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 

@@ -19,6 +19,7 @@
 #include <arkit/model_source.h>
 #include <arkit/sdk/family.h>
 #include <arkit/sdk/family_draft.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
@@ -201,32 +202,22 @@ std::string refusal(const std::function<void()>& call) {
 }
 
 // A checkpoint with one tensor more.
-class WithTensor final : public ModelSource, WeightSource {
+class WithTensor final : public sdk::ForwardingSource, WeightSource {
  public:
   WithTensor(const std::filesystem::path& folder, std::string name, std::vector<int64_t> shape = {64},
              at::ScalarType dtype = at::kFloat)
-      : inner_(open_hf_folder(folder)),
-        tensors_(inner_->weights().tensors().begin(), inner_->weights().tensors().end()) {
-    tensors_.push_back({.name = std::move(name),
-                        .dtype = dtype,
-                        .stored_type = "F32",
-                        .shape = std::move(shape),
-                        .file = "more.safetensors"});
+      : ForwardingSource(open_hf_folder(folder)) {
+    std::vector<TensorInfo> all(inner().weights().tensors().begin(), inner().weights().tensors().end());
+    all.push_back({.name = std::move(name),
+                   .dtype = dtype,
+                   .stored_type = "F32",
+                   .shape = std::move(shape),
+                   .file = "more.safetensors"});
+    set_tensors(std::move(all));
   }
-  std::string kind() const override { return inner_->kind(); }
-  const std::filesystem::path& path() const override { return inner_->path(); }
-  const json::Object& config() const override { return inner_->config(); }
   const WeightSource& weights() const override { return *this; }
-  std::string tokenizer_json() const override { return {}; }
-  json::Object tokenizer_config() const override { return {}; }
-  std::vector<CompanionFile> companions() const override { return {}; }
-  std::span<const TensorInfo> tensors() const override { return tensors_; }
-  at::Tensor load(std::string_view name) const override { return inner_->weights().load(name); }
-  void release(std::string_view name) const noexcept override { inner_->weights().release(name); }
-
- private:
-  std::unique_ptr<ModelSource> inner_;
-  std::vector<TensorInfo> tensors_;
+  at::Tensor load(std::string_view name) const override { return inner().weights().load(name); }
+  void release(std::string_view name) const noexcept override { inner().weights().release(name); }
 };
 
 // What a block stores and no slot reads would be left out of what is computed.
