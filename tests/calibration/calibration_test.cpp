@@ -37,6 +37,8 @@ using calibration_test::Rows;
 using calibration_test::rows;
 using calibration_test::text_rows;
 
+constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567";
+
 class Calibration : public testing::Test {
  protected:
   void SetUp() override {
@@ -45,6 +47,7 @@ class Calibration : public testing::Test {
     fs::create_directories(folder_);
     // Nothing outside this folder may answer for a data set.
     ::setenv("HF_HUB_CACHE", (folder_ / "hub").c_str(), 1);
+    cache_ = arkit::hub::open_cached_hub(silent_);
     toy_ = json::read_file(std::string(ARKIT_TEST_DATA) + "/calibration/dataset_local_toy.json").get_object();
     toy_file_ = write("toy.json", json::dump(toy_.at("inputs").at("texts")));
   }
@@ -86,7 +89,7 @@ class Calibration : public testing::Test {
   }
 
   arkit::Reporter silent_;
-  const std::unique_ptr<arkit::hub::Hub> cache_ = arkit::hub::open_cached_hub(silent_);
+  std::unique_ptr<arkit::hub::Hub> cache_;
   fs::path folder_;
   json::Object toy_;
   std::string toy_file_;
@@ -215,20 +218,21 @@ TEST_F(Calibration, MistakesAreExplained) {
   expect_error(toy_file_ + ":template={a", ErrorCode::usage, "leaves a brace open");
   expect_error(toy_file_ + ":field=a:template={a}", ErrorCode::usage, "gives field and template");
   expect_error(write("book.txt", "abc") + ":field=text", ErrorCode::usage, "field has no meaning for running text");
-  expect_error("pile-10", ErrorCode::input, "hf download --repo-type dataset NeelNanda/pile-10k");
-  expect_error("some/thing", ErrorCode::input, "hf download --repo-type dataset some/thing");
+  expect_error("pile-10", ErrorCode::input, "dataset 'NeelNanda/pile-10k': revision 'main' is not in the cache");
+  expect_error("some/thing", ErrorCode::input, "dataset 'some/thing': revision 'main' is not in the cache");
   expect_error("no-such-file.json", ErrorCode::input, "neither a file");
   expect_error("pilee-10k", ErrorCode::input, "did you mean 'pile-10k'");
   expect_error("", ErrorCode::usage, "--dataset self");
   expect_error("self", ErrorCode::usage, "no model");
   expect_error(write("x.csv", "a,b"), ErrorCode::input, "extension '.csv' is not read");
-  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/data/train.arrow", "ARROW1");
+  write("hub/datasets--NeelNanda--pile-10k/refs/main", kCommit);
+  write(arkit::str("hub/datasets--NeelNanda--pile-10k/snapshots/", kCommit, "/data/train.arrow"), "ARROW1");
   expect_error("pile-10k", ErrorCode::input, "none of its 1 files is one arkit reads");
 }
 
 TEST_F(Calibration, KnownNamesReadWhatTheCacheHolds) {
-  write("hub/datasets--NeelNanda--pile-10k/refs/main", "abc");
-  write("hub/datasets--NeelNanda--pile-10k/snapshots/abc/train.jsonl",
+  write("hub/datasets--NeelNanda--pile-10k/refs/main", kCommit);
+  write(arkit::str("hub/datasets--NeelNanda--pile-10k/snapshots/", kCommit, "/train.jsonl"),
         "{\"text\":\"abcdefgh\",\"meta\":{}}\n{\"text\":\"ABCDEFGH\",\"meta\":{}}\n{\"text\":\"01234567\",\"meta\":{}}"
         "\n");
   const std::vector<std::string> texts{"abcdefgh", "ABCDEFGH", "01234567"};
@@ -239,7 +243,7 @@ TEST_F(Calibration, KnownNamesReadWhatTheCacheHolds) {
   EXPECT_EQ(rows(usual), text_rows(shuffled));
   EXPECT_EQ(usual.dataset, "NeelNanda/pile-10k");
   EXPECT_EQ(usual.entries.at(0).source.hub_id, "NeelNanda/pile-10k");
-  EXPECT_EQ(usual.entries.at(0).source.commit, "abc");
+  EXPECT_EQ(usual.entries.at(0).source.commit, kCommit);
   EXPECT_EQ(usual.entries.at(0).source.text, "field 'text'");
 }
 
