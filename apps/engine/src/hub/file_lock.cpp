@@ -26,7 +26,7 @@ constexpr mode_t kMode = 0664;  // a cache may belong to a group
 FileLock::FileLock(const std::filesystem::path& path, const std::function<void()>& waiting) {
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kMode);
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kMode);
   if (descriptor_ < 0) throw_disk(path, "opening the lock", errno);
   for (int glances = 0; ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0; ++glances) {
     if (errno != EWOULDBLOCK && errno != EINTR) return;

@@ -150,6 +150,7 @@ struct Http::Call {
   const std::atomic<bool>& stop;
   Response response = {};
   bool started = false;
+  bool enough = false;  // of an error's page; it need not end
   std::exception_ptr thrown = nullptr;
 
   template <typename Work>
@@ -206,7 +207,8 @@ struct Http::Call {
       throw_input(str("'", origin_of(request.url), "': answers a question with more than ", kMostBody >> 20,
                       " MiB; that is no list of files"));
     if (fits) response.body += bytes;
-    return true;
+    enough = !fits;
+    return fits;
   }
 };
 
@@ -267,7 +269,7 @@ Response Http::hop(const Request& request, const std::string& url) {
   if (call.thrown != nullptr) std::rethrow_exception(call.thrown);
   stop_if_interrupted();
   if (stop_) throw Error(ErrorCode::interrupted, "stopped");  // what ended the others is the error
-  if (code != CURLE_OK) {
+  if (code != CURLE_OK && !call.enough) {
     const std::string why = reason[0] != '\0' ? std::string(reason.data()) : std::string(curl_easy_strerror(code));
     throw NetworkFault(str("'", origin_of(url), "': ", printable(why), advice(code)), kind_of(code));
   }

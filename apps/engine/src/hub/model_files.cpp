@@ -76,7 +76,7 @@ bool is_below(std::string_view path, const Names& folders) {
 Names pipeline_modules(const fs::path& folder) {
   Names modules;
   std::error_code error;
-  if (!fs::is_regular_file(folder / kModules, error)) return modules;
+  if (folder.empty() || !fs::is_regular_file(folder / kModules, error)) return modules;
   const json::Value list = json::read_file(folder / kModules);
   if (!list.is_array()) return modules;
   for (const json::Value& item : list.get_array()) {

@@ -148,6 +148,7 @@ std::optional<ModelPlace> fetched_model(std::string_view text) {
   if (!name) return std::nullopt;
   Fetched& all = fetched();
   const std::lock_guard lock(all.mutex);
+  if (all.places.empty()) return std::nullopt;  // variables of hubs, wrong ones too, are nothing to a local model
   const auto found = all.places.find(key_of(*name));
   return found == all.places.end() ? std::nullopt : std::optional(found->second);
 }

@@ -111,13 +111,14 @@ class RemoteHub final : public Hub {
     }
   }
 
-  // Commits do not change, so each is asked for once.
+  // Commits do not change, so each is asked for once. A hub that tells no commit lists a branch, which may have moved on.
   const Listing& listing(const Snapshot& snapshot) {
     require_names(snapshot.repo);
     const std::lock_guard lock(listing_mutex_);
     const std::string key = str(describe(snapshot.repo), "@", snapshot.commit);
     if (const auto found = listings_.find(key); found != listings_.end()) return found->second;
-    if (auto kept = cache_->listing(snapshot)) return listings_[key] = *std::move(kept);
+    if (settings_.offline || is_commit(snapshot.commit))
+      if (auto kept = cache_->listing(snapshot)) return listings_[key] = *std::move(kept);
     if (settings_.offline) return listings_[key] = cache_->present(snapshot);
     Listing asked = protocol_->list(snapshot);
     keep([&] { cache_->keep_listing(snapshot, asked); });
