@@ -323,15 +323,18 @@ void settle_listed(const Command& command, std::string& what) {
   if (low == "alg" || low == "algs" || low == "algorithm" || low == "algorithms") what = "transforms";
 }
 
-// The recipe and the folder that the name of the program stands for.
-void settle_program(const CalledAs& program, Values& values) {
-  if (!program.recipe.empty()) {
-    const auto recipe = values.find("recipe");
-    if (recipe != values.end() && recipe->second.front() != program.recipe)
-      throw_usage(str("--recipe '", printable(recipe->second.front()), "' contradicts ", program.name,
-                      ", which is recipe '", program.recipe, "'; call arkit instead"));
-    values["recipe"] = {std::string(program.recipe)};
-  }
+// The recipe that the name of the program stands for, as if it was typed.
+void settle_recipe(const CalledAs& program, Values& values) {
+  if (program.recipe.empty()) return;
+  const auto recipe = values.find("recipe");
+  if (recipe != values.end() && recipe->second.front() != program.recipe)
+    throw_usage(str("--recipe '", printable(recipe->second.front()), "' contradicts ", program.name,
+                    ", which is recipe '", program.recipe, "'; call arkit instead"));
+  values["recipe"] = {std::string(program.recipe)};
+}
+
+// The folder that it stands for, where neither the command line nor an options file says another.
+void settle_folder(const CalledAs& program, Values& values) {
   if (!program.folder.empty() && !values.contains("output_dir")) values["output_dir"] = {std::string(program.folder)};
 }
 
@@ -462,9 +465,10 @@ Request parse_command_line(const std::vector<std::string>& arguments, const Call
   if (verb.command->name == "help") return request_about(Request::Kind::help, parsed);
   if (verb.command->name == "man") return request_about(Request::Kind::manual, parsed);
   check_model_named_once(*verb.command, parsed);
-  if (quantizes) settle_program(program, parsed.values);
+  if (quantizes) settle_recipe(program, parsed.values);
   apply_variables(*verb.command, parsed.values, parsed.notes);
   merge_recipe(*verb.command, parsed.values);
+  if (quantizes) settle_folder(program, parsed.values);
   check_positionals(*verb.command, parsed);
   if (verb.command->name == "list") settle_listed(*verb.command, parsed.positionals.front());
   if (verb.command->name == "completions") request.kind = Request::Kind::completions;

@@ -10,9 +10,8 @@
 namespace arkit::sdk {
 namespace {
 
-template <typename Spec>
-bool has(const std::vector<Spec>& specs, std::string_view name) {
-  return std::any_of(specs.begin(), specs.end(), [&](const Spec& spec) { return spec.name == name; });
+bool has(const std::vector<AttentionSpec>& modules, std::string_view name) {
+  return std::any_of(modules.begin(), modules.end(), [&](const AttentionSpec& spec) { return spec.name == name; });
 }
 
 }  // namespace
@@ -78,9 +77,10 @@ const TokenizerTexts* ForwardingSource::tokenizer() const {
 PackedSelection::PackedSelection(const ModelSource& source, const std::function<bool(const LinearSpec&)>& keep)
     : source_(source) {
   std::ranges::copy_if(packed_layers(source), std::back_inserter(layers_), keep);
+  for (const LinearSpec& layer : layers_) names_.insert(layer.name);
 }
 const PackedLayers& PackedSelection::all_for(std::string_view layer) const {
-  if (!has(layers_, layer))
+  if (!names_.contains(layer))
     throw_input(str("'", source_.path().string(), "': has no packed layer '", printable(layer), "'"));
   return packed_of(source_);
 }

@@ -45,14 +45,19 @@ std::string_view without(std::string_view name, std::string_view ending) {
 
 // '*' stands for any text.
 bool fits(std::string_view name, std::string_view pattern) {
-  const size_t star = pattern.find('*');
+  size_t star = pattern.find('*');
   if (star == std::string_view::npos) return name == pattern;
-  if (name.size() < star || name.substr(0, star) != pattern.substr(0, star)) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  if (rest.find('*') == std::string_view::npos) return name.size() - star >= rest.size() && name.ends_with(rest);
-  for (size_t at = star; at <= name.size(); ++at)
-    if (fits(name.substr(at), rest)) return true;
-  return false;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  name.remove_prefix(star);
+  pattern.remove_prefix(star + 1);
+  // Each text between two stars where it comes first: a later place leaves less for the others.
+  for (star = pattern.find('*'); star != std::string_view::npos; star = pattern.find('*')) {
+    const size_t at = name.find(pattern.substr(0, star));
+    if (at == std::string_view::npos) return false;
+    name.remove_prefix(at + star);
+    pattern.remove_prefix(star + 1);
+  }
+  return name.ends_with(pattern);
 }
 
 class TensorCheck {

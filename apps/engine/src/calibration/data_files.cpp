@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <arkit/error.h>
@@ -41,9 +42,11 @@ constexpr size_t kMaxPatterns = 1000;  // each is held against every file
 
 void add_matching(std::vector<std::string>& to, const std::vector<std::string>& paths, std::string pattern) {
   if (pattern.starts_with("./")) pattern.erase(0, 2);
-  for (const std::string& path : paths)
-    if (is_data_file(path) && matches_pattern(path, pattern) && std::find(to.begin(), to.end(), path) == to.end())
-      to.push_back(path);
+  const std::set<std::string> known(to.begin(), to.end());
+  for (const std::string& path : paths) {
+    throw_if_interrupted();
+    if (is_data_file(path) && matches_pattern(path, pattern) && !known.contains(path)) to.push_back(path);
+  }
 }
 
 // ---- names alone
@@ -97,6 +100,7 @@ bool is_description(std::string_view path) {
 Splits splits_by_name(const std::vector<std::string>& paths) {
   Splits numbered, spoken, all;
   for (const std::string& path : paths) {
+    throw_if_interrupted();
     if (!is_data_file(path) || is_description(path)) continue;
     if (auto split = numbered_split(path)) paths_of(numbered, *split).push_back(path);
     if (auto split = spoken_split(path)) paths_of(spoken, *split).push_back(path);

@@ -14,6 +14,7 @@
 #include "calibration/self_dataset.h"
 #include "hub/hub.h"
 #include "hub/settings.h"
+#include "jobs/hub_origin.h"
 #include "tuning/losses.h"
 
 namespace arkit {
@@ -64,6 +65,8 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
     if (const std::string text = texts->tokenizer_json(); !text.empty())
       tokenizer.emplace(text, texts->tokenizer_config());
   const Tokenizer* const words = tokenizer ? &*tokenizer : nullptr;
+  std::vector<std::string> names = calibration::model_names(source.path(), source.config());
+  names.push_back(model_label(options.model, source.path()));  // a cache of a hub may call its folder otherwise
   const calibration::CalibrationOptions wanted{.dataset = options.dataset,
                                                .nsamples = tuning.nsamples,
                                                .seqlen = tuning.seqlen,
@@ -71,7 +74,7 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                                                .batch_size = tuning.batch_size,
                                                .vocab_size = model.vocab_size(),
                                                .modelscope = hub::usual_service() == hub::Service::modelscope,
-                                               .model_names = calibration::model_names(source.path(), source.config()),
+                                               .model_names = names,
                                                .model_tasks = calibration::model_tasks(source.config())};
   const auto self = [&](int64_t n) {
     const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);

@@ -74,7 +74,8 @@ ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
 fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
   if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
   const fs::path label = fs::path(model_label(options.model, source.path())).filename();
-  const fs::path name = fs::is_directory(source.path()) ? label : label.stem();
+  const bool is_file = label == source.path().filename() && !fs::is_directory(source.path());
+  const fs::path name = is_file ? label.stem() : label;  // "org/name-0.6B" of a hub has no ending
   return fs::absolute(name.string() + "-" + plan.scheme_name);
 }
 

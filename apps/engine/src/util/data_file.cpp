@@ -2,28 +2,20 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <sstream>
 #include <system_error>
 
-#include <toml++/toml.h>
 #include <boost/dll/runtime_symbol_info.hpp>
 
 #include <arkit/error.h>
+#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
-#include <arkit/toml_depth.h>
 
 namespace arkit {
 namespace fs = std::filesystem;
 
 json::Object parse_toml(std::string_view text, const std::string& what) {
-  std::ostringstream as_json;
-  try {
-    util::refuse_deep_keys(text, what);
-    as_json << toml::json_formatter{toml::parse(text)};
-  } catch (const toml::parse_error& error) {
-    throw_input(str(what, ": line ", error.source().begin.line, ": not TOML: ", printable(error.description())));
-  }
-  return json::as_object(json::parse(as_json.str(), what), what);
+  const json::Value parsed = sdk::toml_as_json(text, what);
+  return json::as_object(parsed, what);
 }
 
 fs::path shared_data_folder(std::string_view name) {

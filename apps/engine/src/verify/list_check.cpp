@@ -108,7 +108,7 @@ Expects all_but(const std::vector<std::string>& left_out) {
 }
 
 // Rules of "dynamic" in their order: "-:" leaves out, the first that matches counts. The head has a word of its own.
-Expects by_rules(const json::Object& config) {
+Expects by_rules(const json::Object& config, const std::string& head_name) {
   struct Rule {
     bool leaves_out;
     Pattern pattern;
@@ -121,10 +121,10 @@ Expects by_rules(const json::Object& config) {
       rules.push_back({key.starts_with("-:"), Pattern(marked ? key.substr(2) : key)});
     }
   const bool head = json::get_bool(config, "lm_head", kWhat).value_or(false);
-  return [rules, head](const std::string& layer) {
+  return [rules, head, head_name](const std::string& layer) {
     const auto found = std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.pattern(layer); });
     if (found != rules.end()) return !found->leaves_out;
-    return !model_free::is_head_layer(layer) || head;
+    return layer != head_name || head;
   };
 }
 
@@ -170,7 +170,7 @@ std::optional<Expects> expectation(const json::Object& config, const std::string
   if (fields == nullptr) return std::nullopt;
   const std::string method = json::get_string(*fields, "quant_method", kWhat).value_or("");
   if (method == "compressed-tensors") return compressed_tensors(*fields);
-  if (method == "gptq") return by_rules(*fields);
+  if (method == "gptq") return by_rules(*fields, head);
   if (method == "awq") {
     constexpr std::string_view kList = "modules_to_not_convert";
     std::vector<std::string> left_out = texts(*fields, kList);

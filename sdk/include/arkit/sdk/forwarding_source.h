@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,6 +67,7 @@ class PackedSelection : public PackedLayers {
 
   const ModelSource& source_;
   std::vector<LinearSpec> layers_;
+  std::set<std::string, std::less<>> names_;  // of layers_: a mixture has thousands
 };
 
 // Some of the attention modules with static scales. `source` outlives it.

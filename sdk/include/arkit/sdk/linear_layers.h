@@ -20,7 +20,7 @@ namespace arkit {
 
 // Names, without ".weight", of the linear layers that `weights` keeps in real numbers, in the order of the files:
 // blocks, heads, routers, projectors, other towers, blocks for multi-token prediction. Of an export they are, beside
-// ModelSource::packed_layers(), all there are.
+// ModelSource::packed(), all there are.
 [[nodiscard]] std::vector<std::string> plain_linears(const WeightSource& weights);
 
 // Those that `plan` does not know: nothing quantizes them, and a loader told to quantize every linear layer must be
