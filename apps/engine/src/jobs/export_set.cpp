@@ -164,6 +164,11 @@ bool any_wants(const std::vector<FormatChoice>& formats, bool ExporterInfo::*wha
   return std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.exporter->info().*what; });
 }
 
+bool wants_samples(const QuantizeOptions& options, const Registry& registry) {
+  return any_wants(find_formats(options.formats, !options.recipe_file.empty(), options.output_dir, registry),
+                   &ExporterInfo::wants_imatrix);
+}
+
 ExportSet::ExportSet(std::vector<FormatChoice> formats, const ExportRequest& request,
                      const output::OutputFolder& output)
     : formats_(std::move(formats)) {

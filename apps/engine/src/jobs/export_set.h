@@ -40,6 +40,8 @@ struct FormatChoice {
 void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source);
 
 [[nodiscard]] bool any_wants(const std::vector<FormatChoice>& formats, bool ExporterInfo::*what);
+// Does a format ask for the importance of inputs, so that a recipe without samples has to take some?
+[[nodiscard]] bool wants_samples(const QuantizeOptions& options, const Registry& registry);
 
 // Why a format cannot have them, and which can: the beginning of a sentence.
 [[nodiscard]] std::string no_attention_scales(const std::string& format, const Registry& registry);

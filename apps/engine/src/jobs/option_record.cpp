@@ -4,6 +4,7 @@
 
 #include <arkit/engine/resolved_options.h>
 
+#include "jobs/export_set.h"
 #include "jobs/mix_search.h"
 #include "jobs/option_effects.h"
 #include "jobs/plan_refinement.h"
@@ -103,7 +104,8 @@ json::Object resolved_options(const QuantizeOptions& typed, const Registry& regi
   QuantizeOptions whole = options;
   const Algs algs = parse_algs(options.algs, registry);
   apply_algs(algs, whole);
-  ResolvedTuning tuning = resolve_tuning(options.recipe, whole.tuning, !algs.transforms.empty());
+  ResolvedTuning tuning =
+      resolve_tuning(options.recipe, whole.tuning, !algs.transforms.empty() || wants_samples(options, registry));
   if (options.model_free.value_or(false)) {  // as plan_model does
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

@@ -265,7 +265,8 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   options.scheme = scheme_of(options, registry);
   const Algs algs = parse_algs(options.algs, registry);
   apply_algs(algs, options);
-  ResolvedTuning wanted = resolve_tuning(options.recipe, options.tuning, !algs.transforms.empty());
+  ResolvedTuning wanted =
+      resolve_tuning(options.recipe, options.tuning, !algs.transforms.empty() || wants_samples(options, registry));
   std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
   const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
 

@@ -30,7 +30,8 @@ struct ResolvedTuning {
   TuningOptions options;  // the rest as given
 };
 
-// `calibrates`: the run has transforms, which choose by samples; a recipe that needs none has the usual number of them.
+// `calibrates`: the run has transforms or formats that need samples; a recipe that needs none has the usual number of
+// them.
 // Throws ErrorCode::unsupported for an unknown recipe, ErrorCode::usage for values out of range.
 [[nodiscard]] ARKIT_INTERNAL ResolvedTuning resolve_tuning(std::string_view recipe, const TuningOptions& options,
                                                            bool calibrates = false);
