@@ -12,8 +12,9 @@ namespace {
 
 // Names that hold a text or a conversation, likely ones first; a question with its answer comes before the rest. (A
 // local file of the reference knows text and input_ids.)
-constexpr std::array<std::string_view, 8> kTexts{"text",          "content",      "input_ids", "messages",
-                                                 "conversations", "conversation", "dialogue",  "dialog"};
+constexpr std::string_view kIds = "input_ids";
+constexpr std::array<std::string_view, 8> kTexts{"text",          "content",      kIds,       "messages",
+                                                 "conversations", "conversation", "dialogue", "dialog"};
 constexpr std::array<std::string_view, 7> kOtherTexts{"document", "article",  "body",   "code",
                                                       "story",    "sentence", "caption"};
 // A question and the names of its answer.
@@ -283,7 +284,8 @@ std::vector<std::string> TextPicker::columns(const std::vector<std::string>& all
   for (const std::string& field : {rule_.user, rule_.assistant}) want(field);
   if (rule_.automatic()) {
     for (const std::string_view name : kTexts) want(name);
-    if (wanted.size() == filtering) {
+    const bool ids_alone = wanted.size() == filtering + 1 && wanted.back() == kIds;  // a list of numbers, mostly
+    if (wanted.size() == filtering || ids_alone) {
       for (const Pair& names : kPairs) {
         want(names.question);
         want(names.more);
