@@ -123,6 +123,15 @@ TEST(CommandLine, CommonOptionsMayStandBeforeTheCommand) {
   EXPECT_EQ(command.values.at("plugin"), (std::vector<std::string>{"./a", "./b"}));
 }
 
+TEST(CommandLine, AnOptionsFileSaysMoreThanTheNameOfTheProgram) {
+  const RecipeFile file("output_dir = 'there'\n");
+  const auto folder = [](const std::vector<std::string>& words) {
+    return parse_command_line(words, arkit::cli::called_as("auto-round")).parsed.values.at("output_dir");
+  };
+  EXPECT_EQ(folder({"m", "--config", file.path}), std::vector<std::string>{"there"});
+  EXPECT_EQ(folder({"m"}), std::vector<std::string>{"tmp_autoround"});
+}
+
 TEST(CommandLine, RecordsTheCommandAsAShellReadsIt) {
   EXPECT_EQ(parsed({"generate", "m", "--prompt", "it's here"}).command_line,
             R"(arkit generate m --prompt 'it'\''s here')");

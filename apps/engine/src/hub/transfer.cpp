@@ -99,7 +99,7 @@ class Incomplete {
       hash_->update({piece.data(), static_cast<size_t>(count)});
       size_ += count;
     }
-    voice_.received(size_);
+    voice_.found(size_);
   }
 
   fs::path path_;
@@ -220,7 +220,7 @@ fs::path transfer(TransferContext context, const Snapshot& snapshot, const Remot
         str(describe(snapshot.repo), ": another process is downloading '", file.path, "'; waiting for it"));
   });
   if (auto there = whole(context, snapshot, file, place)) {
-    context.voice.received(file.size);
+    context.voice.found(file.size);
     return *std::move(there);
   }
   Incomplete incomplete(place.incomplete, file, context.voice);

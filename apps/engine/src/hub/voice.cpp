@@ -59,6 +59,12 @@ void Voice::received(int64_t bytes) {
   show(false);
 }
 
+void Voice::found(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  progress_.bytes_done += bytes;
+  show(false);
+}
+
 void Voice::file_done() {
   const std::lock_guard lock(mutex_);
   ++progress_.files_done;

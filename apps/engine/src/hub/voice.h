@@ -31,6 +31,7 @@ class Voice {
   // one to the user.
   void begin(int64_t files, int64_t bytes);
   void received(int64_t bytes);  // negative: what came is thrown away
+  void found(int64_t bytes);     // there already
   void file_done();
   void end();  // says what was done when the last of them ends
 
