@@ -105,7 +105,7 @@ class TensorCheck {
   }
 
  private:
-  [[nodiscard]] int64_t width() const { return layout_.lists.front().hidden_size; }
+  [[nodiscard]] int64_t width() const { return layout_.lists.empty() ? 0 : layout_.lists.front().hidden_size; }
 
   void tensor(const std::string& name, const std::vector<int64_t>& shape) const {
     const TensorInfo* info = source_.weights().find(name);

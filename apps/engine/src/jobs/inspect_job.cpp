@@ -119,7 +119,7 @@ void describe_model(json::Object& report, const ModelSource& source, const Regis
   try {
     const ModelLayout layout = layout_of(source, registry);
     report["blocks"] = layout.blocks.size();
-    report["hidden_size"] = layout.lists.front().hidden_size;
+    report["hidden_size"] = layout.lists.empty() ? 0 : layout.lists.front().hidden_size;
     report["vocab_size"] = layout.tokens.vocab_size;
     report["max_positions"] = layout.tokens.max_positions;
     report["tied_embeddings"] = layout.tokens.tied;
