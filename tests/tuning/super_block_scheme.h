@@ -1,5 +1,5 @@
 #pragma once
-// Integers in super-blocks, as K-quants have them (docs/spec/gguf.md), reduced to what tuning and rounding see: groups
+// Integers in super-blocks, as K-quants have them, reduced to what tuning and rounding see: groups
 // of 4 with 4-bit scales and minima, super-blocks of 4 groups with a step for each of both. What is trained are the two
 // steps: neither a rounding offset nor the range of a group.
 
