@@ -61,6 +61,32 @@ TEST_F(HubProgram, QuantizesWhatTheHubHas) {
   EXPECT_EQ(verified.exit_code, 0) << verified.err << verified.out;
 }
 
+TEST_F(HubProgram, RepeatsARunWithTheDataSetItHad) {
+  const auto texts = [](int first) {
+    std::string lines;
+    for (int document = first; document < first + 8; ++document) {
+      std::string text;
+      for (int word = 0; word < 200; ++word) text += str(word == 0 ? "" : " ", "word", (document * 31 + word * 7) % 97);
+      lines += str("{\"text\": \"", text, "\"}\n");
+    }
+    return lines;
+  };
+  server.add("datasets/org/texts/train.jsonl", texts(0));
+  const Outcome made = run({"quantize", "org/tiny", "--iters", "1", "--nsamples", "2", "--seqlen", "16", "--group_size",
+                            "32", "--dataset", "org/texts", "-o", path("out")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+
+  server.add("datasets/org/texts/train.jsonl", texts(50));
+  fs::remove(folder.path() / "hf/hub/datasets--org--texts/refs/main");
+  const Outcome again = run({"reproduce", path("out"), "-o", path("again"), "--json"});
+  EXPECT_EQ(again.exit_code, 0) << again.err << again.out;
+  EXPECT_TRUE(contains(again.out, "\"equal\": true")) << again.out;
+  const auto commit = [&](const char* name) {
+    return record(name).at("calibration").at("entries").at(0).at("commit").as_string();
+  };
+  EXPECT_EQ(commit("again"), commit("out"));
+}
+
 TEST_F(HubProgram, TakesRevisionsAndHubs) {
   EXPECT_EQ(run({"inspect", "org/tiny", "--revision", "main"}).exit_code, 0);
   Outcome outcome = run({"inspect", "org/tiny", "--revision", "v9"});

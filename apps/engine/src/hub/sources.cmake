@@ -10,6 +10,7 @@ add_library(arkit_hub OBJECT
   src/hub/local_file.cpp
   src/hub/model_files.cpp
   src/hub/model_place.cpp
+  src/hub/pinned_hub.cpp
   src/hub/protocol.cpp
   src/hub/remote_access.cpp
   src/hub/remote_hub.cpp

@@ -13,6 +13,7 @@
 #include "calibration/dataset_default.h"
 #include "calibration/self_dataset.h"
 #include "hub/hub.h"
+#include "hub/pinned_hub.h"
 #include "hub/settings.h"
 #include "jobs/hub_origin.h"
 #include "tuning/losses.h"
@@ -37,8 +38,9 @@ at::Tensor embed_all(Model& model, const at::Tensor& input_ids, int64_t batch_si
 }
 
 // Where data sets that are no local files come from.
-std::unique_ptr<hub::Hub> data_hub(Reporter& reporter) {
-  return hub::open_hub(hub::settings_from_environment(hub::usual_service()), reporter);
+std::unique_ptr<hub::Hub> data_hub(const QuantizeOptions& options, Reporter& reporter) {
+  return hub::pinned(hub::open_hub(hub::settings_from_environment(hub::usual_service()), reporter),
+                     options.data_commits);
 }
 
 }  // namespace
@@ -82,7 +84,7 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
         {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
         reporter);
   };
-  const auto hub = data_hub(reporter);
+  const auto hub = data_hub(options, reporter);
   return {.set = calibration::load_calibration(wanted, words, self, *hub, reporter),
           .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
 }

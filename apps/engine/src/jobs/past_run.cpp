@@ -1,11 +1,13 @@
 #include "jobs/past_run.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "hub/repo_names.h"
 #include "jobs/hub_origin.h"
 #include "options/option_json.h"
 
@@ -102,6 +104,22 @@ void drop_seconds(json::Value& value) {
   }
 }
 
+// Data sets of hubs with what they were read at; a branch may have moved on.
+std::map<std::string, std::string> data_commits(const json::Object& record, const std::string& where) {
+  std::map<std::string, std::string> commits;
+  const json::Value* calibration = json::find(record, "calibration");
+  if (calibration == nullptr || !calibration->is_object()) return commits;
+  const json::Value* entries = json::find(calibration->get_object(), "entries");
+  if (entries == nullptr) return commits;
+  const std::string what = str(where, ": calibration.entries");
+  for (const json::Value& entry : json::as_array(*entries, what)) {
+    const json::Object& fields = json::as_object(entry, what);
+    const std::string commit = json::get_string(fields, "commit", what).value_or("");
+    if (hub::is_commit(commit)) commits[json::get_string(fields, "hub_id", what).value_or("")] = commit;
+  }
+  return commits;
+}
+
 }  // namespace
 
 PastRun read_past_run(const fs::path& directory) {
@@ -128,6 +146,7 @@ PastRun read_past_run(const fs::path& directory) {
   const json::Object& source = reader.object(record, "source");
   run.model_path = reader.needed(source, "path");
   run.hub_model = model_at_commit(reader.object(source, "hub"), where);
+  run.options.data_commits = data_commits(record, where);
   run.weights = reader.files(source, "files", "name");
   run.texts = reader.files(source, "texts", "name");
   run.inputs = reader.files(record, "inputs", "path");

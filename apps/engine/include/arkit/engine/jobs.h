@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -86,6 +87,8 @@ struct QuantizeOptions {
   std::filesystem::path recipe_file;
   TuningOptions tuning;
   std::string dataset;       // docs/spec/calibration.md 1, or "self"; empty = none given
+  // Of hub data sets by id, where `dataset` names no revision: the commits of a run that is repeated.
+  std::map<std::string, std::string> data_commits;
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
   std::vector<std::string> to_quant_block_names;  // block lists to quantize ("model.layers"); empty = all
