@@ -144,7 +144,7 @@ TEST(DeniedBiases, AskedForButMissingIsAnError) {
   std::ofstream(out / "config.json") << json::dump(config, 2);
   const std::string said =
       testing::refusal(ErrorCode::input, [&] { (void)logits(out.string(), folder.path(), silent); });
-  EXPECT_TRUE(testing::contains(said, "self_attn.k_proj.bias' is missing")) << said;
+  EXPECT_TRUE(testing::contains(said, "self_attn.q_proj.bias' is missing")) << said;
 }
 
 }  // namespace
