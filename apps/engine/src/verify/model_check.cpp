@@ -286,7 +286,7 @@ class Comparison {
     sdk::PlainHook plain;
     // Only a quantized head needs the source's in its place.
     std::vector<const Linear*> heads;
-    const std::string& head_name = original.head().name;
+    const std::string head_name = stored_head(export_.source());
     if (specs_.contains(head_name) || facts_.quantized.contains(head_name)) heads.push_back(&original.head());
     borrowing_.lend(heads);
     const bool whole = !heads.empty();
