@@ -111,7 +111,7 @@ ModelAdapter& adapter_for(const ModelSource& source, const Registry& registry) {
   if (!type) throw_input(str("'", source.path().string(), "': config.json has no 'model_type'"));
   throw_unsupported(unknown_name("model family", *type, known,
                                  str("known model types: ", quoted_list(known),
-                                     "; 'arkit models new MODEL -o FILE' drafts a file for --family "
+                                     "; 'arkit models new FOLDER -o FILE' drafts a file for --family "
                                      "(docs/FAMILIES.md); plain rounding needs none: --recipe rtn --model_free")));
 }
 

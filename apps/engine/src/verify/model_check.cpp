@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -16,6 +18,7 @@
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/family_files.h>
 #include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/sdk/block_hooks.h>
@@ -411,7 +414,10 @@ CheckResult check_complete(const ModelSource& exported, const Registry& registry
     if (error.code() == ErrorCode::interrupted) throw;
     check.fail(error.what());
   }
-  return check.result(str("all that family '", adapter->info().name, "' asks for"));
+  std::string family(adapter->info().name);
+  if (const auto* files = dynamic_cast<const FamilyFiles*>(adapter))
+    if (const std::optional<FamilyFile> file = files->family_of(exported.config())) family = file->name;
+  return check.result(str("all that family '", printable(family), "' asks for"));
 }
 
 void check_model(const ModelSource& exported, const ModelSource& source, const Registry& registry,
