@@ -142,6 +142,7 @@ class ModelScopeCache final : public Cache {
     return final_path;
   }
   void keep_absence(const Snapshot&, const std::string&) override {}
+  bool mixes_commits() const override { return true; }
 
  protected:
   fs::path repo_folder(const Repo& repo) const override { return settings_.cache / kind(repo) / with_dashes(repo.id); }

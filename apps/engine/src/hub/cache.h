@@ -45,6 +45,9 @@ class Cache {
   virtual std::filesystem::path publish(const Snapshot& snapshot, const RemoteFile& file, const Place& place,
                                         bool downloaded) = 0;
 
+  // Do the files of all commits of a branch lie at one place, so that one of the right size may be of another commit?
+  [[nodiscard]] virtual bool mixes_commits() const { return false; }
+
   // That the hub says there is no such file.
   virtual void keep_absence(const Snapshot& snapshot, const std::string& path) = 0;
 

@@ -55,7 +55,7 @@ class RemoteAccess final : public RandomAccess {
         throw_resource(str(what_, ": the hub sends more than it is asked for"));
       std::memcpy(to + done, bytes.data(), bytes.size());
       done += static_cast<int64_t>(bytes.size());
-      retries.progress();
+      retries.progress(done);
     };
     const Response response = context_.pool.use([&](Http& http) { return http.get(request); });
     if (response.ok() && done < count)

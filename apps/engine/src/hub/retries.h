@@ -1,6 +1,7 @@
 #pragma once
 // When a request that failed is tried again, and how long to wait before.
 
+#include <cstdint>
 #include <random>
 #include <string>
 
@@ -16,8 +17,13 @@ class Retries {
   // `what` opens messages: "model 'org/name': 'config.json'". What is waited for is no longer wanted when `stop` is true.
   Retries(const Settings& settings, Voice& voice, std::string what, const std::atomic<bool>& stop);
 
-  // Something new arrived: earlier failures are forgotten.
-  void progress() { failed_ = 0; }
+  // So many bytes are there now. When that is more than ever, earlier failures are forgotten; bytes that come again, from
+  // a host without ranges, are no progress.
+  void progress(int64_t bytes) {
+    if (bytes <= most_) return;
+    most_ = bytes;
+    failed_ = 0;
+  }
 
   // Both return when it is time for another try, and throw ErrorCode::resource when there is none.
   void after(const NetworkFault& fault);
@@ -34,7 +40,8 @@ class Retries {
   Voice& voice_;
   std::string what_;
   const std::atomic<bool>& stop_;
-  int failed_ = 0;   // in a row
+  int failed_ = 0;  // in a row
+  int64_t most_ = 0;
   double told_ = 0;  // seconds waited because the hub said so
   std::minstd_rand random_;
 };

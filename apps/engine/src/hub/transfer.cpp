@@ -3,9 +3,11 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -157,7 +159,7 @@ void request_rest(TransferContext context, const Snapshot& snapshot, const Remot
     if (static_cast<int64_t>(bytes.size()) > file.size - incomplete.size())
       throw WrongFile(str("sends more than the ", file.size, " bytes it lists"));
     incomplete.append(bytes);
-    retries.progress();
+    retries.progress(incomplete.size());
   };
   const Response response = context.pool.use([&](Http& http) { return http.get(request); });
   if (response.ok()) {
@@ -202,11 +204,23 @@ bool has_size(const fs::path& path, int64_t size) {
 
 namespace {
 
+bool has_content(const fs::path& path, const RemoteFile& file) {
+  ContentHash hash(file);
+  std::ifstream stream(path, std::ios::binary);
+  std::vector<char> piece(size_t{1} << 20);
+  while (stream.read(piece.data(), static_cast<std::streamsize>(piece.size())) || stream.gcount() > 0) {
+    stop_if_interrupted();
+    hash.update({piece.data(), static_cast<size_t>(stream.gcount())});
+  }
+  return stream.eof() && hash.agrees();
+}
+
 // Where it is there, or its content is.
 std::optional<fs::path> whole(TransferContext context, const Snapshot& snapshot, const RemoteFile& file,
                               const Cache::Place& place) {
   auto there = context.cache.find(snapshot, file.path);
-  if (there && has_size(*there, file.size)) return there;
+  if (there && has_size(*there, file.size) && (!context.cache.mixes_commits() || has_content(*there, file)))
+    return there;
   if (place.blob.empty() || !has_size(place.blob, file.size)) return std::nullopt;
   return context.cache.publish(snapshot, file, place, false);
 }

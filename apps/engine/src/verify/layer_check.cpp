@@ -218,7 +218,8 @@ class LayerJudge {
         check_.fail(str("'", figures.name, "': ", percent(figures.strays), " of its codes are not ",
                         recorded_.plain ? "the nearest to the source's weight"
                                         : "as near to the source's weight as rounding and tuning leave them"));
-      const bool moved = !recorded_.plain && recorded_.reach > 0.0;  // by tuning, as far as it may move groups of few bits
+      const bool moved =
+          !recorded_.plain && recorded_.reach > 0.0;  // by tuning, as far as it may move groups of few bits
       if (figures.worse_groups > (rounded && !moved ? 0.0 : kShiftedShare))
         check_.fail(str("'", figures.name, "': ", percent(figures.worse_groups),
                         " of its groups are further from the source's weights than zeros would be"));

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -86,7 +86,7 @@ struct QuantizeOptions {
   // it; `scheme`, `overrides`, `layer_config` and the like must be left alone. `formats` may then be empty.
   std::filesystem::path recipe_file;
   TuningOptions tuning;
-  std::string dataset;       // docs/spec/calibration.md 1, or "self"; empty = none given
+  std::string dataset;  // docs/spec/calibration.md 1, or "self"; empty = none given
   // Of hub data sets by id, where `dataset` names no revision: the commits of a run that is repeated.
   std::map<std::string, std::string> data_commits;
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
