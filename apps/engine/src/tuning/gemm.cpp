@@ -127,7 +127,9 @@ void emulate_bf16(const Factors& f, at::Tensor& c) {
 void multiply(const Factors& f, at::Tensor& c) {
   const at::NoGradGuard no_grad;
   const bool fixed = at::globalContext().deterministicAlgorithms(), wide = c.scalar_type() != f.a.scalar_type();
-  if (f.a.numel() > 0 && gemm_library_for(f.a.scalar_type()) == GemmLibrary::onednn) {
+  // The sums of MKL's kernels depend on the number of threads on some CPUs, in a parallel region of strips, too.
+  const bool exact = fixed && f.a.scalar_type() == at::kFloat && onednn_multiply() != nullptr;
+  if (f.a.numel() > 0 && (exact || gemm_library_for(f.a.scalar_type()) == GemmLibrary::onednn)) {
     in_strips(f, fixed, [&](const Strip& strip) { onednn_strip(f, c, strip); });
   } else if (f.a.numel() > 0 && f.a.scalar_type() == at::kBFloat16 && (!multiplies_bf16() || wide)) {
     emulate_bf16(f, c);
