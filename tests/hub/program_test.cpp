@@ -76,9 +76,13 @@ TEST_F(HubProgram, RepeatsARunWithTheDataSetItHad) {
                             "32", "--dataset", "org/texts", "-o", path("out")});
   ASSERT_EQ(made.exit_code, 0) << made.err;
 
-  server.add("datasets/org/texts/train.jsonl", texts(50));
+  // Nobody asks again where the branch stands.
   fs::remove(folder.path() / "hf/hub/datasets--org--texts/refs/main");
+  const auto asked = [&] { return server.requests("datasets/org/texts/revision/main").size(); };
+  const size_t before = asked();
+  ASSERT_GT(before, 0u);
   const Outcome again = run({"reproduce", path("out"), "-o", path("again"), "--json"});
+  EXPECT_EQ(asked(), before);
   EXPECT_EQ(again.exit_code, 0) << again.err << again.out;
   EXPECT_TRUE(contains(again.out, "\"equal\": true")) << again.out;
   const auto commit = [&](const char* name) {
