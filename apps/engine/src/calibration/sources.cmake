@@ -27,5 +27,4 @@ if(TARGET arkit_arrow)
 endif()
 
 # Data sets known by name.
-file(CREATE_LINK ${PROJECT_SOURCE_DIR}/share/datasets ${CMAKE_BINARY_DIR}/share/arkit/datasets SYMBOLIC)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/share/datasets DESTINATION ${CMAKE_INSTALL_DATADIR}/arkit COMPONENT runtime)
+arkit_share(datasets)
