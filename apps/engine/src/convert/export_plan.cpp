@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <memory>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -12,7 +11,7 @@
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
