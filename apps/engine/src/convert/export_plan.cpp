@@ -23,6 +23,7 @@
 #include "quant/scheme_resolver.h"
 #include "quant/scheme_traits.h"
 #include "util/finite.h"
+#include "verify/layer_check.h"
 
 namespace arkit {
 namespace {
@@ -191,11 +192,6 @@ QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer
   if (!quant.sym && !weight.zero_point.defined())
     weight.zero_point = at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kFloat);
   return weight;
-}
-
-void release_layer(const ModelSource& source, const std::string& layer) {
-  for (const auto& [suffix, tensor] : sdk::packed_of(source).tensors(layer))
-    source.weights().release(str(layer, ".", suffix));
 }
 
 }  // namespace arkit
