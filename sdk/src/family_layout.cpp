@@ -125,10 +125,10 @@ class LayoutMaker {
     found.neighbours = f_.attention.neighbours;
     return found;
   }
+  bool has_windows() const { return f_.window.size.value || !f_.window.size.key.empty(); }
   // Sets for two kinds of blocks are two ropes where the family has windows; else they must be one.
   bool ropes_by_kind() const {
-    const bool windows = f_.window.size.value || !f_.window.size.key.empty();
-    return windows && has_rope_of_kind(in_.object(), kSliding) && has_rope_of_kind(in_.object(), kFull);
+    return has_windows() && has_rope_of_kind(in_.object(), kSliding) && has_rope_of_kind(in_.object(), kFull);
   }
   double default_theta() const {
     const auto spelled = f_.keys.find("rope_theta");
@@ -166,8 +166,7 @@ class LayoutMaker {
   std::vector<Window> block_windows() const {
     std::vector<Window> windows(static_cast<size_t>(blocks_));
     const std::optional<int64_t> size = flag(f_.window.when) ? count(f_.window.size) : std::nullopt;
-    const bool has_windows = f_.window.size.value || !f_.window.size.key.empty();
-    if (!has_windows) return windows;
+    if (!has_windows()) return windows;
     const std::optional<std::vector<std::string>> types = in_.texts("layer_types");
     if (!size && !types) return windows;
     if (types && static_cast<int64_t>(types->size()) < blocks_)

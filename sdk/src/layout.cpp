@@ -7,7 +7,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -15,6 +14,8 @@
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/old_buffers.h>
 #include <arkit/str.h>
+
+#include "norm_names.h"
 
 namespace arkit::sdk {
 namespace {
@@ -37,10 +38,6 @@ bool is_attention_scale(std::string_view name) {
 
 bool usable_dtype(at::ScalarType type) {
   return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf || type == at::kDouble;
-}
-
-std::string_view without(std::string_view name, std::string_view ending) {
-  return name.ends_with(ending) ? name.substr(0, name.size() - ending.size()) : name;
 }
 
 // '*' stands for any text.
@@ -80,10 +77,9 @@ class TensorCheck {
     std::set<std::string, std::less<>> layers, norms;
     for (const BlockLayout& block : layout_.blocks) {
       for (const LayerPlan& plan : block.layers) layers.insert(plan.name);
-      const Norms& n = block.norms;
-      for (const std::string& name : {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key}) {
-        if (!name.empty()) norms.insert(name);
-        if (!name.empty() && n.bias) norms.insert(str(without(name, kWeight), kBias));
+      for (const std::string& name : norm_weights(block.norms)) {
+        norms.insert(name);
+        if (block.norms.bias) norms.insert(norm_bias(name));
       }
     }
     std::set<std::string, std::less<>> made;  // by calibration
@@ -147,7 +143,7 @@ class TensorCheck {
   void norm(const std::string& name, int64_t channels, bool bias) const {
     if (name.empty()) return;
     tensor(name, {channels});
-    if (bias) tensor(str(without(name, kWeight), kBias), {channels});
+    if (bias) tensor(norm_bias(name), {channels});
   }
 
   void block_norms(const BlockLayout& block) const {

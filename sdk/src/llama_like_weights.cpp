@@ -9,16 +9,10 @@
 #include <arkit/sdk/nn.h>
 #include <arkit/str.h>
 
+#include "norm_names.h"
+
 namespace arkit::sdk {
-namespace {
 
-// "model.norm.bias" for "model.norm.weight".
-std::string norm_bias(const std::string& weight) {
-  constexpr std::string_view kWeight = ".weight";
-  return weight.substr(0, weight.size() - kWeight.size()) + ".bias";
-}
-
-}  // namespace
 LlamaLikeModel::LlamaLikeModel(ModelLayout layout, const ModelSource& source, at::ScalarType dtype)
     : layout_(std::move(layout)), source_(source), dtype_(dtype) {
   ARKIT_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "a model runs in float32 or bfloat16");
@@ -55,10 +49,7 @@ void require_llama_like(const ModelLayout& layout, const std::string& what) {
 }
 
 std::vector<std::string> LlamaLikeModel::norm_names(int64_t block) const {
-  const Norms& n = layout_of(block).norms;
-  std::vector<std::string> out = {n.mixer_in, n.mixer_out, n.feed_forward_in, n.feed_forward_out, n.query, n.key};
-  std::erase(out, std::string());
-  return out;
+  return norm_weights(layout_of(block).norms);
 }
 
 // The mapped tensor itself when it has the model's dtype, else a converted copy, whose source pages are given back.
@@ -159,12 +150,10 @@ std::string LlamaLikeModel::table_name() const {
 
 void LlamaLikeModel::release_rest() noexcept {
   embeddings_.reset();
-  final_norm_.weight.reset();
-  final_norm_.bias.reset();
+  release_norm(final_norm_);
   head_ = Linear();
   stored_head_.reset();
-  for (const std::string& name : {layout_.tokens.embedding, head_plan().name + ".weight", head_plan().name + ".bias",
-                                  final_norm_.name, final_norm_.name.empty() ? "" : norm_bias(final_norm_.name)})
+  for (const std::string& name : {layout_.tokens.embedding, head_plan().name + ".weight", head_plan().name + ".bias"})
     if (source_.weights().find(name) != nullptr) source_.weights().release(name);
 }
 

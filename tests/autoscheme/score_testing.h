@@ -55,7 +55,7 @@ struct ScoredModel {
   std::unique_ptr<Model> model;
   std::vector<PoolLayer> pool;
   at::Tensor ids;
-  SchemeFor scheme_for = [](std::string_view type) -> const Scheme& { return registry().scheme_for(type); };
+  SchemeFor scheme_for = schemes_of(registry());
   Reporter reporter;
 };
 

@@ -106,7 +106,7 @@ void run(int argc, char** argv) {
     pool.push_back({plan, {}});
     for (const SchemeOption& option : options) pool.back().quants.push_back(option.quant);
   }
-  const SchemeFor scheme_for = [&](std::string_view type) -> const Scheme& { return registry.scheme_for(type); };
+  const SchemeFor scheme_for = schemes_of(registry);
   Reporter quiet;
   auto start = Clock::now();
   const ScoreTable table = score_options(*model, samples(argv[2], tokenizer, 16), pool, options,

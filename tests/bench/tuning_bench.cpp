@@ -111,9 +111,7 @@ int run(int argc, char** argv) {
   options.loss_mask.select(1, settings["seqlen"] - 1).zero_();
   Reporter reporter;
   PythonRandom random(42);
-  BlockProcessor processor(
-      *model, plan, [&](std::string_view type_) -> const Scheme& { return registry.scheme_for(type_); }, options,
-      reporter, random);
+  BlockProcessor processor(*model, plan, schemes_of(registry), options, reporter, random);
   std::printf("%s, %d threads, %s, products by %s\n", host_info().cpu_name.c_str(), at::get_num_threads(),
               dtype == at::kFloat ? "float32" : "bfloat16",
               std::string(gemm_library_name(gemm_library_for(dtype))).c_str());

@@ -9,6 +9,7 @@ namespace arkit::test {
 namespace {
 
 constexpr int kScaleSteps = 15;  // codes of scales and minima have 4 bits
+constexpr int64_t kGroup = SuperBlockScheme::kGroup, kGroups = SuperBlockScheme::kSuper / kGroup;  // of a super-block
 
 // [out, n] -> [out, n * times]
 at::Tensor spread(const at::Tensor& values, int64_t times) {
@@ -21,17 +22,25 @@ struct Ranges {
 };
 
 Ranges ranges_of(const at::Tensor& weight, double top) {
-  const at::Tensor groups = weight.to(at::kFloat).reshape({weight.size(0), -1, SuperBlockScheme::kGroup});
+  const at::Tensor groups = weight.to(at::kFloat).reshape({weight.size(0), -1, kGroup});
   const at::Tensor low = groups.amin(2).clamp_max(0).neg(), step = (groups.amax(2).clamp_min(0) + low) / top;
   const auto largest = [](const at::Tensor& values) {
-    const int64_t groups_of_super = SuperBlockScheme::kSuper / SuperBlockScheme::kGroup;
-    return (values.reshape({values.size(0), -1, groups_of_super}).amax(2) / kScaleSteps).clamp_min(1e-8F);
+    return (values.reshape({values.size(0), -1, kGroups}).amax(2) / kScaleSteps).clamp_min(1e-8F);
   };
   Ranges r{.scale = {}, .min = {}, .super_scale = largest(step), .super_min = largest(low)};
-  const int64_t times = SuperBlockScheme::kSuper / SuperBlockScheme::kGroup;
-  r.scale = (step / spread(r.super_scale, times)).round().clamp(1, kScaleSteps);
-  r.min = (low / spread(r.super_min, times)).round().clamp(0, kScaleSteps);
+  r.scale = (step / spread(r.super_scale, kGroups)).round().clamp(1, kScaleSteps);
+  r.min = (low / spread(r.super_min, kGroups)).round().clamp(0, kScaleSteps);
   return r;
+}
+
+// What a code is worth, and what is subtracted, [out, in].
+struct Grid {
+  at::Tensor step, low;
+};
+
+Grid grid_of(const Ranges& r) {
+  return {spread(r.scale * spread(r.super_scale, kGroups), kGroup),
+          spread(r.min * spread(r.super_min, kGroups), kGroup)};
 }
 
 // Codes [out, in] and what they stand for, under `r`.
@@ -40,9 +49,7 @@ struct Coded {
 };
 
 Coded coded(const at::Tensor& weight, const Ranges& r, double top) {
-  const int64_t times = SuperBlockScheme::kSuper / SuperBlockScheme::kGroup;
-  const at::Tensor step = spread(r.scale * spread(r.super_scale, times), SuperBlockScheme::kGroup);
-  const at::Tensor low = spread(r.min * spread(r.super_min, times), SuperBlockScheme::kGroup);
+  const auto& [step, low] = grid_of(r);
   Coded c;
   c.position = (weight.to(at::kFloat) + low) / step;
   c.codes = c.position.round().clamp(0, top);
@@ -80,17 +87,16 @@ class SuperBlockTuner final : public WeightTuner {
   // Straight through the rounding: inside the range a code follows its position, outside it stays.
   void backward(const at::Tensor& grad_out) override {
     const at::NoGradGuard no_grad;
-    const int64_t times = SuperBlockScheme::kSuper / SuperBlockScheme::kGroup;
     const Coded c = coded(weight_, now(), top_);
     const at::Tensor grad = grad_out.to(at::kFloat);
     const at::Tensor inside = ((c.position >= 0) & (c.position <= top_)).to(at::kFloat);
     const auto add = [&](Trainable& trainable, const at::Tensor& slope, const at::Tensor& unit) {
-      const at::Tensor sum = (grad * slope).reshape({weight_.size(0), -1, SuperBlockScheme::kGroup}).sum(2) * unit;
-      const at::Tensor all = sum.reshape({weight_.size(0), -1, times}).sum(2);
+      const at::Tensor sum = (grad * slope).reshape({weight_.size(0), -1, kGroup}).sum(2) * unit;
+      const at::Tensor all = sum.reshape({weight_.size(0), -1, kGroups}).sum(2);
       trainable.gradient = trainable.gradient.defined() ? trainable.gradient.add_(all) : all;
     };
-    add(trainables_[0], c.codes - inside * c.position, start_.scale * spread(start_.super_scale, times));
-    add(trainables_[1], inside - 1, start_.min * spread(start_.super_min, times));
+    add(trainables_[0], c.codes - inside * c.position, start_.scale * spread(start_.super_scale, kGroups));
+    add(trainables_[1], inside - 1, start_.min * spread(start_.super_min, kGroups));
   }
 
  private:
@@ -130,10 +136,11 @@ QuantizedWeight SuperBlockScheme::quantize_rtn(const at::Tensor& weight, const T
 }
 
 at::Tensor SuperBlockScheme::dequantize(const QuantizedWeight& weight, const TensorQuant&, at::ScalarType dtype) const {
-  const int64_t times = kSuper / kGroup;
-  const at::Tensor step = weight.scale.to(at::kFloat) * spread(weight.super_scale, times);
-  const at::Tensor low = weight.group_min.to(at::kFloat) * spread(weight.super_min, times);
-  return (spread(step, kGroup) * weight.codes.to(at::kFloat) - spread(low, kGroup)).to(dtype);
+  const auto& [step, low] = grid_of({.scale = weight.scale.to(at::kFloat),
+                                     .min = weight.group_min.to(at::kFloat),
+                                     .super_scale = weight.super_scale,
+                                     .super_min = weight.super_min});
+  return (step * weight.codes.to(at::kFloat) - low).to(dtype);
 }
 
 }  // namespace arkit::test

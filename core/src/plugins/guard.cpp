@@ -43,10 +43,22 @@ class Guarded : public Interface {
   [[nodiscard]] const OriginPtr& origin() const noexcept { return origin_; }
 
   // A guarded object made by the plugin.
-  template <typename GuardedType, typename Made>
-  [[nodiscard]] std::unique_ptr<Made> made(std::unique_ptr<Made> object, string_view function) const {
+  template <typename GuardedType, typename Made, typename... More>
+  [[nodiscard]] std::unique_ptr<Made> made(std::unique_ptr<Made> object, string_view function,
+                                           const More&... more) const {
     if (object == nullptr) refuse(str("gave nothing back from ", function));
-    return std::make_unique<GuardedType>(std::move(object), origin_);
+    return std::make_unique<GuardedType>(std::move(object), origin_, more...);
+  }
+
+  // Codes that miss their weight or scales that are no numbers would be written as they are.
+  [[nodiscard]] QuantizedWeight checked(QuantizedWeight out, const at::Tensor& weight, string_view function) const {
+    if (origin_->shipped) return out;
+    if (!out.codes.defined() || out.codes.sizes() != weight.sizes())
+      refuse(str("gave codes back from ", function, " that do not have the shape of their weight"));
+    for (const auto& [name, tensor] : tensors_of(out))
+      if (name != "codes" && !is_finite(tensor))
+        refuse(str("gave a ", name, " back from ", function, " that is not finite"));
+    return out;
   }
 
  private:
@@ -56,16 +68,6 @@ class Guarded : public Interface {
 
 template <typename Interface>
 using GuardedOwn = Guarded<Interface, std::unique_ptr<Interface>>;
-
-// Codes that miss their weight or scales that are no numbers would be written as they are. Empty = neither.
-std::string fault_of(const QuantizedWeight& quantized, const at::Tensor& weight, string_view function) {
-  if (!quantized.codes.defined() || quantized.codes.sizes() != weight.sizes())
-    return str("gave codes back from ", function, " that do not have the shape of their weight");
-  for (const auto& [name, tensor] : tensors_of(quantized))
-    if (name != "codes" && !is_finite(tensor))
-      return str("gave a ", name, " back from ", function, " that is not finite");
-  return {};
-}
 
 class GuardedTuner final : public GuardedOwn<WeightTuner> {
  public:
@@ -81,10 +83,7 @@ class GuardedTuner final : public GuardedOwn<WeightTuner> {
     call("backward()", [&](WeightTuner& t) { t.backward(grad_out); });
   }
   QuantizedWeight finish() override {
-    QuantizedWeight out = call("finish()", [](WeightTuner& t) { return t.finish(); });
-    if (origin()->shipped) return out;
-    if (const std::string fault = fault_of(out, weight_, "finish()"); !fault.empty()) refuse(fault);
-    return out;
+    return checked(call("finish()", [](WeightTuner& t) { return t.finish(); }), weight_, "finish()");
   }
 
  private:
@@ -117,9 +116,8 @@ class GuardedScheme final : public Guarded<Scheme> {
   }
   std::unique_ptr<WeightTuner> tuner(const at::Tensor& weight, const TensorQuant& quant,
                                      const TuningSetup& setup) const override {
-    std::unique_ptr<WeightTuner> tuner = call("tuner()", [&](Scheme& s) { return s.tuner(weight, quant, setup); });
-    if (tuner == nullptr) refuse("gave nothing back from tuner()");
-    return std::make_unique<GuardedTuner>(std::move(tuner), origin(), weight);
+    return made<GuardedTuner>(call("tuner()", [&](Scheme& s) { return s.tuner(weight, quant, setup); }), "tuner()",
+                              weight);
   }
   at::Tensor fake_quant_act(const at::Tensor& x, const TensorQuant& quant,
                             const at::Tensor& static_max) const override {
@@ -128,12 +126,10 @@ class GuardedScheme final : public Guarded<Scheme> {
   QuantizedWeight quantize_rtn(const at::Tensor& weight, const TensorQuant& quant, RtnMode mode,
                                const at::Tensor& imatrix, int64_t imatrix_count,
                                const at::Tensor& global_scale) const override {
-    QuantizedWeight out = call("quantize_rtn()", [&](Scheme& s) {
+    const auto round = [&](Scheme& s) {
       return s.quantize_rtn(weight, quant, mode, imatrix, imatrix_count, global_scale);
-    });
-    if (origin()->shipped) return out;
-    if (const std::string fault = fault_of(out, weight, "quantize_rtn()"); !fault.empty()) refuse(fault);
-    return out;
+    };
+    return checked(call("quantize_rtn()", round), weight, "quantize_rtn()");
   }
   at::Tensor dequantize(const QuantizedWeight& weight, const TensorQuant& quant, at::ScalarType dtype) const override {
     at::Tensor out = call("dequantize()", [&](Scheme& s) { return s.dequantize(weight, quant, dtype); });

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -41,13 +40,13 @@ class Shared {
     return slot;
   }
   // Most checkpoints store the same matrix in every layer.
-  sdk::PackedRotation stored(const at::Tensor& matrix, Place place, const std::string& what) {
+  sdk::PackedRotation stored(const at::Tensor& matrix, const std::string& what) {
     for (const auto& [known, rotation] : stored_)
       if (known.scalar_type() == matrix.scalar_type() && known.equal(matrix)) return rotation;
     const at::Tensor known = matrix.clone();
     const at::Tensor kept = known.scalar_type() == at::kChar ? known : known.to(at::kFloat);
-    stored_.emplace_back(known, sdk::PackedRotation{matrix_rotation(matrix, what),
-                                                    {.place = place, .size = known.size(0), .matrix = kept}});
+    stored_.emplace_back(known,
+                         sdk::PackedRotation{matrix_rotation(matrix, what), {.size = known.size(0), .matrix = kept}});
     return stored_.back().second;
   }
 
@@ -144,19 +143,17 @@ sdk::PackedRotations read_layer_rotation(const json::Object& config, const Weigh
   if (const json::Value* list = json::find(config, "not_rotated"))
     for (const json::Value& name : json::as_array(*list, "rotation_config: 'not_rotated'"))
       if (name.is_string()) record.left_alone.emplace_back(name.get_string());
-  const auto input_of = [shared = std::make_shared<Shared>(), record, common = common_matrix(weights),
+  const auto input_of = [shared = std::make_shared<Shared>(), random = record.random_signs, size = record.block_size,
+                         common = common_matrix(weights),
                          left = std::set(record.left_alone.begin(), record.left_alone.end())](
                             const sdk::LayerTensors& layer) -> sdk::PackedRotation {
     if (layer.layer().find("lm_head") != std::string::npos || left.contains(layer.layer())) return {};
-    if (!record.random_signs) {
-      const Rotation rotation = shared->deterministic(record.block_size, std::string(kLayers));
-      return {rotation, {.place = Place::layer, .size = record.block_size, .matrix = {}}};
-    }
+    if (!random) return {shared->deterministic(size, std::string(kLayers)), {.size = size, .matrix = {}}};
     const sdk::LayerTensors holder = layer.find(kMatrix) != nullptr || common.empty() ? layer : layer.of(common);
     (void)holder.matrix(kMatrix, {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble});
     const std::string name = str("layer '", printable(holder.layer()), "': 'hadamard_matrix'");
     // Loaders compute x hadamard_matrix^T.
-    return shared->stored(holder.load(kMatrix).t().contiguous(), Place::layer, name);
+    return shared->stored(holder.load(kMatrix).t().contiguous(), name);
   };
   return {.record = std::move(record), .input_of = input_of, .suffixes = {kMatrix}, .query_key = nullptr};
 }
@@ -186,7 +183,7 @@ sdk::PackedRotation model_rotation(const sdk::LayerTensors& layer, Place place, 
     default:
       layer.fail(str("'", type, "' is none of 0, 1 and 2"));
   }
-  sdk::PackedRotation rotation = shared.stored(layer.load(matrix), place, name);
+  sdk::PackedRotation rotation = shared.stored(layer.load(matrix), name);
   rotation.stored.place = place;  // r1 and r4 may have the same
   return rotation;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <memory>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -12,7 +11,7 @@
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
-#include <arkit/model_adapter.h>
+#include <arkit/model_layout.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
@@ -24,6 +23,7 @@
 #include "quant/scheme_resolver.h"
 #include "quant/scheme_traits.h"
 #include "util/finite.h"
+#include "verify/layer_check.h"
 
 namespace arkit {
 namespace {
@@ -192,11 +192,6 @@ QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer
   if (!quant.sym && !weight.zero_point.defined())
     weight.zero_point = at::full(weight.scale.sizes(), double(1 << (quant.bits - 1)), at::kFloat);
   return weight;
-}
-
-void release_layer(const ModelSource& source, const std::string& layer) {
-  for (const auto& [suffix, tensor] : sdk::packed_of(source).tensors(layer))
-    source.weights().release(str(layer, ".", suffix));
 }
 
 }  // namespace arkit

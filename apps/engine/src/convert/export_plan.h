@@ -37,7 +37,4 @@ struct LayerSurvey {
 // The numbers of a layer as its plan states them.
 [[nodiscard]] ARKIT_INTERNAL QuantizedWeight planned_weight(const ModelSource& source, const LayerPlan& layer);
 
-// Gives the pages of a packed layer back.
-ARKIT_INTERNAL void release_layer(const ModelSource& source, const std::string& layer);
-
 }  // namespace arkit

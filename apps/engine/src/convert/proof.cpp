@@ -13,6 +13,7 @@
 
 #include "convert/export_plan.h"
 #include "convert/grid.h"
+#include "verify/layer_check.h"
 #include "verify/tensor_check.h"
 
 namespace arkit {

@@ -34,6 +34,7 @@
 #include "source/canonical_source.h"
 #include "util/heap.h"
 #include "util/seconds.h"
+#include "verify/layer_check.h"
 
 namespace arkit {
 namespace fs = std::filesystem;

@@ -7,7 +7,6 @@
 
 #include "quant/recipes.h"
 #include "quant/scheme_traits.h"
-#include "rounding/rtn_mode.h"
 
 namespace arkit {
 

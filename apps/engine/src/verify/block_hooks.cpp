@@ -12,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "verify/expected_error.h"
+#include "verify/layer_check.h"
 
 namespace arkit {
 namespace {
@@ -135,9 +136,7 @@ at::Tensor DisturbedHook::attention(AttentionCall call) {
 
 void DecodedHook::release(const std::string& layer) noexcept {
   kept_.erase(layer);
-  if (!specs_.contains(layer)) return;
-  for (const auto& [suffix, tensor] : sdk::packed_of(exported_).tensors(layer))
-    exported_.weights().release(str(layer, ".", suffix));
+  if (specs_.contains(layer)) release_layer(exported_, layer);
 }
 
 }  // namespace arkit

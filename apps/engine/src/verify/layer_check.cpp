@@ -82,11 +82,6 @@ at::Tensor inputs_by_group(const QuantizedWeight& weight) {
   return std::get<1>(weight.group_index.to(at::kLong).sort(true, 0));
 }
 
-void release_packed(const ModelSource& exported, const std::string& layer) {
-  for (const auto& [suffix, tensor] : sdk::packed_of(exported).tensors(layer))
-    exported.weights().release(str(layer, ".", suffix));
-}
-
 // A scale of 0 is right for a group of zeros, whose codes say so by themselves: with a scale that is not 0 they decode
 // to 0 as well. (Bytes hold floats of 8 bits: 127 is none of their zeros.) The exponents of MX types have no zero:
 // their byte 0 is 2^-127, which is right for weights that are as small; only the source can tell.
@@ -111,6 +106,11 @@ void check_zero_scales(const LinearSpec& spec, const QuantizedWeight& weight, co
 
 }  // namespace
 
+void release_layer(const ModelSource& source, const std::string& layer) {
+  for (const auto& [suffix, tensor] : sdk::packed_of(source).tensors(layer))
+    source.weights().release(str(layer, ".", suffix));
+}
+
 CheckResult check_packed_values(const ModelSource& exported, const Registry& registry, Reporter& reporter) {
   Check check("packed values");
   int64_t seen = 0;
@@ -133,7 +133,7 @@ CheckResult check_packed_values(const ModelSource& exported, const Registry& reg
       if (error.code() == ErrorCode::interrupted) throw;
       check.fail(error.what());
     }
-    release_packed(exported, spec.name);
+    release_layer(exported, spec.name);
   }
   return check.result(
       str(sdk::packed_layers(exported).size(), " packed layers: scales, zero points and codes in range"));
@@ -286,7 +286,7 @@ CheckResult check_layers_against_source(const ModelSource& exported, const Model
       if (error.code() == ErrorCode::interrupted) throw;
       check.fail(error.what());
     }
-    release_packed(exported, spec.name);
+    release_layer(exported, spec.name);
   }
   // Layers the run quantized that no reader reports: a format of full-size weights.
   if (sdk::packed_layers(exported).empty()) {

@@ -12,6 +12,9 @@
 
 namespace arkit {
 
+// Gives the pages of a packed layer back.
+void release_layer(const ModelSource& source, const std::string& layer);
+
 // Scales finite and not zero (but for groups of zeros), codes and zero points in range, shapes as declared.
 [[nodiscard]] CheckResult check_packed_values(const ModelSource& exported, const Registry& registry,
                                               Reporter& reporter);

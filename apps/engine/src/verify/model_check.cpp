@@ -113,7 +113,12 @@ bool is_tied(const json::Object& config) {
   return json::get_bool(config_with(config, kTie), kTie, "config.json").value_or(false);
 }
 
-// Blocks only: a classifier has no head that families know; it is read as if its head were the embedding.
+// A classifier has no head that families know: of it blocks only are read.
+bool has_blocks_only(const ModelSource& source) {
+  return stored_head(source).empty() && !is_tied(read_config(source));
+}
+
+// Blocks only: as if its head were the embedding.
 View view_as_read(const ModelSource& files, const Registry& registry, bool blocks_only) {
   View view;
   view.tables = model_free::view_plain_tables(files, registry, at::kFloat);
@@ -129,7 +134,7 @@ View view_as_read(const ModelSource& files, const Registry& registry, bool block
 
 // The tensors the family asks for, where it is read as `files` says. Throws as layout() and sdk::check_tensors.
 void require_tensors(const ModelSource& files, const ModelAdapter& adapter, const Registry& registry) {
-  const View view = view_as_read(files, registry, stored_head(files).empty() && !is_tied(read_config(files)));
+  const View view = view_as_read(files, registry, has_blocks_only(files));
   sdk::check_tensors(adapter.layout(*view.source), *view.source);
 }
 
@@ -143,7 +148,7 @@ class Comparison {
   Comparison(const ModelSource& exported, const ModelSource& source, const ModelAdapter& adapter,
              const Registry& registry, const ExportFacts& facts, const VerifyReport& report)
       : facts_(facts),
-        blocks_only_(stored_head(source).empty() && !is_tied(read_config(source))),
+        blocks_only_(has_blocks_only(source)),
         source_(view_as_read(source, registry, blocks_only_), adapter),
         export_(view_as_read(exported, registry, blocks_only_), adapter),
         borrowing_(export_.source(), source_.source(), facts),
