@@ -17,6 +17,7 @@
 #include "jobs/source_hashes.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
+#include "quant/scheme_traits.h"
 
 namespace arkit {
 namespace {
@@ -57,10 +58,7 @@ std::string MixBudget::text() const {
 }
 
 MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, Reporter& reporter)
-    : options_(options),
-      registry_(registry),
-      reporter_(reporter),
-      scheme_for_([this](std::string_view data_type) -> const Scheme& { return registry_.scheme_for(data_type); }) {
+    : options_(options), registry_(registry), reporter_(reporter), scheme_for_(schemes_of(registry)) {
   if (!options.recipe_file.empty())
     throw_usage("a recipe file states the scheme of every layer; leave it out, or the options of AutoScheme");
   budgets_ = wanted_budgets(options.auto_scheme);

@@ -194,9 +194,7 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration,
   ProcessOptions process = process_options(run.tuning, !transforms.empty());
   process.loss_mask = calibration.loss_mask;
   process.want_imatrix = run.exports.wants(&ExporterInfo::wants_imatrix);
-  const auto scheme_for = [&](std::string_view data_type) -> const Scheme& {
-    return run.registry.scheme_for(data_type);
-  };
+  const SchemeFor scheme_for = schemes_of(run.registry);
   BlockFolds folds(transforms, run.source.weights(), run.plan, scheme_for, run.model_dtype, run.tuning.batch_size);
   if (!transforms.empty()) process.folds = &folds;
   BlockProcessor processor(run.model, run.plan, scheme_for, std::move(process), run.reporter, random);
