@@ -108,11 +108,6 @@ constexpr Flag kFlags[] = {
     {"svdquant_model_adapter", kOne, absent, kSvd},
 };
 
-bool is_among(std::string_view words, std::string_view word) {
-  const std::vector<std::string> all = split(words, ' ');
-  return std::find(all.begin(), all.end(), word) != all.end();
-}
-
 const Flag* find_flag(std::string_view name) {
   for (const Flag& flag : kFlags)
     if (is_among(flag.names, name)) return &flag;
