@@ -143,6 +143,12 @@ void warn_of_machine(const PastRun& past, Reporter& reporter) {
     reporter.warn("--refine_seconds stops by the clock: the mix may be another one");
 }
 
+// The model that is asked for by name: the user's, else the hub's at its commit, for a branch may have moved on. Empty =
+// the one at the record's path.
+const std::string& named_model(const PastRun& past, const ReproduceOptions& options) {
+  return options.model.empty() ? past.hub_model : options.model;
+}
+
 // Where the run's places are its own, and nothing is written but its output.
 QuantizeOptions again(const PastRun& past, const fs::path& output_dir, const ReproduceOptions& options) {
   QuantizeOptions wanted = past.options;
@@ -151,8 +157,7 @@ QuantizeOptions again(const PastRun& past, const fs::path& output_dir, const Rep
     if (one.row.place) one.set(wanted, one.get(usual), one.row.name);
   wanted.output_dir = output_dir;
   wanted.force = options.force;
-  if (!options.model.empty()) wanted.model = options.model;
-  if (options.model.empty() && !past.hub_model.empty()) wanted.model = past.hub_model;  // a branch may have moved on
+  if (const std::string& named = named_model(past, options); !named.empty()) wanted.model = named;
   return wanted;
 }
 
@@ -236,10 +241,10 @@ fs::path output_for(const ReproduceOptions& options) {
   return fs::absolute(folder.filename().string() + "-again");
 }
 
-// The model that was named, else the one of the record, opened once for both comparisons.
+// The model is opened once for both comparisons.
 void compare_source(const PastRun& past, const ReproduceOptions& options, const Registry& registry, Reporter& reporter,
                     Lines& differences) {
-  const std::string& named = options.model.empty() ? past.hub_model : options.model;
+  const std::string& named = named_model(past, options);
   std::unique_ptr<ModelSource> source;
   if (!named.empty()) source = open_source(named, registry, reporter);
   const fs::path model = source ? source->path() : fs::path(past.model_path);
