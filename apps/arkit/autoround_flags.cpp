@@ -6,8 +6,6 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "command_line.h"
-
 namespace arkit::cli {
 namespace {
 
