@@ -6,8 +6,6 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "command_line.h"
-
 namespace arkit::cli {
 namespace {
 
@@ -107,11 +105,6 @@ constexpr Flag kFlags[] = {
     {"svdquant_exclude_modules", kOne, absent, kSvd},
     {"svdquant_model_adapter", kOne, absent, kSvd},
 };
-
-bool is_among(std::string_view words, std::string_view word) {
-  const std::vector<std::string> all = split(words, ' ');
-  return std::find(all.begin(), all.end(), word) != all.end();
-}
 
 const Flag* find_flag(std::string_view name) {
   for (const Flag& flag : kFlags)

@@ -313,14 +313,10 @@ std::vector<std::string> with_list_command(std::vector<std::string> words) {
 
 // What is listed, also in the singular and under AutoRound's words.
 void settle_listed(const Command& command, std::string& what) {
-  const std::vector<std::string> known = split(command.choices, ' ');
-  const auto is_known = [&](const std::string& word) {
-    return std::find(known.begin(), known.end(), word) != known.end();
-  };
   const std::string low = lower(what);
   for (const std::string& word : {low, low + "s"})
-    if (is_known(word)) what = word;
-  if (low == "alg" || low == "algs" || low == "algorithm" || low == "algorithms") what = "transforms";
+    if (is_among(command.choices, word)) what = word;
+  if (is_among("alg algs algorithm algorithms", low)) what = "transforms";
 }
 
 // The recipe that the name of the program stands for, as if it was typed.
@@ -402,10 +398,8 @@ void check_value(const Option& option, const std::string& value, const std::stri
       bad("a size such as 5GB, 3GiB, 200MB or 64KB");
   }
   if (value.empty() && option.type != Type::flag && !option.row.may_be_empty) throw_usage(str(where, " is empty"));
-  if (option.choices.empty()) return;
-  const std::vector<std::string> choices = split(option.choices, ' ');
-  if (std::find(choices.begin(), choices.end(), value) == choices.end())
-    throw_usage(str(where, ": '", printable(value), "' is not one of ", quoted_list(choices)));
+  if (!option.choices.empty() && !is_among(option.choices, value))
+    throw_usage(str(where, ": '", printable(value), "' is not one of ", quoted_list(split(option.choices, ' '))));
 }
 
 void tidy_values(const Command& command, Values& values, const std::string& where) {

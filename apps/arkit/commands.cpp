@@ -308,9 +308,7 @@ std::vector<Command> all_commands() {
 }
 
 bool has_name(const Option& option, std::string_view name) {
-  if (option.name == name) return true;
-  const std::vector<std::string> aliases = split(option.aliases, ' ');
-  return std::find(aliases.begin(), aliases.end(), name) != aliases.end();
+  return option.name == name || is_among(option.aliases, name);
 }
 
 }  // namespace
@@ -350,6 +348,11 @@ std::vector<std::string_view> option_groups(const Command& command) {
   for (const Option& option : command.options)
     if (std::find(groups.begin(), groups.end(), option.group) == groups.end()) groups.push_back(option.group);
   return groups;
+}
+
+bool is_among(std::string_view words, std::string_view word) {
+  const std::vector<std::string> all = split(words, ' ');
+  return std::find(all.begin(), all.end(), word) != all.end();
 }
 
 bool is_list(const Option& option) {

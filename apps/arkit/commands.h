@@ -49,6 +49,9 @@ struct Command {
 // The headings of a command's options in their order.
 [[nodiscard]] std::vector<std::string_view> option_groups(const Command& command);
 
+// Is it one of the words, which are separated by blanks, as aliases and choices are?
+[[nodiscard]] bool is_among(std::string_view words, std::string_view word);
+
 // May it be given several times? In TOML: may it be a list?
 [[nodiscard]] bool repeatable(const Option& option);
 // Does it hold words with commas between?

@@ -56,9 +56,7 @@ void apply_level(Values& values) {
 }
 
 bool asks_for_nothing(const Variable& variable, const std::string& value) {
-  for (const std::string& usual : split(variable.usual, ' '))
-    if (value == usual) return true;
-  return value.empty();
+  return value.empty() || is_among(variable.usual, value);
 }
 
 }  // namespace

@@ -6,17 +6,18 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <arkit/str.h>
 
 #include "commands.h"
 #include "run_program.h"
+#include "temporary_folder.h"
 
 using arkit::cli::Command;
 using arkit::cli::commands;
 using arkit::cli::common_options;
 using arkit::cli::Option;
+using arkit::testing::TemporaryFolder;
 using cli_test::contains;
 using cli_test::Outcome;
 using cli_test::program;
@@ -25,26 +26,6 @@ using cli_test::run_arkit;
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "arkit_about_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-  fs::path write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
-    return path_ / name;
-  }
-
- private:
-  fs::path path_;
-};
 
 bool has_program(const std::string& name) {
   return program({"sh", "-c", "command -v " + name}).exit_code == 0;
@@ -63,7 +44,7 @@ std::string replaced(std::string text, const std::string& what, const std::strin
 }
 
 // What bash offers at the end of these words.
-std::vector<std::string> offered(const Folder& folder, const std::vector<std::string>& words) {
+std::vector<std::string> offered(const TemporaryFolder& folder, const std::vector<std::string>& words) {
   std::string script = "source " + (folder.path() / "arkit.bash").string() + "\nCOMP_WORDS=(";
   for (const std::string& word : words) script += " '" + word + "'";
   script += ")\nCOMP_CWORD=" + std::to_string(words.size() - 1) + "\n_arkit\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
@@ -82,7 +63,7 @@ bool has(const std::vector<std::string>& all, const std::string& one) {
 }  // namespace
 
 TEST(Completions, OfBashOfferEveryCommandOptionAndChoice) {
-  const Folder folder;
+  const TemporaryFolder folder;
   folder.write("arkit.bash", run_arkit({"completions", "bash"}).out);
   const std::vector<std::string> first = offered(folder, {"arkit", ""});
   for (const Command& command : commands()) {
@@ -108,7 +89,7 @@ TEST(Completions, OfBashOfferEveryCommandOptionAndChoice) {
 }
 
 TEST(Completions, OfBashKnowWhereTheyAre) {
-  const Folder folder;
+  const TemporaryFolder folder;
   folder.write("arkit.bash", run_arkit({"completions", "bash"}).out);
   const std::vector<std::string> types{"bfloat16", "bf16"};
   EXPECT_EQ(offered(folder, {"arkit", "quantize", "m", "--scale_dtype", "b"}), types);
@@ -144,7 +125,7 @@ TEST(Completions, OfZshAndFishHaveEveryOption) {
 
 TEST(Completions, AreReadByZsh) {
   if (!has_program("zsh")) GTEST_SKIP() << "zsh is not installed";
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path script = folder.write("_arkit", run_arkit({"completions", "zsh"}).out);
   const Outcome run = program({"zsh", "-n", script.string()});
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -153,7 +134,7 @@ TEST(Completions, AreReadByZsh) {
 
 TEST(Completions, AreReadByFish) {
   if (!has_program("fish")) GTEST_SKIP() << "fish is not installed";
-  const Folder folder;
+  const TemporaryFolder folder;
   const fs::path script = folder.write("arkit.fish", run_arkit({"completions", "fish"}).out);
   const Outcome run =
       program({"fish", "-c", "source " + script.string() + "; complete -C 'arkit quantize m --amp_dtype '"});
@@ -192,7 +173,7 @@ TEST(Manual, HasAPageForEveryCommandWithEveryOption) {
 }
 
 TEST(Manual, IsValidRoff) {
-  const Folder folder;
+  const TemporaryFolder folder;
   EXPECT_EQ(run_arkit({"man", "--output_dir", (folder.path() / "man1").string()}).exit_code, 0);
   size_t pages = 0;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder.path() / "man1")) {
@@ -218,7 +199,7 @@ TEST(Manual, IsValidRoff) {
 
 // All of this is answered by the front alone: beside it lies nothing.
 TEST(About, NeedsNoLibraries) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const std::string alone = (folder.path() / "arkit").string();
   fs::copy_file(ARKIT_BINARY, alone);
   using Words = std::vector<std::string>;

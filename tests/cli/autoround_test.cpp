@@ -15,7 +15,9 @@
 #include "called_as.h"
 #include "command_line.h"
 #include "environment.h"
+#include "process_environment.h"
 #include "run_program.h"
+#include "temporary_folder.h"
 
 using arkit::Error;
 using arkit::ErrorCode;
@@ -25,6 +27,8 @@ using arkit::cli::called_as;
 using arkit::cli::parse_command_line;
 using arkit::cli::ParsedCommand;
 using arkit::cli::Request;
+using arkit::testing::Environment;
+using arkit::testing::TemporaryFolder;
 using cli_test::contains;
 using cli_test::Outcome;
 using cli_test::run_arkit;
@@ -67,20 +71,6 @@ std::string read(const fs::path& file) {
 }
 
 const fs::path kSource = fs::path(ARKIT_TEST_DATA) / "../..";
-
-// Sets a variable while it lives.
-class Variable {
- public:
-  Variable(std::string name, const std::string& value) : name_(std::move(name)) {
-    ::setenv(name_.c_str(), value.c_str(), 1);
-  }
-  ~Variable() { ::unsetenv(name_.c_str()); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  std::string name_;
-};
 
 }  // namespace
 
@@ -211,36 +201,36 @@ TEST(AutoRound, ListsAreFoundUnderItsWords) {
 
 TEST(AutoRound, VariablesHoldWhereNothingIsTyped) {
   {
-    const Variable layers("AR_DEBUG_LAYER_NUM", "2");
+    const Environment layers("AR_DEBUG_LAYER_NUM", "2");
     EXPECT_EQ(quantize({}).values.at("num_hidden_layers"), Words{"2"});
     EXPECT_EQ(quantize({"--num_hidden_layers", "3"}).values.at("num_hidden_layers"), Words{"3"});
     EXPECT_EQ(quantize({}).notes, Words{"AR_DEBUG_LAYER_NUM: --num_hidden_layers 2"});
     EXPECT_FALSE(parse_command_line({"inspect", "m"}).parsed.values.contains("num_hidden_layers"));
   }
   {
-    const Variable layers("AR_DEBUG_LAYER_NUM", "few");
+    const Environment layers("AR_DEBUG_LAYER_NUM", "few");
     EXPECT_TRUE(contains(refusal(ErrorCode::usage, {}), "AR_DEBUG_LAYER_NUM: 'few' is not a whole number"));
   }
   {
-    const Variable samples("AR_AUTO_SCHEME_NSAMPLES", "5"), space("AR_WORK_SPACE", "/w");
+    const Environment samples("AR_AUTO_SCHEME_NSAMPLES", "5"), space("AR_WORK_SPACE", "/w");
     const Words mix{"--options", "W2A16,W4A16", "--avg_bits", "3"};
     EXPECT_EQ(quantize(mix).values.at("score_nsamples"), Words{"5"});
     EXPECT_EQ(quantize(mix).values.at("score_cache"), Words{"/w/autoscheme"});
     EXPECT_FALSE(quantize({}).values.contains("score_nsamples")) << "nothing is mixed";
-    const Variable cache("AR_AUTO_SCHEME_CACHE", "/c");
+    const Environment cache("AR_AUTO_SCHEME_CACHE", "/c");
     EXPECT_EQ(quantize(mix).values.at("score_cache"), Words{"/c"});
   }
   {
-    const Variable level("AR_LOG_LEVEL", "Debug");
+    const Environment level("AR_LOG_LEVEL", "Debug");
     EXPECT_EQ(parse_command_line({"list", "formats"}).parsed.values.at("verbose"), Words{"true"});
     EXPECT_FALSE(quantize({"--quiet"}).values.contains("verbose"));
   }
   for (const char* loud : {"WARNING", "critical"}) {
-    const Variable level("AR_LOG_LEVEL", loud);
+    const Environment level("AR_LOG_LEVEL", loud);
     EXPECT_EQ(quantize({}).values.at("quiet"), Words{"true"});
   }
   {
-    const Variable level("AR_LOG_LEVEL", "loud");
+    const Environment level("AR_LOG_LEVEL", "loud");
     EXPECT_TRUE(contains(refusal(ErrorCode::usage, {}), "AR_LOG_LEVEL: 'loud' is not one of TRACE"));
   }
 }
@@ -251,10 +241,10 @@ TEST(AutoRound, VariablesThatWouldChangeResultsAreAnswered) {
     if (variable.kind != arkit::cli::Variable::Kind::ignored) continue;
     ++count;
     const std::string name(variable.name);
-    const Variable set(name, "0.75");
+    const Environment set(name, "0.75");
     EXPECT_EQ(quantize({}).notes, Words{name + " has no effect: " + std::string(variable.says)});
     for (const std::string& usual : arkit::split(variable.usual, ' ')) {
-      const Variable nothing(name, usual);
+      const Environment nothing(name, usual);
       EXPECT_EQ(quantize({}).notes, Words{}) << name;
     }
   }
@@ -266,10 +256,10 @@ TEST(AutoRound, ThreadsComeFromItsVariable) {
   EXPECT_EQ(run.exit_code, 2);
   EXPECT_TRUE(contains(run.err, "AR_OMP_NUM_THREADS: 'many' is not a number of threads")) << run.err;
   ::unsetenv("OMP_NUM_THREADS");
-  const Variable threads("AR_OMP_NUM_THREADS", "3");
+  const Environment threads("AR_OMP_NUM_THREADS", "3");
   arkit::cli::apply_thread_count();
   EXPECT_STREQ(std::getenv("OMP_NUM_THREADS"), "3");
-  const Variable fewer("AR_OMP_NUM_THREADS", "1");
+  const Environment fewer("AR_OMP_NUM_THREADS", "1");
   arkit::cli::apply_thread_count();
   EXPECT_STREQ(std::getenv("OMP_NUM_THREADS"), "3") << "which wins";
   ::unsetenv("OMP_NUM_THREADS");
@@ -297,8 +287,8 @@ TEST(AutoRound, NamesOfItsCommandsAreRecipes) {
 }
 
 TEST(AutoRound, AliasesAreInstalledAndWork) {
-  std::string pattern = (fs::temp_directory_path() / "arkit_alias_XXXXXX").string();
-  const fs::path folder = ::mkdtemp(pattern.data());
+  const TemporaryFolder temporary;
+  const fs::path& folder = temporary.path();
   fs::create_directories(folder / "bin");
   fs::copy_file(ARKIT_BINARY, folder / "bin/arkit");
   const std::string script = (kSource / "tools/aliases.sh").string();
@@ -322,7 +312,6 @@ TEST(AutoRound, AliasesAreInstalledAndWork) {
   EXPECT_EQ(other.exit_code, 3);
   EXPECT_TRUE(contains(other.err, "is another program and stays")) << other.err;
   EXPECT_EQ(read(folder / "bin/auto-round"), "the reference\n");
-  fs::remove_all(folder);
 }
 
 TEST(AutoRound, TheDocumentationSaysTheSame) {

@@ -3,16 +3,16 @@
 #include <fstream>
 #include <sstream>
 
-#include <unistd.h>
-
 #include <gtest/gtest.h>
 
 #include <arkit/json.h>
 
 #include "run_program.h"
+#include "temporary_folder.h"
 
 namespace fs = std::filesystem;
 
+using arkit::testing::TemporaryFolder;
 using cli_test::contains;
 using cli_test::Outcome;
 using cli_test::run_arkit;
@@ -21,16 +21,6 @@ namespace {
 
 const std::string kGood = ARKIT_FIXTURES "/good/libarkit_reader_good.so";
 const std::string kWrongAbi = ARKIT_FIXTURES "/wrong_abi/libarkit_reader_wrong_abi.so";
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    char name[] = "/tmp/arkit_cli_XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 std::string text_of(const fs::path& file) {
   std::ostringstream text;
@@ -61,7 +51,7 @@ TEST(CliPlugin, InspectDescribesAGoodAndARefusedFile) {
 TEST(CliPlugin, NewWritesAProjectWithItsName) {
   const TemporaryFolder folder;
   for (const std::string kind : {"scheme", "exporter", "backend", "model"}) {
-    const fs::path project = folder.path / kind;
+    const fs::path project = folder.path() / kind;
     const Outcome run = run_arkit({"plugin", "new", kind, "my_nf4", project.string()});
     ASSERT_EQ(run.exit_code, 0) << run.err;
     EXPECT_TRUE(contains(text_of(project / "CMakeLists.txt"), "arkit_add_plugin(NAME my_nf4 KIND " + kind));
@@ -72,7 +62,7 @@ TEST(CliPlugin, NewWritesAProjectWithItsName) {
       EXPECT_FALSE(contains(text_of(file.path()), "SamplePlugin")) << file.path();
     }
   }
-  const fs::path used = folder.path / "scheme";
+  const fs::path used = folder.path() / "scheme";
   EXPECT_EQ(run_arkit({"plugin", "new", "scheme", "my_nf4", used.string()}).exit_code, 2);  // never overwrites
 }
 
@@ -112,10 +102,10 @@ TEST(CliQuantize, ADeepKeyInAnOptionFileIsRefused) {
   const TemporaryFolder folder;
   std::string key = "a";
   for (int i = 0; i < 120000; ++i) key += ".a";
-  std::ofstream(folder.path / "key.toml") << key << " = 1\n";
-  std::ofstream(folder.path / "table.toml") << "[" << key << "]\nb = 1\n";
+  std::ofstream(folder.path() / "key.toml") << key << " = 1\n";
+  std::ofstream(folder.path() / "table.toml") << "[" << key << "]\nb = 1\n";
   for (const char* file : {"key.toml", "table.toml"}) {
-    const Outcome run = run_arkit({"quantize", "model", "--config", (folder.path / file).string()});
+    const Outcome run = run_arkit({"quantize", "model", "--config", (folder.path() / file).string()});
     EXPECT_EQ(run.exit_code, 3) << run.err;
     EXPECT_TRUE(contains(run.err, "more than 64 parts")) << run.err;
   }
@@ -123,12 +113,12 @@ TEST(CliQuantize, ADeepKeyInAnOptionFileIsRefused) {
 
 TEST(CliQuantize, ARecipeFileIsReadBeforeTheModel) {
   const TemporaryFolder folder;
-  const std::string recipe = (folder.path / "recipe.yaml").string();
+  const std::string recipe = (folder.path() / "recipe.yaml").string();
   std::ofstream(recipe) << "default_stage:\n  default_modifiers:\n    GPTQModifier: {scheme: W4A16}\n";
   const Outcome refused = run_arkit({"quantize", "/no/model", "--recipe-file", recipe});
   EXPECT_EQ(refused.exit_code, 4);
   EXPECT_TRUE(contains(refused.err, "GPTQModifier")) << refused.err;
-  EXPECT_EQ(run_arkit({"quantize", "/no/model", "--recipe-file", (folder.path / "none.yaml").string()}).exit_code, 3);
+  EXPECT_EQ(run_arkit({"quantize", "/no/model", "--recipe-file", (folder.path() / "none.yaml").string()}).exit_code, 3);
   const Outcome both = run_arkit({"quantize", "/no/model", "--recipe-file", recipe, "--bits", "3"});
   EXPECT_EQ(both.exit_code, 4);  // what is wrong in the recipe comes first
 }

@@ -1,6 +1,5 @@
 // What a long step looks like: as text, on a terminal (a pseudo terminal here), in a log, and as events.
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -14,38 +13,23 @@
 
 #include "progress_text.h"
 #include "run_program.h"
+#include "temporary_folder.h"
 
 using arkit::Progress;
 using arkit::cli::Pace;
 using arkit::cli::PaceKeeper;
 using arkit::cli::progress_text;
+using arkit::testing::TemporaryFolder;
 using cli_test::contains;
 using cli_test::Outcome;
 using cli_test::run_arkit;
 
 namespace {
 
-namespace fs = std::filesystem;
 namespace json = arkit::json;
 using namespace std::chrono_literals;
 
 const std::string kModel = std::string(ARKIT_TEST_DATA) + "/golden/source-llama-bf16";
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "arkit_progress_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
 
 struct OnTerminal {
   int exit_code = -1;
@@ -79,14 +63,16 @@ OnTerminal on_terminal(std::vector<std::string> words, unsigned short columns) {
   return run;
 }
 
-std::vector<std::string> rounding(const Folder& folder, const std::string& name) {
+std::vector<std::string> rounding(const TemporaryFolder& folder, const std::string& name) {
   return {"quantize", kModel,     "--scheme", "W4A16",        "--group_size",
-          "32",       "--recipe", "rtn",      "--output_dir", folder.file(name)};
+          "32",       "--recipe", "rtn",      "--output_dir", (folder.path() / name).string()};
 }
 
-std::vector<std::string> tuning(const Folder& folder, const std::string& name) {
-  return {"quantize",  kModel, "--scheme",   "W4A16", "--group_size", "32", "--iters",      "3",
-          "--dataset", "self", "--nsamples", "4",     "--seqlen",     "32", "--output_dir", folder.file(name)};
+std::vector<std::string> tuning(const TemporaryFolder& folder, const std::string& name) {
+  return {"quantize",     kModel, "--scheme",     "W4A16",
+          "--group_size", "32",   "--iters",      "3",
+          "--dataset",    "self", "--nsamples",   "4",
+          "--seqlen",     "32",   "--output_dir", (folder.path() / name).string()};
 }
 
 std::vector<std::string> operator+(std::vector<std::string> left, const std::vector<std::string>& right) {
@@ -123,7 +109,7 @@ TEST(ProgressText, RatesAreOfWhatWasDoneSinceTheBegin) {
 }
 
 TEST(Progress, OnATerminalIsABarThatIsRewritten) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const OnTerminal run = on_terminal(rounding(folder, "out"), 100);
   EXPECT_EQ(run.exit_code, 0) << run.text;
   EXPECT_TRUE(contains(run.text, "\r\033[Krounding and writing  [####################]  100%  14/14 layers"))
@@ -140,7 +126,7 @@ TEST(Progress, OnATerminalIsABarThatIsRewritten) {
 }
 
 TEST(Progress, TuningHasABarOfStepsAndKeepsTheLosses) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const OnTerminal run = on_terminal(tuning(folder, "out"), 100);
   EXPECT_EQ(run.exit_code, 0) << run.text;
   EXPECT_TRUE(contains(run.text, "3/3 steps")) << run.text;
@@ -149,7 +135,7 @@ TEST(Progress, TuningHasABarOfStepsAndKeepsTheLosses) {
 }
 
 TEST(Progress, InALogAreLinesWithoutControlCharacters) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Outcome run = run_arkit(rounding(folder, "out"));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(run.err.find_first_of("\r\033"), std::string::npos) << run.err;
@@ -161,7 +147,7 @@ TEST(Progress, InALogAreLinesWithoutControlCharacters) {
 }
 
 TEST(Progress, EventsAreOneObjectALine) {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Outcome run = run_arkit(tuning(folder, "out") + std::vector<std::string>{"--progress", "json", "--json",
                                                                                  "--adam", "--low_gpu_mem_usage"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -229,7 +215,7 @@ TEST(Progress, ErrorsAreEventsToo) {
 
 // What is rounded at a time, without a family a layer or a fused group, is not what people call a block.
 TEST(Progress, BlocksAreDecoderBlocks) {
-  const Folder folder;
+  const TemporaryFolder folder;
   for (const char* way : {"--model_free", "--disable_model_free"}) {
     const Outcome run = run_arkit(rounding(folder, way) + std::vector<std::string>{way});
     EXPECT_EQ(run.exit_code, 0) << run.err;

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,8 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/registry.h>
+
+#include "temporary_folder.h"
 
 namespace arkit::testing {
 
@@ -30,25 +31,6 @@ class Recorder final : public Reporter {
   void block_done(const BlockProgress& progress) override { blocks.push_back(progress); }
   std::vector<std::string> warnings;
   std::vector<BlockProgress> blocks;
-};
-
-// A folder that disappears with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "arkit_jobs_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
 };
 
 // Runs `call` and returns the message of the arkit::Error it must throw with `code`.

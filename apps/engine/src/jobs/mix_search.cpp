@@ -17,6 +17,7 @@
 #include "jobs/source_hashes.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
+#include "quant/scheme_traits.h"
 
 namespace arkit {
 namespace {

@@ -1,6 +1,7 @@
 // `arkit reproduce`: from the record of a run to the same files, or to what differs.
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <set>
 
 #include <ATen/Parallel.h>
@@ -108,10 +109,8 @@ void compare_inputs(const PastRun& past, Lines& differences) {
 }
 
 // The file that says what the model is, wherever it lies now.
-void compare_family(const PastRun& past, const fs::path& model, const Registry& registry, Lines& differences) {
-  std::error_code failed;
-  if (!fs::exists(model, failed)) return;  // which is said already
-  const json::Value now = hash_family(open_source(model.string(), registry)->config(), registry);
+void compare_family(const PastRun& past, const json::Object& config, const Registry& registry, Lines& differences) {
+  const json::Value now = hash_family(config, registry);
   const std::string then = past.family.name.empty() ? std::string() : shown(past.family.name);
   const std::string other = now.is_null() ? std::string() : shown(fs::path(now.at("path").as_string().c_str()));
   if (now.is_null() != then.empty())
@@ -144,6 +143,12 @@ void warn_of_machine(const PastRun& past, Reporter& reporter) {
     reporter.warn("--refine_seconds stops by the clock: the mix may be another one");
 }
 
+// The model that is asked for by name: the user's, else the hub's at its commit, for a branch may have moved on. Empty =
+// the one at the record's path.
+const std::string& named_model(const PastRun& past, const ReproduceOptions& options) {
+  return options.model.empty() ? past.hub_model : options.model;
+}
+
 // Where the run's places are its own, and nothing is written but its output.
 QuantizeOptions again(const PastRun& past, const fs::path& output_dir, const ReproduceOptions& options) {
   QuantizeOptions wanted = past.options;
@@ -152,8 +157,7 @@ QuantizeOptions again(const PastRun& past, const fs::path& output_dir, const Rep
     if (one.row.place) one.set(wanted, one.get(usual), one.row.name);
   wanted.output_dir = output_dir;
   wanted.force = options.force;
-  if (!options.model.empty()) wanted.model = options.model;
-  if (options.model.empty() && !past.hub_model.empty()) wanted.model = past.hub_model;  // a branch may have moved on
+  if (const std::string& named = named_model(past, options); !named.empty()) wanted.model = named;
   return wanted;
 }
 
@@ -237,9 +241,18 @@ fs::path output_for(const ReproduceOptions& options) {
   return fs::absolute(folder.filename().string() + "-again");
 }
 
-fs::path model_of(const PastRun& past, const ReproduceOptions& options, const Registry& registry, Reporter& reporter) {
-  const std::string& named = options.model.empty() ? past.hub_model : options.model;
-  return named.empty() ? fs::path(past.model_path) : open_source(named, registry, reporter)->path();
+// The model is opened once for both comparisons.
+void compare_source(const PastRun& past, const ReproduceOptions& options, const Registry& registry, Reporter& reporter,
+                    Lines& differences) {
+  const std::string& named = named_model(past, options);
+  std::unique_ptr<ModelSource> source;
+  if (!named.empty()) source = open_source(named, registry, reporter);
+  const fs::path model = source ? source->path() : fs::path(past.model_path);
+  compare_model(past, model, differences);
+  std::error_code failed;
+  if (!fs::exists(model, failed)) return;  // which is said already
+  if (!source) source = open_source(model.string(), registry, reporter);
+  compare_family(past, source->config(), registry, differences);
 }
 
 }  // namespace
@@ -258,8 +271,7 @@ json::Object reproduce(const ReproduceOptions& given, const Registry& registry, 
   Lines differences;
   compare_versions(past, differences);
   compare_plugins(past, registry, differences);
-  compare_model(past, model_of(past, options, registry, reporter), differences);
-  compare_family(past, model_of(past, options, registry, reporter), registry, differences);
+  compare_source(past, options, registry, reporter, differences);
   compare_inputs(past, differences);
   compare_compute(past, differences);
   json::Object report{{"directory", given.directory.string()}, {"differences", texts(differences)}, {"ran", false}};

@@ -12,12 +12,6 @@
 namespace arkit {
 namespace {
 
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (size_t i = 0; i < names.size(); ++i) text += str(i == 0 ? "" : i + 1 == names.size() ? " and " : ", ", names[i]);
-  return text;
-}
-
 void check_wanted(const RuntimeRules& rules, const QuantPlan& plan, const std::vector<FormatChoice>& formats) {
   std::vector<std::string> reasons = fused_violations(plan, std::span(&rules, 1));
   for (const FormatChoice& format : formats)

@@ -168,17 +168,11 @@ std::vector<Members> mixed_groups(const QuantPlan& plan, const RuntimeRules::Fus
   return mixed;
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
-  return text;
-}
-
 std::string what_it_loads(const RuntimeRules& runtime, const std::string& format) {
   std::vector<std::string> said;
   for (const RuntimeRules::Entry& entry : runtime.loads)
     if (fits(entry.formats, format)) add_once(said, entry.text);
-  return joined(said);
+  return listed(said);
 }
 
 std::string formats_it_reads(const RuntimeRules& runtime) {
@@ -190,6 +184,12 @@ std::string formats_it_reads(const RuntimeRules& runtime) {
 }
 
 }  // namespace
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) text += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
+  return text;
+}
 
 RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
   const json::Object object = parse_toml(text, what);
@@ -265,7 +265,7 @@ std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const
   for (const auto& [members, cause] : causes) {
     const size_t groups = cause.of_groups.size();
     sentences.push_back(str(groups, groups == 1 ? " group" : " groups", " of layers (first '", cause.first, "') that ",
-                            joined(cause.engines), cause.engines.size() == 1 ? " fuses" : " fuse",
+                            listed(cause.engines), cause.engines.size() == 1 ? " fuses" : " fuse",
                             " into one mixes schemes (", members, "); give the layers of a group the same scheme"));
   }
   return sentences;

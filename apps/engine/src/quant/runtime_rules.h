@@ -31,6 +31,9 @@ struct RuntimeRules {
   std::vector<Entry> loads, refuses;
 };
 
+// "a, b and c", as sentences about engines name them.
+[[nodiscard]] std::string listed(const std::vector<std::string>& names);
+
 // `what` names the text in errors. Throws ErrorCode::input for anything that is no rule.
 [[nodiscard]] ARKIT_INTERNAL RuntimeRules parse_runtime(std::string_view text, const std::string& what);
 
