@@ -5,15 +5,13 @@
 #include <map>
 #include <set>
 
-#include <boost/dll/runtime_symbol_info.hpp>
-
 #include <arkit/error.h>
 #include <arkit/input_file.h>
 #include <arkit/json.h>
-#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
 
 #include "quant/scheme_resolver.h"
+#include "util/data_file.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -21,22 +19,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kLargestFile = 256 * 1024;
-
-void check_keys(const json::Object& object, std::initializer_list<std::string_view> known, const std::string& what) {
-  const std::vector<std::string> names(known.begin(), known.end());
-  for (const auto& member : object)
-    if (std::find(names.begin(), names.end(), std::string_view(member.key())) == names.end()) {
-      const std::string near = nearest(std::string(member.key()), names);
-      throw_input(str(what, ": key '", printable(std::string(member.key())), "' is unknown",
-                      near.empty() ? str("; known are ", quoted_list(names)) : str("; did you mean '", near, "'?")));
-    }
-}
-
-std::string required_text(const json::Object& object, std::string_view key, const std::string& what) {
-  const auto text = json::get_string(object, key, what);
-  if (!text || text->empty()) throw_input(str(what, ": '", key, "' is missing; a text is expected"));
-  return *text;
-}
 
 std::vector<std::string> texts(const json::Object& object, std::string_view key, const std::string& what) {
   std::vector<std::string> out;
@@ -109,22 +91,9 @@ RuntimeRules read_file(const fs::path& file) {
   return parse_runtime(read_input_file(file, kLargestFile, "runtime rules "), what);
 }
 
-// Beside this library: PREFIX/lib/libarkit_engine.so, PREFIX/share/arkit/runtimes.
-fs::path installed_folder() {
-  std::error_code failed;
-  const fs::path library = boost::dll::this_line_location(failed);
-  if (failed) return {};
-  return fs::weakly_canonical(library, failed).parent_path().parent_path() / "share/arkit/runtimes";
-}
-
 std::vector<RuntimeRules> read_installed() {
   std::vector<RuntimeRules> all;
-  std::vector<fs::path> files;
-  std::error_code failed;
-  for (fs::directory_iterator it(installed_folder(), failed), end; !failed && it != end; it.increment(failed))
-    if (it->path().extension() == ".toml") files.push_back(it->path());
-  std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) {
+  for (const fs::path& file : toml_files(shared_data_folder("runtimes"))) {
     all.push_back(read_file(file));
     if (all.back().name != file.stem().string())
       throw_input(str("'", file.string(), "': its name is '", printable(all.back().name), "', expected '",
@@ -217,8 +186,7 @@ std::string formats_it_reads(const RuntimeRules& runtime) {
 }  // namespace
 
 RuntimeRules parse_runtime(std::string_view text, const std::string& what) {
-  const json::Value parsed = sdk::toml_as_json(text, what);
-  const json::Object& object = json::as_object(parsed, what);
+  const json::Object object = parse_toml(text, what);
   check_keys(object, {"name", "title", "checked", "model_types", "fused", "refuses", "loads"}, what);
   RuntimeRules rules;
   rules.name = required_text(object, "name", what);

@@ -5,12 +5,10 @@
 #include <fstream>
 #include <iterator>
 
-#include <boost/dll/runtime_symbol_info.hpp>
-
 #include <arkit/error.h>
-#include <arkit/sdk/toml_json.h>
 #include <arkit/str.h>
 
+#include "util/data_file.h"
 #include "verify/rope_meaning.h"
 
 namespace arkit {
@@ -57,11 +55,9 @@ std::string whole_file(const fs::path& file) {
   return text;
 }
 
-// Beside this library: PREFIX/lib/libarkit_engine.so, PREFIX/share/arkit/targets.
 std::vector<TargetRules> read_installed() {
+  const fs::path folder = shared_data_folder("targets");
   std::error_code failed;
-  const fs::path library = boost::dll::this_line_location(failed);
-  const fs::path folder = fs::weakly_canonical(library, failed).parent_path().parent_path() / "share/arkit/targets";
   if (!fs::is_directory(folder, failed))
     throw_input(
         str("'", folder.string(), "': is missing; it says how other programs read an export, install arkit again"));
@@ -120,8 +116,7 @@ void read_rope(json::Object& config, const TargetRules::Model& model) {
 }  // namespace
 
 TargetRules parse_target(std::string_view text, const std::string& what) {
-  const json::Value parsed = sdk::toml_as_json(text, what);
-  const json::Object& object = json::as_object(parsed, what);
+  const json::Object object = parse_toml(text, what);
   TargetRules rules{.name = json::get_string(object, "name", what).value_or(""),
                     .title = json::get_string(object, "title", what).value_or(""),
                     .checked = json::get_string(object, "checked", what).value_or(""),
