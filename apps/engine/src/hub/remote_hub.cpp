@@ -10,6 +10,7 @@
 #include <arkit/str.h>
 
 #include "hub/disk.h"
+#include "hub/local_file.h"
 #include "hub/remote_access.h"
 #include "hub/repo_names.h"
 #include "hub/transfer.h"
@@ -89,7 +90,7 @@ class RemoteHub final : public Hub {
   }
 
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
-    if (const auto there = whole_in_cache(snapshot, path)) return open_local(*there);
+    if (const auto there = whole_in_cache(snapshot, path)) return open_cached_file(*there);
     return open_remote(context(), snapshot, needed(snapshot, path));
   }
 
