@@ -12,6 +12,7 @@
 #include "calibration/data_files.h"
 #include "calibration/row_reader.h"
 #include "hub/local_file.h"
+#include "hub/repo_names.h"
 #include "util/numpy_random.h"
 #include "util/python_random.h"
 
@@ -146,8 +147,7 @@ class DocumentSource::Rows {
 
   void choose_on_hub() {
     const std::string& id = options_.modelscope && !dataset_.modelscope.empty() ? dataset_.modelscope : dataset_.source;
-    hub::Repo repo{hub::RepoKind::dataset, id.substr(0, id.find('@')), hub::Repo{}.revision};
-    if (const size_t at = id.find('@'); at != std::string::npos) repo.revision = id.substr(at + 1);
+    const hub::Repo repo = hub::repo_of(hub::RepoKind::dataset, id);
     snapshot_ = hub_.snapshot(repo);
     std::vector<std::string> all = paths_on_hub();
     std::string card;

@@ -57,11 +57,7 @@ class RemoteHub final : public Hub {
     }
   }
 
-  std::vector<Entry> files(const Snapshot& snapshot) override {
-    std::vector<Entry> all;
-    for (const RemoteFile& file : listing(snapshot)) all.push_back({file.path, file.size});
-    return all;
-  }
+  std::vector<Entry> files(const Snapshot& snapshot) override { return entries_of(listing(snapshot)); }
 
   fs::path fetch(const Snapshot& snapshot, const std::string& path) override {
     return fetch_all(snapshot, {path}).front();
