@@ -187,7 +187,7 @@ class SecureHubs : public ::testing::Test {
     return hub->fetch(hub->snapshot({RepoKind::model, "org/tiny", "main"}), "model.safetensors");
   }
 
-  testing::Folder folder;
+  testing::TempDir folder;
   std::unique_ptr<HubServer> server;
   Settings settings;
   testing::Heard heard;

@@ -5,8 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <arkit/part_file.h>
-
 #include "hub/content_hash.h"
 #include "hub/listing.h"
 #include "hub/model_files.h"
@@ -18,8 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 using testing::contains;
-using testing::Folder;
 using testing::refusal;
+using testing::TempDir;
 
 // Variables of the process, put back at the end.
 class Environment {
@@ -73,7 +71,7 @@ class HubSettings : public ::testing::Test {
     environment.set("HF_HOME", folder.path().string());
   }
   static Settings read() { return settings_from_environment(Service::hugging_face); }
-  Folder folder;
+  TempDir folder;
   Environment environment;
 };
 
@@ -95,9 +93,9 @@ TEST_F(HubSettings, SaysWhereTheCacheIs) {
 
 TEST_F(HubSettings, FindsTheToken) {
   EXPECT_EQ(read().token, "");
-  testing::write_all(folder.path() / "token", "hf_file\n");
+  folder.write("token", "hf_file\n");
   EXPECT_EQ(read().token, "hf_file");
-  testing::write_all(folder.path() / "other", "hf_other");
+  folder.write("other", "hf_other");
   environment.set("HF_TOKEN_PATH", (folder.path() / "other").string());
   EXPECT_EQ(read().token, "hf_other");
   environment.set("HUGGING_FACE_HUB_TOKEN", "hf_old");
@@ -214,7 +212,7 @@ TEST(Listing, RefusesWhatNoHonestHubSays) {
 }
 
 TEST(Listing, IsReadBackAndDamageCountsAsAbsence) {
-  const Folder folder;
+  const TempDir folder;
   const fs::path file = folder.path() / "trees/c.json";
   const Listing listing{{"a", 1, std::string(40, 'a'), "", ""},
                         {"b", 2, std::string(40, 'b'), std::string(64, 'c'), std::string(64, 'd')}};
@@ -254,7 +252,7 @@ TEST(ModelFiles, AreWhatAModelNeeds) {
 }
 
 TEST(ModelFiles, AreTheShardsThatAreListed) {
-  const Folder folder;
+  const TempDir folder;
   testing::write_all(
       folder.path() / "model.safetensors.index.json",
       R"({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})");
@@ -264,7 +262,7 @@ TEST(ModelFiles, AreTheShardsThatAreListed) {
             (Names{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}));
   EXPECT_EQ(model_texts(all), (Names{"config.json", "model.safetensors.index.json"}));
   for (const char* shard : {"../secret.safetensors", "model-00003-of-00003.safetensors", "config.json"}) {
-    testing::write_all(folder.path() / "model.safetensors.index.json", str(R"({"weight_map": {"a": ")", shard, "\"}}"));
+    folder.write("model.safetensors.index.json", str(R"({"weight_map": {"a": ")", shard, "\"}}"));
     EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)model_weights(all, folder.path(), "m"); }), shard));
   }
 }
@@ -289,8 +287,8 @@ TEST(ModelFiles, AreOneFileWhereThatIsTheModel) {
 }
 
 TEST(ModelFiles, HaveTheModulesOfAPipeline) {
-  const Folder folder;
-  testing::write_all(folder.path() / "modules.json", R"([{"path": ""}, {"path": "2_Dense"}])");
+  const TempDir folder;
+  folder.write("modules.json", R"([{"path": ""}, {"path": "2_Dense"}])");
   EXPECT_EQ(model_weights(entries({"2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin",
                                    "model.safetensors", "modules.json", "other/model.safetensors"}),
                           folder.path(), "m"),
