@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/wait.h>
@@ -51,6 +53,30 @@ inline std::string random_bytes(size_t count, unsigned seed = 1) {
   for (char& byte : bytes) byte = static_cast<char>(random() & 255);
   return bytes;
 }
+
+// Variables of the process, put back at the end.
+class Environment {
+ public:
+  void set(const char* name, const std::string& value) {
+    keep(name);
+    ::setenv(name, value.c_str(), 1);
+  }
+  void unset(const char* name) {
+    keep(name);
+    ::unsetenv(name);
+  }
+  ~Environment() {
+    for (auto it = saved_.rbegin(); it != saved_.rend(); ++it)
+      it->second ? ::setenv(it->first, it->second->c_str(), 1) : ::unsetenv(it->first);
+  }
+
+ private:
+  void keep(const char* name) {
+    const char* value = std::getenv(name);
+    saved_.emplace_back(name, value == nullptr ? std::nullopt : std::optional<std::string>(value));
+  }
+  std::vector<std::pair<const char*, std::optional<std::string>>> saved_;
+};
 
 class HubServer {
  public:

@@ -1,8 +1,5 @@
 #include "hub/repo_names.h"
 
-#include <cstdlib>
-#include <optional>
-
 #include <gtest/gtest.h>
 
 #include "hub/content_hash.h"
@@ -16,32 +13,9 @@ namespace fs = std::filesystem;
 namespace {
 
 using testing::contains;
+using testing::Environment;
 using testing::refusal;
 using testing::TempDir;
-
-// Variables of the process, put back at the end.
-class Environment {
- public:
-  void set(const char* name, const std::string& value) {
-    keep(name);
-    ::setenv(name, value.c_str(), 1);
-  }
-  void unset(const char* name) {
-    keep(name);
-    ::unsetenv(name);
-  }
-  ~Environment() {
-    for (auto it = saved_.rbegin(); it != saved_.rend(); ++it)
-      it->second ? ::setenv(it->first, it->second->c_str(), 1) : ::unsetenv(it->first);
-  }
-
- private:
-  void keep(const char* name) {
-    const char* value = std::getenv(name);
-    saved_.emplace_back(name, value == nullptr ? std::nullopt : std::optional<std::string>(value));
-  }
-  std::vector<std::pair<const char*, std::optional<std::string>>> saved_;
-};
 
 class HubSettings : public ::testing::Test {
  protected:
