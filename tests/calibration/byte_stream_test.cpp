@@ -2,8 +2,6 @@
 
 #include "calibration/byte_stream.h"
 
-#include <sys/resource.h>
-
 #include <zlib.h>
 #include <zstd.h>
 
@@ -25,6 +23,7 @@ using arkit::calibration::open_rows;
 using arkit::calibration::open_stream;
 using arkit::calibration::read_all;
 using calibration_test::Memory;
+using calibration_test::peak_bytes;
 
 std::string gzip(const std::string& text) {
   z_stream state{};
@@ -83,12 +82,6 @@ std::string some_text(size_t size) {
   }
   text.resize(size);
   return text;
-}
-
-int64_t peak_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 TEST(ByteStream, UndoesGzipAndZstdByTheirFirstBytes) {

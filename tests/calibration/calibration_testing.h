@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <ATen/ATen.h>
 #include <arkit/engine/tokenizer.h>
@@ -22,12 +22,13 @@
 
 #include "calibration/calibration.h"
 #include "hub/hub.h"
-#include "hub/local_file.h"
+#include "io/io_testing.h"
 
 namespace calibration_test {
 
 namespace fs = std::filesystem;
 namespace json = arkit::json;
+using arkit::testing::TempDir;
 using Rows = std::vector<std::vector<int64_t>>;
 
 class Recorder final : public arkit::Reporter {
@@ -68,33 +69,16 @@ inline Rows text_rows(const std::vector<std::string>& texts) {
   return out;
 }
 
-// A folder that a test may fill.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "arkit_data_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-  std::string write(const std::string& name, const std::string& bytes) const {
-    fs::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-    return (path_ / name).string();
-  }
-
- private:
-  fs::path path_;
-};
-
 inline std::string bytes_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// The most memory this process had.
+inline int64_t peak_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 // Bytes of a string; counts what is read.

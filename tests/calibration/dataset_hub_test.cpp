@@ -23,10 +23,10 @@ using arkit::ErrorCode;
 using arkit::calibration::CalibrationOptions;
 using arkit::calibration::CalibrationSet;
 using calibration_test::character_tokenizer;
-using calibration_test::Folder;
 using calibration_test::FolderHub;
 using calibration_test::Recorder;
 using calibration_test::rows;
+using calibration_test::TempDir;
 using calibration_test::text_rows;
 using Names = std::vector<std::string>;
 
@@ -68,7 +68,7 @@ class DatasetHub : public testing::Test {
     return out;
   }
 
-  Folder folder_;
+  TempDir folder_;
   FolderHub hub_{folder_.path()};
   Recorder recorder_;
   Names model_names_;

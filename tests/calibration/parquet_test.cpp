@@ -1,7 +1,5 @@
 // Parquet files against the rows pyarrow reads from them (tests/data/datasets/make_parquet.py made both).
 
-#include <sys/resource.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -23,6 +21,7 @@ using arkit::calibration::ChooseColumns;
 using arkit::calibration::open_rows;
 using calibration_test::bytes_of;
 using calibration_test::Memory;
+using calibration_test::peak_bytes;
 
 const fs::path kFolder = ARKIT_TEST_DATA "/datasets";
 
@@ -52,12 +51,6 @@ std::string refusal(const std::string& bytes) {
     return error.what();
   }
   return {};
-}
-
-int64_t peak_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 class Parquet : public testing::Test {

@@ -150,16 +150,15 @@ TEST_F(Hubs, AreReplacedByTheCacheWhenTheyAreAway) {
 // The server stands in for a proxy: it is asked for addresses of a host that does not exist.
 TEST_F(Hubs, AreReachedThroughAProxy) {
   settings.token = testing::kToken;
-  ::setenv("http_proxy", server.endpoint.c_str(), 1);
+  testing::Environment environment;
+  environment.set("http_proxy", server.endpoint);
   settings.endpoint = "http://hub.invalid";
   server.set_faults(R"({"page": 1})");  // whose next pages have the server's own address, as behind a mirror
   EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
-  ::setenv("no_proxy", "hub.invalid", 1);
+  environment.set("no_proxy", "hub.invalid");
   settings.cache = cache.path() / "other";
   const std::string message = snapshot_refused(repo, ErrorCode::resource);
   EXPECT_TRUE(contains(message, "(3 tries)")) << message;  // nobody waits long for a network that is not there
-  ::unsetenv("http_proxy");
-  ::unsetenv("no_proxy");
 }
 
 // An authority of this test alone, made by openssl.
@@ -187,7 +186,7 @@ class SecureHubs : public ::testing::Test {
     return hub->fetch(hub->snapshot({RepoKind::model, "org/tiny", "main"}), "model.safetensors");
   }
 
-  testing::Folder folder;
+  testing::TempDir folder;
   std::unique_ptr<HubServer> server;
   Settings settings;
   testing::Heard heard;
@@ -276,14 +275,13 @@ TEST_F(ModelScopeHub, FindsWhatOldClientsLeft) {
 class Models : public HubTest {
  protected:
   Models() {
-    ::setenv("HF_ENDPOINT", server.endpoint.c_str(), 1);
-    ::setenv("HF_HUB_CACHE", settings.cache.c_str(), 1);
-    ::unsetenv("HF_HUB_OFFLINE");
-  }
-  ~Models() override {
-    for (const char* name : {"HF_ENDPOINT", "HF_HUB_CACHE", "HF_HUB_OFFLINE"}) ::unsetenv(name);
+    environment.set("HF_ENDPOINT", server.endpoint);
+    environment.set("HF_HUB_CACHE", settings.cache.string());
+    environment.unset("HF_HUB_OFFLINE");
   }
   ModelPlace get(const std::string& name) { return fetch_model(*parse_model_name(name), heard); }
+
+  testing::Environment environment;
 };
 
 TEST_F(Models, AreDownloadedOnceAndOnlyWhatTheyNeed) {
@@ -313,10 +311,10 @@ TEST_F(Models, AreGoneOnWith) {
   server.set_faults(R"({"status": {"model.safetensors": [418, 100, {}]}})");
   (void)refusal(ErrorCode::resource, [&] { (void)get("org/tiny"); });
   EXPECT_EQ(files("tokenizer.json").size(), 1u);
-  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  environment.set("HF_HUB_OFFLINE", "1");
   EXPECT_TRUE(
       contains(refusal(ErrorCode::input, [&] { (void)get("org/tiny"); }), "is not, or not as a whole, in the cache"));
-  ::unsetenv("HF_HUB_OFFLINE");
+  environment.unset("HF_HUB_OFFLINE");
   server.set_faults("{}");
   server.forget_requests();
   EXPECT_EQ(read_all(get("org/tiny").path / "model.safetensors"), weights);
@@ -329,7 +327,7 @@ TEST_F(Models, OfOthersAreTakenAsTheyAre) {
   testing::write_all(repo_folder / "refs/main", commit);
   testing::write_all(repo_folder / "snapshots" / commit / "config.json", "{}");
   testing::write_all(repo_folder / "snapshots" / commit / "model-00001-of-00002.safetensors", "1");
-  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  environment.set("HF_HUB_OFFLINE", "1");
   EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)get("org/theirs"); }), "not as a whole"));
   testing::write_all(repo_folder / "snapshots" / commit / "model-00002-of-00002.safetensors", "2");
   EXPECT_EQ(get("org/theirs").path, repo_folder / "snapshots" / commit);

@@ -10,6 +10,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/wait.h>
@@ -24,6 +25,8 @@
 
 #include "hub/hub.h"
 #include "hub/settings.h"
+#include "io/io_testing.h"
+#include "process_environment.h"
 
 namespace arkit::testing {
 
@@ -50,24 +53,6 @@ inline std::string random_bytes(size_t count, unsigned seed = 1) {
   for (char& byte : bytes) byte = static_cast<char>(random() & 255);
   return bytes;
 }
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "arkit-hub-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~Folder() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 class HubServer {
  public:
@@ -104,11 +89,8 @@ class HubServer {
   HubServer& operator=(const HubServer&) = delete;
 
   // "models/org/tiny/config.json"
-  void add(const std::string& file, const std::string& content) const { write_all(root_.path() / file, content); }
-  void set_faults(const std::string& text) const {
-    write_all(root_.path() / "new", text);
-    fs::rename(root_.path() / "new", root_.path() / "faults.json");
-  }
+  void add(const std::string& file, const std::string& content) const { root_.write(file, content); }
+  void set_faults(const std::string& text) const { fs::rename(root_.write("new", text), root_.path() / "faults.json"); }
   void forget_requests() const { fs::remove(root_.path() / "requests.log"); }
   // Those whose path ends so.
   [[nodiscard]] std::vector<json::Object> requests(const std::string& end = {}) const {
@@ -126,7 +108,7 @@ class HubServer {
   std::string endpoint;
 
  private:
-  Folder root_;
+  TempDir root_;
   pid_t child_ = -1;
   int stop_ = -1;
 };
@@ -198,7 +180,7 @@ class HubTest : public ::testing::Test {
   }
 
   HubServer server;
-  Folder cache;
+  TempDir cache;
   Heard heard;
   hub::Settings settings;
   const hub::Repo repo{hub::RepoKind::model, "org/tiny", "main"};

@@ -2,14 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <arkit/part_file.h>
-
 #include "hub/content_hash.h"
 #include "hub/listing.h"
 #include "hub/model_files.h"
 #include "hub/retries.h"
 #include "hub_testing.h"
-#include "process_environment.h"
 
 namespace arkit::hub {
 namespace fs = std::filesystem;
@@ -17,8 +14,8 @@ namespace {
 
 using testing::contains;
 using testing::Environment;
-using testing::Folder;
 using testing::refusal;
+using testing::TempDir;
 
 class HubSettings : public ::testing::Test {
  protected:
@@ -48,7 +45,7 @@ class HubSettings : public ::testing::Test {
     environment.set("HF_HOME", folder.path().string());
   }
   static Settings read() { return settings_from_environment(Service::hugging_face); }
-  Folder folder;
+  TempDir folder;
   Environment environment;
 };
 
@@ -70,9 +67,9 @@ TEST_F(HubSettings, SaysWhereTheCacheIs) {
 
 TEST_F(HubSettings, FindsTheToken) {
   EXPECT_EQ(read().token, "");
-  testing::write_all(folder.path() / "token", "hf_file\n");
+  folder.write("token", "hf_file\n");
   EXPECT_EQ(read().token, "hf_file");
-  testing::write_all(folder.path() / "other", "hf_other");
+  folder.write("other", "hf_other");
   environment.set("HF_TOKEN_PATH", (folder.path() / "other").string());
   EXPECT_EQ(read().token, "hf_other");
   environment.set("HUGGING_FACE_HUB_TOKEN", "hf_old");
@@ -189,7 +186,7 @@ TEST(Listing, RefusesWhatNoHonestHubSays) {
 }
 
 TEST(Listing, IsReadBackAndDamageCountsAsAbsence) {
-  const Folder folder;
+  const TempDir folder;
   const fs::path file = folder.path() / "trees/c.json";
   const Listing listing{{"a", 1, std::string(40, 'a'), "", ""},
                         {"b", 2, std::string(40, 'b'), std::string(64, 'c'), std::string(64, 'd')}};
@@ -229,7 +226,7 @@ TEST(ModelFiles, AreWhatAModelNeeds) {
 }
 
 TEST(ModelFiles, AreTheShardsThatAreListed) {
-  const Folder folder;
+  const TempDir folder;
   testing::write_all(
       folder.path() / "model.safetensors.index.json",
       R"({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})");
@@ -239,7 +236,7 @@ TEST(ModelFiles, AreTheShardsThatAreListed) {
             (Names{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}));
   EXPECT_EQ(model_texts(all), (Names{"config.json", "model.safetensors.index.json"}));
   for (const char* shard : {"../secret.safetensors", "model-00003-of-00003.safetensors", "config.json"}) {
-    testing::write_all(folder.path() / "model.safetensors.index.json", str(R"({"weight_map": {"a": ")", shard, "\"}}"));
+    folder.write("model.safetensors.index.json", str(R"({"weight_map": {"a": ")", shard, "\"}}"));
     EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)model_weights(all, folder.path(), "m"); }), shard));
   }
 }
@@ -264,8 +261,8 @@ TEST(ModelFiles, AreOneFileWhereThatIsTheModel) {
 }
 
 TEST(ModelFiles, HaveTheModulesOfAPipeline) {
-  const Folder folder;
-  testing::write_all(folder.path() / "modules.json", R"([{"path": ""}, {"path": "2_Dense"}])");
+  const TempDir folder;
+  folder.write("modules.json", R"([{"path": ""}, {"path": "2_Dense"}])");
   EXPECT_EQ(model_weights(entries({"2_Dense/config.json", "2_Dense/model.safetensors", "2_Dense/pytorch_model.bin",
                                    "model.safetensors", "modules.json", "other/model.safetensors"}),
                           folder.path(), "m"),

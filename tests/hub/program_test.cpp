@@ -34,7 +34,7 @@ class HubProgram : public ::testing::Test {
   }
 
   testing::HubServer server;
-  testing::Folder folder;
+  testing::TempDir folder;
 };
 
 TEST_F(HubProgram, QuantizesWhatTheHubHas) {

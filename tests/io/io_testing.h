@@ -10,39 +10,14 @@
 #include <string_view>
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <arkit/error.h>
 
+#include "temporary_folder.h"
+
 namespace arkit::testing {
 
-// A fresh folder that disappears with the object.
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "arkit-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  // Writes `content` to a file in it, making folders on the way.
-  std::filesystem::path write(const std::string& name, std::string_view content) const {
-    const std::filesystem::path file = path_ / name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file, std::ios::binary) << content;
-    return file;
-  }
-
- private:
-  std::filesystem::path path_;
-};
+using TempDir = TemporaryFolder;
 
 inline std::string little_endian(uint64_t value, size_t bytes = 8) {
   std::string out(bytes, '\0');

@@ -163,10 +163,8 @@ void Loader::open_documents(Entry& entry, KnownDataset dataset, bool alone) cons
   entry.report.kind = "documents";
   const Tokenizer& words = tokenizer(spec.name);
   entry.spec.concat = spec.concat || dataset.concat;
-  const bool stream =
-      std::find(dataset.shuffle.begin(), dataset.shuffle.end(), Shuffle::stream) != dataset.shuffle.end();
   // A lone entry stops reading at nsamples, and so does a stream; mixing others needs to know how many rows each has.
-  const int64_t otherwise = alone || stream ? options_.nsamples : INT64_MAX;
+  const int64_t otherwise = alone || dataset.streams() ? options_.nsamples : INT64_MAX;
   const int64_t limit = alone ? std::min(spec.num.value_or(otherwise), otherwise) : spec.num.value_or(otherwise);
   DocumentSource documents(std::move(dataset),
                            {.name = spec.name,

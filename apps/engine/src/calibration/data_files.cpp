@@ -174,10 +174,10 @@ bool usual(const Config& config) {
   return config.name == "default" || (said != nullptr && said->is_bool() && said->get_bool());
 }
 
-std::string known_splits(const Splits& splits) {
+std::vector<std::string> names_of(const Splits& splits) {
   std::vector<std::string> names;
   for (const auto& [name, paths] : splits) names.push_back(name);
-  return quoted_list(names);
+  return names;
 }
 
 const Config& wanted_config(const std::vector<Config>& configs, const std::string& name, const std::string& what) {
@@ -309,12 +309,11 @@ bool matches_pattern(std::string_view path, std::string_view pattern) {
 
 DataFiles choose_data_files(const std::vector<std::string>& paths, std::string_view card, const DataWanted& wanted,
                             const std::string& what, Reporter& reporter) {
+  DataFiles out{.config = wanted.config, .splits = wanted.splits, .paths = {}};
   if (!wanted.files.empty()) {
-    DataFiles out{.config = wanted.config, .splits = wanted.splits, .paths = {}};
     for (const std::string& pattern : wanted.files) add_matching(out.paths, paths, pattern);
     return out;
   }
-  DataFiles out{.config = wanted.config, .splits = wanted.splits, .paths = {}};
   const Splits splits =
       wanted.converted ? find_converted(paths, out.config, what) : find_splits(paths, card, out.config, what, reporter);
   if (std::all_of(splits.begin(), splits.end(), [](const auto& split) { return split.second.empty(); })) return out;
@@ -323,16 +322,15 @@ DataFiles choose_data_files(const std::vector<std::string>& paths, std::string_v
   };
   if (out.splits.empty()) {
     if (find("train") == splits.end() && splits.size() != 1)
-      throw_usage(str(what, ": has no split 'train'; add ':split=' and one of ", known_splits(splits)));
+      throw_usage(str(what, ": has no split 'train'; add ':split=' and one of ", quoted_list(names_of(splits))));
     out.splits = {find("train") != splits.end() ? std::string("train") : splits.front().first};
   }
   for (const std::string& name : out.splits) {
     const auto found = find(name);
     const auto files = found != splits.end() ? found->second : named_like(name, inside_folder(wanted.config, paths));
     if (files.empty()) {
-      std::vector<std::string> names;
-      for (const auto& split : splits) names.push_back(split.first);
-      throw_usage(unknown_name(str("split of ", what), name, names, str("known are ", known_splits(splits))));
+      const std::vector<std::string> names = names_of(splits);
+      throw_usage(unknown_name(str("split of ", what), name, names, str("known are ", quoted_list(names))));
     }
     out.paths.insert(out.paths.end(), files.begin(), files.end());
   }

@@ -22,12 +22,6 @@ namespace fs = std::filesystem;
 constexpr int64_t kLargestFile = 64 * 1024;
 constexpr std::string_view kFolder = "datasets", kDefaults = "defaults.toml";
 
-std::string required(const json::Object& object, std::string_view key, const std::string& what) {
-  auto text = json::get_string(object, key, what);
-  if (!text || text->empty()) throw_input(str(what, ": '", key, "' is missing; a text is expected"));
-  return *std::move(text);
-}
-
 std::vector<Shuffle> read_shuffle(const json::Object& object, const std::string& what) {
   static const std::vector<std::string> names{"whole", "list", "stream", "none"};
   std::vector<Shuffle> out;
@@ -72,8 +66,8 @@ TextRule read_text_rule(const json::Object& object, const std::string& what) {
     const std::string where = str(what, ": 'turns'");
     const json::Object& names = json::as_object(*turns, where);
     check_keys(names, {"user", "assistant"}, where);
-    rule.user = required(names, "user", where);
-    rule.assistant = required(names, "assistant", where);
+    rule.user = required_text(names, "user", where);
+    rule.assistant = required_text(names, "assistant", where);
   }
   if ((rule.fields.empty() ? 0 : 1) + (rule.pattern.empty() ? 0 : 1) + (rule.user.empty() ? 0 : 1) > 1)
     throw_input(str(what, ": gives more than one of 'field', 'template' and 'turns'; keep one"));
@@ -104,7 +98,7 @@ bool contains(const std::vector<std::string>& list, std::string_view name) {
 std::vector<KnownDataset> read_all() {
   std::vector<KnownDataset> all;
   for (const fs::path& folder : {user_data_folder(kFolder), shared_data_folder(kFolder)})
-    for (const fs::path& file : folder.empty() ? std::vector<fs::path>() : toml_files(folder))
+    for (const fs::path& file : toml_files(folder))
       if (file.filename() != kDefaults) all.push_back(read_dataset_file(file));
   return all;
 }
@@ -129,10 +123,10 @@ KnownDataset parse_dataset_file(std::string_view text, const fs::path& file) {
              what);
   KnownDataset dataset;
   dataset.file = file;
-  dataset.names = {required(object, "name", what)};
+  dataset.names = {required_text(object, "name", what)};
   for (std::string& name : text_list(object, "also", what)) dataset.names.push_back(std::move(name));
   dataset.summary = json::get_string(object, "summary", what).value_or("");
-  read_source(dataset, required(object, "source", what), what);
+  read_source(dataset, required_text(object, "source", what), what);
   dataset.modelscope = json::get_string(object, "modelscope", what).value_or("");
   dataset.config = json::get_string(object, "config", what).value_or("");
   dataset.splits = text_list(object, "split", what);

@@ -2,6 +2,7 @@
 // Data sets known by name: files of share/arkit/datasets, of the user's data folder, and those named on the command
 // line (docs/CALIBRATION.md describes them, docs/spec/calibration.md 2 what becomes of them).
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <span>
@@ -39,6 +40,11 @@ struct KnownDataset {
   bool concat = false;
   std::string summary;
   std::filesystem::path file;  // that describes it
+
+  // Whether only a beginning is read.
+  [[nodiscard]] bool streams() const {
+    return std::find(shuffle.begin(), shuffle.end(), Shuffle::stream) != shuffle.end();
+  }
 };
 
 // `file` is where the text stands: local paths are relative to its folder. Throws ErrorCode::input.

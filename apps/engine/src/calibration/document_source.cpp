@@ -12,6 +12,7 @@
 #include "calibration/data_files.h"
 #include "calibration/row_reader.h"
 #include "hub/local_file.h"
+#include "hub/repo_names.h"
 #include "util/numpy_random.h"
 #include "util/python_random.h"
 
@@ -83,14 +84,13 @@ class DocumentSource::Rows {
         hub_(hub),
         reporter_(reporter),
         picker_(dataset_.text, dataset_.filters, what_),
-        whole_(std::any_of(dataset_.shuffle.begin(), dataset_.shuffle.end(), asks_for_all) &&
-               std::find(dataset_.shuffle.begin(), dataset_.shuffle.end(), Shuffle::stream) == dataset_.shuffle.end()) {
+        whole_(std::any_of(dataset_.shuffle.begin(), dataset_.shuffle.end(), asks_for_all) && !dataset_.streams()) {
     if (dataset_.local.empty())
       choose_on_hub();
     else
       choose_local();
     // The reference puts the files of a stream into numpy's order, too.
-    if (std::find(dataset_.shuffle.begin(), dataset_.shuffle.end(), Shuffle::stream) == dataset_.shuffle.end()) return;
+    if (!dataset_.streams()) return;
     std::vector<std::string> shuffled;
     for (const int64_t i : numpy_permutation(options_.seed, static_cast<int64_t>(paths_.size())))
       shuffled.push_back(paths_[static_cast<size_t>(i)]);
@@ -146,8 +146,7 @@ class DocumentSource::Rows {
 
   void choose_on_hub() {
     const std::string& id = options_.modelscope && !dataset_.modelscope.empty() ? dataset_.modelscope : dataset_.source;
-    hub::Repo repo{hub::RepoKind::dataset, id.substr(0, id.find('@')), hub::Repo{}.revision};
-    if (const size_t at = id.find('@'); at != std::string::npos) repo.revision = id.substr(at + 1);
+    const hub::Repo repo = hub::repo_of(hub::RepoKind::dataset, id);
     snapshot_ = hub_.snapshot(repo);
     std::vector<std::string> all = paths_on_hub();
     std::string card;
@@ -204,7 +203,7 @@ class DocumentSource::Rows {
   bool open_next() {
     if (next_path_ == paths_.size()) return false;
     const std::string& path = paths_[next_path_++];
-    const bool local = dataset_.local.empty() ? false : true;
+    const bool local = !dataset_.local.empty();
     std::unique_ptr<hub::RandomAccess> file;
     if (local)
       file = hub::open_local_file(folder_ / path, "dataset ");

@@ -100,20 +100,20 @@ class ModelScopeCache final : public Cache {
   using Cache::Cache;
 
   std::optional<std::string> commit_of(const Repo& repo) const override {
-    std::string commit = first_word(repo_folder(repo) / "refs" / revision(repo));
+    std::string commit = first_word(repo_folder(repo) / "refs" / modelscope_revision(repo));
     if (is_commit(commit)) return commit;
     std::error_code error;
     const fs::path there = folder({repo, {}});
-    return fs::is_directory(there, error) ? std::optional(revision(repo)) : std::nullopt;
+    return fs::is_directory(there, error) ? std::optional(modelscope_revision(repo)) : std::nullopt;
   }
   void keep_commit(const Snapshot& snapshot) override {
     if (commit_of(snapshot.repo) != snapshot.commit && is_commit(snapshot.commit))
-      write_small(repo_folder(snapshot.repo) / "refs" / revision(snapshot.repo), snapshot.commit);
+      write_small(repo_folder(snapshot.repo) / "refs" / modelscope_revision(snapshot.repo), snapshot.commit);
   }
   // Clients before the one of 2026 had other names; what they left is not downloaded again.
   fs::path folder(const Snapshot& snapshot) const override {
     const Repo& repo = snapshot.repo;
-    fs::path usual = repo_folder(repo) / "snapshots" / revision(repo);
+    fs::path usual = repo_folder(repo) / "snapshots" / modelscope_revision(repo);
     std::error_code error;
     const size_t slash = repo.id.find('/');
     if (repo.revision != "main" || slash == std::string::npos || fs::is_directory(usual, error)) return usual;
@@ -149,7 +149,6 @@ class ModelScopeCache final : public Cache {
 
  private:
   static std::string_view kind(const Repo& repo) { return repo.kind == RepoKind::dataset ? "datasets" : "models"; }
-  static std::string revision(const Repo& repo) { return repo.revision == "main" ? "master" : repo.revision; }
 };
 
 }  // namespace

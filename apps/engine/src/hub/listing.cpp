@@ -86,6 +86,12 @@ const RemoteFile* find_file(const Listing& listing, std::string_view path) {
   return found != listing.end() && found->path == path ? &*found : nullptr;
 }
 
+std::vector<Entry> entries_of(const Listing& listing) {
+  std::vector<Entry> entries;
+  for (const RemoteFile& file : listing) entries.push_back({file.path, file.size});
+  return entries;
+}
+
 size_t add_page(std::string_view text, const std::string& what, Listing& listing) {
   const std::string whole = str(what, ": the hub's list of files");
   const json::Value page = json::parse(text, whole);

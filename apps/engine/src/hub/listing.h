@@ -11,6 +11,8 @@
 
 #include <arkit/export.h>
 
+#include "hub/hub.h"
+
 namespace arkit::hub {
 
 struct RemoteFile {
@@ -32,6 +34,9 @@ using Listing = std::vector<RemoteFile>;
 [[nodiscard]] ARKIT_INTERNAL Listing checked(Listing listing, std::string_view what);
 
 [[nodiscard]] ARKIT_INTERNAL const RemoteFile* find_file(const Listing& listing, std::string_view path);
+
+// Without the hashes.
+[[nodiscard]] std::vector<Entry> entries_of(const Listing& listing);
 
 // A page of a Hugging Face hub's answer to "which files?", added to `listing`, which is not yet checked(). Returns how
 // many entries it has, folders included. Throws ErrorCode::input.

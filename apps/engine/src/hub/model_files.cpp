@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kLargestText = int64_t{256} << 20;  // of a file that is no weights: vocabularies have tens of MB
-constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kModules = "modules.json";
 constexpr std::array<std::string_view, 9> kPictures{".png",  ".jpg", ".jpeg", ".gif", ".svg",
                                                     ".webp", ".pdf", ".mp4",  ".ico"};
@@ -93,14 +92,15 @@ bool has(const std::vector<Entry>& entries, std::string_view path) {
 std::vector<std::string> listed_shards(const std::vector<Entry>& entries, const fs::path& index,
                                        std::string_view what) {
   const json::Value content = json::read_file(index);
-  const json::Value* map = json::find(json::as_object(content, kIndex), "weight_map");
-  if (map == nullptr) throw_input(str(what, ": its '", kIndex, "' has no weight_map"));
+  const json::Value* map = json::find(json::as_object(content, kShardIndex), "weight_map");
+  if (map == nullptr) throw_input(str(what, ": its '", kShardIndex, "' has no weight_map"));
   Names shards;
-  for (const auto& [tensor, file] : json::as_object(*map, kIndex))
+  for (const auto& [tensor, file] : json::as_object(*map, kShardIndex))
     shards.insert(file.is_string() ? std::string(std::string_view(file.get_string())) : std::string());
   for (const std::string& shard : shards)
     if (!is_safetensors(shard) || !has(entries, shard))
-      throw_input(str(what, ": its '", kIndex, "' names '", printable(shard), "', which the repository does not have"));
+      throw_input(
+          str(what, ": its '", kShardIndex, "' names '", printable(shard), "', which the repository does not have"));
   return {shards.begin(), shards.end()};
 }
 
@@ -155,7 +155,7 @@ std::vector<std::string> model_texts(const std::vector<Entry>& entries) {
 std::vector<std::string> model_weights(const std::vector<Entry>& entries, const fs::path& folder,
                                        std::string_view what) {
   std::vector<std::string> weights =
-      has(entries, kIndex) ? listed_shards(entries, folder / kIndex, what) : own_safetensors(entries);
+      has(entries, kShardIndex) ? listed_shards(entries, folder / kShardIndex, what) : own_safetensors(entries);
   if (weights.empty()) return whole_model(entries, what);
   const Names modules = pipeline_modules(folder);
   for (const Entry& entry : entries)

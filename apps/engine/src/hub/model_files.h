@@ -12,14 +12,11 @@
 
 namespace arkit::hub {
 
-struct ModelFiles {
-  // Everything that is not weights and travels with a model: configuration, tokenizer, templates, processors, code,
-  // licence, card, lists of shards. Fetched first; some of it says which weights there are.
-  std::vector<std::string> texts;
-  std::vector<std::string> weights;
-};
+constexpr std::string_view kShardIndex = "model.safetensors.index.json";  // the list of shards
 
-// The texts among `entries`. Left out are weights of every kind, pictures and papers, hidden files, and folders with
+// The texts among `entries`: everything that is not weights and travels with a model, such as configuration, tokenizer,
+// templates, processors, code, licence, card, lists of shards. Fetched first; some of it says which weights there are.
+// Left out are weights of every kind, pictures and papers, hidden files, and folders with
 // weights of their own that modules.json does not name.
 [[nodiscard]] ARKIT_INTERNAL std::vector<std::string> model_texts(const std::vector<Entry>& entries);
 

@@ -19,12 +19,6 @@ namespace arkit::hub {
 namespace fs = std::filesystem;
 namespace {
 
-std::vector<Entry> entries_of(const Listing& listing) {
-  std::vector<Entry> entries;
-  for (const RemoteFile& file : listing) entries.push_back({file.path, file.size});
-  return entries;
-}
-
 // The folder, or the file where the model is one.
 fs::path opened_path(const fs::path& folder, const std::vector<std::string>& weights) {
   return weights.size() == 1 && io::is_whole_model_name(weights.front()) ? folder / weights.front() : folder;
@@ -90,8 +84,7 @@ ModelPlace download(const Settings& settings, const Cache& cache, const ModelNam
   const std::vector<Entry> entries = hub->files(snapshot);
   const std::vector<std::string> texts = model_texts(entries);
   // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
-  const std::string index = "model.safetensors.index.json";
-  if (std::find(texts.begin(), texts.end(), index) == texts.end()) (void)model_weights(entries, {}, what);
+  if (std::find(texts.begin(), texts.end(), kShardIndex) == texts.end()) (void)model_weights(entries, {}, what);
   reporter.step(str("downloading ", what, " at ", snapshot.commit.substr(0, 12), " from ", settings.endpoint));
   (void)hub->fetch_all(snapshot, texts);
   const fs::path folder = cache.folder(snapshot);

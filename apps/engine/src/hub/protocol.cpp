@@ -92,7 +92,7 @@ class ModelScope final : public Protocol {
 
   // There is no question for it: the newest commit of all files is that of the repository.
   std::string commit(const Repo& repo) override {
-    std::string newest = revision(repo);
+    std::string newest = modelscope_revision(repo);
     int64_t date = -1;
     pages(repo, [&](const json::Object& entry) {
       const std::string sha = text_of(entry, "Revision", "file");
@@ -120,7 +120,7 @@ class ModelScope final : public Protocol {
   }
 
   std::string file_url(const Snapshot& snapshot, const std::string& path) const override {
-    return str(api(snapshot.repo), "/repo?Revision=", url_encoded(revision(snapshot.repo), false),
+    return str(api(snapshot.repo), "/repo?Revision=", url_encoded(modelscope_revision(snapshot.repo), false),
                "&FilePath=", url_encoded(path, false));
   }
 
@@ -130,7 +130,6 @@ class ModelScope final : public Protocol {
   }
 
  private:
-  static std::string revision(const Repo& repo) { return repo.revision == "main" ? "master" : repo.revision; }
   std::string api(const Repo& repo) const {
     return str(settings_.endpoint, "/api/v1/", repo.kind == RepoKind::dataset ? "datasets/" : "models/", repo.id);
   }
@@ -140,13 +139,13 @@ class ModelScope final : public Protocol {
     const bool paged = repo.kind == RepoKind::dataset;
     const std::string what = describe(repo);
     const std::string url = str(api(repo), paged ? "/repo/tree" : "/repo/files",
-                                "?Revision=", url_encoded(revision(repo), false), "&Recursive=True");
+                                "?Revision=", url_encoded(modelscope_revision(repo), false), "&Recursive=True");
     for (int64_t number = 1;; ++number) {
       const Response answer = ask(paged ? str(url, "&PageNumber=", number, "&PageSize=", kPage) : url, repo);
       const json::Value content = json::parse(answer.body, str(what, ": the hub's list of files"));
       const json::Value* data = json::find(json::as_object(content, what), "Data");
-      if (data == nullptr) throw_input(str(what, ": '", settings_.endpoint, "' lists no files; is it ModelScope?"));
-      const json::Value* files = data->is_array() ? data : json::find(json::as_object(*data, what), "Files");
+      const json::Value* files =
+          data == nullptr || data->is_array() ? data : json::find(json::as_object(*data, what), "Files");
       if (files == nullptr) throw_input(str(what, ": '", settings_.endpoint, "' lists no files; is it ModelScope?"));
       const json::Array& entries = json::as_array(*files, what);
       for (const json::Value& entry : entries) take(json::as_object(entry, what));

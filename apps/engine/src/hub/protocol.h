@@ -26,7 +26,7 @@ class Protocol {
   [[noreturn]] void refuse(const Response& response, const Repo& repo, const std::string& file) const;
 
  protected:
-  // The answer to a GET of the API, after retries; `what` opens messages.
+  // The answer to a GET of the API, after retries.
   [[nodiscard]] Response ask(const std::string& url, const Repo& repo);
   // Where a person can look at the repository.
   [[nodiscard]] virtual std::string page(const Repo& repo) const = 0;

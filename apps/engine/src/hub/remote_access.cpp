@@ -1,26 +1,16 @@
 #include "hub/remote_access.h"
 
-#include <cerrno>
 #include <cstring>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
 
-#include "hub/disk.h"
+#include "hub/local_file.h"
 #include "hub/repo_names.h"
 #include "hub/retries.h"
 
 namespace arkit::hub {
 namespace {
-
-void require_inside(int64_t offset, int64_t count, int64_t size, const std::string& what) {
-  if (offset < 0 || count < 0 || offset > size || count > size - offset)
-    throw_input(str(what, ": bytes ", offset, " to ", offset, "+", count, " are asked for, and it has ", size));
-}
 
 class RemoteAccess final : public RandomAccess {
  public:
@@ -82,46 +72,10 @@ class RemoteAccess final : public RandomAccess {
   std::string what_;
 };
 
-class LocalAccess final : public RandomAccess {
- public:
-  explicit LocalAccess(const std::filesystem::path& path) : path_(path) {
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor_ < 0) throw_disk(path, "opening", errno);
-    struct stat state {};
-    if (::fstat(descriptor_, &state) == 0) size_ = state.st_size;
-  }
-  ~LocalAccess() override { ::close(descriptor_); }
-  LocalAccess(const LocalAccess&) = delete;
-  LocalAccess& operator=(const LocalAccess&) = delete;
-
-  int64_t size() const override { return size_; }
-
-  void read(int64_t offset, int64_t count, void* to) override {
-    require_inside(offset, count, size_, str("'", path_.string(), "'"));
-    for (int64_t done = 0; done < count;) {
-      const ssize_t got =
-          ::pread(descriptor_, static_cast<char*>(to) + done, static_cast<size_t>(count - done), offset + done);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw_disk(path_, "reading", errno);
-      if (got == 0) throw_input(str("'", path_.string(), "': became shorter while it was read"));
-      done += got;
-    }
-  }
-
- private:
-  std::filesystem::path path_;
-  int descriptor_ = -1;
-  int64_t size_ = 0;
-};
-
 }  // namespace
 
 std::unique_ptr<RandomAccess> open_remote(TransferContext context, const Snapshot& snapshot, const RemoteFile& file) {
   return std::make_unique<RemoteAccess>(context, snapshot, file);
-}
-
-std::unique_ptr<RandomAccess> open_local(const std::filesystem::path& file) {
-  return std::make_unique<LocalAccess>(file);
 }
 
 }  // namespace arkit::hub

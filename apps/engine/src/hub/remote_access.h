@@ -1,5 +1,5 @@
 #pragma once
-// Parts of files: from the hub by ranges, or from the cache.
+// Parts of a hub's files, by ranges.
 
 #include <memory>
 
@@ -10,6 +10,5 @@ namespace arkit::hub {
 // What `context` refers to outlives it.
 [[nodiscard]] std::unique_ptr<RandomAccess> open_remote(TransferContext context, const Snapshot& snapshot,
                                                         const RemoteFile& file);
-[[nodiscard]] std::unique_ptr<RandomAccess> open_local(const std::filesystem::path& file);
 
 }  // namespace arkit::hub

@@ -10,6 +10,7 @@
 #include <arkit/str.h>
 
 #include "hub/disk.h"
+#include "hub/local_file.h"
 #include "hub/remote_access.h"
 #include "hub/repo_names.h"
 #include "hub/transfer.h"
@@ -56,11 +57,7 @@ class RemoteHub final : public Hub {
     }
   }
 
-  std::vector<Entry> files(const Snapshot& snapshot) override {
-    std::vector<Entry> all;
-    for (const RemoteFile& file : listing(snapshot)) all.push_back({file.path, file.size});
-    return all;
-  }
+  std::vector<Entry> files(const Snapshot& snapshot) override { return entries_of(listing(snapshot)); }
 
   fs::path fetch(const Snapshot& snapshot, const std::string& path) override {
     return fetch_all(snapshot, {path}).front();
@@ -89,7 +86,7 @@ class RemoteHub final : public Hub {
   }
 
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
-    if (const auto there = whole_in_cache(snapshot, path)) return open_local(*there);
+    if (const auto there = whole_in_cache(snapshot, path)) return open_cached_file(*there);
     return open_remote(context(), snapshot, needed(snapshot, path));
   }
 

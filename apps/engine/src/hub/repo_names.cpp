@@ -38,9 +38,16 @@ bool is_revision(std::string_view revision) {
   return !parts.empty() && std::all_of(parts.begin(), parts.end(), is_id_part);
 }
 
-bool is_repo_at_revision(std::string_view text) {
+Repo repo_of(RepoKind kind, std::string_view text) {
   const size_t at = text.find('@');
-  return is_repo_id(text.substr(0, at)) && (at == std::string_view::npos || is_revision(text.substr(at + 1)));
+  Repo repo{.kind = kind, .id = std::string(text.substr(0, at))};
+  if (at != std::string_view::npos) repo.revision = text.substr(at + 1);
+  return repo;
+}
+
+bool is_repo_at_revision(std::string_view text) {
+  const Repo repo = repo_of(RepoKind::model, text);
+  return is_repo_id(repo.id) && is_revision(repo.revision);
 }
 
 bool is_hex(std::string_view text, size_t digits) {
@@ -70,13 +77,13 @@ std::optional<ModelName> parse_model_name(std::string_view text) {
     text.remove_prefix(prefix.size());
     break;
   }
-  if (const size_t at = text.find('@'); at != std::string_view::npos) {
-    name.repo.revision = text.substr(at + 1);
-    text = text.substr(0, at);
-  }
-  name.repo.id = text;
+  name.repo = repo_of(RepoKind::model, text);
   if (!is_repo_id(name.repo.id) || !is_revision(name.repo.revision)) return std::nullopt;
   return name;
+}
+
+std::string modelscope_revision(const Repo& repo) {
+  return repo.revision == Repo{}.revision ? "master" : repo.revision;
 }
 
 std::string spelled(Service service, const Repo& repo) {

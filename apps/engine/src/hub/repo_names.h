@@ -24,8 +24,14 @@ struct ModelName {
 // The same model at one revision, so that parse_model_name reads it again.
 [[nodiscard]] ARKIT_INTERNAL std::string spelled(Service service, const Repo& repo);
 
+// Its revision as ModelScope knows it, whose usual branch is "master".
+[[nodiscard]] std::string modelscope_revision(const Repo& repo);
+
 // "model 'org/name'", "dataset 'org/name'": how errors begin.
 [[nodiscard]] ARKIT_INTERNAL std::string describe(const Repo& repo);
+
+// The id and the revision of "org/name", "org/name@revision"; not checked.
+[[nodiscard]] ARKIT_INTERNAL Repo repo_of(RepoKind kind, std::string_view text);
 
 [[nodiscard]] ARKIT_INTERNAL bool is_repo_id(std::string_view id);
 [[nodiscard]] ARKIT_INTERNAL bool is_revision(std::string_view revision);

@@ -43,31 +43,30 @@ void Voice::warn(const std::string& message) {
 void Voice::begin(int64_t files, int64_t bytes) {
   const std::lock_guard lock(mutex_);
   if (running_++ == 0) {
-    progress_ = {};
+    files_ = bytes_ = bytes_done_ = 0;
     new_bytes_ = 0;
     began_ = Clock::now();
   }
-  progress_.files += files;
-  progress_.bytes += bytes;
+  files_ += files;
+  bytes_ += bytes;
   show(true);
 }
 
 void Voice::received(int64_t bytes) {
   const std::lock_guard lock(mutex_);
-  progress_.bytes_done += bytes;
+  bytes_done_ += bytes;
   new_bytes_ += std::max<int64_t>(bytes, 0);
   show(false);
 }
 
 void Voice::found(int64_t bytes) {
   const std::lock_guard lock(mutex_);
-  progress_.bytes_done += bytes;
+  bytes_done_ += bytes;
   show(false);
 }
 
 void Voice::file_done() {
   const std::lock_guard lock(mutex_);
-  ++progress_.files_done;
   show(true);
 }
 
@@ -83,8 +82,8 @@ void Voice::show(bool at_once) {
   const Clock::time_point now = Clock::now();
   if (!at_once && now - shown_ < kBetweenShows) return;
   shown_ = now;
-  const std::string what = progress_.files == 1 ? "downloading a file" : str("downloading ", progress_.files, " files");
-  reporter_.progress({what, progress_.bytes_done, progress_.bytes, kBytes});
+  const std::string what = files_ == 1 ? "downloading a file" : str("downloading ", files_, " files");
+  reporter_.progress({what, bytes_done_, bytes_, kBytes});
 }
 
 }  // namespace arkit::hub

@@ -10,12 +10,6 @@
 
 namespace arkit::hub {
 
-// What a bar shows of a download.
-struct TransferProgress {
-  int64_t files = 0, files_done = 0;
-  int64_t bytes = 0, bytes_done = 0;
-};
-
 // "1.23 GB".
 [[nodiscard]] ARKIT_INTERNAL std::string in_bytes(double bytes);
 
@@ -41,7 +35,7 @@ class Voice {
 
   Reporter& reporter_;
   std::mutex mutex_;
-  TransferProgress progress_;
+  int64_t files_ = 0, bytes_ = 0, bytes_done_ = 0;  // what a bar shows
   int running_ = 0;
   int64_t new_bytes_ = 0;  // since the first began, without what was there
   Clock::time_point began_, shown_;

@@ -20,12 +20,6 @@ namespace {
 
 constexpr int64_t kLargestFile = 256 * 1024;
 
-std::string required_text(const json::Object& object, std::string_view key, const std::string& what) {
-  const auto text = json::get_string(object, key, what);
-  if (!text || text->empty()) throw_input(str(what, ": '", key, "' is missing; a text is expected"));
-  return *text;
-}
-
 std::vector<std::string> texts(const json::Object& object, std::string_view key, const std::string& what) {
   std::vector<std::string> out;
   const json::Value* value = json::find(object, key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <system_error>
+#include <utility>
 
 #include <boost/dll/runtime_symbol_info.hpp>
 
@@ -53,6 +54,12 @@ void check_keys(const json::Object& object, std::initializer_list<std::string_vi
       throw_input(str(what, ": key '", printable(std::string(member.key())), "' is unknown",
                       near.empty() ? str("; known are ", quoted_list(names)) : str("; did you mean '", near, "'?")));
     }
+}
+
+std::string required_text(const json::Object& object, std::string_view key, const std::string& what) {
+  auto text = json::get_string(object, key, what);
+  if (!text || text->empty()) throw_input(str(what, ": '", key, "' is missing; a text is expected"));
+  return *std::move(text);
 }
 
 std::vector<std::string> text_list(const json::Object& object, std::string_view key, const std::string& what) {

@@ -1,5 +1,5 @@
 #pragma once
-// Files of share/arkit: names that the engine must not know (data sets, their defaults) as TOML.
+// Files of share/arkit: names that the engine must not know (data sets, runtimes, targets) as TOML.
 
 #include <filesystem>
 #include <initializer_list>
@@ -27,6 +27,10 @@ namespace arkit {
 // Throws ErrorCode::input for a key that is not among `known`, with the one that may be meant.
 ARKIT_EXPORT void check_keys(const json::Object& object, std::initializer_list<std::string_view> known,
                              const std::string& what);
+
+// A text that is there and not empty. Throws ErrorCode::input.
+[[nodiscard]] ARKIT_EXPORT std::string required_text(const json::Object& object, std::string_view key,
+                                                     const std::string& what);
 
 // A text, or a list of texts, none of them empty; no element when the key is absent. Throws ErrorCode::input.
 [[nodiscard]] ARKIT_EXPORT std::vector<std::string> text_list(const json::Object& object, std::string_view key,

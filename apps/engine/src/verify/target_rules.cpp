@@ -57,7 +57,8 @@ std::string whole_file(const fs::path& file) {
 
 std::vector<TargetRules> read_installed() {
   const fs::path folder = shared_data_folder("targets");
-  if (std::error_code failed; !fs::is_directory(folder, failed))
+  std::error_code failed;
+  if (!fs::is_directory(folder, failed))
     throw_input(
         str("'", folder.string(), "': is missing; it says how other programs read an export, install arkit again"));
   std::vector<TargetRules> all;
