@@ -64,12 +64,14 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/tied_embeddings.cpp
   ${CMAKE_CURRENT_LIST_DIR}/toml_json.cpp
   ${CMAKE_CURRENT_LIST_DIR}/walsh_kernels.cpp)
-set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/attention_kernels.cpp
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -O3)
 # Samples a model writes itself are the same on every machine: a product and a sum are never fused.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fixed_kernels.cpp ${CMAKE_CURRENT_LIST_DIR}/nn_kernels.cpp
-  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -ffp-contract=off)
+  PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3;-ffp-contract=off")
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fixed_product_kernels.cpp
   PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3;-ffp-contract=off")
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/walsh_kernels.cpp PROPERTIES COMPILE_OPTIONS -O3)
 # Element loops: no LibTorch in them, and worth every optimisation.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/bit_pack.cpp ${CMAKE_CURRENT_LIST_DIR}/bit_pack_ref.cpp
                             ${CMAKE_CURRENT_LIST_DIR}/bit_decode.cpp

@@ -106,7 +106,8 @@ void try_file(const std::filesystem::path& file) {
   say("D");
 }
 
-[[noreturn]] void run(std::span<const std::filesystem::path> files, int report) {
+// noexcept: what a library throws while it is loaded must end here, not in a handler of the parent's further up the stack.
+[[noreturn]] void run(std::span<const std::filesystem::path> files, int report) noexcept {
   leave_parent(report);
   for (const std::filesystem::path& file : files) try_file(file);
   ::_exit(0);

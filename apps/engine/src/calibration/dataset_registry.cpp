@@ -106,7 +106,7 @@ std::vector<KnownDataset> read_all() {
 bool in_cache(hub::Hub& cache, const KnownDataset& dataset) {
   if (!dataset.local.empty()) return true;
   try {
-    return !cache.files(cache.snapshot({hub::RepoKind::dataset, dataset.source})).empty();
+    return !cache.files(cache.snapshot(hub::repo_of(hub::RepoKind::dataset, dataset.source))).empty();
   } catch (const Error&) {
     return false;
   }
