@@ -4,6 +4,7 @@
 //
 //   INSTANTIATE_TEST_SUITE_P(Torch, BackendSuite, testing::ValuesIn(cases), arkit::conformance::backend_case_name);
 
+#include <functional>
 #include <ostream>
 #include <string>
 #include <thread>
@@ -25,6 +26,7 @@ struct BackendCase {
   LinearSpec spec;
   TensorMap packed;                 // as the format stores them, `bias` among them
   at::Tensor weight;                // f32 [out, in]: what the packed tensors stand for, exactly
+  std::function<QuantizedWeight()> codes = {};  // the same; empty for backends that ask for dense weights alone
   double atol = 1e-4, rtol = 1e-4;  // f32; bf16 is held to 2 ulp of the largest output
 };
 // A layer of random weights [out, in], the same on every call.
@@ -68,6 +70,7 @@ class BackendSuite : public testing::TestWithParam<BackendCase> {
     for (LayerWeights& layer : layers) {
       layer.spec = GetParam().spec;
       for (const auto& [suffix, tensor] : GetParam().packed) layer.packed[suffix] = tensor.clone();
+      layer.codes = GetParam().codes;
       layer.dequantized = [this](at::ScalarType dtype) {
         ++dequantized_calls_;
         return GetParam().weight.to(dtype, false, true);

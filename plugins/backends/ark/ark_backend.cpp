@@ -1,0 +1,115 @@
+// Layers of whole-number codes on CPUs: activations become int8 while they are read, products are sums of integers.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <arkit/sdk/backend.h>
+
+#include "ark_linears.h"
+#include "layer_codes.h"
+
+namespace {
+
+using namespace arkit::ark;
+namespace sdk = arkit::sdk;
+
+struct Choice {
+  const Kernels* kernels = nullptr;
+  int score = 0;
+};
+
+// The best set that the CPU has and the user allows.
+Choice choose([[maybe_unused]] const ArkitHost& host) {
+#if defined(__x86_64__)
+  const bool v3 = (host.cpu & ARKIT_CPU_AVX2) != 0 && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+  if (v3 && wide && (host.cpu & ARKIT_CPU_AVX512_VNNI) != 0) return {&kernels_avx512_vnni, 60};
+  // A CPU with AVX-512 that is not to use it is one that is asked for plain AVX2.
+  if (v3 && __builtin_cpu_supports("avxvnni") && !__builtin_cpu_supports("avx512f")) return {&kernels_avx_vnni, 50};
+  if (v3) return {&kernels_avx2, 40};
+#endif
+  return {};
+}
+
+class ArkBackend final : public sdk::Backend {
+ public:
+  explicit ArkBackend(const ArkitHost& host) : host_(host), choice_(choose(host)) {}
+
+  std::vector<sdk::Device> devices(std::string& why_none) override {
+    if (choice_.kernels == nullptr) {
+      why_none = "its kernels need a CPU with AVX2, FMA and F16C, and ARKIT_CPU must allow them";
+      return {};
+    }
+    return {{.kind = "cpu",
+             .name = std::string(host_.cpu_name) + " (" + choice_.kernels->name + ")",
+             .vendor = "",
+             .index = 0,
+             .memory = 0,
+             .score = choice_.score}};
+  }
+
+  sdk::Answer supports(std::span<const sdk::LinearSpec> layers, const sdk::Device&) override {
+    sdk::Answer answer = sdk::Answer::yes(choice_.score);
+    answer.own_activations = true;
+    for (const sdk::LinearSpec& layer : layers) {
+      if (std::string why = why_no_codes(layer); !why.empty()) return sdk::Answer::no(std::move(why));
+      answer.own_activations = answer.own_activations && rounds_itself(layer.activation);
+    }
+    return answer;
+  }
+
+  std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
+    const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
+    return std::make_unique<ArkLinears>(*choice_.kernels, static_cast<int>(host_.threads), type,
+                                        request.blob.empty() ? packed(request) : kept(request));
+  }
+
+  std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device&) override {
+    return "ark layout 1";  // the same for all sets of kernels
+  }
+
+ private:
+  // Eight bits with a scale a token or finer are what the kernels make of any input; others the host rounds first.
+  static bool rounds_itself(const sdk::QuantSpec& activation) {
+    return !activation.quantized() || (activation.data_type == "int" && activation.bits == 8 && activation.sym &&
+                                       activation.dynamic && activation.group_size != 0);
+  }
+
+  static std::vector<ArkLayer> packed(const sdk::PrepareRequest& request) {
+    std::vector<ArkLayer> layers;
+    for (size_t i = 0; i < request.layers.size(); ++i) {
+      const sdk::LinearSpec& spec = request.layers[i];
+      LayerCodes codes(spec, request.weights[i]);
+      ArkLayer layer{PackedWeight(codes.view, spec.name), {}, std::move(codes.order)};
+      if (spec.has_bias) {
+        const auto bias = request.weights[i].packed("bias");
+        if (!bias || bias->count() != static_cast<size_t>(spec.out_features))
+          throw sdk::BackendError(ARKIT_BAD_INPUT, "packed layer '" + std::string(spec.name) + "' has no bias tensor of its size");
+        layer.bias = floats_of(*bias);
+      }
+      layers.push_back(std::move(layer));
+    }
+    return layers;
+  }
+
+  static std::vector<ArkLayer> kept(const sdk::PrepareRequest& request) {
+    std::vector<ArkLayer> layers = ArkLinears::read(request.blob);
+    bool same = layers.size() == request.layers.size();
+    for (size_t i = 0; same && i < layers.size(); ++i)
+      same = layers[i].weight.out_features() == request.layers[i].out_features &&
+             layers[i].weight.blocks().in_features == request.layers[i].in_features &&
+             layers[i].bias.empty() != request.layers[i].has_bias;
+    if (!same) throw sdk::BackendError(ARKIT_BAD_INPUT, "the kept weights are those of other layers");
+    return layers;
+  }
+
+  const ArkitHost& host_;
+  Choice choice_;
+};
+
+}  // namespace
+
+ARKIT_BACKEND(ArkBackend, "org.arkit.backend.ark", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit", "ark",
+              "int8 kernels for CPUs: weights of 2 to 8 bits stay packed");

@@ -1,0 +1,8 @@
+#define ARK_AVX_VNNI
+#include "kernels/kernels_avx2.h"
+
+namespace arkit::ark {
+
+const Kernels kernels_avx_vnni = {"avx_vnni", quantize<Avx2>, multiply<Avx2>};
+
+}  // namespace arkit::ark

@@ -1,0 +1,203 @@
+#include "packed_weight.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include <arkit/sdk/backend.h>
+#include <arkit/sdk/float16.h>
+
+namespace arkit::ark {
+namespace {
+
+constexpr size_t kAlign = 64;
+constexpr int64_t kMostFeatures = int64_t{1} << 31;  // so that no size overflows
+
+size_t aligned(size_t at) {
+  return (at + kAlign - 1) / kAlign * kAlign;
+}
+
+int64_t divided_up(int64_t what, int64_t by) {
+  return (what + by - 1) / by;
+}
+
+[[noreturn]] void bad(std::string_view name, const std::string& what) {
+  throw sdk::BackendError(ARKIT_BAD_INPUT, "layer '" + std::string(name) + "': " + what);
+}
+
+size_t bytes_of_block(const Blocks& blocks, int bits) {
+  return static_cast<size_t>(blocks.block / step_of(bits) * kStrips * lines_of(bits) * kLine);
+}
+
+// The narrowest type that holds every scale exactly.
+ScaleType type_for(std::span<const float> scales) {
+  const auto all = [&](auto is) { return std::all_of(scales.begin(), scales.end(), is); };
+  if (all([](float scale) { return sdk::round_to_float16(scale) == scale; })) return ScaleType::float16;
+  if (all([](float scale) { return sdk::round_to_bfloat16(scale) == scale; })) return ScaleType::bfloat16;
+  return ScaleType::float32;
+}
+
+// Code of k 0..step-1 of one row into the lines of its strip; `byte` is the row's first in each line.
+void put_step(uint8_t* line, int byte, int bits, const uint8_t* codes) {
+  const int step = step_of(bits);
+  for (int k = 0; k < step; ++k) {
+    const int j = k / 4, at = byte + k % 4;
+    if (bits == 8) {
+      line[at] = codes[k];
+      continue;
+    }
+    uint8_t* plane = line;
+    int shift = 0;
+    if ((bits & 4) != 0) {
+      plane[j / 2 * kLine + at] |= static_cast<uint8_t>((codes[k] & 15) << (j % 2 * 4));
+      plane += static_cast<ptrdiff_t>(step / 8) * kLine;
+      shift = 4;
+    }
+    if ((bits & 2) != 0) {
+      plane[j / 4 * kLine + at] |= static_cast<uint8_t>((codes[k] >> shift & 3) << (j % 4 * 2));
+      plane += static_cast<ptrdiff_t>(step / 16) * kLine;
+      shift += 2;
+    }
+    if ((bits & 1) != 0) plane[at] |= static_cast<uint8_t>((codes[k] >> shift & 1) << j);
+  }
+}
+
+}  // namespace
+
+Blocks Blocks::of(int64_t in_features, int64_t group_size, int bits) {
+  Blocks blocks;
+  blocks.in_features = in_features;
+  blocks.group = group_size > 0 ? std::min(group_size, in_features) : in_features;
+  blocks.groups = divided_up(in_features, blocks.group);
+  const int64_t step = step_of(bits);
+  const int64_t shortest = std::min<int64_t>(32, divided_up(blocks.group, step) * step);
+  int64_t least = 0;
+  for (int64_t block = kMaxBlock; block >= shortest; block -= step) {
+    const int64_t filled = divided_up(blocks.group, block) * block;
+    if (least != 0 && filled >= least) continue;
+    least = filled;
+    blocks.block = static_cast<int32_t>(block);
+  }
+  blocks.blocks_a_group = least / blocks.block;
+  return blocks;
+}
+
+void PackedWeight::Free::operator()(std::byte* memory) const {
+  std::free(memory);
+}
+
+PackedWeight::PackedWeight(const Codes& codes, std::string_view name) {
+  Header header{.out_features = codes.out_features,
+                .in_features = codes.in_features,
+                .group_size = codes.group_size,
+                .bits = codes.bits,
+                .zero = codes.zero,
+                .scale_type = static_cast<int32_t>(type_for(codes.scales)),
+                .has_zeros = codes.zeros.empty() ? 0 : 1,
+                .has_offsets = codes.offsets.empty() ? 0 : 1,
+                .has_table = codes.table.empty() ? 0 : 1,
+                .factor = codes.factor,
+                .padding = 0,
+                .table = {}};
+  std::copy(codes.table.begin(), codes.table.end(), header.table);
+  allocate(header);
+  put_groups(codes, name);
+  put_codes(codes, name);
+}
+
+PackedWeight::PackedWeight(std::span<const std::byte> bytes) {
+  Header header;
+  if (bytes.size() < sizeof(header)) throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight is too short");
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  const bool good = header.out_features > 0 && header.out_features < kMostFeatures && header.in_features > 0 &&
+                    header.in_features < kMostFeatures && header.bits >= 2 && header.bits <= 8 && header.scale_type >= 0 &&
+                    header.scale_type <= static_cast<int32_t>(ScaleType::float32);
+  if (!good || lay_out(header) != bytes.size())
+    throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight contradicts its own description");
+  allocate(header);
+  std::memcpy(memory_.get(), bytes.data(), bytes.size());
+}
+
+size_t PackedWeight::lay_out(const Header& header) {
+  blocks_ = Blocks::of(header.in_features, header.group_size, header.bits);
+  const auto panels = static_cast<size_t>(divided_up(header.out_features, kPanel));
+  const size_t of_groups = panels * static_cast<size_t>(blocks_.groups) * kPanel;
+  const bool wide = header.scale_type == static_cast<int32_t>(ScaleType::float32);
+  scales_at_ = aligned(sizeof(Header));
+  zeros_at_ = aligned(scales_at_ + of_groups * (wide ? 4 : 2));
+  offsets_at_ = aligned(zeros_at_ + (header.has_zeros != 0 ? of_groups : 0));
+  codes_at_ = aligned(offsets_at_ + (header.has_offsets != 0 ? of_groups * sizeof(float) : 0));
+  return codes_at_ + panels * static_cast<size_t>(blocks_.blocks()) * bytes_of_block(blocks_, header.bits);
+}
+
+void PackedWeight::allocate(const Header& header) {
+  size_ = lay_out(header);
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlign, aligned(size_))));
+  if (memory_ == nullptr) throw std::bad_alloc();
+  std::byte* memory = memory_.get();
+  std::memset(memory, 0, size_);  // rows and k that fill up count nothing
+  std::memcpy(memory, &header, sizeof(header));
+  const Header& kept = this->header();
+  view_ = {.codes = reinterpret_cast<const uint8_t*>(memory + codes_at_),
+           .scales = memory + scales_at_,
+           .zeros = kept.has_zeros != 0 ? reinterpret_cast<const uint8_t*>(memory + zeros_at_) : nullptr,
+           .offsets = kept.has_offsets != 0 ? reinterpret_cast<const float*>(memory + offsets_at_) : nullptr,
+           .table = kept.has_table != 0 ? kept.table : nullptr,
+           .scale_type = static_cast<ScaleType>(kept.scale_type),
+           .bits = kept.bits,
+           .zero = kept.zero,
+           .block = blocks_.block,
+           .blocks_a_group = blocks_.blocks_a_group,
+           .groups = blocks_.groups};
+}
+
+// What belongs to a group, from [out, groups] to [panel][group][row].
+void PackedWeight::put_groups(const Codes& codes, std::string_view name) {
+  const auto groups = static_cast<size_t>(blocks_.groups);
+  std::byte* memory = memory_.get();
+  for (size_t n = 0; n < static_cast<size_t>(codes.out_features); ++n) {
+    for (size_t g = 0; g < groups; ++g) {
+      const size_t from = n * groups + g, to = (n / kPanel * groups + g) * kPanel + n % kPanel;
+      const float scale = codes.scales[from];
+      if (view_.scale_type == ScaleType::float32)
+        std::memcpy(memory + scales_at_ + to * 4, &scale, 4);
+      else {
+        const uint16_t half =
+            view_.scale_type == ScaleType::float16 ? sdk::float_to_float16(scale) : sdk::float_to_bfloat16(scale);
+        std::memcpy(memory + scales_at_ + to * 2, &half, 2);
+      }
+      if (!codes.zeros.empty()) {
+        const float zero = codes.zeros[from];
+        if (!(zero >= 0 && zero <= 255 && zero == std::floor(zero)))
+          bad(name, "zero point " + std::to_string(zero) + " of row " + std::to_string(n) + " is no whole number from 0 to 255");
+        memory[zeros_at_ + to] = static_cast<std::byte>(zero);
+      }
+      if (!codes.offsets.empty()) std::memcpy(memory + offsets_at_ + to * 4, &codes.offsets[from], 4);
+    }
+  }
+}
+
+void PackedWeight::put_codes(const Codes& codes, std::string_view name) {
+  const int step = step_of(codes.bits), step_bytes = kStrips * lines_of(codes.bits) * kLine;
+  const auto width = static_cast<size_t>(codes.in_features);
+  const size_t block_bytes = bytes_of_block(blocks_, codes.bits);
+  const int limit = (1 << codes.bits) - 1;
+  std::vector<uint8_t> row(static_cast<size_t>(blocks_.depth()));
+  for (size_t n = 0; n < static_cast<size_t>(codes.out_features); ++n) {
+    const std::span<const uint8_t> from = codes.codes.subspan(n * width, width);
+    if (const uint8_t most = *std::max_element(from.begin(), from.end()); most > limit)
+      bad(name, "code " + std::to_string(most) + " of row " + std::to_string(n) + " does not fit " +
+                    std::to_string(codes.bits) + " bits");
+    blocks_.spread(from.data(), row.data());
+    auto* panel = reinterpret_cast<uint8_t*>(memory_.get() + codes_at_) +
+                  n / kPanel * static_cast<size_t>(blocks_.blocks()) * block_bytes;
+    uint8_t* line = panel + n % kPanel / 16 * static_cast<size_t>(lines_of(codes.bits)) * kLine;
+    for (size_t k = 0; k < row.size(); k += static_cast<size_t>(step), line += step_bytes)
+      put_step(line, static_cast<int>(n % 16) * 4, codes.bits, row.data() + k);
+  }
+}
+
+}  // namespace arkit::ark
