@@ -24,10 +24,10 @@ struct BackendCase {
   std::string name;
   InferenceBackend& (*backend)();
   LinearSpec spec;
-  TensorMap packed;                 // as the format stores them, `bias` among them
-  at::Tensor weight;                // f32 [out, in]: what the packed tensors stand for, exactly
+  TensorMap packed;                             // as the format stores them, `bias` among them
+  at::Tensor weight;                            // f32 [out, in]: what the packed tensors stand for, exactly
   std::function<QuantizedWeight()> codes = {};  // the same; empty for backends that ask for dense weights alone
-  double atol = 1e-4, rtol = 1e-4;  // f32; bf16 is held to 2 ulp of the largest output
+  double atol = 1e-4, rtol = 1e-4;              // f32; bf16 is held to 2 ulp of the largest output
 };
 // A layer of random weights [out, in], the same on every call.
 inline BackendCase random_layer(InferenceBackend& (*backend)(), const std::string& name, int64_t out, int64_t in,

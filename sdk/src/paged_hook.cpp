@@ -80,7 +80,7 @@ at::Tensor PagedHook::mix_state(const StateCall& call) {
 }
 
 at::Tensor feed(const Model& model, BlockHook& hook, SequenceCache& cache, std::span<const NewTokens> tokens,
-                bool last_only) {
+                bool last_only, const WholeBlocks& whole) {
   const c10::NoGradGuard no_grad;
   std::vector<int64_t> ids, last;
   std::vector<SequenceSpan> spans;
@@ -91,7 +91,8 @@ at::Tensor feed(const Model& model, BlockHook& hook, SequenceCache& cache, std::
   }
   const ForwardContext context = model.context(1, static_cast<int64_t>(ids.size()), {}, {}, spans);
   at::Tensor hidden = model.embed(at::tensor(ids, at::kLong).unsqueeze(0));
-  for (int64_t block = 0; block < model.num_blocks(); ++block) hidden = model.run_block(block, hidden, context, hook);
+  for (int64_t block = 0; block < model.num_blocks(); ++block)
+    if (!whole || !whole(block, hidden, context)) hidden = model.run_block(block, hidden, context, hook);
   cache.advance(spans);
   return last_only && last.size() < ids.size() ? hidden.index_select(1, at::tensor(last, at::kLong)) : hidden;
 }

@@ -74,16 +74,18 @@ int64_t SequenceCache::run_length(std::span<const SequenceSpan> spans) const {
   return length;
 }
 
-SequenceCache::KeysValues SequenceCache::append(int64_t block, std::span<const SequenceSpan> run, const at::Tensor& key,
-                                                const at::Tensor& value) {
+const SequenceCache::KeysValues& SequenceCache::pools(int64_t block, int64_t heads, int64_t key_dim, int64_t value_dim,
+                                                      at::ScalarType dtype) {
   if (static_cast<size_t>(block) >= blocks_.size()) blocks_.resize(static_cast<size_t>(block) + 1);
   KeysValues& pool = blocks_[static_cast<size_t>(block)];
-  if (!pool.key.defined()) {
-    const auto pages = [&](const at::Tensor& x) {
-      return at::empty({num_pages_, x.size(1), page_size_, x.size(3)}, x.options());
-    };
-    pool = {pages(key), pages(value)};
-  }
+  const auto pages = [&](int64_t dim) { return at::empty({num_pages_, heads, page_size_, dim}, dtype); };
+  if (!pool.key.defined()) pool = {pages(key_dim), pages(value_dim)};
+  return pool;
+}
+
+SequenceCache::KeysValues SequenceCache::append(int64_t block, std::span<const SequenceSpan> run, const at::Tensor& key,
+                                                const at::Tensor& value) {
+  const KeysValues& pool = pools(block, key.size(1), key.size(3), value.size(3), key.scalar_type());
   write(pool.key, run, key);
   write(pool.value, run, value);
   return {read(pool.key, run), read(pool.value, run)};

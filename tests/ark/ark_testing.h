@@ -63,7 +63,8 @@ struct Layer {
     const auto at = static_cast<size_t>(n * groups + k / group);
     const uint8_t code = codes[static_cast<size_t>(n * shape.in + k)];
     const double value = shape.table ? table[code] : code;
-    return scales[at] * (value - (shape.zeros ? zeros[at] : static_cast<double>(zero))) + (shape.offsets ? offsets[at] : 0);
+    return scales[at] * (value - (shape.zeros ? zeros[at] : static_cast<double>(zero))) +
+           (shape.offsets ? offsets[at] : 0);
   }
 };
 

@@ -27,11 +27,27 @@ std::vector<Set> sets() {
 }
 
 const Shape kShapes[] = {
-    {2, 96, 256, 64}, {3, 70, 256, 64}, {4, 96, 256, 64}, {5, 64, 256, 128}, {6, 33, 192, 64}, {7, 64, 256, 32},
-    {8, 65, 256, 64}, {4, 128, 512, 128, true}, {2, 64, 256, 32, true}, {8, 64, 256, 64, true}, {3, 64, 96, 24, true},
-    {4, 64, 576, -1}, {8, 64, 576, -1}, {8, 64, 200, -1}, {4, 1, 1, 1}, {4, 5, 100, 48}, {4, 64, 64, 16, false, false, true},
-    {4, 64, 256, 32, false, false, true, ScaleType::bfloat16}, {4, 64, 256, 32, false, true, false, ScaleType::float32},
-    {5, 64, 160, 40, true, true, false, ScaleType::float32}, {6, 64, 7, -1, true},
+    {2, 96, 256, 64},
+    {3, 70, 256, 64},
+    {4, 96, 256, 64},
+    {5, 64, 256, 128},
+    {6, 33, 192, 64},
+    {7, 64, 256, 32},
+    {8, 65, 256, 64},
+    {4, 128, 512, 128, true},
+    {2, 64, 256, 32, true},
+    {8, 64, 256, 64, true},
+    {3, 64, 96, 24, true},
+    {4, 64, 576, -1},
+    {8, 64, 576, -1},
+    {8, 64, 200, -1},
+    {4, 1, 1, 1},
+    {4, 5, 100, 48},
+    {4, 64, 64, 16, false, false, true},
+    {4, 64, 256, 32, false, false, true, ScaleType::bfloat16},
+    {4, 64, 256, 32, false, true, false, ScaleType::float32},
+    {5, 64, 160, 40, true, true, false, ScaleType::float32},
+    {6, 64, 7, -1, true},
 };
 
 class KernelSets : public testing::TestWithParam<Set> {
@@ -44,7 +60,8 @@ class KernelSets : public testing::TestWithParam<Set> {
 TEST_P(KernelSets, EqualTheReferenceInEveryBit) {
   const Kernels& kernels = *GetParam().kernels;
   for (const Shape& shape : kShapes) {
-    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of " << shape.group);
+    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of "
+                                    << shape.group);
     const Layer layer(shape, 1);
     const PackedWeight weight(layer.view(), "layer");
     const std::vector<float> x = random_rows(15, shape.in, 2);
@@ -76,7 +93,8 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
         codes[i].assign(x.size() + 1, 77);
         scales[i].resize(3);
         sums[i].resize(3);
-        (i == 0 ? kernels_ref : kernels).quantize(x.data(), 3, block, codes[i].data(), scales[i].data(), sums[i].data());
+        (i == 0 ? kernels_ref : kernels)
+            .quantize(x.data(), 3, block, codes[i].data(), scales[i].data(), sums[i].data());
       }
       EXPECT_EQ(codes[0], codes[1]) << block << " of " << odd;
       EXPECT_EQ(sums[0], sums[1]) << block << " of " << odd;
@@ -92,7 +110,8 @@ INSTANTIATE_TEST_SUITE_P(All, KernelSets, testing::ValuesIn(sets()),
 // The reference against doubles over the same rounded activations.
 TEST(ArkReference, IsTheProductItSaysItIs) {
   for (const Shape& shape : kShapes) {
-    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of " << shape.group);
+    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of "
+                                    << shape.group);
     const Layer layer(shape, 3);
     const PackedWeight weight(layer.view(), "layer");
     const Blocks& blocks = weight.blocks();
@@ -104,8 +123,9 @@ TEST(ArkReference, IsTheProductItSaysItIs) {
         double expected = 0, size = 0;
         for (int64_t k = 0; k < shape.in; ++k) {
           const int64_t at = k / blocks.group * blocks.blocks_a_group * blocks.block + k % blocks.group;
-          const double value = rows.codes[static_cast<size_t>(m * blocks.depth() + at)] *
-                               static_cast<double>(rows.scales[static_cast<size_t>(m * blocks.blocks() + at / blocks.block)]);
+          const double value =
+              rows.codes[static_cast<size_t>(m * blocks.depth() + at)] *
+              static_cast<double>(rows.scales[static_cast<size_t>(m * blocks.blocks() + at / blocks.block)]);
           EXPECT_NEAR(value, x[static_cast<size_t>(m * shape.in + k)], 0.02) << "of an activation";
           expected += layer.weight(n, k) * value;
           size += std::abs(layer.weight(n, k) * value);

@@ -30,6 +30,7 @@
  *
  *   1.0  devices, memory and streams, linear layers one by one or several on one input.
  *   1.1  repacked weights as blobs: ArkitPrepare.blob, ArkitSink, ArkitBackend.blob_compatibility and save.
+ *   1.2  decoder blocks: ArkitBlock, ArkitUnit.block, ArkitPrepare.norms, ArkitBlockRun, ArkitBackend.run_block.
  *
  * WHO OWNS WHAT
  *
@@ -60,7 +61,7 @@ extern "C" {
 #endif
 
 #define ARKIT_BACKEND_MAJOR 1
-#define ARKIT_BACKEND_MINOR 1
+#define ARKIT_BACKEND_MINOR 2
 
 /* Is `member` of the struct at `pointer` there? */
 #define ARKIT_HAS(type, pointer, member) \
@@ -177,17 +178,71 @@ typedef struct ArkitLinear {
 } ArkitLinear;
 #define ARKIT_LINEAR_SIZE_1_0 (offsetof(ArkitLinear, padding) + sizeof(int32_t))
 
-/* What is prepared and run as one. ARKIT_UNIT_BLOCK is kept for a whole decoder block with its caches: the minor
- * version that describes one appends its layout here and its functions to ArkitBackend; until then nobody asks. */
+/* 1.2. A decoder block of attention and a gated feed-forward network:
+ *
+ *   n = mixer_in(x)                                       what a norm that is absent leaves as it is
+ *   q = rope(query_norm(query(n))), k = rope(key_norm(key(n))), v = value(n)
+ *   a = x + residual_scale * mixer_out(output(attention(q, k, v)))
+ *   m = feed_forward_in(a)
+ *   y = a + residual_scale * feed_forward_out(down(activation(gate(m)) * up(m)))
+ *
+ * BlockLayout and Norms of arkit/model_layout.h say what the members mean. */
+typedef int32_t ArkitRole; /* of a linear of the block; qkv and gate_up give the outputs of two or three one behind the
+                              other */
+#define ARKIT_ROLE_QUERY 1
+#define ARKIT_ROLE_KEY 2
+#define ARKIT_ROLE_VALUE 3
+#define ARKIT_ROLE_QKV 4
+#define ARKIT_ROLE_OUTPUT 5
+#define ARKIT_ROLE_GATE 6
+#define ARKIT_ROLE_UP 7
+#define ARKIT_ROLE_GATE_UP 8
+#define ARKIT_ROLE_DOWN 9
+
+#define ARKIT_NORM_MIXER_IN 0 /* places of norms, in ArkitPrepare.norms and as bits of ArkitBlock.norms */
+#define ARKIT_NORM_MIXER_OUT 1
+#define ARKIT_NORM_FEED_FORWARD_IN 2
+#define ARKIT_NORM_FEED_FORWARD_OUT 3
+#define ARKIT_NORM_QUERY 4 /* of each head */
+#define ARKIT_NORM_KEY 5
+#define ARKIT_NORM_COUNT 6
+
+#define ARKIT_BLOCK_ROPE_NEIGHBOURS 1u /* channels 2i and 2i + 1 turn together, else i and i + rope_dim / 2 */
+
+typedef struct ArkitBlock {
+  size_t struct_size;
+  const char* name;       /* in the checkpoint: "model.layers.0" */
+  const char* norm_kind;  /* "rms": (offset + weight) * x / sqrt(mean(x^2) + epsilon) */
+  const char* activation; /* "silu", "gelu" ... */
+  const ArkitRole* roles; /* of the unit's linears, in their order */
+  int64_t hidden_size;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t rope_dim; /* channels of a head that turn, the first ones; 0 = none */
+  int64_t window;   /* keys a query sees, itself included; 0 = all before it */
+  int64_t width;    /* of the feed-forward network */
+  double attention_scale;
+  double softcap; /* 0 = none */
+  double residual_scale;
+  double norm_epsilon;
+  double norm_offset;
+  uint64_t norms; /* bit i: the norm of place i is there */
+  uint64_t flags; /* ARKIT_BLOCK_... */
+} ArkitBlock;
+#define ARKIT_BLOCK_SIZE_1_2 (offsetof(ArkitBlock, flags) + sizeof(uint64_t))
+
+/* What is prepared and run as one. */
 typedef int32_t ArkitUnitKind;
 #define ARKIT_UNIT_LINEARS 1 /* one layer, or several that are fed the same x (q, k and v; gate and up) */
-#define ARKIT_UNIT_BLOCK 2
+#define ARKIT_UNIT_BLOCK 2   /* 1.2 */
 
 typedef struct ArkitUnit {
   size_t struct_size;
   ArkitUnitKind kind;
   const ArkitLinear* const* linears;
-  size_t linear_count; /* 1 or more for ARKIT_UNIT_LINEARS; they have the same in_features */
+  size_t linear_count;     /* 1 or more for ARKIT_UNIT_LINEARS; they have the same in_features */
+  const ArkitBlock* block; /* 1.2: for ARKIT_UNIT_BLOCK */
 } ArkitUnit;
 #define ARKIT_UNIT_SIZE_1_0 (offsetof(ArkitUnit, linear_count) + sizeof(size_t))
 
@@ -243,6 +298,8 @@ typedef struct ArkitPrepare {
   int32_t padding;
   const void* blob; /* 1.1: what save() wrote for this unit once, under the same compatibility; null = none */
   size_t blob_size; /* 1.1 */
+  /* 1.2: for ARKIT_UNIT_BLOCK, ARKIT_NORM_COUNT factors in float32, without norm_offset; null = absent. */
+  const ArkitTensor* const* norms;
 } ArkitPrepare;
 #define ARKIT_PREPARE_SIZE_1_0 (offsetof(ArkitPrepare, padding) + sizeof(int32_t))
 
@@ -262,6 +319,32 @@ typedef struct ArkitSink {
   ArkitStatus (*write)(void* self, const void* bytes, size_t count);
 } ArkitSink;
 #define ARKIT_SINK_SIZE_1_1 (offsetof(ArkitSink, write) + sizeof(void*))
+
+/* ---- running blocks ---------------------------------------------------------------------------------------------- */
+
+/* 1.2. New positions of one sequence behind `past` earlier ones. */
+typedef struct ArkitSpan {
+  size_t struct_size;
+  int64_t past;
+  int64_t count;
+  const int64_t* pages; /* of the pools: position p lies in page pages[p / page_size] at p % page_size */
+} ArkitSpan;
+#define ARKIT_SPAN_SIZE_1_2 (offsetof(ArkitSpan, pages) + sizeof(int64_t*))
+
+/* 1.2. Rows of all sequences one behind the other; rows = the sum of the counts. */
+typedef struct ArkitBlockRun {
+  size_t struct_size;
+  const ArkitTensor* x;   /* [rows, hidden_size] in the unit's x_type; the block's output takes its place */
+  const ArkitTensor* cos; /* [rows, rope_dim / 2] float32; null where rope_dim is 0 */
+  const ArkitTensor* sin;
+  /* Pools [pages, kv_heads, page_size, head_dim] of one type: float32 or bfloat16. The keys and values of the new
+   * positions are written, those of earlier ones are there. */
+  const ArkitTensor* keys;
+  const ArkitTensor* values;
+  const ArkitSpan* const* spans;
+  size_t span_count;
+} ArkitBlockRun;
+#define ARKIT_BLOCK_RUN_SIZE_1_2 (offsetof(ArkitBlockRun, span_count) + sizeof(size_t))
 
 /* ---- the two tables --------------------------------------------------------------------------------------------- */
 
@@ -342,6 +425,10 @@ typedef struct ArkitBackend {
                                     ArkitText* why);
   /* Writes what prepare() can start from instead of the weights. */
   ArkitStatus (*save)(void* self, ArkitPrepared* prepared, const ArkitSink* sink, ArkitText* why);
+
+  /* 1.2. Null: no blocks. Tensors as in run(). A run that fails leaves x and the new positions with any contents. */
+  ArkitStatus (*run_block)(void* self, ArkitPrepared* prepared, const ArkitBlockRun* run, ArkitStream* stream,
+                           ArkitText* why);
 } ArkitBackend;
 #define ARKIT_BACKEND_SIZE_1_0 (offsetof(ArkitBackend, synchronize) + sizeof(void*))
 

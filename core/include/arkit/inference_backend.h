@@ -14,6 +14,7 @@
 
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
+#include <arkit/model_layout.h>
 #include <arkit/model_source.h>
 
 namespace arkit {
@@ -77,6 +78,39 @@ struct LayerWeights {
   std::function<at::Tensor(at::ScalarType)> dequantized;  // the exact weight
 };
 
+// A decoder block that a backend may take whole; what is pointed to outlives it.
+struct BlockSpec {
+  const BlockLayout* layout = nullptr;
+  const Rope* rope = nullptr;  // null = positions are not turned in
+  int64_t hidden_size = 0;
+  std::vector<const LinearSpec*> layers;  // as BlockLayout::layers
+};
+
+struct BlockWeights {
+  BlockSpec spec;
+  std::vector<LayerWeights> layers;                           // as spec.layers
+  std::function<at::Tensor(const std::string& tensor)> norm;  // the factors of a norm, f32
+};
+
+// What a block made ready computes: new positions of sequences that keep their keys and values in pages.
+struct BlockStep {
+  struct Span {
+    int64_t past = 0, count = 0;
+    const int64_t* pages = nullptr;  // of the pools, in the order of positions
+  };
+  at::Tensor hidden;        // [rows, hidden_size], contiguous, in the compute dtype; the result takes its place
+  at::Tensor cos, sin;      // f32 [rows, rope dim / 2], undefined without rope
+  at::Tensor keys, values;  // pools [pages, kv_heads, page_size, head_dim], f32 or bf16
+  std::span<const Span> spans;
+};
+
+class ARKIT_EXPORT QuantBlock {
+ public:
+  virtual ~QuantBlock();
+  virtual void run(const BlockStep& step) const = 0;
+  [[nodiscard]] virtual int64_t bytes() const = 0;
+};
+
 class ARKIT_EXPORT InferenceBackend {
  public:
   virtual ~InferenceBackend();
@@ -89,6 +123,11 @@ class ARKIT_EXPORT InferenceBackend {
   // returns.
   [[nodiscard]] virtual std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
                                                                   at::ScalarType compute_dtype) const = 0;
+
+  // Whole blocks, on devices with host memory; the defaults say no.
+  [[nodiscard]] virtual BackendVerdict supports_block(const BlockSpec& block) const;
+  [[nodiscard]] virtual std::unique_ptr<QuantBlock> make_block(const BlockWeights& block, size_t device,
+                                                               at::ScalarType compute_dtype) const;
 
   // The same for one layer.
   [[nodiscard]] BackendVerdict supports(const LinearSpec& spec) const;

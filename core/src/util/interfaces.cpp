@@ -137,6 +137,9 @@ Verdict Exporter::supports_plan(const QuantPlan&, std::string_view) const {
 }
 
 QuantLinear::~QuantLinear() = default;
+
+QuantBlock::~QuantBlock() = default;
+
 at::Tensor QuantLinear::forward(const at::Tensor& x) const {
   std::vector<at::Tensor> y = forward_all(x);
   ARKIT_CHECK(y.size() == 1, "one layer is wanted of several");
@@ -149,6 +152,14 @@ InferenceBackend::~InferenceBackend() = default;
 BackendVerdict InferenceBackend::supports(const LinearSpec& spec) const {
   const LinearSpec* const one = &spec;
   return supports_all({&one, 1});
+}
+BackendVerdict InferenceBackend::supports_block(const BlockSpec& block) const {
+  BackendVerdict no;
+  no.why_not = str("block '", block.layout->name, "': this backend runs layers, not blocks");
+  return no;
+}
+std::unique_ptr<QuantBlock> InferenceBackend::make_block(const BlockWeights& block, size_t, at::ScalarType) const {
+  ARKIT_CHECK(false, str("block '", block.spec.layout->name, "' was given to a backend that runs layers"));
 }
 std::unique_ptr<QuantLinear> InferenceBackend::make_linear(const LayerWeights& layer, size_t device,
                                                            at::ScalarType compute_dtype) const {

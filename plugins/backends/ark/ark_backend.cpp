@@ -6,7 +6,9 @@
 
 #include <arkit/sdk/backend.h>
 
+#include "ark_block.h"
 #include "ark_linears.h"
+#include "layer_blob.h"
 #include "layer_codes.h"
 
 namespace {
@@ -16,6 +18,7 @@ namespace sdk = arkit::sdk;
 
 struct Choice {
   const Kernels* kernels = nullptr;
+  const BlockKernels* between = nullptr;
   int score = 0;
 };
 
@@ -23,12 +26,13 @@ struct Choice {
 Choice choose([[maybe_unused]] const ArkitHost& host) {
 #if defined(__x86_64__)
   const bool v3 = (host.cpu & ARKIT_CPU_AVX2) != 0 && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl");
-  if (v3 && wide && (host.cpu & ARKIT_CPU_AVX512_VNNI) != 0) return {&kernels_avx512_vnni, 60};
+  const bool wide =
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (v3 && wide && (host.cpu & ARKIT_CPU_AVX512_VNNI) != 0) return {&kernels_avx512_vnni, &block_kernels_avx512, 60};
   // A CPU with AVX-512 that is not to use it is one that is asked for plain AVX2.
-  if (v3 && __builtin_cpu_supports("avxvnni") && !__builtin_cpu_supports("avx512f")) return {&kernels_avx_vnni, 50};
-  if (v3) return {&kernels_avx2, 40};
+  if (v3 && __builtin_cpu_supports("avxvnni") && !__builtin_cpu_supports("avx512f"))
+    return {&kernels_avx_vnni, &block_kernels_avx2, 50};
+  if (v3) return {&kernels_avx2, &block_kernels_avx2, 40};
 #endif
   return {};
 }
@@ -62,8 +66,18 @@ class ArkBackend final : public sdk::Backend {
 
   std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
     const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
-    return std::make_unique<ArkLinears>(*choice_.kernels, static_cast<int>(host_.threads), type,
-                                        request.blob.empty() ? packed(request) : kept(request));
+    return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type,
+                                        layers(request.layers, request.weights, request.blob));
+  }
+
+  sdk::Answer supports_block(const sdk::BlockSpec& block, const sdk::Device& device) override {
+    if (std::string why = why_no_block(block); !why.empty()) return sdk::Answer::no(std::move(why));
+    return supports(block.layers, device);
+  }
+
+  std::unique_ptr<sdk::PreparedBlock> prepare_block(const sdk::BlockRequest& request) override {
+    return std::make_unique<ArkBlock>(*choice_.kernels, *choice_.between, threads(), request,
+                                      layers(request.block.layers, request.weights, request.blob));
   }
 
   std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device&) override {
@@ -77,31 +91,25 @@ class ArkBackend final : public sdk::Backend {
                                        activation.dynamic && activation.group_size != 0);
   }
 
-  static std::vector<ArkLayer> packed(const sdk::PrepareRequest& request) {
+  [[nodiscard]] int threads() const { return static_cast<int>(host_.threads); }
+
+  static std::vector<ArkLayer> layers(std::span<const sdk::LinearSpec> specs, std::span<const sdk::Weights> weights,
+                                      std::span<const std::byte> blob) {
+    if (!blob.empty()) return read_layers(blob, specs);
     std::vector<ArkLayer> layers;
-    for (size_t i = 0; i < request.layers.size(); ++i) {
-      const sdk::LinearSpec& spec = request.layers[i];
-      LayerCodes codes(spec, request.weights[i]);
+    for (size_t i = 0; i < specs.size(); ++i) {
+      const sdk::LinearSpec& spec = specs[i];
+      LayerCodes codes(spec, weights[i]);
       ArkLayer layer{PackedWeight(codes.view, spec.name), {}, std::move(codes.order)};
       if (spec.has_bias) {
-        const auto bias = request.weights[i].packed("bias");
+        const auto bias = weights[i].packed("bias");
         if (!bias || bias->count() != static_cast<size_t>(spec.out_features))
-          throw sdk::BackendError(ARKIT_BAD_INPUT, "packed layer '" + std::string(spec.name) + "' has no bias tensor of its size");
+          throw sdk::BackendError(ARKIT_BAD_INPUT,
+                                  "packed layer '" + std::string(spec.name) + "' has no bias tensor of its size");
         layer.bias = floats_of(*bias);
       }
       layers.push_back(std::move(layer));
     }
-    return layers;
-  }
-
-  static std::vector<ArkLayer> kept(const sdk::PrepareRequest& request) {
-    std::vector<ArkLayer> layers = ArkLinears::read(request.blob);
-    bool same = layers.size() == request.layers.size();
-    for (size_t i = 0; same && i < layers.size(); ++i)
-      same = layers[i].weight.out_features() == request.layers[i].out_features &&
-             layers[i].weight.blocks().in_features == request.layers[i].in_features &&
-             layers[i].bias.empty() != request.layers[i].has_bias;
-    if (!same) throw sdk::BackendError(ARKIT_BAD_INPUT, "the kept weights are those of other layers");
     return layers;
   }
 
@@ -111,5 +119,5 @@ class ArkBackend final : public sdk::Backend {
 
 }  // namespace
 
-ARKIT_BACKEND(ArkBackend, "org.arkit.backend.ark", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit", "ark",
-              "int8 kernels for CPUs: weights of 2 to 8 bits stay packed");
+ARKIT_BACKEND(ArkBackend, "org.arkit.backend.ark", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit",
+              "ark", "int8 kernels for CPUs: weights of 2 to 8 bits stay packed");

@@ -51,7 +51,8 @@ float to_float(const sdk::TensorView& tensor, size_t i) {
       return (code & 0x80U) != 0 ? -size : size;
     }
     default:
-      throw sdk::BackendError(ARKIT_UNSUPPORTED, "scales of tensor type " + std::to_string(tensor.type) + " are not known");
+      throw sdk::BackendError(ARKIT_UNSUPPORTED,
+                              "scales of tensor type " + std::to_string(tensor.type) + " are not known");
   }
 }
 
@@ -70,7 +71,8 @@ std::string why_no_codes(const sdk::LinearSpec& layer) {
   if (!layer.rotation.empty()) return named(layer) + " needs the online rotation '" + std::string(layer.rotation) + "'";
   if (weight.block_rows > 0) return named(layer) + " has scales of two-dimensional blocks";
   if (weight.super_bits > 0) return named(layer) + " has super-blocks";
-  const bool integers = (weight.data_type == "int" || weight.data_type == "mx_int") && weight.bits >= 2 && weight.bits <= 8;
+  const bool integers =
+      (weight.data_type == "int" || weight.data_type == "mx_int") && weight.bits >= 2 && weight.bits <= 8;
   if (!integers && !is_e2m1(weight)) return named(layer) + " has " + kind + " weights";
   return {};
 }
@@ -81,7 +83,8 @@ LayerCodes::LayerCodes(const sdk::LinearSpec& layer, const sdk::Weights& weights
   view.group_size = layer.weight.group_size;
   view.bits = layer.weight.bits;
   const auto codes = weights.unpacked("codes");
-  if (!codes || codes->shape.size() != 2 || codes->shape[0] != layer.out_features || codes->shape[1] != layer.in_features)
+  if (!codes || codes->shape.size() != 2 || codes->shape[0] != layer.out_features ||
+      codes->shape[1] != layer.in_features)
     bad(layer, "its codes do not have the layer's shape");
   const std::span<const uint8_t> bytes = codes->values<const uint8_t>();
   codes_.assign(bytes.begin(), bytes.end());
@@ -161,7 +164,9 @@ void LayerCodes::sort_columns(const sdk::LinearSpec& layer, const sdk::Weights& 
   if (groups.size() != width) bad(layer, "group_index does not have one group an input");
   order.resize(width);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return groups[static_cast<size_t>(a)] < groups[static_cast<size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return groups[static_cast<size_t>(a)] < groups[static_cast<size_t>(b)];
+  });
   const int64_t group = Blocks::of(layer.in_features, layer.weight.group_size, view.bits).group;
   for (size_t k = 0; k < width; ++k)
     if (groups[static_cast<size_t>(order[k])] != static_cast<int32_t>(static_cast<int64_t>(k) / group))

@@ -113,8 +113,8 @@ PackedWeight::PackedWeight(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(header)) throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight is too short");
   std::memcpy(&header, bytes.data(), sizeof(header));
   const bool good = header.out_features > 0 && header.out_features < kMostFeatures && header.in_features > 0 &&
-                    header.in_features < kMostFeatures && header.bits >= 2 && header.bits <= 8 && header.scale_type >= 0 &&
-                    header.scale_type <= static_cast<int32_t>(ScaleType::float32);
+                    header.in_features < kMostFeatures && header.bits >= 2 && header.bits <= 8 &&
+                    header.scale_type >= 0 && header.scale_type <= static_cast<int32_t>(ScaleType::float32);
   if (!good || lay_out(header) != bytes.size())
     throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight contradicts its own description");
   allocate(header);
@@ -172,7 +172,8 @@ void PackedWeight::put_groups(const Codes& codes, std::string_view name) {
       if (!codes.zeros.empty()) {
         const float zero = codes.zeros[from];
         if (!(zero >= 0 && zero <= 255 && zero == std::floor(zero)))
-          bad(name, "zero point " + std::to_string(zero) + " of row " + std::to_string(n) + " is no whole number from 0 to 255");
+          bad(name, "zero point " + std::to_string(zero) + " of row " + std::to_string(n) +
+                        " is no whole number from 0 to 255");
         memory[zeros_at_ + to] = static_cast<std::byte>(zero);
       }
       if (!codes.offsets.empty()) std::memcpy(memory + offsets_at_ + to * 4, &codes.offsets[from], 4);

@@ -45,13 +45,13 @@ struct Blocks {
 struct Codes {
   int64_t out_features = 0, in_features = 0, group_size = 0;
   int bits = 8;
-  std::span<const uint8_t> codes;       // [out, in], below 2^bits
-  std::span<const float> scales;        // [out, groups]
-  std::span<const float> zeros;         // [out, groups], whole numbers from 0 to 255; empty = `zero` everywhere
+  std::span<const uint8_t> codes;  // [out, in], below 2^bits
+  std::span<const float> scales;   // [out, groups]
+  std::span<const float> zeros;    // [out, groups], whole numbers from 0 to 255; empty = `zero` everywhere
   int zero = 0;
-  std::span<const float> offsets;       // [out, groups]: added to scale * (code - zero); empty = none
-  std::span<const uint8_t> table;       // of 16 entries; empty = none
-  float factor = 1;                     // of every sum
+  std::span<const float> offsets;  // [out, groups]: added to scale * (code - zero); empty = none
+  std::span<const uint8_t> table;  // of 16 entries; empty = none
+  float factor = 1;                // of every sum
 };
 
 class PackedWeight {

@@ -86,7 +86,10 @@ std::vector<SessionToken> Batcher::step() {
   if (running_.empty()) return made;
   std::vector<sdk::NewTokens> fed;
   for (const Member& member : running_) fed.push_back({member.sequence, member.fed});
-  const at::Tensor hidden = sdk::feed(engine_.model(), hook_, cache_, fed, true);
+  const at::Tensor hidden = sdk::feed(engine_.model(), hook_, cache_, fed, true,
+                                      [this](int64_t block, at::Tensor& x, const ForwardContext& context) {
+                                        return engine_.run_whole(block, x, context, cache_);
+                                      });
   const at::Tensor logits = engine_.logits(hidden).select(0, 0).to(at::kFloat).contiguous();
   const auto vocab = static_cast<size_t>(logits.size(1));
   for (size_t i = 0; i < running_.size(); ++i)

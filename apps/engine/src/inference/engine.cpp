@@ -14,37 +14,12 @@
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
+#include "inference/engine_parts.h"
 #include "inference/head_walk.h"
 #include "model_free/checkpoint_source.h"
 #include "transform/checkpoint_transform.h"
 
 namespace arkit {
-
-struct Engine::PackedLayer {
-  LinearSpec spec;  // see for_backends
-  InferenceBackend* backend = nullptr;
-  size_t device = 0;             // of the backend
-  Scheme* act_scheme = nullptr;  // null = the backend is given activations as they are
-  at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
-  PackedUnit* unit = nullptr;    // runs it with others
-  std::unique_ptr<QuantLinear> linear;
-  std::vector<std::string> parts;  // names of its tensors
-
-  [[nodiscard]] at::Tensor input(const at::Tensor& x) const {
-    return act_scheme == nullptr ? x : act_scheme->fake_quant_act(x, spec.quant.act, act_max);
-  }
-};
-
-// Layers that are fed one input and made ready together.
-struct Engine::PackedUnit {
-  std::vector<PackedLayer*> layers;
-  std::unique_ptr<QuantLinear> linears;
-
-  [[nodiscard]] bool is(std::span<const Linear* const> asked) const {
-    return std::equal(asked.begin(), asked.end(), layers.begin(), layers.end(),
-                      [](const Linear* one, const PackedLayer* other) { return one->name == other->spec.name; });
-  }
-};
 
 // Sends packed layers to their backend.
 class Engine::Hook final : public sdk::PlainHook {
@@ -205,6 +180,7 @@ int64_t Engine::prepared() const {
 
 void Engine::load_block(int64_t block) {
   const c10::NoGradGuard no_grad;
+  if (const auto whole = whole_.find(block); whole != whole_.end()) return make_whole(whole->second);
   model_->load_block(block);
   const std::vector<Linear*> linears = model_->block_linears(block);
   check_applied(source_, linears);
@@ -213,6 +189,7 @@ void Engine::load_block(int64_t block) {
 
 void Engine::release_block(int64_t block) noexcept {
   if (keeps_) return;
+  if (const auto whole = whole_.find(block); whole != whole_.end()) whole->second.ready.reset();
   const std::string prefix = model_->block_name(block) + ".";
   for (auto at = packed_.lower_bound(prefix); at != packed_.end() && at->first.starts_with(prefix); ++at) {
     at->second.linear.reset();

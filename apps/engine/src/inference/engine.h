@@ -14,6 +14,7 @@
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
+#include <arkit/sdk/sequence_cache.h>
 
 #include "inference/attention_quantizer.h"
 
@@ -37,6 +38,14 @@ class Engine {
   void load_all();  // every block and the rest
   // From now on release_block does nothing and the head is converted as a whole. The numbers are the same.
   void keep_resident() noexcept { keeps_ = true; }
+  // From now on blocks that a backend takes whole are made ready and run by it, in run_whole alone. To be called before
+  // blocks are loaded.
+  void use_whole_blocks();
+  [[nodiscard]] int64_t whole_blocks() const { return static_cast<int64_t>(whole_.size()); }
+  // Whether `block` is one of them: `hidden` [1, rows, hidden_size] becomes its output, the sequences of `context` grow
+  // in `cache`.
+  [[nodiscard]] bool run_whole(int64_t block, at::Tensor& hidden, const ForwardContext& context,
+                               sdk::SequenceCache& cache) const;
   void load_rest();  // embeddings, final norm and head
 
   // These run without gradients. `forward` needs load_all; rows, attention_mask and position_ids as in Model::context.
@@ -69,12 +78,15 @@ class Engine {
   struct PackedUnit;
   class Hook;
 
+  struct WholeBlock;
+
   void choose_backends(const std::string& backend);
   void choose_units();
   [[nodiscard]] bool one_unit(const std::vector<PackedLayer*>& layers) const;
   void make_ready(const std::string& layer);
   [[nodiscard]] LayerWeights weights_of(PackedLayer& layer, const std::function<QuantizedWeight()>& codes) const;
   [[nodiscard]] const QuantLinear& alone(PackedLayer& layer);
+  void make_whole(WholeBlock& block);
 
   std::unique_ptr<ModelSource> plain_tables_;  // null = no embedding is packed
   const ModelSource& source_;
@@ -86,6 +98,8 @@ class Engine {
   std::map<std::string, PackedUnit, std::less<>> units_;  // by fused group
   std::unique_ptr<Hook> hook_;
   std::unique_ptr<QuantizedAttention> dense_;  // hook_ with attention over whole rows
+  ModelLayout layout_;                         // what whole_ points into
+  std::map<int64_t, WholeBlock> whole_;        // by block
   std::map<std::string, int64_t> layers_by_backend_;
   std::vector<std::string> refusals_;
   bool keeps_ = false;

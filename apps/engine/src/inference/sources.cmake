@@ -9,4 +9,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/row_scores.cpp
   src/inference/sampler.cpp
   src/inference/session.cpp
+  src/inference/whole_blocks.cpp
   src/inference/window_eval.cpp)

@@ -43,18 +43,33 @@ class DoorBackend final : public InferenceBackend {
 
   BackendVerdict supports_all(std::span<const LinearSpec* const> layers) const override {
     find_devices();
-    BackendVerdict best;
-    std::string reasons;
-    const UnitDescription unit(layers);
-    for (size_t i = 0; i < devices_.size(); ++i) {
-      BackendVerdict verdict = verdict_of(unit.unit(), *devices_[i]);
-      verdict.device = i;
-      if (verdict.score > best.score) best = verdict;
-      const std::string where = devices_.size() == 1 ? "" : descriptions_[i].id() + ": ";
-      if (verdict.score == 0) reasons += str(reasons.empty() ? "" : "; ", where, verdict.why_not);
+    return best_of(UnitDescription(layers).unit());
+  }
+
+  BackendVerdict supports_block(const BlockSpec& block) const override {
+    find_devices();
+    if (!calls_->has_blocks()) return InferenceBackend::supports_block(block);
+    const auto no = [](std::string why) {
+      BackendVerdict verdict;
+      verdict.why_not = std::move(why);
+      return verdict;
+    };
+    try {
+      const BackendVerdict best = best_of(UnitDescription(block).unit());
+      return !best || descriptions_[best.device].host_memory
+                 ? best
+                 : no("whole blocks need a device that reads this process's memory");
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::unsupported) throw;
+      return no(error.what());
     }
-    if (best.score == 0) best.why_not = devices_.empty() ? why_none_ : reasons;
-    return best;
+  }
+
+  std::unique_ptr<QuantBlock> make_block(const BlockWeights& block, size_t device,
+                                         at::ScalarType compute_dtype) const override {
+    find_devices();
+    ARKIT_CHECK(device < devices_.size(), "a block is to run on a device that is not there");
+    return std::make_unique<PreparedBlock>(calls_, *devices_[device], block, compute_dtype);
   }
 
   std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
@@ -65,6 +80,20 @@ class DoorBackend final : public InferenceBackend {
   }
 
  private:
+  BackendVerdict best_of(const ArkitUnit& unit) const {
+    BackendVerdict best;
+    std::string reasons;
+    for (size_t i = 0; i < devices_.size(); ++i) {
+      BackendVerdict verdict = verdict_of(unit, *devices_[i]);
+      verdict.device = i;
+      if (verdict.score > best.score) best = verdict;
+      const std::string where = devices_.size() == 1 ? "" : descriptions_[i].id() + ": ";
+      if (verdict.score == 0) reasons += str(reasons.empty() ? "" : "; ", where, verdict.why_not);
+    }
+    if (best.score == 0) best.why_not = devices_.empty() ? why_none_ : reasons;
+    return best;
+  }
+
   void find_devices() const {
     std::call_once(devices_found_, [this] {
       const ArkitBackend& table = calls_->table();

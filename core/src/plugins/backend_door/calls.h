@@ -41,6 +41,7 @@ class Calls {
   [[nodiscard]] const ArkitBackend& table() const noexcept { return table_; }
   [[nodiscard]] const plugins::Origin& origin() const noexcept { return *origin_; }
   [[nodiscard]] bool has_memory() const noexcept;
+  [[nodiscard]] bool has_blocks() const noexcept { return table_.run_block != nullptr; }
 
   // function(ArkitText*) -> ArkitStatus is run as code of the plugin; `name` is "run()". An exception out of it breaks
   // the door's rules and is named as any other.

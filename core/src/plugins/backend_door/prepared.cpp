@@ -44,29 +44,22 @@ uint64_t aligned(uint64_t bytes) {
 
 }  // namespace
 
-PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
-                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype)
-    : calls_(std::move(calls)), device_(std::move(device)) {
-  ARKIT_CHECK(!layers.empty(), "nothing is to be prepared");
-  in_features_ = layers.front().spec.in_features;
-  std::vector<const LinearSpec*> specs;
+Unit::Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const ArkitUnit& unit,
+           std::span<const LayerWeights> layers, std::span<const ArkitTensor* const> norms,
+           at::ScalarType compute_dtype)
+    : calls_(std::move(calls)) {
   std::deque<WeightsDescription> described;
   std::vector<const ArkitWeights*> weights;
-  for (const LayerWeights& layer : layers) {
-    ARKIT_CHECK(layer.spec.in_features == in_features_, "layers that run together have different inputs");
-    specs.push_back(&layer.spec);
-    out_features_.push_back(layer.spec.out_features);
-    weights.push_back(&described.emplace_back(layer).weights());
-  }
-  const UnitDescription unit(specs);
+  for (const LayerWeights& layer : layers) weights.push_back(&described.emplace_back(layer).weights());
   const ArkitPrepare request = {.struct_size = sizeof(ArkitPrepare),
-                                .unit = &unit.unit(),
-                                .device = device_->shown,
+                                .unit = &unit,
+                                .device = device.shown,
                                 .weights = weights.data(),
                                 .compute_type = type_of(compute_dtype),
                                 .padding = 0,
                                 .blob = nullptr,
-                                .blob_size = 0};
+                                .blob_size = 0,
+                                .norms = norms.data()};
   info_.struct_size = sizeof(info_);
   const ArkitBackend& table = calls_->table();
   Words words;
@@ -78,18 +71,41 @@ PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared
     calls_->fail("prepare()", status, words);
   }
   if (prepared_ == nullptr) calls_->refuse("gave nothing back from prepare()");
-  x_type_ = scalar_type(info_.x_type);
-  y_type_ = scalar_type(info_.y_type);
-  if (!at::isFloatingType(x_type_) || !at::isFloatingType(y_type_)) {
+  if (!at::isFloatingType(scalar_type(info_.x_type)) || !at::isFloatingType(scalar_type(info_.y_type))) {
     table.release(table.self, prepared_);  // no destructor runs
     calls_->refuse(
         str("runs a layer on type ", info_.x_type, " to type ", info_.y_type, ", which are not both real numbers"));
   }
 }
 
-PreparedLinears::~PreparedLinears() {
+Unit::~Unit() {
   const plugins::Running running(calls_->origin(), "release()");
   calls_->table().release(calls_->table().self, prepared_);
+}
+
+namespace {
+
+std::vector<const LinearSpec*> specs_of(std::span<const LayerWeights> layers) {
+  ARKIT_CHECK(!layers.empty(), "nothing is to be prepared");
+  std::vector<const LinearSpec*> specs;
+  for (const LayerWeights& layer : layers) {
+    ARKIT_CHECK(layer.spec.in_features == layers.front().spec.in_features,
+                "layers that run together have different inputs");
+    specs.push_back(&layer.spec);
+  }
+  return specs;
+}
+
+}  // namespace
+
+PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
+                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype)
+    : device_(std::move(device)),
+      unit_(std::move(calls), *device_, UnitDescription(specs_of(layers)).unit(), layers, {}, compute_dtype),
+      x_type_(scalar_type(unit_.info().x_type)),
+      y_type_(scalar_type(unit_.info().y_type)),
+      in_features_(layers.front().spec.in_features) {
+  for (const LayerWeights& layer : layers) out_features_.push_back(layer.spec.out_features);
 }
 
 std::vector<at::Tensor> PreparedLinears::forward_all(const at::Tensor& x) const {
@@ -112,16 +128,17 @@ std::vector<at::Tensor> PreparedLinears::forward_all(const at::Tensor& x) const 
 }
 
 void PreparedLinears::run(const ArkitTensor& x, std::span<const ArkitTensor* const> y, ArkitStream* stream) const {
-  const ArkitBackend& table = calls_->table();
-  calls_->call("run()",
-               [&](ArkitText* why) { return table.run(table.self, prepared_, &x, y.data(), y.size(), stream, why); });
+  const ArkitBackend& table = unit_.calls().table();
+  unit_.calls().call("run()", [&](ArkitText* why) {
+    return table.run(table.self, unit_.prepared(), &x, y.data(), y.size(), stream, why);
+  });
 }
 
 void PreparedLinears::run_here(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const {
   Matrices inputs(1), outputs(y.size());
-  inputs.add(rows, in_features_, info_.x_type, const_cast<void*>(x.const_data_ptr()), nullptr, 0);
+  inputs.add(rows, in_features_, unit_.info().x_type, const_cast<void*>(x.const_data_ptr()), nullptr, 0);
   for (size_t i = 0; i < y.size(); ++i)
-    outputs.add(rows, out_features_[i], info_.y_type, y[i].mutable_data_ptr(), nullptr, 0);
+    outputs.add(rows, out_features_[i], unit_.info().y_type, y[i].mutable_data_ptr(), nullptr, 0);
   run(*inputs.all().front(), outputs.all(), nullptr);
 }
 
@@ -132,24 +149,70 @@ void PreparedLinears::run_there(const at::Tensor& x, std::span<const at::Tensor>
   for (const at::Tensor& one : y) bytes += aligned(one.nbytes());
   ArkitBuffer *from = lane->input(x.nbytes()), *to = lane->output(bytes);
   Matrices inputs(1), outputs(y.size());
-  inputs.add(rows, in_features_, info_.x_type, nullptr, from, 0);
+  inputs.add(rows, in_features_, unit_.info().x_type, nullptr, from, 0);
   uint64_t offset = 0;
   for (size_t i = 0; i < y.size(); ++i) {
-    outputs.add(rows, out_features_[i], info_.y_type, nullptr, to, offset);
+    outputs.add(rows, out_features_[i], unit_.info().y_type, nullptr, to, offset);
     offset += aligned(y[i].nbytes());
   }
-  const ArkitBackend& table = calls_->table();
-  calls_->call("copy_in()", [&](ArkitText* why) {
+  const Calls& calls = unit_.calls();
+  const ArkitBackend& table = calls.table();
+  calls.call("copy_in()", [&](ArkitText* why) {
     return table.copy_in(table.self, from, 0, x.const_data_ptr(), x.nbytes(), lane->stream(), why);
   });
   run(*inputs.all().front(), outputs.all(), lane->stream());
   for (size_t i = 0; i < y.size(); ++i)
-    calls_->call("copy_out()", [&](ArkitText* why) {
+    calls.call("copy_out()", [&](ArkitText* why) {
       return table.copy_out(table.self, y[i].mutable_data_ptr(), to, outputs.all()[i]->offset, y[i].nbytes(),
                             lane->stream(), why);
     });
   lane->synchronize();
   device_->lanes->give_back(std::move(lane));
+}
+
+PreparedBlock::PreparedBlock(std::shared_ptr<const Calls> calls, const OpenDevice& device, const BlockWeights& block,
+                             at::ScalarType compute_dtype) {
+  std::array<ArkitTensor, ARKIT_NORM_COUNT> norms;
+  std::array<const ArkitTensor*, ARKIT_NORM_COUNT> pointers{};
+  std::array<at::Tensor, ARKIT_NORM_COUNT> factors;
+  const auto names = norm_names(block.spec.layout->norms);
+  for (size_t i = 0; i < norms.size(); ++i)
+    if (!names[i]->empty()) {
+      factors[i] = block.norm(*names[i]).contiguous();
+      norms[i] = describe(factors[i]);
+      pointers[i] = &norms[i];
+    }
+  const UnitDescription unit(block.spec);
+  unit_ = std::make_unique<Unit>(std::move(calls), device, unit.unit(), block.layers, pointers, compute_dtype);
+  x_type_ = scalar_type(unit_->info().x_type);
+}
+
+void PreparedBlock::run(const BlockStep& step) const {
+  const at::Tensor x = step.hidden.to(x_type_);  // itself where it can be
+  std::vector<ArkitSpan> spans;
+  std::vector<const ArkitSpan*> pointers;
+  spans.reserve(step.spans.size());
+  for (const BlockStep::Span& span : step.spans)
+    pointers.push_back(&spans.emplace_back(ArkitSpan{sizeof(ArkitSpan), span.past, span.count, span.pages}));
+  const ArkitTensor hidden = describe(x), keys = describe(step.keys), values = describe(step.values);
+  ArkitTensor cos{}, sin{};
+  if (step.cos.defined()) {
+    cos = describe(step.cos);
+    sin = describe(step.sin);
+  }
+  const ArkitBlockRun run = {.struct_size = sizeof(ArkitBlockRun),
+                             .x = &hidden,
+                             .cos = step.cos.defined() ? &cos : nullptr,
+                             .sin = step.cos.defined() ? &sin : nullptr,
+                             .keys = &keys,
+                             .values = &values,
+                             .spans = pointers.data(),
+                             .span_count = pointers.size()};
+  const ArkitBackend& table = unit_->calls().table();
+  unit_->calls().call("run_block()", [&](ArkitText* why) {
+    return table.run_block(table.self, unit_->prepared(), &run, nullptr, why);
+  });
+  if (!x.is_same(step.hidden)) step.hidden.copy_(x);
 }
 
 }  // namespace arkit::backend_door

@@ -17,29 +17,54 @@ struct OpenDevice {
   std::unique_ptr<Lanes> lanes;
 };
 
+// What prepare() gave; ended with this.
+class Unit {
+ public:
+  Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const ArkitUnit& unit,
+       std::span<const LayerWeights> layers, std::span<const ArkitTensor* const> norms, at::ScalarType compute_dtype);
+  ~Unit();
+  Unit(const Unit&) = delete;
+  Unit& operator=(const Unit&) = delete;
+
+  [[nodiscard]] const Calls& calls() const noexcept { return *calls_; }
+  [[nodiscard]] ArkitPrepared* prepared() const noexcept { return prepared_; }
+  [[nodiscard]] const ArkitPreparedInfo& info() const noexcept { return info_; }
+
+ private:
+  std::shared_ptr<const Calls> calls_;  // keeps the backend open
+  ArkitPrepared* prepared_ = nullptr;
+  ArkitPreparedInfo info_{};
+};
+
 class PreparedLinears final : public QuantLinear {
  public:
   PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
                   std::span<const LayerWeights> layers, at::ScalarType compute_dtype);
-  ~PreparedLinears() override;
-  PreparedLinears(const PreparedLinears&) = delete;
-  PreparedLinears& operator=(const PreparedLinears&) = delete;
-
   std::vector<at::Tensor> forward_all(const at::Tensor& x) const override;
-  int64_t bytes() const override { return info_.bytes; }
+  int64_t bytes() const override { return unit_.info().bytes; }
 
  private:
   void run_here(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const;
   void run_there(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const;
   void run(const ArkitTensor& x, std::span<const ArkitTensor* const> y, ArkitStream* stream) const;
 
-  std::shared_ptr<const Calls> calls_;  // keeps the backend open
   std::shared_ptr<const OpenDevice> device_;
-  ArkitPrepared* prepared_ = nullptr;
-  ArkitPreparedInfo info_{};
+  Unit unit_;
   at::ScalarType x_type_ = at::kFloat, y_type_ = at::kFloat;
   int64_t in_features_ = 0;
   std::vector<int64_t> out_features_;  // of each layer
+};
+
+class PreparedBlock final : public QuantBlock {
+ public:
+  PreparedBlock(std::shared_ptr<const Calls> calls, const OpenDevice& device, const BlockWeights& block,
+                at::ScalarType compute_dtype);
+  void run(const BlockStep& step) const override;
+  int64_t bytes() const override { return unit_->info().bytes; }
+
+ private:
+  std::unique_ptr<Unit> unit_;
+  at::ScalarType x_type_ = at::kFloat;
 };
 
 }  // namespace arkit::backend_door

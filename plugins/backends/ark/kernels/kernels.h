@@ -13,11 +13,11 @@
 
 namespace arkit::ark {
 
-inline constexpr int kPanel = 64;                    // rows of W (columns of y) that are computed together
-inline constexpr int kLine = 64;                     // bytes: 16 rows of W times four k, the operand of one dot product
-inline constexpr int kStrips = kPanel * 4 / kLine;   // lines side by side
-inline constexpr int kMaxBlock = 128;                // k of one activation scale
-inline constexpr int kFewRows = 4;                   // up to here codes are unpacked in registers, once a row group
+inline constexpr int kPanel = 64;                   // rows of W (columns of y) that are computed together
+inline constexpr int kLine = 64;                    // bytes: 16 rows of W times four k, the operand of one dot product
+inline constexpr int kStrips = kPanel * 4 / kLine;  // lines side by side
+inline constexpr int kMaxBlock = 128;               // k of one activation scale
+inline constexpr int kFewRows = 4;                  // up to here codes are unpacked in registers, once a row group
 
 // Codes of `bits` are kept as planes of 4, 2 and 1 bits (8: bytes). A step is the least number of k that fills lines:
 //   plane of 4: a line holds k+i (low half of byte c*4+i) and k+4+i (high half)   i = 0..3, c = row of W in the strip
@@ -36,24 +36,24 @@ static_assert(step_of(7) == 32 && lines_of(7) == 7 && lines_of(6) == 3 && lines_
 enum class ScaleType : int32_t { float16, bfloat16, float32 };
 
 struct Weight {
-  const uint8_t* codes;   // see above
-  const void* scales;     // [panel][group][kPanel]
-  const uint8_t* zeros;   // [panel][group][kPanel]; null = `zero` everywhere
-  const float* offsets;   // [panel][group][kPanel]; null = none
-  const uint8_t* table;   // 16 entries that 4-bit codes stand for; null = themselves
+  const uint8_t* codes;  // see above
+  const void* scales;    // [panel][group][kPanel]
+  const uint8_t* zeros;  // [panel][group][kPanel]; null = `zero` everywhere
+  const float* offsets;  // [panel][group][kPanel]; null = none
+  const uint8_t* table;  // 16 entries that 4-bit codes stand for; null = themselves
   ScaleType scale_type;
   int32_t bits;
   int32_t zero;
-  int32_t block;          // k of a block: a multiple of step_of(bits), at most kMaxBlock
+  int32_t block;  // k of a block: a multiple of step_of(bits), at most kMaxBlock
   int64_t blocks_a_group;
   int64_t groups;
 };
 
 // Rows of x as `quantize` leaves them; k that a group lacks to full blocks are zeros.
 struct Activations {
-  const int8_t* codes;    // [rows][blocks * block]
-  const float* scales;    // [rows][blocks]; what is no number makes the sums of its row none
-  const int32_t* sums;    // [rows][blocks] of codes
+  const int8_t* codes;  // [rows][blocks * block]
+  const float* scales;  // [rows][blocks]; what is no number makes the sums of its row none
+  const int32_t* sums;  // [rows][blocks] of codes
 };
 
 struct Kernels {

@@ -1,7 +1,10 @@
-#include "kernels/kernels_avx2.h"
+#include "kernels/avx2.h"
+#include "kernels/block_impl.h"
+#include "kernels/kernels_impl.h"
 
 namespace arkit::ark {
 
 const Kernels kernels_avx2 = {"avx2", quantize<Avx2>, multiply<Avx2>};
+const BlockKernels block_kernels_avx2 = block_kernels<Avx2>();
 
 }  // namespace arkit::ark

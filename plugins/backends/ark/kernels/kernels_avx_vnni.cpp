@@ -1,5 +1,6 @@
 #define ARK_AVX_VNNI
-#include "kernels/kernels_avx2.h"
+#include "kernels/avx2.h"
+#include "kernels/kernels_impl.h"
 
 namespace arkit::ark {
 

@@ -1,6 +1,6 @@
 #pragma once
 // The kernels once, over the vectors of one instruction set. Isa says:
-//   I, F: as many bytes in fours and floats as it computes at once (kRows rows of W); functions on them, see kernels_avx2.h
+//   I, F: as many bytes in fours and floats as it computes at once (kRows rows of W); functions on them, see avx2.h
 //   kRows, kTile (vectors of rows of W), kDirect and kBuffered (rows of x): register tiles
 // Included by one unit an instruction set, in an unnamed namespace.
 
@@ -42,7 +42,10 @@ ARK_INLINE typename Isa::I codes_at(const uint8_t* strip) {
 
 template <int N, typename Body>
 ARK_INLINE void unrolled(Body&& body) {
-  [&]<int... I>(Numbers<I...>) ARK_INLINE_LAMBDA { (body(Number<I>{}), ...); }(typename Upto<N>::type{});
+  [&]<int... I>(Numbers<I...>) ARK_INLINE_LAMBDA {
+    (body(Number<I>{}), ...);
+  }
+  (typename Upto<N>::type{});
 }
 
 // Every loop over a tile is unrolled, so that the tile's sums stay in registers.
@@ -70,8 +73,8 @@ ARK_INLINE typename Isa::F scales_at(const Weight& weight, int64_t at) {
 }
 
 template <class Isa>
-ARK_INLINE typename Isa::F added(typename Isa::I dot, typename Isa::F scale, const float* offsets, int32_t sum, float s_x,
-                                 typename Isa::F y) {
+ARK_INLINE typename Isa::F added(typename Isa::I dot, typename Isa::F scale, const float* offsets, int32_t sum,
+                                 float s_x, typename Isa::F y) {
   typename Isa::F product = Isa::mul(Isa::to_float(dot), scale);
   if (offsets != nullptr) product = Isa::fma(Isa::to_float(Isa::set(sum)), Isa::load(offsets), product);
   return Isa::fma(product, Isa::set(s_x), y);
@@ -80,7 +83,8 @@ ARK_INLINE typename Isa::F added(typename Isa::I dot, typename Isa::F scale, con
 // Rows `m` .. m+R-1 of x, the codes unpacked on the way. One panel.
 template <class Isa, int Bits, bool Table, int R>
 void direct(const Weight& weight, int64_t panel, const Activations& x, int64_t m, float* y) {
-  constexpr int kStep = step_of(Bits), kStripBytes = lines_of(Bits) * kLine, kTile = R == 1 ? Isa::kTileOfOne : Isa::kTile;
+  constexpr int kStep = step_of(Bits), kStripBytes = lines_of(Bits) * kLine,
+                kTile = R == 1 ? Isa::kTileOfOne : Isa::kTile;
   constexpr int kAcross = kLine / 4 / Isa::kRows;  // vectors a strip
   constexpr bool kWide = Bits == 8 || Table;
   const int64_t blocks = weight.groups * weight.blocks_a_group;
@@ -124,9 +128,8 @@ void direct(const Weight& weight, int64_t panel, const Activations& x, int64_t m
         });
       }
     }
-    tile<R, kTile>([&](int r, int v) ARK_INLINE_LAMBDA {
-      Isa::store(y + r * kPanel + (first + v) * Isa::kRows, sum[r][v]);
-    });
+    tile<R, kTile>([&](int r, int v)
+                       ARK_INLINE_LAMBDA { Isa::store(y + r * kPanel + (first + v) * Isa::kRows, sum[r][v]); });
   }
 }
 
@@ -146,7 +149,8 @@ void unpack(const uint8_t* step, int64_t steps, const uint8_t* table, uint8_t* o
 
 // The same rows from what `unpack` wrote, one block; added to y.
 template <class Isa, bool Wide, int R>
-void buffered(const Weight& weight, int64_t at, int64_t b, const uint8_t* bytes, const Activations& x, int64_t m, float* y) {
+void buffered(const Weight& weight, int64_t at, int64_t b, const uint8_t* bytes, const Activations& x, int64_t m,
+              float* y) {
   const int64_t blocks = weight.groups * weight.blocks_a_group, depth = blocks * weight.block;
   const uint8_t* zeros = weight.zeros == nullptr ? nullptr : weight.zeros + at;
   for (int first = 0; first < kPanel / Isa::kRows; first += Isa::kTile) {
@@ -177,8 +181,8 @@ void buffered(const Weight& weight, int64_t at, int64_t b, const uint8_t* bytes,
 }
 
 template <class Isa, bool Wide>
-void rows_of_block(const Weight& weight, int64_t at, int64_t b, const uint8_t* bytes, const Activations& x, int64_t rows,
-                   float* y) {
+void rows_of_block(const Weight& weight, int64_t at, int64_t b, const uint8_t* bytes, const Activations& x,
+                   int64_t rows, float* y) {
   int64_t m = 0;
   for (int64_t passes = (rows + Isa::kBuffered - 1) / Isa::kBuffered; m < rows; --passes) {
     const int64_t count = (rows - m + passes - 1) / passes;  // passes of nearly equal size
@@ -190,7 +194,8 @@ void rows_of_block(const Weight& weight, int64_t at, int64_t b, const uint8_t* b
 }
 
 template <class Isa, int Bits, bool Table>
-void multiply_bits(const Weight& weight, int64_t panel, const Activations& x, int64_t rows, float* y, uint8_t* scratch) {
+void multiply_bits(const Weight& weight, int64_t panel, const Activations& x, int64_t rows, float* y,
+                   uint8_t* scratch) {
   if (rows <= kFewRows) {
     int64_t m = 0;
     for (int64_t passes = (rows + Isa::kDirect - 1) / Isa::kDirect; m < rows; --passes) {
@@ -207,8 +212,8 @@ void multiply_bits(const Weight& weight, int64_t panel, const Activations& x, in
   constexpr int kStepBytes = kStrips * lines_of(Bits) * kLine;
   for (int64_t b = 0; b < blocks; ++b) {
     unpack<Isa, Bits, Table>(weight.codes + (panel * blocks + b) * steps * kStepBytes, steps, weight.table, scratch);
-    rows_of_block<Isa, Bits == 8 || Table>(weight, (panel * weight.groups + b / weight.blocks_a_group) * kPanel, b, scratch,
-                                           x, rows, y);
+    rows_of_block<Isa, Bits == 8 || Table>(weight, (panel * weight.groups + b / weight.blocks_a_group) * kPanel, b,
+                                           scratch, x, rows, y);
   }
 }
 
@@ -237,7 +242,8 @@ template <class Isa>
 void quantize(const float* x, int64_t blocks, int32_t block, int8_t* codes, float* scales, int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
     typename Isa::I greatest = Isa::zero();
-    for (int k = 0; k < block; k += Isa::kRows) greatest = Isa::greater(greatest, Isa::magnitude(Isa::load_some(x + k, block - k)));
+    for (int k = 0; k < block; k += Isa::kRows)
+      greatest = Isa::greater(greatest, Isa::magnitude(Isa::load_some(x + k, block - k)));
     const float most = Isa::greatest(greatest);
     if (!(most >= 1e-30F && most <= 3.4028234e38F)) {
       scales[b] = most < 1e-30F ? 0.0F : __builtin_nanf("");

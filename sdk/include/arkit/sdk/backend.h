@@ -9,6 +9,7 @@
 //
 // Any exception may leave its functions: BackendError keeps its status, the others become ARKIT_FAILED with their text.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -124,6 +125,19 @@ struct LinearSpec {
   explicit LinearSpec(const ArkitLinear& linear);
 };
 
+// See ArkitBlock.
+struct BlockSpec {
+  std::string_view name, norm_kind, activation;
+  std::span<const LinearSpec> layers;
+  std::span<const ArkitRole> roles;  // of `layers`
+  int64_t hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0, rope_dim = 0, window = 0, width = 0;
+  double attention_scale = 1, softcap = 0, residual_scale = 1, norm_epsilon = 0, norm_offset = 0;
+  uint64_t norms = 0, flags = 0;
+
+  BlockSpec() = default;
+  BlockSpec(const ArkitBlock& block, std::span<const LinearSpec> its_layers);
+};
+
 struct Device {
   std::string kind = "cpu", name, vendor;
   int64_t index = 0;
@@ -234,20 +248,48 @@ class BlobSink {
   const ArkitSink* sink_;
 };
 
-// One layer, or several on one input, made ready.
-class PreparedLinears {
+// What prepare() gives for a decoder block.
+struct BlockRequest {
+  const BlockSpec& block;
+  std::span<const Weights> weights;  // one a layer
+  std::span<const std::optional<TensorView>, ARKIT_NORM_COUNT> norms;
+  const Device& device;
+  ArkitType compute_type;
+  std::span<const std::byte> blob;
+};
+
+// See ArkitBlockRun.
+struct BlockRun {
+  TensorView x, keys, values;
+  std::optional<TensorView> cos, sin;
+  std::span<const ArkitSpan* const> spans;
+};
+
+// Layers or a block made ready.
+class Prepared {
  public:
-  virtual ~PreparedLinears() = default;
-  PreparedLinears() = default;
-  PreparedLinears(const PreparedLinears&) = delete;
-  PreparedLinears& operator=(const PreparedLinears&) = delete;
+  virtual ~Prepared() = default;
+  Prepared() = default;
+  Prepared(const Prepared&) = delete;
+  Prepared& operator=(const Prepared&) = delete;
 
   [[nodiscard]] virtual int64_t bytes() const = 0;     // memory it holds
   [[nodiscard]] virtual ArkitType x_type() const = 0;  // what run() takes
   [[nodiscard]] virtual ArkitType y_type() const { return x_type(); }
+  virtual void save(const BlobSink&) const { throw BackendError(ARKIT_UNSUPPORTED, "this backend keeps no blobs"); }
+};
+
+// One layer, or several on one input.
+class PreparedLinears : public Prepared {
+ public:
   // See ArkitBackend.run; may be called by several threads at once.
   virtual void run(const TensorView& x, std::span<const TensorView> y, ArkitStream* stream) = 0;
-  virtual void save(const BlobSink&) const { throw BackendError(ARKIT_UNSUPPORTED, "this backend keeps no blobs"); }
+};
+
+class PreparedBlock : public Prepared {
+ public:
+  // See ArkitBackend.run_block; may be called by several threads at once.
+  virtual void run(const BlockRun& run, ArkitStream* stream) = 0;
 };
 
 // What an author writes. A constructor that takes `const ArkitHost&` is given the host, which lives as long as the
@@ -264,6 +306,13 @@ class Backend {
   // One layer, or several that are fed the same input.
   [[nodiscard]] virtual Answer supports(std::span<const LinearSpec> layers, const Device& device) = 0;
   [[nodiscard]] virtual std::unique_ptr<PreparedLinears> prepare(const PrepareRequest& request) = 0;
+  // Whole decoder blocks, for backends that have them.
+  [[nodiscard]] virtual Answer supports_block(const BlockSpec& block, const Device&) {
+    return Answer::no("block '" + std::string(block.name) + "': this backend runs layers, not blocks");
+  }
+  [[nodiscard]] virtual std::unique_ptr<PreparedBlock> prepare_block(const BlockRequest&) {
+    throw BackendError(ARKIT_MISUSED, "this backend runs no blocks");
+  }
   // See ArkitBackend.blob_compatibility.
   [[nodiscard]] virtual std::string blob_compatibility(std::span<const LinearSpec>, const Device&) { return {}; }
 };
@@ -349,9 +398,11 @@ class Table {
     table_.prepare = [](void* self, const ArkitPrepare* request, ArkitPrepared** prepared, ArkitPreparedInfo* info,
                         ArkitText* why) { return guarded(why, [&] { of(self).prepare(request, prepared, info); }); };
     table_.release = [](void*, ArkitPrepared* prepared) { delete unit_of(prepared); };
+    table_.run_block = [](void*, ArkitPrepared* prepared, const ArkitBlockRun* run, ArkitStream* stream,
+                          ArkitText* why) { return guarded(why, [&] { run_block(*unit_of(prepared), run, stream); }); };
     table_.run = [](void*, ArkitPrepared* prepared, const ArkitTensor* x, const ArkitTensor* const* y, size_t y_count,
                     ArkitStream* stream, ArkitText* why) {
-      return guarded(why, [&] { run(*unit_of(prepared), x, {y, y_count}, stream); });
+      return guarded(why, [&] { run(as<PreparedLinears>(*unit_of(prepared)), x, {y, y_count}, stream); });
     };
     table_.blob_compatibility = [](void* self, const ArkitUnit* unit, const ArkitDevice* device, ArkitText* text,
                                    ArkitText* why) {
@@ -378,7 +429,12 @@ class Table {
   };
 
   static Table& of(void* self) { return *static_cast<Table*>(self); }
-  static PreparedLinears* unit_of(ArkitPrepared* prepared) { return reinterpret_cast<PreparedLinears*>(prepared); }
+  static Prepared* unit_of(ArkitPrepared* prepared) { return reinterpret_cast<Prepared*>(prepared); }
+  template <typename Kind>
+  static Kind& as(Prepared& unit) {
+    if (auto* kind = dynamic_cast<Kind*>(&unit)) return *kind;
+    throw BackendError(ARKIT_MISUSED, "a unit is run as one of another kind");
+  }
 
   void add_memory() {
     table_.allocate_memory = [](void* self, const ArkitDevice* device, uint64_t bytes, ArkitBuffer** buffer,
@@ -438,7 +494,7 @@ class Table {
 
   std::vector<LinearSpec> layers_of(const ArkitUnit* given) {
     const ArkitUnit& unit = checked(given, ARKIT_UNIT_SIZE_1_0, "ArkitUnit");
-    if (unit.kind != ARKIT_UNIT_LINEARS)
+    if (unit.kind != ARKIT_UNIT_LINEARS && unit.kind != ARKIT_UNIT_BLOCK)
       throw BackendError(ARKIT_UNSUPPORTED,
                          "units of kind " + std::to_string(unit.kind) + " are not known to this backend");
     std::vector<LinearSpec> layers;
@@ -449,9 +505,19 @@ class Table {
     return layers;
   }
 
+  // None for layers.
+  static std::optional<BlockSpec> block_of(const ArkitUnit& unit, std::span<const LinearSpec> layers) {
+    if (unit.kind != ARKIT_UNIT_BLOCK) return std::nullopt;
+    if (!ARKIT_HAS(ArkitUnit, &unit, block)) throw BackendError(ARKIT_MISUSED, "a block has no description");
+    return BlockSpec(checked(unit.block, ARKIT_BLOCK_SIZE_1_2, "ArkitBlock"), layers);
+  }
+
   void supports(const ArkitUnit* unit, const ArkitDevice* where, ArkitVerdict* verdict, ArkitText* why) {
     (void)checked(verdict, ARKIT_VERDICT_SIZE_1_0, "ArkitVerdict");
-    const Answer answer = backend_->supports(layers_of(unit), device(where));
+    const std::vector<LinearSpec> layers = layers_of(unit);
+    const std::optional<BlockSpec> block = block_of(*unit, layers);
+    const Answer answer =
+        block ? backend_->supports_block(*block, device(where)) : backend_->supports(layers, device(where));
     verdict->score = answer.score;
     verdict->flags = answer.own_activations ? ARKIT_VERDICT_OWN_ACTIVATIONS : 0;
     if (answer.score <= 0) put(why, answer.why_not);
@@ -467,13 +533,36 @@ class Table {
     std::span<const std::byte> blob;
     if (ARKIT_HAS(ArkitPrepare, given, blob_size))
       blob = {static_cast<const std::byte*>(request.blob), request.blob_size};
-    std::unique_ptr<PreparedLinears> unit =
-        backend_->prepare({layers, weights, device(request.device), request.compute_type, blob});
+    std::unique_ptr<Prepared> unit;
+    if (const std::optional<BlockSpec> block = block_of(*request.unit, layers)) {
+      std::array<std::optional<TensorView>, ARKIT_NORM_COUNT> norms;
+      if (!ARKIT_HAS(ArkitPrepare, given, norms) || request.norms == nullptr)
+        throw BackendError(ARKIT_MISUSED, "a block has no norms");
+      for (size_t i = 0; i < norms.size(); ++i)
+        if (request.norms[i] != nullptr) norms[i] = checked_tensor(request.norms[i]);
+      unit = backend_->prepare_block({*block, weights, norms, device(request.device), request.compute_type, blob});
+    } else {
+      unit = backend_->prepare({layers, weights, device(request.device), request.compute_type, blob});
+    }
     if (unit == nullptr) throw BackendError(ARKIT_FAILED, "nothing came back from prepare()");
     info->bytes = unit->bytes();
     info->x_type = unit->x_type();
     info->y_type = unit->y_type();
     *prepared = reinterpret_cast<ArkitPrepared*>(unit.release());
+  }
+
+  static void run_block(Prepared& unit, const ArkitBlockRun* given, ArkitStream* stream) {
+    const ArkitBlockRun& run = checked(given, ARKIT_BLOCK_RUN_SIZE_1_2, "ArkitBlockRun");
+    const auto table = [](const ArkitTensor* tensor) {
+      return tensor == nullptr ? std::nullopt : std::optional(checked_tensor(tensor));
+    };
+    as<PreparedBlock>(unit).run({.x = checked_tensor(run.x),
+                                 .keys = checked_tensor(run.keys),
+                                 .values = checked_tensor(run.values),
+                                 .cos = table(run.cos),
+                                 .sin = table(run.sin),
+                                 .spans = {run.spans, run.span_count}},
+                                stream);
   }
 
   static void run(PreparedLinears& unit, const ArkitTensor* x, std::span<const ArkitTensor* const> y,
@@ -529,6 +618,27 @@ inline QuantSpec::QuantSpec(const ArkitQuant& quant)
       super_bits(quant.super_bits),
       sym(quant.sym != 0),
       dynamic(quant.dynamic != 0) {}
+
+inline BlockSpec::BlockSpec(const ArkitBlock& block, std::span<const LinearSpec> its_layers)
+    : name(door::text_of(block.name)),
+      norm_kind(door::text_of(block.norm_kind)),
+      activation(door::text_of(block.activation)),
+      layers(its_layers),
+      roles(block.roles, its_layers.size()),
+      hidden_size(block.hidden_size),
+      heads(block.heads),
+      kv_heads(block.kv_heads),
+      head_dim(block.head_dim),
+      rope_dim(block.rope_dim),
+      window(block.window),
+      width(block.width),
+      attention_scale(block.attention_scale),
+      softcap(block.softcap),
+      residual_scale(block.residual_scale),
+      norm_epsilon(block.norm_epsilon),
+      norm_offset(block.norm_offset),
+      norms(block.norms),
+      flags(block.flags) {}
 
 inline LinearSpec::LinearSpec(const ArkitLinear& linear)
     : name(door::text_of(linear.name)),

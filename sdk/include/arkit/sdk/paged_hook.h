@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include <ATen/core/Tensor.h>
@@ -29,10 +30,13 @@ struct NewTokens {
   std::span<const int64_t> ids;  // one or more
 };
 
+// Runs a block by itself and puts its output into `hidden`; false = it is not one of those.
+using WholeBlocks = std::function<bool(int64_t block, at::Tensor& hidden, const ForwardContext& context)>;
+
 // A forward over new tokens of sequences of the cache, for which pages are reserved; `hook` is a chain with a PagedHook
-// over it, every block and the embeddings are loaded. Hidden states before the final norm: of each sequence's last
+// over it, every block that `whole` does not run and the embeddings are loaded. Hidden states before the final norm: of each sequence's last
 // token, [1, sequences, hidden_size], or of all, one sequence behind the other.
 [[nodiscard]] at::Tensor feed(const Model& model, BlockHook& hook, SequenceCache& cache,
-                              std::span<const NewTokens> tokens, bool last_only);
+                              std::span<const NewTokens> tokens, bool last_only, const WholeBlocks& whole = {});
 
 }  // namespace arkit::sdk

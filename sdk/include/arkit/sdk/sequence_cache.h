@@ -46,6 +46,11 @@ class SequenceCache {
   struct KeysValues {
     at::Tensor key, value;  // [n, kv_heads, past + count, dim]
   };
+  // The pools of a block, [pages, heads, page_size, dim], for whoever writes and reads pages by itself.
+  [[nodiscard]] const KeysValues& pools(int64_t block, int64_t heads, int64_t key_dim, int64_t value_dim,
+                                        at::ScalarType dtype);
+  // Its pages in the order of positions.
+  [[nodiscard]] const std::vector<int64_t>& pages(int64_t id) const { return sequence(id).pages; }
   // Copies the new keys and values [n, kv_heads, count, dim] of a run into its pages; all positions up to the last new
   // one, views where they can be.
   [[nodiscard]] KeysValues append(int64_t block, std::span<const SequenceSpan> run, const at::Tensor& key,

@@ -1,0 +1,75 @@
+#include "layer_blob.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace arkit::ark {
+namespace {
+
+// A blob: this, then for each layer the sizes in bytes of weight, bias and order, and these three.
+constexpr char kMagic[8] = {'a', 'r', 'k', 'l', 'i', 'n', '0', '1'};
+struct BlobHead {
+  char magic[8];
+  uint64_t layers;
+};
+
+[[noreturn]] void bad_blob() {
+  throw sdk::BackendError(ARKIT_BAD_INPUT, "the kept weights are damaged");
+}
+
+std::span<const std::byte> taken(std::span<const std::byte>& blob, size_t count) {
+  if (count > blob.size()) bad_blob();
+  const std::span<const std::byte> part = blob.first(count);
+  blob = blob.subspan(count);
+  return part;
+}
+
+template <typename T>
+std::vector<T> values_of(std::span<const std::byte> bytes) {
+  if (bytes.size() % sizeof(T) != 0) bad_blob();
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+}  // namespace
+
+void write_layers(std::span<const ArkLayer* const> layers, const sdk::BlobSink& sink) {
+  BlobHead head{};
+  std::copy(std::begin(kMagic), std::end(kMagic), head.magic);
+  head.layers = layers.size();
+  sink.write(std::as_bytes(std::span(&head, 1)));
+  for (const ArkLayer* layer : layers) {
+    const std::span<const std::byte> parts[] = {layer->weight.bytes(), std::as_bytes(std::span(layer->bias)),
+                                                std::as_bytes(std::span(layer->order))};
+    const uint64_t sizes[] = {parts[0].size(), parts[1].size(), parts[2].size()};
+    sink.write(std::as_bytes(std::span(sizes)));
+    for (const std::span<const std::byte> part : parts) sink.write(part);
+  }
+}
+
+std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<const sdk::LinearSpec> specs) {
+  BlobHead head{};
+  std::memcpy(&head, taken(blob, sizeof(head)).data(), sizeof(head));
+  if (!std::equal(std::begin(kMagic), std::end(kMagic), head.magic) || head.layers != specs.size()) bad_blob();
+  std::vector<ArkLayer> layers;
+  for (const sdk::LinearSpec& spec : specs) {
+    uint64_t sizes[3];
+    std::memcpy(sizes, taken(blob, sizeof(sizes)).data(), sizeof(sizes));
+    ArkLayer layer{PackedWeight(taken(blob, sizes[0])), values_of<float>(taken(blob, sizes[1])),
+                   values_of<int32_t>(taken(blob, sizes[2]))};
+    if (layer.weight.out_features() != spec.out_features || layer.weight.blocks().in_features != spec.in_features ||
+        layer.bias.size() != (spec.has_bias ? static_cast<size_t>(spec.out_features) : 0) ||
+        (!layer.order.empty() && layer.order.size() != static_cast<size_t>(spec.in_features)))
+      bad_blob();
+    for (const int32_t column : layer.order)
+      if (column < 0 || column >= spec.in_features) bad_blob();
+    layers.push_back(std::move(layer));
+  }
+  if (!blob.empty()) bad_blob();
+  return layers;
+}
+
+}  // namespace arkit::ark

@@ -1,0 +1,19 @@
+#pragma once
+// Layers as bytes that are kept from one start to the next.
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <arkit/sdk/backend.h>
+
+#include "layer_group.h"
+
+namespace arkit::ark {
+
+void write_layers(std::span<const ArkLayer* const> layers, const sdk::BlobSink& sink);
+// Throws BackendError for what write_layers did not write, or not for layers of these shapes.
+[[nodiscard]] std::vector<ArkLayer> read_layers(std::span<const std::byte> blob,
+                                                std::span<const sdk::LinearSpec> specs);
+
+}  // namespace arkit::ark

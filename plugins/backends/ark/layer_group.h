@@ -1,0 +1,93 @@
+#pragma once
+// Packed layers side by side on one input: the work of one thread among several.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "packed_weight.h"
+
+namespace arkit::ark {
+
+// One layer as it is kept.
+struct ArkLayer {
+  PackedWeight weight;
+  std::vector<float> bias;     // [out]; empty = none
+  std::vector<int32_t> order;  // see LayerCodes
+
+  [[nodiscard]] size_t bytes() const noexcept {
+    return weight.bytes().size() + bias.size() * sizeof(float) + order.size() * sizeof(int32_t);
+  }
+};
+
+// Memory that a thread keeps between calls. What was taken is gone when the arena grows: ask for all with `reserve` first.
+class Arena {
+ public:
+  void reserve(size_t bytes) {
+    if (memory_.size() < bytes + kLine) memory_.resize(bytes + kLine);
+    used_ = 0;
+  }
+  template <typename T>
+  T* take(int64_t count) {
+    std::byte* start = memory_.data() + (kLine - reinterpret_cast<uintptr_t>(memory_.data()) % kLine) % kLine;
+    T* at = reinterpret_cast<T*>(start + used_);
+    used_ += bytes<T>(count);
+    return at;
+  }
+  template <typename T>
+  static size_t bytes(int64_t count) {
+    return (static_cast<size_t>(count) * sizeof(T) + kLine - 1) / kLine * kLine;
+  }
+
+ private:
+  std::vector<std::byte> memory_;
+  size_t used_ = 0;
+};
+
+// Where sums go: y[row][n] = sum + bias, or y += scale * (sum + bias).
+struct Output {
+  float* floats = nullptr;       // either
+  uint16_t* bfloat16 = nullptr;  // or
+  int64_t stride = 0;            // numbers from one row to the next
+  bool add = false;              // to floats
+  float scale = 1;
+};
+
+class LayerGroup {
+ public:
+  LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers);
+
+  [[nodiscard]] const std::vector<ArkLayer>& layers() const noexcept { return layers_; }
+  [[nodiscard]] int64_t in_features() const noexcept { return layers_.front().weight.blocks().in_features; }
+  [[nodiscard]] int64_t panels() const noexcept { return panels_to_.back(); }
+  [[nodiscard]] size_t bytes() const noexcept;
+
+  // x of some rows as the kernels want it, once for each way in which layers do.
+  struct Input {
+    int8_t* codes = nullptr;
+    float* scales = nullptr;
+    int32_t* sums = nullptr;
+  };
+  [[nodiscard]] size_t input_count() const noexcept { return inputs_.size(); }
+  [[nodiscard]] size_t input_bytes(int64_t rows) const;
+  [[nodiscard]] std::vector<Input> take_inputs(Arena& arena, int64_t rows) const;
+  [[nodiscard]] int64_t row_scratch() const noexcept { return 2 * deepest_; }  // floats
+
+  // A row of x [in_features] to row `to` of the inputs.
+  void quantize(const float* x, std::span<const Input> inputs, int64_t to, float* scratch) const;
+  // Panels `begin` .. `end`-1 of all layers one behind the other; outputs as layers().
+  void multiply(int64_t begin, int64_t end, std::span<const Input> inputs, int64_t rows,
+                std::span<const Output> outputs) const;
+
+ private:
+  void multiply_panel(size_t layer, int64_t panel, const Input& input, int64_t rows, const Output& output) const;
+
+  const Kernels& kernels_;
+  std::vector<ArkLayer> layers_;
+  std::vector<size_t> input_of_;    // of each layer, among inputs_
+  std::vector<size_t> inputs_;      // a layer for each
+  std::vector<int64_t> panels_to_;  // panels of this layer and those before it
+  int64_t deepest_ = 0;
+};
+
+}  // namespace arkit::ark
