@@ -1,8 +1,11 @@
 // Layers of whole-number codes on CPUs: activations become int8 while they are read, products are sums of integers.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <omp.h>
 
 #include <arkit/sdk/backend.h>
 
@@ -91,7 +94,8 @@ class ArkBackend final : public sdk::Backend {
                                        activation.dynamic && activation.group_size != 0);
   }
 
-  [[nodiscard]] int threads() const { return static_cast<int>(host_.threads); }
+  // What OMP_NUM_THREADS and arkit itself asked of OpenMP counts as well.
+  [[nodiscard]] int threads() const { return std::min(static_cast<int>(host_.threads), omp_get_max_threads()); }
 
   static std::vector<ArkLayer> layers(std::span<const sdk::LinearSpec> specs, std::span<const sdk::Weights> weights,
                                       std::span<const std::byte> blob) {

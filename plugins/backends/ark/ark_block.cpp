@@ -50,7 +50,7 @@ void wait_for_all(std::atomic<int64_t>& waiting, std::atomic<int64_t>& round, in
     return;
   }
   for (int spins = 0; round.load(std::memory_order_acquire) == mine; ++spins) {
-    if (spins < 4000) {
+    if (spins < 500) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif

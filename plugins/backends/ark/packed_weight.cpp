@@ -41,27 +41,44 @@ ScaleType type_for(std::span<const float> scales) {
 }
 
 // Code of k 0..step-1 of one row into the lines of its strip; `byte` is the row's first in each line.
-void put_step(uint8_t* line, int byte, int bits, const uint8_t* codes) {
-  const int step = step_of(bits);
-  for (int k = 0; k < step; ++k) {
-    const int j = k / 4, at = byte + k % 4;
-    if (bits == 8) {
-      line[at] = codes[k];
-      continue;
-    }
-    uint8_t* plane = line;
-    int shift = 0;
-    if ((bits & 4) != 0) {
-      plane[j / 2 * kLine + at] |= static_cast<uint8_t>((codes[k] & 15) << (j % 2 * 4));
-      plane += static_cast<ptrdiff_t>(step / 8) * kLine;
-      shift = 4;
-    }
-    if ((bits & 2) != 0) {
-      plane[j / 4 * kLine + at] |= static_cast<uint8_t>((codes[k] >> shift & 3) << (j % 4 * 2));
-      plane += static_cast<ptrdiff_t>(step / 16) * kLine;
-      shift += 2;
-    }
-    if ((bits & 1) != 0) plane[at] |= static_cast<uint8_t>((codes[k] >> shift & 1) << j);
+template <int Bits>
+void put_step(uint8_t* line, int byte, const uint8_t* codes) {
+  constexpr int kStep = step_of(Bits);
+  constexpr int kPlane2 = (Bits & 4) != 0 ? kStep / 8 : 0, kPlane1 = kPlane2 + ((Bits & 2) != 0 ? kStep / 16 : 0);
+  constexpr int kShift2 = (Bits & 4) != 0 ? 4 : 0, kShift1 = kShift2 + ((Bits & 2) != 0 ? 2 : 0);
+  for (int k = 0; k < kStep; ++k) {
+    const int j = k / 4, at = byte + k % 4, code = codes[k];
+    const auto put = [&](int which, int bits) { line[which * kLine + at] |= static_cast<uint8_t>(bits); };
+    if constexpr (Bits == 8) put(0, code);
+    if constexpr (Bits != 8 && (Bits & 4) != 0) put(j / 2, (code & 15) << (j % 2 * 4));
+    if constexpr ((Bits & 2) != 0) put(kPlane2 + j / 4, (code >> kShift2 & 3) << (j % 4 * 2));
+    if constexpr ((Bits & 1) != 0) put(kPlane1, (code >> kShift1 & 1) << j);
+  }
+}
+
+template <int Bits>
+void put_row(uint8_t* line, int byte, std::span<const uint8_t> row) {
+  constexpr size_t kStep = step_of(Bits);
+  for (size_t k = 0; k < row.size(); k += kStep, line += kStrips * lines_of(Bits) * kLine)
+    put_step<Bits>(line, byte, row.data() + k);
+}
+
+void put_row(int bits, uint8_t* line, int byte, std::span<const uint8_t> row) {
+  switch (bits) {
+    case 2:
+      return put_row<2>(line, byte, row);
+    case 3:
+      return put_row<3>(line, byte, row);
+    case 4:
+      return put_row<4>(line, byte, row);
+    case 5:
+      return put_row<5>(line, byte, row);
+    case 6:
+      return put_row<6>(line, byte, row);
+    case 7:
+      return put_row<7>(line, byte, row);
+    default:
+      return put_row<8>(line, byte, row);
   }
 }
 
@@ -182,22 +199,22 @@ void PackedWeight::put_groups(const Codes& codes, std::string_view name) {
 }
 
 void PackedWeight::put_codes(const Codes& codes, std::string_view name) {
-  const int step = step_of(codes.bits), step_bytes = kStrips * lines_of(codes.bits) * kLine;
   const auto width = static_cast<size_t>(codes.in_features);
   const size_t block_bytes = bytes_of_block(blocks_, codes.bits);
   const int limit = (1 << codes.bits) - 1;
   std::vector<uint8_t> row(static_cast<size_t>(blocks_.depth()));
   for (size_t n = 0; n < static_cast<size_t>(codes.out_features); ++n) {
     const std::span<const uint8_t> from = codes.codes.subspan(n * width, width);
-    if (const uint8_t most = *std::max_element(from.begin(), from.end()); most > limit)
+    uint8_t most = 0;
+    for (const uint8_t code : from) most = std::max(most, code);
+    if (most > limit)
       bad(name, "code " + std::to_string(most) + " of row " + std::to_string(n) + " does not fit " +
                     std::to_string(codes.bits) + " bits");
     blocks_.spread(from.data(), row.data());
     auto* panel = reinterpret_cast<uint8_t*>(memory_.get() + codes_at_) +
                   n / kPanel * static_cast<size_t>(blocks_.blocks()) * block_bytes;
     uint8_t* line = panel + n % kPanel / 16 * static_cast<size_t>(lines_of(codes.bits)) * kLine;
-    for (size_t k = 0; k < row.size(); k += static_cast<size_t>(step), line += step_bytes)
-      put_step(line, static_cast<int>(n % 16) * 4, codes.bits, row.data() + k);
+    put_row(codes.bits, line, static_cast<int>(n % 16) * 4, row);
   }
 }
 

@@ -202,6 +202,7 @@ void Engine::release_block(int64_t block) noexcept {
 void Engine::load_all() {
   for (int64_t block = 0; block < model_->num_blocks(); ++block) load_block(block);
   model_->load_rest();
+  if (!packed_head_.empty()) make_packed_head();
 }
 
 at::Tensor Engine::run_block(int64_t block, const at::Tensor& hidden, const ForwardContext& context) const {
@@ -211,6 +212,10 @@ at::Tensor Engine::run_block(int64_t block, const at::Tensor& hidden, const Forw
 
 at::Tensor Engine::logits(const at::Tensor& hidden) {
   const c10::NoGradGuard no_grad;
+  if (!packed_head_.empty()) {
+    make_packed_head();
+    return strip_logits(hidden, Linear{.name = packed_head_});
+  }
   make_ready(model_->head().name);
   return model_->logits(hidden, *hook_);
 }

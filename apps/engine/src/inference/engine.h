@@ -38,9 +38,10 @@ class Engine {
   void load_all();  // every block and the rest
   // From now on release_block does nothing and the head is converted as a whole. The numbers are the same.
   void keep_resident() noexcept { keeps_ = true; }
-  // From now on blocks that a backend takes whole are made ready and run by it, in run_whole alone. To be called before
-  // blocks are loaded.
-  void use_whole_blocks();
+  // From now on blocks that a backend takes whole are made ready and run by it, in run_whole alone; with one at least
+  // and `head_bits` below 16, the head too, rounded to integers of so many bits where it is stored in 16. To be called
+  // before anything is loaded.
+  void use_whole_blocks(int64_t head_bits);
   [[nodiscard]] int64_t whole_blocks() const { return static_cast<int64_t>(whole_.size()); }
   // Whether `block` is one of them: `hidden` [1, rows, hidden_size] becomes its output, the sequences of `context` grow
   // in `cache`.
@@ -87,6 +88,8 @@ class Engine {
   [[nodiscard]] LayerWeights weights_of(PackedLayer& layer, const std::function<QuantizedWeight()>& codes) const;
   [[nodiscard]] const QuantLinear& alone(PackedLayer& layer);
   void make_whole(WholeBlock& block);
+  void plan_packed_head(int64_t bits);
+  void make_packed_head();
 
   std::unique_ptr<ModelSource> plain_tables_;  // null = no embedding is packed
   const ModelSource& source_;
@@ -99,7 +102,8 @@ class Engine {
   std::unique_ptr<Hook> hook_;
   std::unique_ptr<QuantizedAttention> dense_;  // hook_ with attention over whole rows
   ModelLayout layout_;                         // what whole_ points into
-  std::map<int64_t, WholeBlock> whole_;        // by block
+  std::map<int64_t, WholeBlock> whole_;  // by block
+  std::string packed_head_;              // its name, where its codes are made here; empty = they are not
   std::map<std::string, int64_t> layers_by_backend_;
   std::vector<std::string> refusals_;
   bool keeps_ = false;

@@ -20,7 +20,7 @@ struct Session::State {
     if (options.page_size < 1 || options.cache_tokens < options.page_size)
       throw_usage(str("a cache of ", options.cache_tokens, " tokens in pages of ", options.page_size,
                       " has no room; expected at least one page of at least one token"));
-    engine.use_whole_blocks();
+    engine.use_whole_blocks(options.head_bits);
     engine.load_all();
     batcher.emplace(engine, options.page_size, options.cache_tokens / options.page_size);
   }

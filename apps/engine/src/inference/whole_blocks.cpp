@@ -1,16 +1,19 @@
 // Engine: decoder blocks that a backend takes whole.
+#include <algorithm>
 #include <variant>
 
 #include <ATen/ATen.h>
 
 #include <arkit/engine/open_source.h>
 #include <arkit/error.h>
+#include <arkit/head_strips.h>
+#include <arkit/sdk/forwarding_source.h>
 
 #include "inference/engine_parts.h"
 
 namespace arkit {
 
-void Engine::use_whole_blocks() {
+void Engine::use_whole_blocks(int64_t head_bits) {
   if (packed_.empty() || !attention_.empty() || source_.rotations() != nullptr) return;
   layout_ = adapter_for(source_, registry_).layout(source_);
   for (size_t i = 0; i < layout_.blocks.size(); ++i) {
@@ -39,6 +42,50 @@ void Engine::use_whole_blocks() {
     whole.device = first.device;
     whole_.emplace(static_cast<int64_t>(i), std::move(whole));
   }
+  if (!whole_.empty() && head_bits < 16) plan_packed_head(head_bits);
+}
+
+void Engine::plan_packed_head(int64_t bits) {
+  const auto head = std::find_if(layout_.outside.begin(), layout_.outside.end(),
+                                 [](const LayerPlan& plan) { return plan.role == LayerRole::head; });
+  if (head == layout_.outside.end() || packed_.contains(head->name) || !has_head_strips()) return;
+  const WholeBlock& beside = whole_.begin()->second;
+  PackedLayer layer;
+  layer.spec = {.name = head->name,
+                .packing = {},
+                .out_features = head->out_features,
+                .in_features = head->in_features,
+                .has_bias = head->has_bias,
+                .quant = {.weight = {.bits = static_cast<int>(bits), .group_size = -1, .scale_dtype = "float32"}}};
+  layer.backend = beside.backend;
+  layer.device = beside.device;
+  const BackendVerdict verdict = layer.backend->supports(layer.spec);
+  if (!verdict || verdict.device != layer.device) return;
+  packed_head_ = head->name;
+  packed_.emplace(packed_head_, std::move(layer));
+}
+
+// Strip by strip: a head in float32 may be larger than all blocks.
+void Engine::make_packed_head() {
+  constexpr int64_t kRows = 4096;
+  PackedLayer& layer = packed_.at(packed_head_);
+  if (layer.linear) return;
+  const LinearSpec& spec = layer.spec;
+  Scheme& scheme = registry_.scheme_for(spec.quant.weight.data_type);
+  std::vector<at::Tensor> codes, scales, biases;
+  for (int64_t first = 0; first < spec.out_features; first += kRows) {
+    const Linear strip = head_strip(first, std::min(kRows, spec.out_features - first));
+    const QuantizedWeight part =
+        scheme.quantize_rtn(strip.weight.to(at::kFloat), spec.quant.weight, RtnMode::plain, {}, 0, {});
+    codes.push_back(part.codes);
+    scales.push_back(part.scale);
+    if (spec.has_bias) biases.push_back(strip.bias);
+  }
+  const auto all = [&] { return QuantizedWeight{.codes = at::cat(codes), .scale = at::cat(scales)}; };
+  LayerWeights weights{
+      spec, {}, all, [&](at::ScalarType dtype) { return scheme.dequantize(all(), spec.quant.weight, dtype); }};
+  if (spec.has_bias) weights.packed["bias"] = at::cat(biases);
+  layer.linear = layer.backend->make_linear(weights, layer.device, dtype_);
 }
 
 void Engine::make_whole(WholeBlock& block) {

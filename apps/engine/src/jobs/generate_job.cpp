@@ -59,7 +59,7 @@ json::Object generate(const GenerateOptions& options, const Registry& registry, 
   request.sampling = {options.temperature, options.top_p, options.top_k, static_cast<uint64_t>(options.seed)};
 
   Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
-  engine.use_whole_blocks();
+  engine.use_whole_blocks(options.head_bits);
   engine.load_all();
   reporter.step("generate");
   const GenerationResult made = generate_tokens(engine, request, reporter);

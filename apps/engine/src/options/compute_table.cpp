@@ -93,6 +93,14 @@ constexpr OptionOf<GenerateOptions> kGenerate[] = {
         {.name = "chat", .type = flag, .group = kRun, .help = "wrap each prompt in the model's chat template"}),
     option_at<&GenerateOptions::dtype>(kDtype),
     option_at<&GenerateOptions::backend>(kBackend),
+    option_at<&GenerateOptions::head_bits>(
+        {.name = "head_bits",
+         .type = integer,
+         .group = kRun,
+         .unit = "N",
+         .help =
+             "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
+         .choices = "8 16"}),
 };
 
 constexpr OptionOf<ForwardOptions> kForward[] = {

@@ -18,7 +18,8 @@ ARK_INLINE typename Isa::F exponential(typename Isa::F x) {
   F r = Isa::fma(n, Isa::set(-0.693359375F), x);  // ln 2 in two parts, the first with few bits
   r = Isa::fma(n, Isa::set(2.12194440e-4F), r);
   F p = Isa::set(1.0F / 720);  // the series up to r^6, |r| <= ln(2) / 2
-  for (const float factor : {1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F}) p = Isa::fma(p, r, Isa::set(factor));
+  constexpr float kSeries[] = {1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F, 1.0F, 1.0F};
+  for (const float factor : kSeries) p = Isa::fma(p, r, Isa::set(factor));
   return Isa::times_power(p, power);
 }
 

@@ -145,6 +145,7 @@ struct GenerateOptions {
   int64_t seed = 42;
   bool chat = false;  // wrap each prompt in the model's chat template
   std::string dtype = "auto", backend;
+  int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 8 or 16
 };
 
 struct ForwardOptions {

@@ -24,6 +24,7 @@ struct SessionOptions {
   std::string model;             // as open_source takes it
   std::string backend;           // empty = the best for each layer
   std::string dtype = "auto";    // as of `arkit generate`
+  int64_t head_bits = 8;         // as of `arkit generate`
   int64_t cache_tokens = 16384;  // positions of all texts together
   int64_t page_size = 64;        // positions a text takes at a time
 };
