@@ -99,7 +99,9 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
       EXPECT_EQ(codes[0], codes[1]) << block << " of " << odd;
       EXPECT_EQ(sums[0], sums[1]) << block << " of " << odd;
       EXPECT_EQ(std::memcmp(scales[0].data(), scales[1].data(), 12), 0) << block << " of " << odd;
-      if (!std::isfinite(odd)) EXPECT_TRUE(std::isnan(scales[1][1]));
+      if (!std::isfinite(odd)) {
+        EXPECT_TRUE(std::isnan(scales[1][1]));
+      }
     }
   }
 }

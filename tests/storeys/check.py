@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 
 CORE_LINES = 8000  # of core/include and core/src, but for the host's side of the door of backends
 DOOR = ("core/include/arkit/backend_c.h", "core/src/plugins/backend_door/")
-DOOR_LINES = 1500
+DOOR_LINES = 1800
 
 # Storeys by folder, and what each may include. A room of the engine may include rooms of lower floors only.
 STOREYS = {

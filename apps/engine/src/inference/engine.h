@@ -43,6 +43,7 @@ class Engine {
   // before anything is loaded.
   void use_whole_blocks(int64_t head_bits);
   [[nodiscard]] int64_t whole_blocks() const { return static_cast<int64_t>(whole_.size()); }
+  [[nodiscard]] bool has_packed_head() const { return !packed_head_.empty(); }
   // Whether `block` is one of them: `hidden` [1, rows, hidden_size] becomes its output, the sequences of `context` grow
   // in `cache`.
   [[nodiscard]] bool run_whole(int64_t block, at::Tensor& hidden, const ForwardContext& context,
@@ -102,8 +103,8 @@ class Engine {
   std::unique_ptr<Hook> hook_;
   std::unique_ptr<QuantizedAttention> dense_;  // hook_ with attention over whole rows
   ModelLayout layout_;                         // what whole_ points into
-  std::map<int64_t, WholeBlock> whole_;  // by block
-  std::string packed_head_;              // its name, where its codes are made here; empty = they are not
+  std::map<int64_t, WholeBlock> whole_;        // by block
+  std::string packed_head_;                    // its name, where its codes are made here; empty = they are not
   std::map<std::string, int64_t> layers_by_backend_;
   std::vector<std::string> refusals_;
   bool keeps_ = false;

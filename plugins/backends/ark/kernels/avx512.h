@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/unroll.h"
+#include "unroll.h"
 
 namespace arkit::ark {
 namespace {

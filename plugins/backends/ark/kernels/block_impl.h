@@ -1,8 +1,8 @@
 #pragma once
 // Block kernels over the vectors of one instruction set; see kernels_impl.h for Isa.
 
-#include "kernels/block_kernels.h"
-#include "kernels/unroll.h"
+#include "block_kernels.h"
+#include "unroll.h"
 
 namespace arkit::ark {
 namespace {

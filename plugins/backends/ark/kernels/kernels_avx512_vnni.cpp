@@ -1,6 +1,6 @@
-#include "kernels/avx512.h"
-#include "kernels/block_impl.h"
-#include "kernels/kernels_impl.h"
+#include "avx512.h"
+#include "block_impl.h"
+#include "kernels_impl.h"
 
 namespace arkit::ark {
 

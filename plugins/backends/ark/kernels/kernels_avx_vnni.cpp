@@ -1,6 +1,6 @@
 #define ARK_AVX_VNNI
-#include "kernels/avx2.h"
-#include "kernels/kernels_impl.h"
+#include "avx2.h"
+#include "kernels_impl.h"
 
 namespace arkit::ark {
 

@@ -4,8 +4,8 @@
 //   kRows, kTile (vectors of rows of W), kDirect and kBuffered (rows of x): register tiles
 // Included by one unit an instruction set, in an unnamed namespace.
 
-#include "kernels/kernels.h"
-#include "kernels/unroll.h"
+#include "kernels.h"
+#include "unroll.h"
 
 namespace arkit::ark {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <arkit/sdk/float16.h>
 
-#include "kernels/kernels.h"
+#include "kernels.h"
 
 namespace arkit::ark {
 namespace {

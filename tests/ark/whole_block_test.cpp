@@ -1,0 +1,176 @@
+// Exports of the reference through the ark backend: layer by layer and in whole blocks, against torch.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <arkit/engine/open_source.h>
+#include <arkit/sdk/paged_hook.h>
+
+#include "inference/engine.h"
+#include "inference/generator.h"
+#include "inference/support.h"
+
+namespace arkit {
+namespace {
+
+// The size of a difference beside that of what is expected.
+double distance(const at::Tensor& got, const at::Tensor& expected) {
+  return ((got.to(at::kFloat) - expected.to(at::kFloat)).norm() / expected.to(at::kFloat).norm()).item<double>();
+}
+
+at::Tensor random_ids(const Engine& engine, int64_t count) {
+  at::manual_seed(11);
+  return at::randint(0, engine.model().vocab_size(), {count}, at::kLong);
+}
+
+std::unique_ptr<ModelSource> export_of(const std::string& name) {
+  return open_source(ARKIT_TEST_DATA "/golden/" + name, tests::registry());
+}
+
+// Sequences that grow in a cache, as a batcher has them.
+class Growing {
+ public:
+  Growing(Engine& engine, int64_t page_size, int64_t pages)
+      : engine_(engine), cache_(page_size, pages), paged_(engine.layers(), cache_) {}
+  int64_t add() { return cache_.add(); }
+  // Logits of all new tokens.
+  at::Tensor feed(const std::vector<std::pair<int64_t, at::Tensor>>& tokens) {
+    std::vector<sdk::NewTokens> fed;
+    for (const auto& [sequence, ids] : tokens) {
+      const auto count = static_cast<size_t>(ids.numel());
+      EXPECT_TRUE(cache_.reserve(sequence, ids.numel()));
+      fed.push_back({sequence, {ids.const_data_ptr<int64_t>(), count}});
+    }
+    const auto whole = [this](int64_t block, at::Tensor& x, const ForwardContext& context) {
+      return engine_.run_whole(block, x, context, cache_);
+    };
+    return engine_.logits(sdk::feed(engine_.model(), paged_, cache_, fed, false, whole)).select(0, 0);
+  }
+
+ private:
+  Engine& engine_;
+  sdk::SequenceCache cache_;
+  sdk::PagedHook paged_;
+};
+
+struct Export {
+  const char* name;
+  bool whole;          // its blocks are taken whole
+  double most = 0.03;  // distance of logits, layer by layer and whole
+};
+
+// A CPU that the backend has no kernels for.
+std::string missing() {
+  const Availability here = tests::registry().backend("ark").probe();
+  return here.score > 0 ? std::string() : "needs another machine: " + here.why_not;
+}
+
+class ArkExport : public testing::TestWithParam<Export> {
+ protected:
+  void SetUp() override {
+    if (!missing().empty()) GTEST_SKIP() << missing();
+  }
+};
+
+class ArkWholeBlocks : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!missing().empty()) GTEST_SKIP() << missing();
+  }
+};
+
+TEST_P(ArkExport, GivesTheLogitsOfTorch) {
+  const auto source = export_of(GetParam().name);
+  Engine torch(*source, tests::registry(), at::kFloat, "torch");
+  torch.load_all();
+  const at::Tensor ids = random_ids(torch, 70);
+  const at::Tensor expected = torch.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0);
+
+  Engine layers(*source, tests::registry(), at::kFloat, "ark");
+  layers.load_all();
+  EXPECT_LT(distance(layers.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0), expected), GetParam().most);
+
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Engine whole(*source, tests::registry(), dtype, "ark");
+    whole.use_whole_blocks(16);
+    EXPECT_EQ(whole.whole_blocks(), GetParam().whole ? whole.model().num_blocks() : 0);
+    whole.load_all();
+    Growing growing(whole, 16, 8);
+    const int64_t one = growing.add();
+    EXPECT_LT(distance(growing.feed({{one, ids}}), expected), GetParam().most + (dtype == at::kBFloat16 ? 0.02 : 0.0));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Golden, ArkExport,
+    testing::Values(Export{"auto_round-W4A16", true}, Export{"auto_round-W2A16-asym", true},
+                    Export{"auto_round-W3A16", true}, Export{"auto_round-W5A16-asym", true},
+                    Export{"auto_round-W6A16G32-asym", true}, Export{"auto_round-W7A16G32-asym", true},
+                    Export{"auto_round-W8A16", true}, Export{"auto_round-W4A16-pc", true},
+                    Export{"auto_gptq-W4A16G32-bias-fp32", true}, Export{"auto_gptq-W3A16G32-asym", true},
+                    Export{"auto_awq-W4A16G32-asym", true}, Export{"mlx-W4A16G32", true},
+                    Export{"llm_compressor-W4A16G32-asym", true}, Export{"llm_compressor-INT8_W8A8", true},
+                    Export{"auto_round-MXINT4", false}, Export{"auto_round-MXFP4", false},
+                    Export{"auto_round-NVFP4", false}, Export{"mixed-auto_round-W4A16", false},
+                    Export{"lmhead-auto_round-W4A16", true}, Export{"qwen3tied-auto_round-W4A16", true},
+                    Export{"qwen3tied-llm_compressor-INT8_W8A8", true}),
+    [](const auto& info) {
+      std::string name = info.param.name;
+      for (char& c : name)
+        if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+      return name;
+    });
+
+// What came in parts, beside others and over the edges of pages is what came at once, but for the order of sums.
+TEST_F(ArkWholeBlocks, GrowAsTheyWouldAtOnce) {
+  const auto source = export_of("qwen3tied-auto_round-W4A16");
+  Engine engine(*source, tests::registry(), at::kFloat, "ark");
+  engine.use_whole_blocks(16);
+  engine.load_all();
+  const at::Tensor ids = random_ids(engine, 90), others = random_ids(engine, 40).flip(0).contiguous();
+  const auto part = [](const at::Tensor& all, int64_t first, int64_t count) {
+    return all.narrow(0, first, count).contiguous();
+  };
+  Growing at_once(engine, 128, 2), in_parts(engine, 4, 64);
+  const at::Tensor expected = at_once.feed({{at_once.add(), ids}});
+  const at::Tensor beside = at_once.feed({{at_once.add(), others}});
+
+  const int64_t first = in_parts.add(), second = in_parts.add();
+  const at::Tensor begun = in_parts.feed({{first, part(ids, 0, 37)}});
+  const at::Tensor both = in_parts.feed({{second, part(others, 0, 39)}, {first, part(ids, 37, 52)}});
+  const at::Tensor last = in_parts.feed({{first, part(ids, 89, 1)}, {second, part(others, 39, 1)}});
+  EXPECT_LT(distance(at::cat({begun, both.narrow(0, 39, 52), last.narrow(0, 0, 1)}), expected), 1e-3);
+  EXPECT_LT(distance(at::cat({both.narrow(0, 0, 39), last.narrow(0, 1, 1)}), beside), 1e-3);
+}
+
+TEST_F(ArkWholeBlocks, TheHeadInEightBitsIsNearTheOneThatIsStored) {
+  for (const char* name : {"auto_round-W4A16", "qwen3tied-auto_round-W4A16"}) {
+    const auto source = export_of(name);
+    at::Tensor logits[2];
+    for (const int64_t bits : {8, 16}) {
+      Engine engine(*source, tests::registry(), at::kFloat, "ark");
+      engine.use_whole_blocks(bits);
+      engine.load_all();
+      EXPECT_EQ(engine.has_packed_head(), bits == 8);
+      Growing growing(engine, 64, 1);
+      logits[bits / 16] = growing.feed({{growing.add(), random_ids(engine, 20)}});
+    }
+    EXPECT_LT(distance(logits[0], logits[1]), 0.02) << name;
+    EXPECT_FALSE(at::equal(logits[0], logits[1])) << name;
+  }
+}
+
+// torch runs no blocks: nothing changes for it.
+TEST_F(ArkWholeBlocks, AreAMatterOfTheBackend) {
+  const auto source = export_of("auto_round-W4A16");
+  Engine engine(*source, tests::registry(), at::kFloat, "torch");
+  engine.use_whole_blocks(8);
+  EXPECT_EQ(engine.whole_blocks(), 0);
+  EXPECT_FALSE(engine.has_packed_head());
+}
+
+}  // namespace
+}  // namespace arkit
