@@ -30,6 +30,7 @@
  *
  *   1.0  devices, memory and streams, linear layers one by one or several on one input.
  *   1.1  repacked weights as blobs: ArkitPrepare.blob, ArkitSink, ArkitBackend.blob_compatibility and save.
+ *   1.2  a blob may be kept where it lies: ArkitPrepare.hold_blob.
  *
  * WHO OWNS WHAT
  *
@@ -60,7 +61,7 @@ extern "C" {
 #endif
 
 #define ARKIT_BACKEND_MAJOR 1
-#define ARKIT_BACKEND_MINOR 1
+#define ARKIT_BACKEND_MINOR 2
 
 /* Is `member` of the struct at `pointer` there? */
 #define ARKIT_HAS(type, pointer, member) \
@@ -243,6 +244,10 @@ typedef struct ArkitPrepare {
   int32_t padding;
   const void* blob; /* 1.1: what save() wrote for this unit once, under the same compatibility; null = none */
   size_t blob_size; /* 1.1 */
+  void* blob_self;  /* 1.2, for hold_blob */
+  /* 1.2. Keeps the blob's memory, mostly a mapped file and never to be written to, until it is released. The blob is
+   * aligned to 64 bytes. Null = there is no blob, or it has to be copied. */
+  ArkitHeld* (*hold_blob)(void* blob_self);
 } ArkitPrepare;
 #define ARKIT_PREPARE_SIZE_1_0 (offsetof(ArkitPrepare, padding) + sizeof(int32_t))
 

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <deque>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "plugins/backend_door/description.h"
+#include "plugins/backend_door/host_table.h"
 #include "plugins/backend_door/weights.h"
 
 namespace arkit::backend_door {
@@ -38,6 +41,31 @@ class Matrices {
 
 constexpr uint64_t kAlignment = 256;  // of each output within the memory of all
 
+ArkitHeld* hold_blob(void* blob) {
+  try {
+    return hold(*static_cast<const at::Tensor*>(blob));
+  } catch (const std::bad_alloc&) {
+    return nullptr;  // to be copied
+  }
+}
+
+// Takes what a backend saves; an exception stays here until the backend has handed on that there was one.
+struct Sink {
+  const QuantLinear::Write& write;
+  std::exception_ptr error = nullptr;
+
+  static ArkitStatus take(void* self, const void* bytes, size_t count) noexcept {
+    auto& sink = *static_cast<Sink*>(self);
+    try {
+      sink.write({static_cast<const std::byte*>(bytes), count});
+      return ARKIT_OK;
+    } catch (...) {
+      sink.error = std::current_exception();
+      return ARKIT_STOPPED;
+    }
+  }
+};
+
 uint64_t aligned(uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -45,7 +73,8 @@ uint64_t aligned(uint64_t bytes) {
 }  // namespace
 
 PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
-                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype)
+                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype,
+                                 const at::Tensor& blob)
     : calls_(std::move(calls)), device_(std::move(device)) {
   ARKIT_CHECK(!layers.empty(), "nothing is to be prepared");
   in_features_ = layers.front().spec.in_features;
@@ -65,8 +94,10 @@ PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared
                                 .weights = weights.data(),
                                 .compute_type = type_of(compute_dtype),
                                 .padding = 0,
-                                .blob = nullptr,
-                                .blob_size = 0};
+                                .blob = blob.defined() ? blob.const_data_ptr() : nullptr,
+                                .blob_size = blob.defined() ? blob.nbytes() : 0,
+                                .blob_self = const_cast<at::Tensor*>(&blob),
+                                .hold_blob = blob.defined() ? hold_blob : nullptr};
   info_.struct_size = sizeof(info_);
   const ArkitBackend& table = calls_->table();
   Words words;
@@ -90,6 +121,18 @@ PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared
 PreparedLinears::~PreparedLinears() {
   const plugins::Running running(calls_->origin(), "release()");
   calls_->table().release(calls_->table().self, prepared_);
+}
+
+void PreparedLinears::save(const Write& write) const {
+  const ArkitBackend& table = calls_->table();
+  if (table.save == nullptr) calls_->refuse("has no function save()");
+  Sink sink{write};
+  const ArkitSink shown{sizeof(ArkitSink), &sink, Sink::take};
+  Words words;
+  const ArkitStatus status = calls_->status_of(
+      "save()", words, [&](ArkitText* why) { return table.save(table.self, prepared_, &shown, why); });
+  if (sink.error) std::rethrow_exception(sink.error);
+  if (status != ARKIT_OK) calls_->fail("save()", status, words);
 }
 
 std::vector<at::Tensor> PreparedLinears::forward_all(const at::Tensor& x) const {

@@ -20,13 +20,14 @@ struct OpenDevice {
 class PreparedLinears final : public QuantLinear {
  public:
   PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
-                  std::span<const LayerWeights> layers, at::ScalarType compute_dtype);
+                  std::span<const LayerWeights> layers, at::ScalarType compute_dtype, const at::Tensor& blob);
   ~PreparedLinears() override;
   PreparedLinears(const PreparedLinears&) = delete;
   PreparedLinears& operator=(const PreparedLinears&) = delete;
 
   std::vector<at::Tensor> forward_all(const at::Tensor& x) const override;
   int64_t bytes() const override { return info_.bytes; }
+  void save(const Write& write) const override;
 
  private:
   void run_here(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const;

@@ -147,6 +147,8 @@ struct ReleaseHeld {
   void operator()(ArkitHeld* held) const { host->release(held); }
 };
 
+using HeldMemory = std::unique_ptr<ArkitHeld, ReleaseHeld>;
+
 // Memory of the host that a backend keeps, with the tensor in it.
 class HeldTensor {
  public:
@@ -162,7 +164,7 @@ class HeldTensor {
  private:
   std::vector<int64_t> shape_;
   TensorView view_;
-  std::unique_ptr<ArkitHeld, ReleaseHeld> held_;
+  HeldMemory held_;
 };
 
 // See ArkitWeights. Tensors live until prepare() returns.
@@ -219,6 +221,14 @@ struct PrepareRequest {
   const Device& device;
   ArkitType compute_type;
   std::span<const std::byte> blob;  // what save() wrote for these layers once; empty = none
+  const ArkitPrepare* shown = nullptr;
+  const ArkitHost* host = nullptr;
+
+  // Keeps the blob, which is mostly a mapped file, as long as what it returns. Null = it has to be copied.
+  [[nodiscard]] HeldMemory hold_blob() const {
+    const bool can = shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, hold_blob) && shown->hold_blob != nullptr;
+    return {can ? shown->hold_blob(shown->blob_self) : nullptr, ReleaseHeld{host}};
+  }
 };
 
 // Takes a blob piece by piece.
@@ -468,7 +478,7 @@ class Table {
     if (ARKIT_HAS(ArkitPrepare, given, blob_size))
       blob = {static_cast<const std::byte*>(request.blob), request.blob_size};
     std::unique_ptr<PreparedLinears> unit =
-        backend_->prepare({layers, weights, device(request.device), request.compute_type, blob});
+        backend_->prepare({layers, weights, device(request.device), request.compute_type, blob, given, host_});
     if (unit == nullptr) throw BackendError(ARKIT_FAILED, "nothing came back from prepare()");
     info->bytes = unit->bytes();
     info->x_type = unit->x_type();
