@@ -123,7 +123,9 @@ struct EvalOptions {
   std::optional<int64_t> max_windows;
   int64_t batch_size = 4;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 struct LastWordOptions {
@@ -132,7 +134,9 @@ struct LastWordOptions {
   std::optional<int64_t> limit;  // the first N texts; unset = all
   int64_t batch_size = 8;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 struct GenerateOptions {
@@ -144,13 +148,15 @@ struct GenerateOptions {
   int64_t top_k = 0;  // 0 = off
   int64_t seed = 42;
   bool chat = false;  // wrap each prompt in the model's chat template
-  std::string dtype = "auto", backend;
+  std::string dtype = "auto", backend, device;
+  std::filesystem::path prepared_cache;
 };
 
 struct ForwardOptions {
   std::string model;
   std::filesystem::path input_ids, output;  // safetensors: input_ids [B,S] (and attention_mask, position_ids) -> logits
-  std::string dtype = "float32", backend;
+  std::string dtype = "float32", backend, device;
+  std::filesystem::path prepared_cache;
 };
 
 struct VerifyOptions {
@@ -178,7 +184,9 @@ struct DiffOptions {
   std::optional<int64_t> max_windows;
   int64_t batch_size = 4;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 // Each returns what --json prints; the human form is made from it. schema_version is set by the command.
