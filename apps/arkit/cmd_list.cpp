@@ -47,8 +47,63 @@ std::string formats_text(const json::Object& result, bool verbose) {
   return text;
 }
 
-// One line a device; a backend that has none here says why.
+// "2-8", "2, 4, 8"
+std::string numbers_text(const json::Array& numbers) {
+  std::string text;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    size_t last = i;
+    while (last + 1 < numbers.size() && numbers[last + 1].as_int64() == numbers[last].as_int64() + 1) ++last;
+    text += text.empty() ? "" : ", ";
+    text += cell(numbers[i]);
+    if (last > i + 1) text += "-" + cell(numbers[last]);
+    if (last == i + 1) text += ", " + cell(numbers[last]);
+    i = last;
+  }
+  return text;
+}
+
+std::string multiple_text(const json::Value& multiple) {
+  return multiple == json::Value(1) ? "any" : "x" + cell(multiple);
+}
+
+std::string groups_text(const json::Object& runs) {
+  if (runs.at("block_rows").as_int64() > 0)
+    return str("blocks of ", runs.at("block_rows").as_int64(), "x", cell(runs.at("group_sizes")));
+  return runs.at("every_group_size").as_bool() ? "any" : cell(runs.at("group_sizes"));
+}
+
+// What a backend runs on a device: one line a kind of weight that gets one answer.
+std::string runs_text(const json::Array& runs) {
+  std::vector<std::vector<std::string>> cells{
+      {"", "weights", "bits", "group", "symmetry", "activations", "packing", "outputs, inputs", "score"}};
+  for (const json::Value& value : runs) {
+    const json::Object& row = value.as_object();
+    const std::string multiples =
+        str(multiple_text(row.at("out_multiple")), ", ", multiple_text(row.at("in_multiple")));
+    cells.push_back({"", text_of(row, "data_type"), numbers_text(row.at("bits").as_array()), groups_text(row),
+                     text_of(row, "symmetry"),
+                     text_of(row, "activations") + (row.at("own_activations").as_bool() ? " (rounds its own)" : ""),
+                     text_of(row, "packings"), multiples, text_of(row, "score")});
+  }
+  return runs.empty() ? "  runs none of the layers that were asked about\n" : table(cells);
+}
+
+std::string backend_text(const json::Object& row) {
+  std::string text;
+  for (const json::Value& device : row.at("devices").as_array())
+    text += str("\n", text_of(row, "name"), " on ", text_of(device.as_object(), "device"), " runs\n",
+                runs_text(device.as_object().at("runs").as_array()));
+  const bool says_more = !text_of(row, "step").empty() || !row.at("stands_in_for").as_array().empty();
+  if (text.empty() && says_more) text = str("\n", text_of(row, "name"), "\n");
+  if (!text_of(row, "step").empty()) text += str("  to get it: ", text_of(row, "step"), "\n");
+  for (const json::Value& value : row.at("stands_in_for").as_array())
+    text += str("  stands in for ", text_of(value.as_object(), "names"), ": ", text_of(value.as_object(), "why"), "\n");
+  return text;
+}
+
+// One line a device; a backend that has none here says why. Below, what each of them runs and which names lead to it.
 std::string backends_text(const json::Array& rows) {
+  std::string details;
   std::vector<std::vector<std::string>> cells{{"name", "device", "hardware", "score", "summary"}};
   for (const json::Value& value : rows) {
     const json::Object& row = value.as_object();
@@ -63,8 +118,9 @@ std::string backends_text(const json::Array& rows) {
     }
     if (devices.empty())
       cells.push_back({text_of(row, "name"), "-", text_of(row, "reason"), "0", text_of(row, "summary")});
+    details += backend_text(row);
   }
-  return rows.empty() ? "no plugin offers a backend\n" : table(cells);
+  return rows.empty() ? "no plugin offers a backend\n" : table(cells) + details;
 }
 
 // What each engine loads, one line a format.

@@ -109,6 +109,9 @@ constexpr OptionRow kSymbolsRows[] = {
     {.name = "symbols", .type = flag, .group = kRun, .help = "also print the exported symbols"},
 };
 
+// What users of one backend call it; the engine names none.
+constexpr std::string_view kPreparedCacheNames = "ark_cache";
+
 // The value a field has by itself, as a user would type it; empty for none, and for flags, which are off or absent.
 struct Typed {
   const OptionRow& row;
@@ -141,7 +144,7 @@ void add(std::vector<Option>& options, const OptionRow& row, const OptionValue& 
                       .default_value = std::visit(Typed{row}, usual),
                       .absent = row.absent,
                       .help = row.help,
-                      .aliases = row.aliases,
+                      .aliases = row.name == "prepared_cache" ? kPreparedCacheNames : row.aliases,
                       .excludes = row.negation.empty() ? row.excludes : row.negation,
                       .choices = row.choices,
                       .row = row};

@@ -122,3 +122,59 @@ TEST(CliQuantize, ARecipeFileIsReadBeforeTheModel) {
   const Outcome both = run_arkit({"quantize", "/no/model", "--recipe-file", recipe, "--bits", "3"});
   EXPECT_EQ(both.exit_code, 4);  // what is wrong in the recipe comes first
 }
+
+namespace {
+
+// `input_ids` [1, 4] as a safetensors file.
+fs::path write_ids(const TemporaryFolder& folder) {
+  const std::string header = R"({"input_ids":{"dtype":"I64","shape":[1,4],"data_offsets":[0,32]}} )";
+  const uint64_t length = header.size();
+  const int64_t ids[] = {5, 6, 7, 8};
+  std::string bytes(reinterpret_cast<const char*>(&length), sizeof(length));
+  bytes += header;
+  bytes.append(reinterpret_cast<const char*>(ids), sizeof(ids));
+  return folder.write("ids.safetensors", bytes);
+}
+
+}  // namespace
+
+TEST(CliBackends, NamesOfOtherProgramsAndDevicesAreUnderstoodOrExplained) {
+  const TemporaryFolder folder;
+  const std::string ids = write_ids(folder).string(), out = (folder.path() / "logits.safetensors").string();
+  const auto forward = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{
+        "forward", ARKIT_TEST_DATA "/golden/auto_round-W4A16", "--input_ids", ids, "--output", out, "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_arkit(words);
+  };
+  const Outcome stands_in = forward({"--backend", "auto_round:torch", "--device", "cpu"});
+  EXPECT_EQ(stands_in.exit_code, 0) << stands_in.err;
+  EXPECT_TRUE(contains(stands_in.err, "backend 'auto_round:torch': 'torch' stands in for it")) << stands_in.err;
+  EXPECT_EQ(arkit::json::parse(stands_in.out, "stdout").at("backends").at("torch").as_int64(), 14);
+
+  const Outcome absent = forward({"--backend", "mlx"});
+  EXPECT_EQ(absent.exit_code, 4);
+  EXPECT_TRUE(contains(absent.err + absent.out, "mlx-lm")) << absent.err;
+  const Outcome unknown = forward({"--backend", "exlamav2"});
+  EXPECT_EQ(unknown.exit_code, 4);
+  EXPECT_TRUE(contains(unknown.err + unknown.out, "did you mean 'exllamav2'")) << unknown.err;
+  const Outcome device = forward({"--device", "abacus"});
+  EXPECT_EQ(device.exit_code, 4);
+  EXPECT_TRUE(contains(device.err + device.out, "no backend has a device 'abacus' here")) << device.err;
+
+  // torch makes nothing ready that is worth keeping; the folder is there, and the result says what came out of it.
+  const Outcome kept = forward({"--backend", "torch", "--ark-cache", (folder.path() / "kept").string()});
+  EXPECT_EQ(kept.exit_code, 0) << kept.err;
+  EXPECT_EQ(arkit::json::parse(kept.out, "stdout").at("prepared_cache").at("written").as_int64(), 0);
+  EXPECT_TRUE(fs::is_directory(folder.path() / "kept"));
+}
+
+TEST(CliBackends, AreListedWithWhatTheyRun) {
+  const Outcome list = run_arkit({"list", "backends"});
+  ASSERT_EQ(list.exit_code, 0) << list.err;
+  for (const char* text : {"torch on cpu:0 runs", "sym, asym", "stands in for auto_round, auto_round:torch"})
+    EXPECT_TRUE(contains(list.out, text)) << text << "\n" << list.out;
+  const Outcome inspect = run_arkit({"inspect", ARKIT_TEST_DATA "/golden/auto_round-W4A16"});
+  ASSERT_EQ(inspect.exit_code, 0) << inspect.err;
+  EXPECT_TRUE(contains(inspect.out, "\nbackends\n")) << inspect.out;
+}

@@ -1,5 +1,6 @@
 // Inference where the host cannot read the memory and kernels run only at synchronisation, by two compilers; and on a
 // backend written in C.
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <map>
@@ -9,6 +10,8 @@
 #include <gtest/gtest.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/open_source.h>
+#include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/testing.h>
@@ -18,23 +21,15 @@
 #include "inference/engine.h"
 #include "inference/generator.h"
 #include "inference/support.h"
+#include "inference/virtual_registry.h"
 
 namespace arkit {
 namespace {
 
 namespace fs = std::filesystem;
 
-fs::path device_file(const std::string& folder) {
-  return fs::path(ARKIT_FIXTURES) / folder / "libarkit_backend_virtual_device.so";
-}
-
-// The plugins of this build and one backend beside them.
-const Registry& registry_with(const fs::path& backend) {
-  static std::map<fs::path, std::unique_ptr<Registry>> registries;
-  std::unique_ptr<Registry>& registry = registries[backend];
-  if (!registry) registry = std::make_unique<Registry>(PluginSearch{{backend}, {ARKIT_PLUGIN_BUILD_DIR}});
-  return *registry;
-}
+using tests::device_file;
+using tests::registry_with;
 
 InferenceBackend& virtual_device() {
   return registry_with(device_file("virtual_device")).backend("virtual_device");
@@ -102,6 +97,39 @@ TEST_P(VirtualDeviceModel, GivesTheLogitsAndTokensOfTorch) {
   for (const Engine* one : {&torch, &there}) EXPECT_EQ(one->prepared(), 4 * one->model().num_blocks());
 }
 
+// Every packed layer of every golden export, whatever its format, through the one form of codes: the device's own
+// arithmetic and torch's dense weights agree.
+TEST(VirtualDevice, AgreesWithTorchOnEveryGoldenLayer) {
+  const Registry& registry = registry_with(device_file("virtual_device"));
+  const InferenceBackend &torch = registry.backend("torch"), &device = registry.backend("virtual_device");
+  std::map<std::string, int64_t> packings;
+  at::manual_seed(3);
+  for (const char* set : {ARKIT_TEST_DATA "/golden", ARKIT_TEST_DATA "/golden-llmc", ARKIT_SHARED_DIR "/golden",
+                          ARKIT_SHARED_DIR "/golden-llmc"}) {
+    std::error_code absent;  // the last two are in no clone
+    for (const fs::directory_entry& entry : fs::directory_iterator(set, absent)) {
+      if (!fs::exists(entry.path() / "config.json") || !fs::exists(entry.path() / "model.safetensors")) continue;
+      const auto source = open_source(entry.path().string(), registry);
+      for (const LinearSpec& spec : sdk::packed_layers(*source)) {
+        SCOPED_TRACE(entry.path().string() + " " + spec.name);
+        const auto codes = [&] { return source->packed()->unpack(spec.name); };
+        const LayerWeights weights{
+            spec, source->packed()->tensors(spec.name), codes, [&](at::ScalarType type) {
+              return registry.scheme_for(spec.quant.weight.data_type).dequantize(codes(), spec.quant.weight, type);
+            }};
+        const at::Tensor x = at::randn({2, spec.in_features});
+        const at::Tensor expected = torch.make_linear(weights, 0, at::kFloat)->forward(x);
+        EXPECT_GT(expected.abs().max().item<float>(), 1e-4F);
+        EXPECT_TRUE(sdk::close(device.make_linear(weights, 0, at::kFloat)->forward(x), expected, 1e-4, 1e-4));
+        ++packings[spec.packing];
+      }
+    }
+  }
+  EXPECT_GE(packings.size(), 8U);
+  for (const char* packing : {"auto_round", "auto_round:auto_gptq", "gptq", "awq", "mlx"})
+    EXPECT_GT(packings[packing], 0) << packing;
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, VirtualDeviceModel,
                          testing::Values(WholeModel{"virtual_device", "auto_round-W4A16"},
                                          WholeModel{"virtual_device", "auto_round-W4A16G32-bias-fp32"},
@@ -157,8 +185,9 @@ TEST(VirtualDevice, IsGivenActivationsAsTheyAreWhereItTakesThemSo) {
 TEST(VirtualDevice, IsChosenByScoreOrByName) {
   const Registry& registry = registry_with(device_file("virtual_device"));
   LinearSpec spec{.name = "l", .packing = "any", .out_features = 8, .in_features = 8, .has_bias = true};
-  EXPECT_EQ(choose_backend(spec, registry, "").backend->info().name, "torch");  // 10 against 6
-  EXPECT_EQ(choose_backend(spec, registry, "virtual_device").verdict.device, 1U);
+  EXPECT_EQ(BackendChooser(registry, {}).choose(spec).backend->info().name, "torch");  // 10 against 6
+  EXPECT_EQ(BackendChooser(registry, {"virtual_device"}).choose(spec).verdict.device, 1U);
+  EXPECT_EQ(BackendChooser(registry, {"virtual_device", "virtual:0"}).choose(spec).verdict.device, 0U);
 }
 
 }  // namespace

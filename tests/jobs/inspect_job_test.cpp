@@ -1,8 +1,11 @@
 #include "jobs/job_testing.h"
 
+#include <arkit/str.h>
+
 namespace arkit {
 namespace {
 
+using testing::contains;
 using testing::refusal;
 using testing::registry;
 
@@ -21,7 +24,16 @@ TEST(Inspect, TellsTypesBitsAndWhoRunsIt) {
   int64_t layers = 0;
   for (const json::Value& row : packed) {
     layers += row.as_object().at("layers").to_number<int64_t>();
-    EXPECT_EQ(row.as_object().at("runs_on").as_string(), "torch");
+    const json::Array& verdicts = row.as_object().at("backends").as_array();
+    EXPECT_EQ(verdicts.size(), registry().names(Kind::backend).size());
+    std::string asked;
+    for (const json::Value& verdict : verdicts) {
+      asked += str(asked.empty() ? "" : " ", std::string_view(verdict.at("backend").as_string()));
+      EXPECT_EQ(verdict.at("score").as_int64() == 0, verdict.as_object().contains("why_not"));
+    }
+    EXPECT_TRUE(contains(asked, "torch"));
+    // The best is the first of them.
+    EXPECT_EQ(row.as_object().at("runs_on").as_string(), verdicts.front().at("backend").as_string());
     const double bits = row.as_object().at("bits_per_weight").to_number<double>();
     const bool eight = row.as_object().at("scheme").as_string() == "int8 g128 sym";
     EXPECT_NEAR(bits, eight ? 8.2 : 4.2, 0.1);  // codes, an f16 scale and a zero point per 128 weights

@@ -38,6 +38,33 @@ TEST(List, ShowsTheFamiliesOfFiles) {
   EXPECT_TRUE(std::string(rows.at("olmo2").at("file").as_string()).ends_with("share/families/olmo2.toml"));
 }
 
+// Those of plugins with what they answer, and those that are known by name alone.
+TEST(List, ShowsBackendsThatAreHereAndOnesThatAreNot) {
+  std::map<std::string, json::Object> rows;
+  const json::Object lists = list_things("backends", testing::registry());
+  for (const json::Value& row : lists.at("backends").as_array())
+    rows.emplace(std::string(row.at("name").as_string()), row.as_object());
+  const json::Object& torch = rows.at("torch");
+  EXPECT_TRUE(torch.at("installed").as_bool());
+  const json::Object& device = torch.at("devices").as_array().at(0).as_object();
+  EXPECT_EQ(device.at("device").as_string(), "cpu:0");
+  bool integers = false;
+  for (const json::Value& value : device.at("runs").as_array()) {
+    const json::Object& runs = value.as_object();
+    if (runs.at("data_type").as_string() != "int" || runs.at("activations").as_string() != "16-bit") continue;
+    integers = true;
+    EXPECT_EQ(runs.at("symmetry"), json::Value(json::Array{"sym", "asym"}));
+    EXPECT_EQ(runs.at("packings"), json::Value(json::Array{"any"}));
+    EXPECT_TRUE(runs.at("every_group_size").as_bool());
+  }
+  EXPECT_TRUE(integers);
+  EXPECT_TRUE(testing::contains(json::dump(torch.at("stands_in_for")), "auto_round:torch"));
+  const json::Object& absent = rows.at("mlx");
+  EXPECT_FALSE(absent.at("installed").as_bool());
+  EXPECT_TRUE(absent.at("devices").as_array().empty());
+  EXPECT_TRUE(testing::contains(std::string(absent.at("reason").as_string()), "mlx-lm"));
+}
+
 TEST(List, AnUnknownListIsRefusedWithTheNearestName) {
   EXPECT_TRUE(
       testing::contains(testing::refusal(ErrorCode::usage, [] { (void)list_things("shemes", testing::registry()); }),

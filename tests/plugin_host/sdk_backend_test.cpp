@@ -85,7 +85,7 @@ class SdkBackend : public testing::Test {
                                   }};
     const ArkitWeights* const all[] = {&weights};
     const ArkitPrepare request = {
-        sizeof(ArkitPrepare), &layer_.unit.unit, devices_[0], all, ARKIT_FLOAT32, 0, blob, blob_size};
+        sizeof(ArkitPrepare), &layer_.unit.unit, devices_[0], all, ARKIT_FLOAT32, 0, blob, blob_size, nullptr, nullptr};
     ArkitPreparedInfo info{};
     info.struct_size = sizeof(info);
     const ArkitStatus status = table_->prepare(table_->self, &request, prepared, &info, &words_.text);
@@ -204,6 +204,6 @@ TEST_F(SdkBackend, AHostWithoutThisMajorIsRefused) {
   const ArkitDoor closed{sizeof(ArkitDoor), [](uint32_t, uint32_t) -> const ArkitHost* { return nullptr; }};
   const ArkitBackend* none = nullptr;
   EXPECT_EQ(manifest_->open(&closed, &none, &words_.text), ARKIT_UNSUPPORTED);
-  EXPECT_EQ(words_.said(), "this arkit has no backend door 1.1");
+  EXPECT_EQ(words_.said(), "this arkit has no backend door 1.2");
   EXPECT_EQ(none, nullptr);
 }

@@ -30,7 +30,8 @@
  *
  *   1.0  devices, memory and streams, linear layers one by one or several on one input.
  *   1.1  repacked weights as blobs: ArkitPrepare.blob, ArkitSink, ArkitBackend.blob_compatibility and save.
- *   1.2  decoder blocks: ArkitBlock, ArkitUnit.block, ArkitPrepare.norms, ArkitBlockRun, ArkitBackend.run_block.
+ *   1.2  decoder blocks: ArkitBlock, ArkitUnit.block, ArkitPrepare.norms, ArkitBlockRun, ArkitBackend.run_block; a blob may
+ *        be kept where it lies: ArkitPrepare.hold_blob.
  *
  * WHO OWNS WHAT
  *
@@ -298,6 +299,10 @@ typedef struct ArkitPrepare {
   int32_t padding;
   const void* blob; /* 1.1: what save() wrote for this unit once, under the same compatibility; null = none */
   size_t blob_size; /* 1.1 */
+  void* blob_self;  /* 1.2, for hold_blob */
+  /* 1.2. Keeps the blob's memory, mostly a mapped file and never to be written to, until it is released. The blob is
+   * aligned to 64 bytes. Null = there is no blob, or it has to be copied. */
+  ArkitHeld* (*hold_blob)(void* blob_self);
   /* 1.2: for ARKIT_UNIT_BLOCK, ARKIT_NORM_COUNT factors in float32, without norm_offset; null = absent. */
   const ArkitTensor* const* norms;
 } ArkitPrepare;

@@ -3,6 +3,7 @@
 // `arkit list backends` and `arkit inspect`, and the highest score wins. Backends themselves stand behind a door made
 // of C (backend_c.h); core/src/plugins/backend_door makes this of them.
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <span>
@@ -21,13 +22,21 @@ namespace arkit {
 
 struct QuantizedWeight;
 
-// Linear layers that are fed one input, mostly one, made ready for a device; owns (possibly repacked) weights.
-class ARKIT_EXPORT QuantLinear {
+// What a backend has made ready for a device; owns (possibly repacked) weights.
+class ARKIT_EXPORT PreparedUnit {
  public:
-  virtual ~QuantLinear();
+  virtual ~PreparedUnit();
+  [[nodiscard]] virtual int64_t bytes() const = 0;  // memory it holds
+  // Writes the blob that making it again can start from, piece by piece; what `write` throws comes out of it.
+  using Write = std::function<void(std::span<const std::byte>)>;
+  virtual void save(const Write& write) const = 0;
+};
+
+// Linear layers that are fed one input, mostly one.
+class ARKIT_EXPORT QuantLinear : public PreparedUnit {
+ public:
   // x [..., in_features] f32 or bf16 -> [..., out_features] in x's dtype, bias included; one tensor a layer.
   [[nodiscard]] virtual std::vector<at::Tensor> forward_all(const at::Tensor& x) const = 0;
-  [[nodiscard]] virtual int64_t bytes() const = 0;  // memory it holds
 
   // Of the only layer.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
@@ -61,6 +70,8 @@ struct BackendDevice {
   int score = 0;             // for a layer that suits it
 
   [[nodiscard]] ARKIT_EXPORT std::string id() const;  // "cuda:1"
+  // Is it meant by "cuda", "cuda:1" or ""?
+  [[nodiscard]] ARKIT_EXPORT bool is(std::string_view wanted) const;
 };
 
 // The answer about layers, from the device that is best for them.
@@ -104,11 +115,9 @@ struct BlockStep {
   std::span<const Span> spans;
 };
 
-class ARKIT_EXPORT QuantBlock {
+class ARKIT_EXPORT QuantBlock : public PreparedUnit {
  public:
-  virtual ~QuantBlock();
   virtual void run(const BlockStep& step) const = 0;
-  [[nodiscard]] virtual int64_t bytes() const = 0;
 };
 
 class ARKIT_EXPORT InferenceBackend {
@@ -117,20 +126,31 @@ class ARKIT_EXPORT InferenceBackend {
   [[nodiscard]] virtual const BackendInfo& info() const noexcept = 0;
   [[nodiscard]] virtual std::span<const BackendDevice> devices() const = 0;  // empty = probe() says why
   [[nodiscard]] virtual Availability probe() const = 0;
-  // For layers that are fed one input and run together.
-  [[nodiscard]] virtual BackendVerdict supports_all(std::span<const LinearSpec* const> layers) const = 0;
+  // For layers that are fed one input and run together, on one of devices().
+  [[nodiscard]] virtual BackendVerdict supports_on(std::span<const LinearSpec* const> layers, size_t device) const = 0;
   // On the device that supports_all named, for layers it said yes to; all share in_features. The weights may go when it
-  // returns.
+  // returns. `blob`, u8, is what was saved for these layers under this compatibility; undefined = start from weights.
   [[nodiscard]] virtual std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
-                                                                  at::ScalarType compute_dtype) const = 0;
+                                                                  at::ScalarType compute_dtype,
+                                                                  const at::Tensor& blob) const = 0;
+  // See ArkitBackend.blob_compatibility; "" = this backend saves nothing.
+  [[nodiscard]] virtual std::string blob_compatibility(std::span<const LinearSpec* const> layers,
+                                                       size_t device) const = 0;
+
+  // Of the devices that are meant (BackendDevice::is) the one that is best.
+  [[nodiscard]] BackendVerdict supports_all(std::span<const LinearSpec* const> layers,
+                                            std::string_view wanted = {}) const;
+  [[nodiscard]] std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
+                                                          at::ScalarType compute_dtype) const;
 
   // Whole blocks, on devices with host memory; the defaults say no.
-  [[nodiscard]] virtual BackendVerdict supports_block(const BlockSpec& block) const;
+  [[nodiscard]] virtual BackendVerdict supports_block(const BlockSpec& block, size_t device) const;
   [[nodiscard]] virtual std::unique_ptr<QuantBlock> make_block(const BlockWeights& block, size_t device,
-                                                               at::ScalarType compute_dtype) const;
+                                                               at::ScalarType compute_dtype,
+                                                               const at::Tensor& blob) const;
 
   // The same for one layer.
-  [[nodiscard]] BackendVerdict supports(const LinearSpec& spec) const;
+  [[nodiscard]] BackendVerdict supports(const LinearSpec& spec, std::string_view wanted = {}) const;
   [[nodiscard]] std::unique_ptr<QuantLinear> make_linear(const LayerWeights& layer, size_t device,
                                                          at::ScalarType compute_dtype) const;
 };

@@ -4,6 +4,7 @@ list(APPEND ARKIT_CORE_SOURCES
   src/plugins/backend_door/calls.cpp
   src/plugins/backend_door/description.cpp
   src/plugins/backend_door/host_table.cpp
+  src/plugins/backend_door/interface.cpp
   src/plugins/backend_door/lanes.cpp
   src/plugins/backend_door/prepared.cpp
   src/plugins/backend_door/weights.cpp

@@ -8,7 +8,6 @@
 #include <arkit/exporter.h>
 #include <arkit/family_files.h>
 #include <arkit/head_strips.h>
-#include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
@@ -134,36 +133,6 @@ bool Exporter::rounds_without_family(std::string_view /*scheme*/, std::string_vi
 }
 Verdict Exporter::supports_plan(const QuantPlan&, std::string_view) const {
   return Verdict::yes();
-}
-
-QuantLinear::~QuantLinear() = default;
-
-QuantBlock::~QuantBlock() = default;
-
-at::Tensor QuantLinear::forward(const at::Tensor& x) const {
-  std::vector<at::Tensor> y = forward_all(x);
-  ARKIT_CHECK(y.size() == 1, "one layer is wanted of several");
-  return std::move(y.front());
-}
-std::string BackendDevice::id() const {
-  return str(kind, ":", index);
-}
-InferenceBackend::~InferenceBackend() = default;
-BackendVerdict InferenceBackend::supports(const LinearSpec& spec) const {
-  const LinearSpec* const one = &spec;
-  return supports_all({&one, 1});
-}
-BackendVerdict InferenceBackend::supports_block(const BlockSpec& block) const {
-  BackendVerdict no;
-  no.why_not = str("block '", block.layout->name, "': this backend runs layers, not blocks");
-  return no;
-}
-std::unique_ptr<QuantBlock> InferenceBackend::make_block(const BlockWeights& block, size_t, at::ScalarType) const {
-  ARKIT_CHECK(false, str("block '", block.spec.layout->name, "' was given to a backend that runs layers"));
-}
-std::unique_ptr<QuantLinear> InferenceBackend::make_linear(const LayerWeights& layer, size_t device,
-                                                           at::ScalarType compute_dtype) const {
-  return make_linears({&layer, 1}, device, compute_dtype);
 }
 
 BlockHook::~BlockHook() = default;

@@ -70,7 +70,7 @@ class ArkBackend final : public sdk::Backend {
   std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
     const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
     return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type,
-                                        layers(request.layers, request.weights, request.blob));
+                                        layers(request.layers, request.weights, request));
   }
 
   sdk::Answer supports_block(const sdk::BlockSpec& block, const sdk::Device& device) override {
@@ -80,7 +80,7 @@ class ArkBackend final : public sdk::Backend {
 
   std::unique_ptr<sdk::PreparedBlock> prepare_block(const sdk::BlockRequest& request) override {
     return std::make_unique<ArkBlock>(*choice_.kernels, *choice_.between, threads(), request,
-                                      layers(request.block.layers, request.weights, request.blob));
+                                      layers(request.block.layers, request.weights, request));
   }
 
   std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device&) override {
@@ -97,9 +97,14 @@ class ArkBackend final : public sdk::Backend {
   // What OMP_NUM_THREADS and arkit itself asked of OpenMP counts as well.
   [[nodiscard]] int threads() const { return std::min(static_cast<int>(host_.threads), omp_get_max_threads()); }
 
+  template <typename Request>
   static std::vector<ArkLayer> layers(std::span<const sdk::LinearSpec> specs, std::span<const sdk::Weights> weights,
-                                      std::span<const std::byte> blob) {
-    if (!blob.empty()) return read_layers(blob, specs);
+                                      const Request& request) {
+    if (!request.blob.empty()) {
+      std::shared_ptr<const void> keeper;
+      if (sdk::HeldMemory held = request.hold_blob()) keeper = std::make_shared<sdk::HeldMemory>(std::move(held));
+      return read_layers(request.blob, specs, keeper);
+    }
     std::vector<ArkLayer> layers;
     for (size_t i = 0; i < specs.size(); ++i) {
       const sdk::LinearSpec& spec = specs[i];

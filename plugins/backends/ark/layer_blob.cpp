@@ -8,12 +8,23 @@
 namespace arkit::ark {
 namespace {
 
-// A blob: this, then for each layer the sizes in bytes of weight, bias and order, and these three.
+// A blob: this, then for each layer the sizes in bytes of weight, bias and order, and these three; each part fills up to
+// the next multiple of 64 bytes, so that weights can be used where they lie.
 constexpr char kMagic[8] = {'a', 'r', 'k', 'l', 'i', 'n', '0', '1'};
 struct BlobHead {
   char magic[8];
   uint64_t layers;
 };
+
+size_t filled(size_t bytes) {
+  return (bytes + kLine - 1) / kLine * kLine;
+}
+
+void put(const sdk::BlobSink& sink, std::span<const std::byte> part) {
+  static constexpr std::byte kNothing[kLine] = {};
+  sink.write(part);
+  sink.write(std::span(kNothing).first(filled(part.size()) - part.size()));
+}
 
 [[noreturn]] void bad_blob() {
   throw sdk::BackendError(ARKIT_BAD_INPUT, "the kept weights are damaged");
@@ -22,7 +33,7 @@ struct BlobHead {
 std::span<const std::byte> taken(std::span<const std::byte>& blob, size_t count) {
   if (count > blob.size()) bad_blob();
   const std::span<const std::byte> part = blob.first(count);
-  blob = blob.subspan(count);
+  blob = blob.subspan(std::min(blob.size(), filled(count)));
   return part;
 }
 
@@ -40,17 +51,18 @@ void write_layers(std::span<const ArkLayer* const> layers, const sdk::BlobSink& 
   BlobHead head{};
   std::copy(std::begin(kMagic), std::end(kMagic), head.magic);
   head.layers = layers.size();
-  sink.write(std::as_bytes(std::span(&head, 1)));
+  put(sink, std::as_bytes(std::span(&head, 1)));
   for (const ArkLayer* layer : layers) {
     const std::span<const std::byte> parts[] = {layer->weight.bytes(), std::as_bytes(std::span(layer->bias)),
                                                 std::as_bytes(std::span(layer->order))};
     const uint64_t sizes[] = {parts[0].size(), parts[1].size(), parts[2].size()};
-    sink.write(std::as_bytes(std::span(sizes)));
-    for (const std::span<const std::byte> part : parts) sink.write(part);
+    put(sink, std::as_bytes(std::span(sizes)));
+    for (const std::span<const std::byte> part : parts) put(sink, part);
   }
 }
 
-std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<const sdk::LinearSpec> specs) {
+std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<const sdk::LinearSpec> specs,
+                                  const std::shared_ptr<const void>& keeper) {
   BlobHead head{};
   std::memcpy(&head, taken(blob, sizeof(head)).data(), sizeof(head));
   if (!std::equal(std::begin(kMagic), std::end(kMagic), head.magic) || head.layers != specs.size()) bad_blob();
@@ -58,7 +70,7 @@ std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<con
   for (const sdk::LinearSpec& spec : specs) {
     uint64_t sizes[3];
     std::memcpy(sizes, taken(blob, sizeof(sizes)).data(), sizeof(sizes));
-    ArkLayer layer{PackedWeight(taken(blob, sizes[0])), values_of<float>(taken(blob, sizes[1])),
+    ArkLayer layer{PackedWeight(taken(blob, sizes[0]), keeper), values_of<float>(taken(blob, sizes[1])),
                    values_of<int32_t>(taken(blob, sizes[2]))};
     if (layer.weight.out_features() != spec.out_features || layer.weight.blocks().in_features != spec.in_features ||
         layer.bias.size() != (spec.has_bias ? static_cast<size_t>(spec.out_features) : 0) ||

@@ -2,6 +2,7 @@
 // Layers as bytes that are kept from one start to the next.
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include <arkit/sdk/backend.h>
 #include <arkit/sdk/float16.h>
@@ -102,10 +104,6 @@ Blocks Blocks::of(int64_t in_features, int64_t group_size, int bits) {
   return blocks;
 }
 
-void PackedWeight::Free::operator()(std::byte* memory) const {
-  std::free(memory);
-}
-
 PackedWeight::PackedWeight(const Codes& codes, std::string_view name) {
   Header header{.out_features = codes.out_features,
                 .in_features = codes.in_features,
@@ -120,12 +118,13 @@ PackedWeight::PackedWeight(const Codes& codes, std::string_view name) {
                 .padding = 0,
                 .table = {}};
   std::copy(codes.table.begin(), codes.table.end(), header.table);
-  allocate(header);
-  put_groups(codes, name);
-  put_codes(codes, name);
+  std::byte* memory = allocate(header);
+  look();
+  put_groups(memory, codes, name);
+  put_codes(memory, codes, name);
 }
 
-PackedWeight::PackedWeight(std::span<const std::byte> bytes) {
+PackedWeight::PackedWeight(std::span<const std::byte> bytes, std::shared_ptr<const void> keeper) {
   Header header;
   if (bytes.size() < sizeof(header)) throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight is too short");
   std::memcpy(&header, bytes.data(), sizeof(header));
@@ -134,8 +133,13 @@ PackedWeight::PackedWeight(std::span<const std::byte> bytes) {
                     header.scale_type >= 0 && header.scale_type <= static_cast<int32_t>(ScaleType::float32);
   if (!good || lay_out(header) != bytes.size())
     throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight contradicts its own description");
-  allocate(header);
-  std::memcpy(memory_.get(), bytes.data(), bytes.size());
+  if (keeper != nullptr) {
+    size_ = bytes.size();
+    memory_ = std::shared_ptr<const std::byte>(std::move(keeper), bytes.data());
+  } else {
+    std::memcpy(allocate(header), bytes.data(), bytes.size());
+  }
+  look();
 }
 
 size_t PackedWeight::lay_out(const Header& header) {
@@ -150,14 +154,20 @@ size_t PackedWeight::lay_out(const Header& header) {
   return codes_at_ + panels * static_cast<size_t>(blocks_.blocks()) * bytes_of_block(blocks_, header.bits);
 }
 
-void PackedWeight::allocate(const Header& header) {
+std::byte* PackedWeight::allocate(const Header& header) {
   size_ = lay_out(header);
-  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlign, aligned(size_))));
-  if (memory_ == nullptr) throw std::bad_alloc();
-  std::byte* memory = memory_.get();
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, aligned(size_)));
+  if (memory == nullptr) throw std::bad_alloc();
+  memory_ =
+      std::shared_ptr<const std::byte>(memory, [](const std::byte* own) { std::free(const_cast<std::byte*>(own)); });
   std::memset(memory, 0, size_);  // rows and k that fill up count nothing
   std::memcpy(memory, &header, sizeof(header));
-  const Header& kept = this->header();
+  return memory;
+}
+
+void PackedWeight::look() {
+  const Header& kept = header();
+  const std::byte* memory = memory_.get();
   view_ = {.codes = reinterpret_cast<const uint8_t*>(memory + codes_at_),
            .scales = memory + scales_at_,
            .zeros = kept.has_zeros != 0 ? reinterpret_cast<const uint8_t*>(memory + zeros_at_) : nullptr,
@@ -172,9 +182,8 @@ void PackedWeight::allocate(const Header& header) {
 }
 
 // What belongs to a group, from [out, groups] to [panel][group][row].
-void PackedWeight::put_groups(const Codes& codes, std::string_view name) {
+void PackedWeight::put_groups(std::byte* memory, const Codes& codes, std::string_view name) const {
   const auto groups = static_cast<size_t>(blocks_.groups);
-  std::byte* memory = memory_.get();
   for (size_t n = 0; n < static_cast<size_t>(codes.out_features); ++n) {
     for (size_t g = 0; g < groups; ++g) {
       const size_t from = n * groups + g, to = (n / kPanel * groups + g) * kPanel + n % kPanel;
@@ -198,7 +207,7 @@ void PackedWeight::put_groups(const Codes& codes, std::string_view name) {
   }
 }
 
-void PackedWeight::put_codes(const Codes& codes, std::string_view name) {
+void PackedWeight::put_codes(std::byte* memory, const Codes& codes, std::string_view name) const {
   const auto width = static_cast<size_t>(codes.in_features);
   const size_t block_bytes = bytes_of_block(blocks_, codes.bits);
   const int limit = (1 << codes.bits) - 1;
@@ -211,7 +220,7 @@ void PackedWeight::put_codes(const Codes& codes, std::string_view name) {
       bad(name, "code " + std::to_string(most) + " of row " + std::to_string(n) + " does not fit " +
                     std::to_string(codes.bits) + " bits");
     blocks_.spread(from.data(), row.data());
-    auto* panel = reinterpret_cast<uint8_t*>(memory_.get() + codes_at_) +
+    auto* panel = reinterpret_cast<uint8_t*>(memory + codes_at_) +
                   n / kPanel * static_cast<size_t>(blocks_.blocks()) * block_bytes;
     uint8_t* line = panel + n % kPanel / 16 * static_cast<size_t>(lines_of(codes.bits)) * kLine;
     put_row(codes.bits, line, static_cast<int>(n % 16) * 4, row);

@@ -58,8 +58,9 @@ class PackedWeight {
  public:
   // Throws BackendError for codes and zero points that do not fit.
   PackedWeight(const Codes& codes, std::string_view name);
-  // What bytes() gave; throws BackendError where it cannot be.
-  explicit PackedWeight(std::span<const std::byte> bytes);
+  // What bytes() gave; throws BackendError where it cannot be. With `keeper`, which keeps them, the bytes stay where they
+  // are, aligned to 64; else they are copied.
+  explicit PackedWeight(std::span<const std::byte> bytes, std::shared_ptr<const void> keeper = {});
 
   [[nodiscard]] int64_t out_features() const noexcept { return header().out_features; }
   [[nodiscard]] int64_t panels() const noexcept { return (out_features() + kPanel - 1) / kPanel; }
@@ -77,16 +78,14 @@ class PackedWeight {
     int32_t padding;
     uint8_t table[16];
   };
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
   [[nodiscard]] const Header& header() const noexcept { return *reinterpret_cast<const Header*>(memory_.get()); }
   size_t lay_out(const Header& header);  // where everything lies; gives the size of all
-  void allocate(const Header& header);
-  void put_groups(const Codes& codes, std::string_view name);
-  void put_codes(const Codes& codes, std::string_view name);
+  std::byte* allocate(const Header& header);
+  void look();
+  void put_groups(std::byte* memory, const Codes& codes, std::string_view name) const;
+  void put_codes(std::byte* memory, const Codes& codes, std::string_view name) const;
 
-  std::unique_ptr<std::byte, Free> memory_;
+  std::shared_ptr<const std::byte> memory_;
   size_t size_ = 0;
   size_t scales_at_ = 0, zeros_at_ = 0, offsets_at_ = 0, codes_at_ = 0;
   Blocks blocks_;

@@ -4,6 +4,10 @@
 //
 // virtual:0 runs all linear layers, virtual:1 those with a bias, and is better at them. Weights of data type int come
 // as codes, others as they stand for. Integer activations are its own affair: it keeps them in float32.
+//
+// Tests say what else it is: ARKIT_TEST_VIRTUAL_FAILS names a function that fails, ARKIT_TEST_VIRTUAL_SCORE is what it
+// answers for a layer, ARKIT_TEST_VIRTUAL_BITS which weights alone it runs, ARKIT_TEST_VIRTUAL_LAYOUT which layout its
+// blobs have, and with ARKIT_TEST_VIRTUAL_HOLDS it keeps the blob it was made of.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +32,12 @@ namespace sdk = arkit::sdk;
 bool to_fail(const char* function) {
   const char* name = std::getenv("ARKIT_TEST_VIRTUAL_FAILS");
   return name != nullptr && std::strcmp(name, function) == 0;
+}
+
+// The number tests have set, else the usual one.
+int number(const char* variable, int usual) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? usual : std::atoi(text);
 }
 
 [[noreturn]] void misused(const std::string& why) {
@@ -150,13 +160,16 @@ std::vector<float> weight_of(const sdk::LinearSpec& layer, const sdk::Weights& w
   const size_t group = layer.weight.group_size > 0 ? static_cast<size_t>(layer.weight.group_size) : in;
   if (scale->count() != out * groups || groups != (in + group - 1) / group) return floats(weights.dense(ARKIT_FLOAT32));
   const std::vector<float> scales = floats(*scale), zeros = zero ? floats(*zero) : std::vector<float>();
+  const auto added = weights.unpacked("offset");
+  const std::vector<float> offsets = added ? floats(*added) : std::vector<float>();
   const auto middle = static_cast<float>(1U << (layer.weight.bits - 1));
   std::vector<float> weight = floats(*codes);
   for (size_t row = 0; row < out; ++row)
     for (size_t column = 0; column < in; ++column) {
       const size_t g = row * groups + column / group;
       float& value = weight[row * in + column];
-      value = (value - (zeros.empty() ? middle : zeros[g])) * scales[g];
+      value =
+          offsets.empty() ? (value - (zeros.empty() ? middle : zeros[g])) * scales[g] : value * scales[g] + offsets[g];
     }
   return weight;
 }
@@ -172,8 +185,14 @@ class VirtualLinears final : public sdk::PreparedLinears {
     if (request.blob.empty()) {
       for (size_t i = 0; i < layers_.size(); ++i) append(all, request.layers[i], request.weights[i]);
     } else {
+      if (to_fail("blob")) throw sdk::BackendError(ARKIT_BAD_INPUT, "a blob is not understood");
       all.resize(request.blob.size() / sizeof(float));
       std::memcpy(all.data(), request.blob.data(), all.size() * sizeof(float));
+      if (std::getenv("ARKIT_TEST_VIRTUAL_HOLDS") != nullptr) {
+        held_ = request.hold_blob();
+        if (held_ == nullptr) throw std::runtime_error("the blob cannot be held");
+        blob_ = request.blob;
+      }
     }
     size_t expected = 0;
     for (const Layer& layer : layers_) expected += layer.size();
@@ -208,6 +227,7 @@ class VirtualLinears final : public sdk::PreparedLinears {
   }
 
   void save(const sdk::BlobSink& sink) const override {
+    if (held_ != nullptr) return sink.write(blob_);
     std::vector<float> all(count_);
     memory_.run([&] { std::memcpy(all.data(), at<float>(buffer_), count_ * sizeof(float)); });
     const auto bytes = std::as_bytes(std::span(all));
@@ -259,6 +279,8 @@ class VirtualLinears final : public sdk::PreparedLinears {
   std::vector<Layer> layers_;
   ArkitBuffer* buffer_ = nullptr;
   size_t count_ = 0;
+  sdk::HeldMemory held_;
+  std::span<const std::byte> blob_;  // while it is held
 };
 
 class VirtualDevice final : public sdk::DeviceBackend {
@@ -287,9 +309,12 @@ class VirtualDevice final : public sdk::DeviceBackend {
       if (!layer.rotation.empty())
         return sdk::Answer::no(name + "needs the online rotation '" + std::string(layer.rotation) + "'");
       if (device.index == 1 && !layer.has_bias) return sdk::Answer::no(name + "has no bias");
+      if (const int bits = number("ARKIT_TEST_VIRTUAL_BITS", layer.weight.bits); layer.weight.bits != bits)
+        return sdk::Answer::no(name + "has weights of " + std::to_string(layer.weight.bits) + " bits, not " +
+                               std::to_string(bits));
       own_activations = own_activations && layer.activation.quantized() && layer.activation.data_type == "int";
     }
-    sdk::Answer answer = sdk::Answer::yes(device.score);
+    sdk::Answer answer = sdk::Answer::yes(number("ARKIT_TEST_VIRTUAL_SCORE", device.score));
     answer.own_activations = own_activations;
     return answer;
   }
@@ -299,7 +324,7 @@ class VirtualDevice final : public sdk::DeviceBackend {
     return std::make_unique<VirtualLinears>(memory_, request);
   }
   std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device& device) override {
-    return "virtual float32 1 " + device.kind;
+    return "virtual float32 " + std::to_string(number("ARKIT_TEST_VIRTUAL_LAYOUT", 1)) + " " + device.kind;
   }
 
   ArkitBuffer* allocate(const sdk::Device&, uint64_t bytes) override { return memory_.allocate(bytes); }

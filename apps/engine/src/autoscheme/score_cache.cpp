@@ -13,6 +13,7 @@
 #include <arkit/log.h>
 #include <arkit/str.h>
 
+#include "quant/quant_key.h"
 #include "util/sha256.h"
 
 namespace arkit::auto_scheme {
@@ -23,17 +24,11 @@ namespace {
 // Raised whenever equal inputs give other scores.
 constexpr int64_t kScoreVersion = 2;
 
-json::Array quant_key(const TensorQuant& quant) {
-  return {quant.data_type, quant.bits,        quant.group_size, quant.block_rows,       quant.sym,
-          quant.dynamic,   quant.scale_dtype, quant.super_bits, quant.super_group_size, quant.observer};
-}
-
 json::Array pool_key(std::span<const PoolLayer> pool) {
   json::Array out;
   for (const PoolLayer& layer : pool) {
     json::Array quants;
-    for (const LayerQuant& quant : layer.quants)
-      quants.push_back(json::Array{quant_key(quant.weight), quant_key(quant.act), quant.rotation});
+    for (const LayerQuant& quant : layer.quants) quants.push_back(quant_key(quant));
     out.push_back(json::Array{layer.plan.name, layer.plan.out_features, layer.plan.in_features, layer.plan.block,
                               static_cast<int64_t>(layer.plan.kind), layer.plan.fused_group, std::move(quants)});
   }

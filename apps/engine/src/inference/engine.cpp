@@ -13,7 +13,7 @@
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
-#include "inference/backend_choice.h"
+#include "inference/better_backend.h"
 #include "inference/engine_parts.h"
 #include "inference/head_walk.h"
 #include "model_free/checkpoint_source.h"
@@ -58,7 +58,24 @@ at::ScalarType compute_dtype(const std::string& name) {
   throw_usage(str("unknown dtype '", printable(name), "'; expected float32, bfloat16 or auto"));
 }
 
+namespace {
+
+Reporter& nobody() {
+  static Reporter silent;
+  return silent;
+}
+
+std::string layers_text(int64_t count) {
+  return str(count, count == 1 ? " packed layer" : " packed layers");
+}
+
+}  // namespace
+
 Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const std::string& backend)
+    : Engine(source, registry, dtype, BackendWish(backend), nobody()) {}
+
+Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const BackendWish& wish,
+               Reporter& reporter)
     : plain_tables_(model_free::view_plain_tables(source, registry, dtype)),
       source_(plain_tables_ ? *plain_tables_ : source),
       registry_(registry),
@@ -67,7 +84,7 @@ Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarTy
       attention_(source_, registry),
       hook_(std::make_unique<Hook>(*this)),
       dense_(std::make_unique<QuantizedAttention>(*hook_, attention_)) {
-  choose_backends(backend);
+  choose_backends(wish, reporter);
   choose_units();
   if (!attention_.empty() && model_->attentions().empty())
     throw_unsupported(
@@ -77,16 +94,16 @@ Engine::Engine(const ModelSource& source, const Registry& registry, at::ScalarTy
 
 Engine::~Engine() = default;
 
-void Engine::choose_backends(const std::string& backend) {
-  if (!backend.empty()) (void)registry_.backend(backend);  // an unknown name is an error even for a plain model
+void Engine::choose_backends(const BackendWish& wish, Reporter& reporter) {
+  const BackendChooser chooser(registry_, wish);  // an unknown name is an error even for a plain model
+  if (!chooser.stand_in().empty()) reporter.info(chooser.stand_in());
+  if (!wish.prepared_cache.empty() && !sdk::packed_layers(source_).empty())
+    cache_ = std::make_unique<PreparedCache>(wish.prepared_cache, registry_, reporter);
+  std::vector<ScoredLayer> scored;
   for (const LinearSpec& packed : sdk::packed_layers(source_)) {
     LinearSpec spec = for_backends(packed, source_);
-    const BackendChoice choice = choose_backend(spec, registry_, backend);
-    for (const std::string& refusal : choice.refusals)
-      if (std::find(refusals_.begin(), refusals_.end(), refusal) == refusals_.end()) refusals_.push_back(refusal);
-    if (choice.backend == nullptr)
-      throw_unsupported(str("layer '", spec.name, "': no backend runs packing '", spec.packing, "' (",
-                            quoted_list(choice.refusals), "); 'arkit list backends' shows what there is"));
+    const BackendChoice choice = chooser.choose_or_throw(spec);
+    scored.push_back({&packed.quant, choice.verdict.score});
     PackedLayer& layer = packed_[spec.name];
     layer.backend = choice.backend;
     layer.device = choice.verdict.device;
@@ -95,6 +112,13 @@ void Engine::choose_backends(const std::string& backend) {
     layer.spec = std::move(spec);
     ++layers_by_backend_[std::string(choice.backend->info().name)];
   }
+  if (!chooser.automatic()) return;
+  for (const auto& [name, count] : layers_by_backend_)
+    if (const KnownBackend* known = find_backend(known_backends(), name); known != nullptr && known->full_size)
+      reporter.info(str(layers_text(count), count == 1 ? " runs" : " run", " dequantized, in full size: backend '",
+                        name, "' keeps no packed weights"));
+  if (const std::string hint = better_backend(scored, registry_, known_backends(), chooser.device()); !hint.empty())
+    reporter.info(hint);
 }
 
 // One backend, one device, one rounding of the input: what the layers of a unit share.
@@ -109,8 +133,8 @@ bool Engine::one_unit(const std::vector<PackedLayer*>& layers) const {
     if (!alike) return false;
     specs.push_back(&layer->spec);
   }
-  const BackendVerdict verdict = first.backend->supports_all(specs);
-  if (!verdict || verdict.device != first.device) return false;
+  const BackendVerdict verdict = first.backend->supports_on(specs, first.device);
+  if (verdict.score == 0) return false;
   const TensorQuant& act = first.spec.quant.act;
   if (!act.quantized()) return true;
   const bool own_ranges = !act.dynamic || act.data_type.find("static") != std::string::npos;
@@ -146,6 +170,16 @@ LayerWeights Engine::weights_of(PackedLayer& layer, const std::function<Quantize
   return weights;
 }
 
+std::unique_ptr<QuantLinear> Engine::make_linears(const PackedLayer& first,
+                                                  std::span<const LayerWeights> weights) const {
+  return cache_ ? cache_->prepare(*first.backend, weights, first.device, dtype_)
+                : first.backend->make_linears(weights, first.device, dtype_);
+}
+
+void Engine::release_parts(const PackedLayer& layer) const noexcept {
+  for (const std::string& part : layer.parts) source_.weights().release(part);
+}
+
 void Engine::make_ready(const std::string& name) {
   const auto found = packed_.find(name);
   if (found == packed_.end()) return;
@@ -158,18 +192,25 @@ void Engine::make_ready(const std::string& name) {
   std::vector<LayerWeights> weights;
   for (PackedLayer* layer : unit.layers)  // unpacked when asked for: codes of several are not in memory side by side
     weights.push_back(weights_of(*layer, [this, layer] { return sdk::packed_of(source_).unpack(layer->spec.name); }));
-  unit.linears = found->second.backend->make_linears(weights, found->second.device, dtype_);
+  unit.linears = make_linears(found->second, weights);
+  for (const PackedLayer* layer : unit.layers) release_parts(*layer);
 }
 
 // Also for a layer of a unit, where a family computes it by itself.
 const QuantLinear& Engine::alone(PackedLayer& layer) {
   if (layer.linear) return *layer.linear;
   const LinearSpec& spec = layer.spec;
-  const QuantizedWeight weight = sdk::packed_of(source_).unpack(spec.name);
-  layer.act_max = weight.act_max;
+  std::optional<QuantizedWeight> weight;  // once, and only if somebody asks
+  const auto unpacked = [&]() -> const QuantizedWeight& {
+    if (!weight) weight = sdk::packed_of(source_).unpack(spec.name);
+    return *weight;
+  };
+  if (spec.quant.act.quantized()) layer.act_max = unpacked().act_max;
   if (spec.quant.act.quantized() && !spec.quant.act.dynamic && !layer.act_max.defined())
     throw_input(str("layer '", spec.name, "': its activations are static but the export has no scale for them"));
-  layer.linear = layer.backend->make_linear(weights_of(layer, [&] { return weight; }), layer.device, dtype_);
+  const LayerWeights weights = weights_of(layer, unpacked);
+  layer.linear = make_linears(layer, {&weights, 1});
+  release_parts(layer);
   return *layer.linear;
 }
 
@@ -194,7 +235,7 @@ void Engine::release_block(int64_t block) noexcept {
   for (auto at = packed_.lower_bound(prefix); at != packed_.end() && at->first.starts_with(prefix); ++at) {
     at->second.linear.reset();
     if (at->second.unit != nullptr) at->second.unit->linears.reset();
-    for (const std::string& part : at->second.parts) source_.weights().release(part);
+    release_parts(at->second);
   }
   model_->release_block(block);
 }

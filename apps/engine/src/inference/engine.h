@@ -12,11 +12,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <arkit/inference_backend.h>
+#include <arkit/log.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 #include <arkit/sdk/sequence_cache.h>
 
 #include "inference/attention_quantizer.h"
+#include "inference/backend_choice.h"
+#include "inference/prepared_cache.h"
 
 namespace arkit {
 
@@ -25,8 +28,11 @@ namespace arkit {
 
 class Engine {
  public:
-  // `source` and `registry` outlive the engine. `backend` empty = the best for each layer. Throws
-  // ErrorCode::unsupported with every backend's reason when a packed layer finds none.
+  // All of them outlive the engine. Throws ErrorCode::unsupported with every backend's reason when a packed layer finds
+  // none. `reporter` is told which backend stands in for another one, what runs in full size and what would be better.
+  Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const BackendWish& wish,
+         Reporter& reporter);
+  // Tells nobody.
   Engine(const ModelSource& source, const Registry& registry, at::ScalarType dtype, const std::string& backend);
   ~Engine();
 
@@ -69,11 +75,11 @@ class Engine {
   // Throws ErrorCode::input naming `what` when an id is not a row of the embeddings.
   void check_ids(const at::Tensor& input_ids, const std::string& what) const;
 
-  // Packed layers by the backend that was chosen for them; refusals, each reason once.
+  // Packed layers by the backend that was chosen for them.
   [[nodiscard]] const std::map<std::string, int64_t>& layers_by_backend() const { return layers_by_backend_; }
-  [[nodiscard]] const std::vector<std::string>& refusals() const { return refusals_; }
   // What backends have made ready: layers that are fed one input and run together count once.
   [[nodiscard]] int64_t prepared() const;
+  [[nodiscard]] const PreparedCache* prepared_cache() const { return cache_.get(); }  // null = none was wished for
 
  private:
   struct PackedLayer;
@@ -82,11 +88,14 @@ class Engine {
 
   struct WholeBlock;
 
-  void choose_backends(const std::string& backend);
+  void choose_backends(const BackendWish& wish, Reporter& reporter);
   void choose_units();
   [[nodiscard]] bool one_unit(const std::vector<PackedLayer*>& layers) const;
   void make_ready(const std::string& layer);
   [[nodiscard]] LayerWeights weights_of(PackedLayer& layer, const std::function<QuantizedWeight()>& codes) const;
+  [[nodiscard]] std::unique_ptr<QuantLinear> make_linears(const PackedLayer& first,
+                                                          std::span<const LayerWeights> weights) const;
+  void release_parts(const PackedLayer& layer) const noexcept;
   [[nodiscard]] const QuantLinear& alone(PackedLayer& layer);
   void make_whole(WholeBlock& block);
   void plan_packed_head(int64_t bits);
@@ -106,7 +115,7 @@ class Engine {
   std::map<int64_t, WholeBlock> whole_;        // by block
   std::string packed_head_;                    // its name, where its codes are made here; empty = they are not
   std::map<std::string, int64_t> layers_by_backend_;
-  std::vector<std::string> refusals_;
+  std::unique_ptr<PreparedCache> cache_;
   bool keeps_ = false;
 };
 

@@ -16,7 +16,8 @@ namespace arkit {
 struct Session::State {
   State(const SessionOptions& options, const Registry& registry)
       : source(open_source(options.model, registry)),
-        engine(*source, registry, compute_dtype(options.dtype), options.backend) {
+        engine(*source, registry, compute_dtype(options.dtype),
+               {options.backend, options.device, options.prepared_cache}, nobody) {
     if (options.page_size < 1 || options.cache_tokens < options.page_size)
       throw_usage(str("a cache of ", options.cache_tokens, " tokens in pages of ", options.page_size,
                       " has no room; expected at least one page of at least one token"));
@@ -25,6 +26,7 @@ struct Session::State {
     batcher.emplace(engine, options.page_size, options.cache_tokens / options.page_size);
   }
 
+  Reporter nobody;
   std::unique_ptr<ModelSource> source;
   Engine engine;
   std::optional<Batcher> batcher;

@@ -1,10 +1,14 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/attention_quantizer.cpp
+  src/inference/backend_catalogue.cpp
   src/inference/backend_choice.cpp
+  src/inference/backend_probes.cpp
   src/inference/batcher.cpp
+  src/inference/better_backend.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp
   src/inference/last_word_eval.cpp
+  src/inference/prepared_cache.cpp
   src/inference/residency.cpp
   src/inference/row_scores.cpp
   src/inference/sampler.cpp

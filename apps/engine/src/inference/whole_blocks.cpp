@@ -36,8 +36,7 @@ void Engine::use_whole_blocks(int64_t head_bits) {
       return layer->backend == first.backend && layer->device == first.device && layer->act_scheme == nullptr;
     });
     if (!alike) continue;
-    const BackendVerdict verdict = first.backend->supports_block(whole.spec);
-    if (!verdict || verdict.device != first.device) continue;
+    if (first.backend->supports_block(whole.spec, first.device).score == 0) continue;
     whole.backend = first.backend;
     whole.device = first.device;
     whole_.emplace(static_cast<int64_t>(i), std::move(whole));
@@ -59,8 +58,8 @@ void Engine::plan_packed_head(int64_t bits) {
                 .quant = {.weight = {.bits = static_cast<int>(bits), .group_size = -1, .scale_dtype = "float32"}}};
   layer.backend = beside.backend;
   layer.device = beside.device;
-  const BackendVerdict verdict = layer.backend->supports(layer.spec);
-  if (!verdict || verdict.device != layer.device) return;
+  const LinearSpec* const one = &layer.spec;
+  if (layer.backend->supports_on({&one, 1}, layer.device).score == 0) return;
   packed_head_ = head->name;
   packed_.emplace(packed_head_, std::move(layer));
 }
@@ -96,7 +95,9 @@ void Engine::make_whole(WholeBlock& block) {
   for (PackedLayer* layer : block.layers)
     weights.layers.push_back(
         weights_of(*layer, [this, layer] { return sdk::packed_of(source_).unpack(layer->spec.name); }));
-  block.ready = block.backend->make_block(weights, block.device, dtype_);
+  block.ready = cache_ ? cache_->prepare(*block.backend, weights, block.device, dtype_)
+                       : block.backend->make_block(weights, block.device, dtype_, {});
+  for (const PackedLayer* layer : block.layers) release_parts(*layer);
 }
 
 bool Engine::run_whole(int64_t index, at::Tensor& hidden, const ForwardContext& context,

@@ -193,9 +193,10 @@ json::Object compare_logits(const DiffOptions& options, const std::string& resid
       text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
   const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
   for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
-  if (sdk::packed_layers(*a.source).empty()) warn_about_backend(options.backend, *b.source, reporter);
+  if (sdk::packed_layers(*a.source).empty()) warn_about_backend(backend_wish(options), *b.source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine reference(*a.source, registry, dtype, options.backend), model(*b.source, registry, dtype, options.backend);
+  Engine reference(*a.source, registry, dtype, backend_wish(options), reporter),
+      model(*b.source, registry, dtype, backend_wish(options), reporter);
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");
   reference.check_ids(windows, what);
   model.check_ids(windows, what);
@@ -229,6 +230,8 @@ void check_options(const DiffOptions& options) {
   note(options.batch_size != defaults.batch_size, "batch_size");
   note(options.dtype != defaults.dtype, "dtype");
   note(!options.backend.empty(), "backend");
+  note(!options.device.empty(), "device");
+  note(!options.prepared_cache.empty(), "prepared_cache");
   if (!idle.empty())
     throw_usage(str("without a text nothing is computed; add --text FILE or --ids FILE, or leave ", idle, " out"));
 }

@@ -29,12 +29,6 @@ void check_options(const EvalOptions& options) {
   check_window_options(options.seqlen, options.batch_size, options.max_windows);
 }
 
-json::Object describe(const Engine& engine) {
-  json::Object backends;
-  for (const auto& [name, count] : engine.layers_by_backend()) backends[name] = count;
-  return backends;
-}
-
 }  // namespace
 
 json::Object evaluate_perplexity(const EvalOptions& options, const Registry& registry, Reporter& reporter) {
@@ -50,12 +44,13 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   std::unique_ptr<ModelSource> reference_source;
   if (!options.against.empty()) reference_source = open_source(options.against, registry, reporter);
   warn_about_source(*source, reporter);
-  warn_about_backend(options.backend, *source, reporter);
+  warn_about_backend(backend_wish(options), *source, reporter);
   if (reference_source) warn_about_source(*reference_source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine engine(*source, registry, dtype, options.backend);
+  Engine engine(*source, registry, dtype, backend_wish(options), reporter);
   std::unique_ptr<Engine> reference;
-  if (reference_source) reference = std::make_unique<Engine>(*reference_source, registry, dtype, options.backend);
+  if (reference_source)
+    reference = std::make_unique<Engine>(*reference_source, registry, dtype, backend_wish(options), reporter);
 
   const bool text = !options.text_file.empty();
   const at::Tensor ids =
@@ -85,7 +80,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   result["dtype"] = options.dtype;
   result["seconds"] = seconds;
   result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
-  result["backends"] = describe(engine);
+  describe_backends(engine, result);
   result["resident"] = residency.describe();
   if (score.divergence) {
     result["against"] = json::Object{{"model", options.against},

@@ -60,8 +60,8 @@ json::Object forward(const ForwardOptions& options, const std::string& resident,
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
-  warn_about_backend(options.backend, *source, reporter);
-  Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
+  warn_about_backend(backend_wish(options), *source, reporter);
+  Engine engine(*source, registry, compute_dtype(options.dtype), backend_wish(options), reporter);
 
   at::Tensor ids = read_input_ids(options.input_ids);
   if (ids.dim() == 1) ids = ids.unsqueeze(0);
@@ -82,9 +82,7 @@ json::Object forward(const ForwardOptions& options, const std::string& resident,
   result["output"] = options.output.string();
   result["shape"] = json::Array{logits.size(0), logits.size(1), logits.size(2)};
   result["dtype"] = options.dtype;
-  json::Object backends;
-  for (const auto& [name, count] : engine.layers_by_backend()) backends[name] = count;
-  result["backends"] = std::move(backends);
+  describe_backends(engine, result);
   result["resident"] = residency.describe();
   return result;
 }

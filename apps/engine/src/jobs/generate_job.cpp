@@ -46,7 +46,7 @@ json::Object generate(const GenerateOptions& options, const Registry& registry, 
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
-  warn_about_backend(options.backend, *source, reporter);
+  warn_about_backend(backend_wish(options), *source, reporter);
   const Tokenizer tokenizer = tokenizer_of(*source);
   if (options.chat && !tokenizer.has_chat_template())
     throw_unsupported(str("'", options.model, "': the model has no chat template; generate without it"));
@@ -58,7 +58,7 @@ json::Object generate(const GenerateOptions& options, const Registry& registry, 
   request.stop_ids = stop_ids(*source, tokenizer);
   request.sampling = {options.temperature, options.top_p, options.top_k, static_cast<uint64_t>(options.seed)};
 
-  Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
+  Engine engine(*source, registry, compute_dtype(options.dtype), backend_wish(options), reporter);
   engine.use_whole_blocks(options.head_bits);
   engine.load_all();
   reporter.step("generate");
@@ -78,9 +78,7 @@ json::Object generate(const GenerateOptions& options, const Registry& registry, 
   result["dtype"] = c10::toString(engine.dtype());
   result["prompt_seconds"] = made.prompt_seconds;
   result["tokens_per_second"] = made.decode_seconds > 0 ? static_cast<double>(made.decoded) / made.decode_seconds : 0.0;
-  json::Object backends;
-  for (const auto& [name, count] : engine.layers_by_backend()) backends[name] = count;
-  result["backends"] = std::move(backends);
+  describe_backends(engine, result);
   return result;
 }
 

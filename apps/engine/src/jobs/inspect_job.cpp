@@ -1,5 +1,6 @@
 // `arkit inspect`: what a model, an export or a bare tensor file holds, how many bits its weights take, and what can
 // run it.
+#include <array>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -16,6 +17,7 @@
 #include <arkit/str.h>
 
 #include "inference/backend_choice.h"
+#include "inference/better_backend.h"
 #include "quant/attention_plan.h"
 #include "quant/scheme_resolver.h"
 #include "util/stored_bytes.h"
@@ -62,11 +64,10 @@ json::Array summarize_types(const WeightSource& weights) {
 }
 
 // Which backend would run a packed layer, or every backend's reason for not doing it.
-std::string runner_of(const LinearSpec& spec, const Registry& registry) {
-  const BackendChoice choice = choose_backend(spec, registry, "");
+std::string runner_of(const BackendChoice& choice) {
   if (choice.backend == nullptr) {
     std::string reasons;
-    for (const std::string& refusal : choice.refusals) reasons += str(reasons.empty() ? "" : "; ", refusal);
+    for (const std::string& refusal : choice.refusals()) reasons += str(reasons.empty() ? "" : "; ", refusal);
     return str("nothing here (", reasons, ")");
   }
   // A device is named where there is a choice, or where it is not this machine's processor.
@@ -76,13 +77,41 @@ std::string runner_of(const LinearSpec& spec, const Registry& registry) {
   return devices.size() == 1 && device.host_memory ? name : str(name, " on ", device.id());
 }
 
-// Packed layers that share packing and scheme, with the backend that runs them.
-json::Array summarize_packed(const ModelSource& source, const Registry& registry) {
-  std::map<std::pair<std::string, std::string>, std::vector<const LinearSpec*>> kinds;
-  for (const LinearSpec& spec : sdk::packed_layers(source))
-    kinds[{spec.packing, describe(spec.quant)}].push_back(&spec);
+// What every backend says of a layer, the one that runs it first.
+json::Array verdicts_of(const BackendChoice& choice, const Registry& registry) {
   json::Array rows;
-  for (const auto& [kind, specs] : kinds) {
+  for (const BackendAnswer& answer : choice.answers) {
+    json::Object row{{"backend", answer.name}, {"score", answer.verdict.score}};
+    if (answer.verdict.score > 0)
+      row["device"] = registry.backend(answer.name).devices()[answer.verdict.device].id();
+    else
+      row["why_not"] = answer.verdict.why_not;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+// Packed layers that share packing, scheme and the backend that runs them. Backends look at shapes as well.
+json::Array summarize_packed(const ModelSource& source, const Registry& registry, std::string& better) {
+  struct Kind {
+    std::vector<const LinearSpec*> specs;
+    BackendChoice choice;  // of the first
+  };
+  std::map<std::array<std::string, 3>, Kind> kinds;
+  const BackendChooser chooser(registry, {});
+  std::vector<ScoredLayer> scored;
+  for (const LinearSpec& spec : sdk::packed_layers(source)) {
+    BackendChoice choice = chooser.choose(for_backends(spec, source));
+    scored.push_back({&spec.quant, choice.verdict.score});
+    std::string runner = choice.backend == nullptr ? std::string() : runner_of(choice);  // reasons name the layer
+    Kind& kind = kinds[{spec.packing, describe(spec.quant), std::move(runner)}];
+    if (kind.specs.empty()) kind.choice = std::move(choice);
+    kind.specs.push_back(&spec);
+  }
+  better = better_backend(scored, registry, known_backends(), {});
+  json::Array rows;
+  for (const auto& [kind, found] : kinds) {
+    const std::vector<const LinearSpec*>& specs = found.specs;
     int64_t weights = 0, bytes = 0;
     for (const LinearSpec* spec : specs) {
       weights += spec->out_features * spec->in_features;
@@ -90,11 +119,12 @@ json::Array summarize_packed(const ModelSource& source, const Registry& registry
         if (suffix != "bias") bytes += static_cast<int64_t>(tensor.nbytes());
     }
     rows.push_back(json::Object{
-        {"packing", kind.first},
-        {"scheme", kind.second},
+        {"packing", kind[0]},
+        {"scheme", kind[1]},
         {"layers", specs.size()},
         {"bits_per_weight", weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0},
-        {"runs_on", runner_of(for_backends(*specs.front(), source), registry)}});
+        {"runs_on", runner_of(found.choice)},
+        {"backends", verdicts_of(found.choice, registry)}});
   }
   return rows;
 }
@@ -159,7 +189,9 @@ json::Object inspect_model(const std::string& model_or_file, const Registry& reg
   describe_model(report, *source, registry);
   report["bytes"] = stored_bytes(source->weights());
   report["types"] = summarize_types(source->weights());
-  report["packed"] = summarize_packed(*source, registry);
+  std::string better;
+  report["packed"] = summarize_packed(*source, registry, better);
+  if (!better.empty()) report["hint"] = better;
   if (!sdk::attention_modules(*source).empty()) report["attention"] = summarize_attention(*source);
   report["tensors"] = list_tensors(source->weights());
   return report;

@@ -60,8 +60,8 @@ json::Object evaluate_last_words(const LastWordOptions& options, const std::stri
   reporter.step("open the model");
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
-  warn_about_backend(options.backend, *source, reporter);
-  Engine engine(*source, registry, compute_dtype(options.dtype), options.backend);
+  warn_about_backend(backend_wish(options), *source, reporter);
+  Engine engine(*source, registry, compute_dtype(options.dtype), backend_wish(options), reporter);
   const std::vector<Continuation> items = read_items(options, tokenizer_of(*source));
   for (const Continuation& item : items)
     engine.check_ids(at::tensor(item.ids).unsqueeze(0), str("'", options.file.string(), "'"));

@@ -4,13 +4,13 @@
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/family_files.h>
-#include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/scheme.h>
 #include <arkit/str.h>
 #include <arkit/transform.h>
 
 #include "calibration/dataset_registry.h"
+#include "jobs/backend_list.h"
 #include "jobs/format_matrix.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
@@ -101,31 +101,6 @@ json::Array list_formats(const Registry& registry) {
       rows.push_back(
           json::Object{{"format", variant}, {"summary", exporter.info().summary}, {"schemes", std::move(cells)}});
     }
-  }
-  return rows;
-}
-
-json::Object describe(const BackendDevice& device) {
-  return {{"device", device.id()},
-          {"name", device.name},
-          {"vendor", device.vendor},
-          {"memory", device.memory},
-          {"memory_is_host", device.host_memory},
-          {"score", device.score}};
-}
-
-json::Array list_backends(const Registry& registry) {
-  json::Array rows;
-  for (const std::string& name : registry.names(Kind::backend)) {
-    const InferenceBackend& backend = registry.backend(name);
-    const Availability available = backend.probe();
-    json::Array devices;
-    for (const BackendDevice& device : backend.devices()) devices.push_back(describe(device));
-    rows.push_back(json::Object{{"name", name},
-                                {"summary", backend.info().summary},
-                                {"score", available.score},
-                                {"reason", available.why_not},
-                                {"devices", std::move(devices)}});
   }
   return rows;
 }

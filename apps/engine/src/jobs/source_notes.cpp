@@ -1,9 +1,14 @@
 #include "jobs/source_notes.h"
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include <arkit/json.h>
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
+#include "quant/runtime_rules.h"
 #include "source/canonical_source.h"
 
 namespace arkit {
@@ -27,9 +32,23 @@ void warn_about_source(const ModelSource& source, Reporter& reporter) {
                     "format ('arkit list formats') is run with them"));
 }
 
-void warn_about_backend(const std::string& backend, const ModelSource& source, Reporter& reporter) {
-  if (!backend.empty() && sdk::packed_layers(source).empty())
-    reporter.warn(str("'", source.path().string(), "' has no packed layers: --backend has no effect on it"));
+void warn_about_backend(const BackendWish& wish, const ModelSource& source, Reporter& reporter) {
+  if (!sdk::packed_layers(source).empty()) return;
+  std::vector<std::string> idle;
+  if (!wish.backend.empty()) idle.emplace_back("--backend");
+  if (!wish.device.empty()) idle.emplace_back("--device");
+  if (!wish.prepared_cache.empty()) idle.emplace_back("--prepared_cache");
+  if (!idle.empty())
+    reporter.warn(str("'", source.path().string(), "' has no packed layers: ", listed(idle),
+                      idle.size() == 1 ? " has" : " have", " no effect on it"));
+}
+
+void describe_backends(const Engine& engine, json::Object& result) {
+  json::Object backends;
+  for (const auto& [name, count] : engine.layers_by_backend()) backends[name] = count;
+  result["backends"] = std::move(backends);
+  if (const PreparedCache* cache = engine.prepared_cache())
+    result["prepared_cache"] = json::Object{{"used", cache->used()}, {"written", cache->written()}};
 }
 
 }  // namespace arkit

@@ -1,10 +1,11 @@
 #pragma once
 // What an opened model says of itself and arkit does not compute.
 
-#include <string>
-
+#include <arkit/json.h>
 #include <arkit/log.h>
 #include <arkit/model_source.h>
+
+#include "inference/engine.h"
 
 namespace arkit {
 
@@ -12,7 +13,16 @@ namespace arkit {
 // in full.
 void warn_about_source(const ModelSource& source, Reporter& reporter);
 
-// A backend multiplies packed layers: a warning where the model has none.
-void warn_about_backend(const std::string& backend, const ModelSource& source, Reporter& reporter);
+// What the options of a command that computes say of backends.
+template <typename Options>
+[[nodiscard]] BackendWish backend_wish(const Options& options) {
+  return {options.backend, options.device, options.prepared_cache};
+}
+
+// Backends multiply packed layers: a warning where the model has none and something is wished of them.
+void warn_about_backend(const BackendWish& wish, const ModelSource& source, Reporter& reporter);
+
+// "backends": layers by backend; "prepared_cache": what came out of it and what is new in it.
+void describe_backends(const Engine& engine, json::Object& result);
 
 }  // namespace arkit

@@ -1,5 +1,6 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/autoscheme_job.cpp
+  src/jobs/backend_list.cpp
   src/jobs/calibrate.cpp
   src/jobs/conversion_record.cpp
   src/jobs/convert_job.cpp

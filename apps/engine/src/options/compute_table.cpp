@@ -18,8 +18,27 @@ constexpr OptionRow kBatchSize{.name = "batch_size",
                                .aliases = "bs"};
 constexpr OptionRow kDtype{
     .name = "dtype", .group = kRun, .unit = "T", .help = "compute type", .choices = "auto float32 bfloat16"};
-constexpr OptionRow kBackend{
-    .name = "backend", .group = kRun, .unit = "B", .help = "backend for packed layers; unset = the best available"};
+constexpr OptionRow kBackend{.name = "backend",
+                             .group = kRun,
+                             .unit = "B",
+                             .help =
+                                 "backend for packed layers, or the name of one of another program "
+                                 "('arkit list backends')",
+                             .absent = "the best for each layer"};
+constexpr OptionRow kDevice{.name = "device",
+                            .group = kRun,
+                            .unit = "D",
+                            .help = "run packed layers on this device only: cpu, cuda, cuda:1",
+                            .absent = "the best one for each layer",
+                            .aliases = "device_map devices"};
+constexpr OptionRow kPreparedCache{.name = "prepared_cache",
+                                   .type = path,
+                                   .group = kRun,
+                                   .unit = "DIR",
+                                   .help =
+                                       "keep layers as backends have made them ready in this folder, from which the "
+                                       "next start maps them",
+                                   .place = true};
 
 constexpr OptionOf<EvalOptions> kEval[] = {
     option_at<&EvalOptions::text_file>(
@@ -43,6 +62,8 @@ constexpr OptionOf<EvalOptions> kEval[] = {
     option_at<&EvalOptions::batch_size>(kBatchSize),
     option_at<&EvalOptions::dtype>(kDtype),
     option_at<&EvalOptions::backend>(kBackend),
+    option_at<&EvalOptions::device>(kDevice),
+    option_at<&EvalOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<LastWordOptions> kLastWord[] = {
@@ -61,6 +82,8 @@ constexpr OptionOf<LastWordOptions> kLastWord[] = {
                                              .aliases = "bs"}),
     option_at<&LastWordOptions::dtype>(kDtype),
     option_at<&LastWordOptions::backend>(kBackend),
+    option_at<&LastWordOptions::device>(kDevice),
+    option_at<&LastWordOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<GenerateOptions> kGenerate[] = {
@@ -101,6 +124,8 @@ constexpr OptionOf<GenerateOptions> kGenerate[] = {
          .help =
              "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
          .choices = "8 16"}),
+    option_at<&GenerateOptions::device>(kDevice),
+    option_at<&GenerateOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<ForwardOptions> kForward[] = {
@@ -118,6 +143,8 @@ constexpr OptionOf<ForwardOptions> kForward[] = {
                                         .aliases = "o"}),
     option_at<&ForwardOptions::dtype>(kDtype),
     option_at<&ForwardOptions::backend>(kBackend),
+    option_at<&ForwardOptions::device>(kDevice),
+    option_at<&ForwardOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<DiffOptions> kDiff[] = {
@@ -147,6 +174,8 @@ constexpr OptionOf<DiffOptions> kDiff[] = {
     option_at<&DiffOptions::batch_size>(kBatchSize),
     option_at<&DiffOptions::dtype>(kDtype),
     option_at<&DiffOptions::backend>(kBackend),
+    option_at<&DiffOptions::device>(kDevice),
+    option_at<&DiffOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<ResidentOptions> kResident[] = {

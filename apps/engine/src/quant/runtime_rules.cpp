@@ -33,19 +33,6 @@ std::vector<std::string> texts(const json::Object& object, std::string_view key,
   return out;
 }
 
-std::vector<int64_t> numbers(const json::Object& object, std::string_view key, const std::string& what) {
-  std::vector<int64_t> out;
-  const json::Value* value = json::find(object, key);
-  if (value == nullptr) return out;
-  for (const json::Value& entry : json::as_array(*value, str(what, ": '", key, "'"))) {
-    if (!entry.is_int64())
-      throw_input(str(what, ": '", key, "' holds ", json::dump(entry), "; a list of whole numbers is expected"));
-    out.push_back(entry.get_int64());
-  }
-  if (out.empty()) throw_input(str(what, ": '", key, "' is an empty list and would fit nothing; leave it out"));
-  return out;
-}
-
 RuntimeRules::Fused read_fused(const json::Object& object, const std::string& what) {
   check_keys(object, {"parts", "experts"}, what);
   const bool experts = json::get_bool(object, "experts", what).value_or(false);
@@ -60,30 +47,12 @@ RuntimeRules::Entry read_entry(const json::Object& object, std::string_view text
       object,
       {"formats", "data_type", "bits", "group_size", "sym", "act_bits", "act_dynamic", "outside_blocks", text_key},
       what);
-  RuntimeRules::Entry entry;
+  RuntimeRules::Entry entry{read_quant_filter(object, what), {}, {}, {}};
   entry.formats = texts(object, "formats", what);
   if (entry.formats.empty()) throw_input(str(what, ": 'formats' is missing; a list of format names is expected"));
-  entry.data_types = texts(object, "data_type", what);
-  entry.bits = numbers(object, "bits", what);
-  entry.group_sizes = numbers(object, "group_size", what);
-  entry.act_bits = numbers(object, "act_bits", what);
-  entry.sym = json::get_bool(object, "sym", what);
-  entry.act_dynamic = json::get_bool(object, "act_dynamic", what);
   entry.outside_blocks = json::get_bool(object, "outside_blocks", what);
   entry.text = required_text(object, text_key, what);
   return entry;
-}
-
-// Calls `read` for each table of an array of tables.
-template <typename Read>
-void each_table(const json::Object& object, std::string_view key, const std::string& what, const Read& read) {
-  const json::Value* tables = json::find(object, key);
-  if (tables == nullptr) return;
-  int64_t number = 0;
-  for (const json::Value& table : json::as_array(*tables, str(what, ": '", key, "'"))) {
-    const std::string where = str(what, ": [[", key, "]] number ", ++number);
-    read(json::as_object(table, where), where);
-  }
 }
 
 RuntimeRules read_file(const fs::path& file) {
@@ -102,23 +71,9 @@ std::vector<RuntimeRules> read_installed() {
   return all;
 }
 
-template <typename T>
-bool fits(const std::vector<T>& wanted, const T& value) {
-  return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end();
-}
-
-bool fits(const std::optional<bool>& wanted, bool value) {
-  return !wanted || *wanted == value;
-}
-
-bool fits(const RuntimeRules::Entry& entry, const LayerPlan& layer, const std::string& format) {
-  const auto& [weight, act, rotation] = layer.quant;
-  const bool act_quantized = act.quantized();
-  return fits(entry.formats, format) && fits(entry.data_types, weight.data_type) &&
-         fits(entry.bits, int64_t{weight.bits}) && fits(entry.group_sizes, weight.group_size) &&
-         fits(entry.act_bits, int64_t{act_quantized ? act.bits : 16}) && fits(entry.sym, weight.sym) &&
-         (!entry.act_dynamic || (act_quantized && *entry.act_dynamic == act.dynamic)) &&
-         fits(entry.outside_blocks, layer.block < 0);
+bool entry_fits(const RuntimeRules::Entry& entry, const LayerPlan& layer, const std::string& format) {
+  return fits(entry.formats, format) && fits(entry.outside_blocks, layer.block < 0) &&
+         fits(static_cast<const QuantFilter&>(entry), layer.quant);
 }
 
 void add_once(std::vector<std::string>& list, const std::string& entry) {
@@ -280,7 +235,7 @@ std::vector<std::string> format_violations(const QuantPlan& plan, const std::str
   std::map<std::string, std::vector<const LayerPlan*>> causes;
   for (const LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
-    const auto fits_layer = [&](const RuntimeRules::Entry& entry) { return fits(entry, layer, format); };
+    const auto fits_layer = [&](const RuntimeRules::Entry& entry) { return entry_fits(entry, layer, format); };
     const auto refusal = std::find_if(runtime.refuses.begin(), runtime.refuses.end(), fits_layer);
     if (refusal != runtime.refuses.end())
       causes[refusal->text].push_back(&layer);

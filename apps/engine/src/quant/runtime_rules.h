@@ -12,6 +12,8 @@
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
 
+#include "quant/quant_filter.h"
+
 namespace arkit {
 
 struct RuntimeRules {
@@ -19,10 +21,9 @@ struct RuntimeRules {
     std::vector<std::string> parts;  // last names of layers under one parent; empty = all experts of a layer
   };
   // Every key that is given must fit; an empty list fits everything.
-  struct Entry {
-    std::vector<std::string> formats, data_types;
-    std::vector<int64_t> bits, group_sizes, act_bits;
-    std::optional<bool> sym, act_dynamic, outside_blocks;
+  struct Entry : QuantFilter {
+    std::vector<std::string> formats;
+    std::optional<bool> outside_blocks;
     std::string text;  // what is loaded, or why it is not
   };
   std::string name, title, checked;

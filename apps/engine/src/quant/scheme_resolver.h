@@ -21,7 +21,7 @@ struct ResolvedScheme {
 };
 
 // All presets of all scheme plugins, sorted by name; names are unique without case.
-[[nodiscard]] std::vector<Preset> all_presets(const Registry& registry);
+[[nodiscard]] ARKIT_INTERNAL std::vector<Preset> all_presets(const Registry& registry);
 
 // The preset called `name` (case does not matter). Throws ErrorCode::unsupported with the nearest name.
 [[nodiscard]] ARKIT_INTERNAL ResolvedScheme resolve_preset(std::string_view name, const Registry& registry);

@@ -4,6 +4,8 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/quant/format_lookup.cpp
   src/quant/layer_config.cpp
   src/quant/plan.cpp
+  src/quant/quant_filter.cpp
+  src/quant/quant_key.cpp
   src/quant/recipes.cpp
   src/quant/runtime_rules.cpp
   src/quant/scheme_resolver.cpp

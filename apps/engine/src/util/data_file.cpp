@@ -77,4 +77,17 @@ std::vector<std::string> text_list(const json::Object& object, std::string_view 
   return out;
 }
 
+std::vector<int64_t> number_list(const json::Object& object, std::string_view key, const std::string& what) {
+  std::vector<int64_t> out;
+  const json::Value* value = json::find(object, key);
+  if (value == nullptr) return out;
+  for (const json::Value& entry : json::as_array(*value, str(what, ": '", key, "'"))) {
+    if (!entry.is_int64())
+      throw_input(str(what, ": '", key, "' holds ", json::dump(entry), "; a list of whole numbers is expected"));
+    out.push_back(entry.get_int64());
+  }
+  if (out.empty()) throw_input(str(what, ": '", key, "' is an empty list and would fit nothing; leave it out"));
+  return out;
+}
+
 }  // namespace arkit

@@ -1,6 +1,7 @@
 #pragma once
 // Files of share/arkit: names that the engine must not know (data sets, runtimes, targets) as TOML.
 
+#include <cstdint>
 #include <filesystem>
 #include <initializer_list>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include <arkit/export.h>
 #include <arkit/json.h>
+#include <arkit/str.h>
 
 namespace arkit {
 
@@ -35,5 +37,21 @@ ARKIT_EXPORT void check_keys(const json::Object& object, std::initializer_list<s
 // A text, or a list of texts, none of them empty; no element when the key is absent. Throws ErrorCode::input.
 [[nodiscard]] ARKIT_EXPORT std::vector<std::string> text_list(const json::Object& object, std::string_view key,
                                                               const std::string& what);
+
+// A list of whole numbers; no element when the key is absent. Throws ErrorCode::input.
+[[nodiscard]] ARKIT_EXPORT std::vector<int64_t> number_list(const json::Object& object, std::string_view key,
+                                                            const std::string& what);
+
+// Calls read(table, what) for each [[key]], `what` naming it.
+template <typename Read>
+void each_table(const json::Object& object, std::string_view key, const std::string& what, const Read& read) {
+  const json::Value* tables = json::find(object, key);
+  if (tables == nullptr) return;
+  int64_t number = 0;
+  for (const json::Value& table : json::as_array(*tables, str(what, ": '", key, "'"))) {
+    const std::string where = str(what, ": [[", key, "]] number ", ++number);
+    read(json::as_object(table, where), where);
+  }
+}
 
 }  // namespace arkit

@@ -41,57 +41,57 @@ class DoorBackend final : public InferenceBackend {
     return best;
   }
 
-  BackendVerdict supports_all(std::span<const LinearSpec* const> layers) const override {
-    find_devices();
-    return best_of(UnitDescription(layers).unit());
+  BackendVerdict supports_on(std::span<const LinearSpec* const> layers, size_t device) const override {
+    BackendVerdict verdict = verdict_of(UnitDescription(layers).unit(), *open_device(device));
+    verdict.device = device;
+    return verdict;
   }
 
-  BackendVerdict supports_block(const BlockSpec& block) const override {
-    find_devices();
-    if (!calls_->has_blocks()) return InferenceBackend::supports_block(block);
-    const auto no = [](std::string why) {
-      BackendVerdict verdict;
-      verdict.why_not = std::move(why);
-      return verdict;
-    };
+  BackendVerdict supports_block(const BlockSpec& block, size_t device) const override {
+    if (!calls_->has_blocks()) return InferenceBackend::supports_block(block, device);
+    BackendVerdict verdict;
     try {
-      const BackendVerdict best = best_of(UnitDescription(block).unit());
-      return !best || descriptions_[best.device].host_memory
-                 ? best
-                 : no("whole blocks need a device that reads this process's memory");
+      const UnitDescription unit(block);
+      if (open_device(device)->description.host_memory)
+        verdict = verdict_of(unit.unit(), *open_device(device));
+      else
+        verdict.why_not = "whole blocks need a device that reads this process's memory";
     } catch (const Error& error) {
       if (error.code() != ErrorCode::unsupported) throw;
-      return no(error.what());
+      verdict.why_not = error.what();
     }
+    verdict.device = device;
+    return verdict;
   }
 
-  std::unique_ptr<QuantBlock> make_block(const BlockWeights& block, size_t device,
-                                         at::ScalarType compute_dtype) const override {
-    find_devices();
-    ARKIT_CHECK(device < devices_.size(), "a block is to run on a device that is not there");
-    return std::make_unique<PreparedBlock>(calls_, *devices_[device], block, compute_dtype);
+  std::unique_ptr<QuantBlock> make_block(const BlockWeights& block, size_t device, at::ScalarType compute_dtype,
+                                         const at::Tensor& blob) const override {
+    return std::make_unique<PreparedBlock>(calls_, *open_device(device), block, compute_dtype, blob);
   }
 
+  using InferenceBackend::make_linears;
   std::unique_ptr<QuantLinear> make_linears(std::span<const LayerWeights> layers, size_t device,
-                                            at::ScalarType compute_dtype) const override {
-    find_devices();
-    ARKIT_CHECK(device < devices_.size(), "a layer is to run on a device that is not there");
-    return std::make_unique<PreparedLinears>(calls_, devices_[device], layers, compute_dtype);
+                                            at::ScalarType compute_dtype, const at::Tensor& blob) const override {
+    return std::make_unique<PreparedLinears>(calls_, open_device(device), layers, compute_dtype, blob);
+  }
+
+  // What does not fit into a text would be compared in part.
+  std::string blob_compatibility(std::span<const LinearSpec* const> layers, size_t device) const override {
+    const ArkitBackend& table = calls_->table();
+    if (table.blob_compatibility == nullptr || table.save == nullptr) return {};
+    const UnitDescription unit(layers);
+    Words text;
+    calls_->call("blob_compatibility()", [&](ArkitText* why) {
+      return table.blob_compatibility(table.self, &unit.unit(), open_device(device)->shown, text.to_fill(), why);
+    });
+    return text.was_cut() ? std::string() : text.said("");
   }
 
  private:
-  BackendVerdict best_of(const ArkitUnit& unit) const {
-    BackendVerdict best;
-    std::string reasons;
-    for (size_t i = 0; i < devices_.size(); ++i) {
-      BackendVerdict verdict = verdict_of(unit, *devices_[i]);
-      verdict.device = i;
-      if (verdict.score > best.score) best = verdict;
-      const std::string where = devices_.size() == 1 ? "" : descriptions_[i].id() + ": ";
-      if (verdict.score == 0) reasons += str(reasons.empty() ? "" : "; ", where, verdict.why_not);
-    }
-    if (best.score == 0) best.why_not = devices_.empty() ? why_none_ : reasons;
-    return best;
+  const std::shared_ptr<const OpenDevice>& open_device(size_t device) const {
+    find_devices();
+    ARKIT_CHECK(device < devices_.size(), "a layer is to run on a device that is not there");
+    return devices_[device];
   }
 
   void find_devices() const {

@@ -21,6 +21,7 @@ class Words {
   Words(const Words&) = delete;
   Words& operator=(const Words&) = delete;
   [[nodiscard]] ArkitText* to_fill() noexcept { return &text_; }
+  [[nodiscard]] bool was_cut() const noexcept { return text_.length >= bytes_.size(); }
   // What was written, fit for a message; `otherwise` when that is nothing.
   [[nodiscard]] std::string said(std::string_view otherwise = "it gave no reason") const;
 

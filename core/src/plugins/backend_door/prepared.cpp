@@ -2,6 +2,8 @@
 
 #include <array>
 #include <deque>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -10,6 +12,7 @@
 #include <arkit/str.h>
 
 #include "plugins/backend_door/description.h"
+#include "plugins/backend_door/host_table.h"
 #include "plugins/backend_door/weights.h"
 
 namespace arkit::backend_door {
@@ -38,6 +41,31 @@ class Matrices {
 
 constexpr uint64_t kAlignment = 256;  // of each output within the memory of all
 
+ArkitHeld* hold_blob(void* blob) {
+  try {
+    return hold(*static_cast<const at::Tensor*>(blob));
+  } catch (const std::bad_alloc&) {
+    return nullptr;  // to be copied
+  }
+}
+
+// Takes what a backend saves; an exception stays here until the backend has handed on that there was one.
+struct Sink {
+  const PreparedUnit::Write& write;
+  std::exception_ptr error = nullptr;
+
+  static ArkitStatus take(void* self, const void* bytes, size_t count) noexcept {
+    auto& sink = *static_cast<Sink*>(self);
+    try {
+      sink.write({static_cast<const std::byte*>(bytes), count});
+      return ARKIT_OK;
+    } catch (...) {
+      sink.error = std::current_exception();
+      return ARKIT_STOPPED;
+    }
+  }
+};
+
 uint64_t aligned(uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -46,7 +74,7 @@ uint64_t aligned(uint64_t bytes) {
 
 Unit::Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const ArkitUnit& unit,
            std::span<const LayerWeights> layers, std::span<const ArkitTensor* const> norms,
-           at::ScalarType compute_dtype)
+           at::ScalarType compute_dtype, const at::Tensor& blob)
     : calls_(std::move(calls)) {
   std::deque<WeightsDescription> described;
   std::vector<const ArkitWeights*> weights;
@@ -57,8 +85,10 @@ Unit::Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const A
                                 .weights = weights.data(),
                                 .compute_type = type_of(compute_dtype),
                                 .padding = 0,
-                                .blob = nullptr,
-                                .blob_size = 0,
+                                .blob = blob.defined() ? blob.const_data_ptr() : nullptr,
+                                .blob_size = blob.defined() ? blob.nbytes() : 0,
+                                .blob_self = const_cast<at::Tensor*>(&blob),
+                                .hold_blob = blob.defined() ? hold_blob : nullptr,
                                 .norms = norms.data()};
   info_.struct_size = sizeof(info_);
   const ArkitBackend& table = calls_->table();
@@ -83,6 +113,18 @@ Unit::~Unit() {
   calls_->table().release(calls_->table().self, prepared_);
 }
 
+void Unit::save(const PreparedUnit::Write& write) const {
+  const ArkitBackend& table = calls_->table();
+  if (table.save == nullptr) calls_->refuse("has no function save()");
+  Sink sink{write};
+  const ArkitSink shown{sizeof(ArkitSink), &sink, Sink::take};
+  Words words;
+  const ArkitStatus status = calls_->status_of(
+      "save()", words, [&](ArkitText* why) { return table.save(table.self, prepared_, &shown, why); });
+  if (sink.error) std::rethrow_exception(sink.error);
+  if (status != ARKIT_OK) calls_->fail("save()", status, words);
+}
+
 namespace {
 
 std::vector<const LinearSpec*> specs_of(std::span<const LayerWeights> layers) {
@@ -99,9 +141,10 @@ std::vector<const LinearSpec*> specs_of(std::span<const LayerWeights> layers) {
 }  // namespace
 
 PreparedLinears::PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
-                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype)
+                                 std::span<const LayerWeights> layers, at::ScalarType compute_dtype,
+                                 const at::Tensor& blob)
     : device_(std::move(device)),
-      unit_(std::move(calls), *device_, UnitDescription(specs_of(layers)).unit(), layers, {}, compute_dtype),
+      unit_(std::move(calls), *device_, UnitDescription(specs_of(layers)).unit(), layers, {}, compute_dtype, blob),
       x_type_(scalar_type(unit_.info().x_type)),
       y_type_(scalar_type(unit_.info().y_type)),
       in_features_(layers.front().spec.in_features) {
@@ -171,7 +214,7 @@ void PreparedLinears::run_there(const at::Tensor& x, std::span<const at::Tensor>
 }
 
 PreparedBlock::PreparedBlock(std::shared_ptr<const Calls> calls, const OpenDevice& device, const BlockWeights& block,
-                             at::ScalarType compute_dtype) {
+                             at::ScalarType compute_dtype, const at::Tensor& blob) {
   std::array<ArkitTensor, ARKIT_NORM_COUNT> norms;
   std::array<const ArkitTensor*, ARKIT_NORM_COUNT> pointers{};
   std::array<at::Tensor, ARKIT_NORM_COUNT> factors;
@@ -183,7 +226,7 @@ PreparedBlock::PreparedBlock(std::shared_ptr<const Calls> calls, const OpenDevic
       pointers[i] = &norms[i];
     }
   const UnitDescription unit(block.spec);
-  unit_ = std::make_unique<Unit>(std::move(calls), device, unit.unit(), block.layers, pointers, compute_dtype);
+  unit_ = std::make_unique<Unit>(std::move(calls), device, unit.unit(), block.layers, pointers, compute_dtype, blob);
   x_type_ = scalar_type(unit_->info().x_type);
 }
 

@@ -21,7 +21,8 @@ struct OpenDevice {
 class Unit {
  public:
   Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const ArkitUnit& unit,
-       std::span<const LayerWeights> layers, std::span<const ArkitTensor* const> norms, at::ScalarType compute_dtype);
+       std::span<const LayerWeights> layers, std::span<const ArkitTensor* const> norms, at::ScalarType compute_dtype,
+       const at::Tensor& blob);
   ~Unit();
   Unit(const Unit&) = delete;
   Unit& operator=(const Unit&) = delete;
@@ -29,6 +30,7 @@ class Unit {
   [[nodiscard]] const Calls& calls() const noexcept { return *calls_; }
   [[nodiscard]] ArkitPrepared* prepared() const noexcept { return prepared_; }
   [[nodiscard]] const ArkitPreparedInfo& info() const noexcept { return info_; }
+  void save(const PreparedUnit::Write& write) const;
 
  private:
   std::shared_ptr<const Calls> calls_;  // keeps the backend open
@@ -39,9 +41,10 @@ class Unit {
 class PreparedLinears final : public QuantLinear {
  public:
   PreparedLinears(std::shared_ptr<const Calls> calls, std::shared_ptr<const OpenDevice> device,
-                  std::span<const LayerWeights> layers, at::ScalarType compute_dtype);
+                  std::span<const LayerWeights> layers, at::ScalarType compute_dtype, const at::Tensor& blob);
   std::vector<at::Tensor> forward_all(const at::Tensor& x) const override;
   int64_t bytes() const override { return unit_.info().bytes; }
+  void save(const Write& write) const override { unit_.save(write); }
 
  private:
   void run_here(const at::Tensor& x, std::span<const at::Tensor> y, int64_t rows) const;
@@ -58,9 +61,10 @@ class PreparedLinears final : public QuantLinear {
 class PreparedBlock final : public QuantBlock {
  public:
   PreparedBlock(std::shared_ptr<const Calls> calls, const OpenDevice& device, const BlockWeights& block,
-                at::ScalarType compute_dtype);
+                at::ScalarType compute_dtype, const at::Tensor& blob);
   void run(const BlockStep& step) const override;
   int64_t bytes() const override { return unit_->info().bytes; }
+  void save(const Write& write) const override { unit_->save(write); }
 
  private:
   std::unique_ptr<Unit> unit_;

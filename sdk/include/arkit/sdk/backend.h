@@ -161,6 +161,8 @@ struct ReleaseHeld {
   void operator()(ArkitHeld* held) const { host->release(held); }
 };
 
+using HeldMemory = std::unique_ptr<ArkitHeld, ReleaseHeld>;
+
 // Memory of the host that a backend keeps, with the tensor in it.
 class HeldTensor {
  public:
@@ -176,7 +178,7 @@ class HeldTensor {
  private:
   std::vector<int64_t> shape_;
   TensorView view_;
-  std::unique_ptr<ArkitHeld, ReleaseHeld> held_;
+  HeldMemory held_;
 };
 
 // See ArkitWeights. Tensors live until prepare() returns.
@@ -226,6 +228,12 @@ class Weights {
   const ArkitHost* host_;
 };
 
+// Keeps the blob of a request, which is mostly a mapped file, as long as what it returns. Null = it has to be copied.
+[[nodiscard]] inline HeldMemory held_blob(const ArkitPrepare* shown, const ArkitHost* host) {
+  const bool can = shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, hold_blob) && shown->hold_blob != nullptr;
+  return {can ? shown->hold_blob(shown->blob_self) : nullptr, ReleaseHeld{host}};
+}
+
 // What Backend::prepare is given.
 struct PrepareRequest {
   std::span<const LinearSpec> layers;
@@ -233,6 +241,10 @@ struct PrepareRequest {
   const Device& device;
   ArkitType compute_type;
   std::span<const std::byte> blob;  // what save() wrote for these layers once; empty = none
+  const ArkitPrepare* shown = nullptr;
+  const ArkitHost* host = nullptr;
+
+  [[nodiscard]] HeldMemory hold_blob() const { return held_blob(shown, host); }
 };
 
 // Takes a blob piece by piece.
@@ -256,6 +268,10 @@ struct BlockRequest {
   const Device& device;
   ArkitType compute_type;
   std::span<const std::byte> blob;
+  const ArkitPrepare* shown = nullptr;
+  const ArkitHost* host = nullptr;
+
+  [[nodiscard]] HeldMemory hold_blob() const { return held_blob(shown, host); }
 };
 
 // See ArkitBlockRun.
@@ -540,9 +556,10 @@ class Table {
         throw BackendError(ARKIT_MISUSED, "a block has no norms");
       for (size_t i = 0; i < norms.size(); ++i)
         if (request.norms[i] != nullptr) norms[i] = checked_tensor(request.norms[i]);
-      unit = backend_->prepare_block({*block, weights, norms, device(request.device), request.compute_type, blob});
+      unit = backend_->prepare_block(
+          {*block, weights, norms, device(request.device), request.compute_type, blob, given, host_});
     } else {
-      unit = backend_->prepare({layers, weights, device(request.device), request.compute_type, blob});
+      unit = backend_->prepare({layers, weights, device(request.device), request.compute_type, blob, given, host_});
     }
     if (unit == nullptr) throw BackendError(ARKIT_FAILED, "nothing came back from prepare()");
     info->bytes = unit->bytes();

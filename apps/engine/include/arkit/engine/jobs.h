@@ -123,7 +123,9 @@ struct EvalOptions {
   std::optional<int64_t> max_windows;
   int64_t batch_size = 4;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 struct LastWordOptions {
@@ -132,7 +134,9 @@ struct LastWordOptions {
   std::optional<int64_t> limit;  // the first N texts; unset = all
   int64_t batch_size = 8;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 struct GenerateOptions {
@@ -144,14 +148,16 @@ struct GenerateOptions {
   int64_t top_k = 0;  // 0 = off
   int64_t seed = 42;
   bool chat = false;  // wrap each prompt in the model's chat template
-  std::string dtype = "auto", backend;
+  std::string dtype = "auto", backend, device;
+  std::filesystem::path prepared_cache;
   int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 8 or 16
 };
 
 struct ForwardOptions {
   std::string model;
   std::filesystem::path input_ids, output;  // safetensors: input_ids [B,S] (and attention_mask, position_ids) -> logits
-  std::string dtype = "float32", backend;
+  std::string dtype = "float32", backend, device;
+  std::filesystem::path prepared_cache;
 };
 
 struct VerifyOptions {
@@ -179,7 +185,9 @@ struct DiffOptions {
   std::optional<int64_t> max_windows;
   int64_t batch_size = 4;
   std::string dtype = "float32";
-  std::string backend;  // empty = best available
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
 // Each returns what --json prints; the human form is made from it. schema_version is set by the command.

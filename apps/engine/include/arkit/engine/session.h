@@ -23,6 +23,8 @@ namespace arkit {
 struct SessionOptions {
   std::string model;             // as open_source takes it
   std::string backend;           // empty = the best for each layer
+  std::string device;            // "cpu", "cuda:1"; empty = the best one
+  std::string prepared_cache;    // folder for layers made ready, so that the next session need not; empty = none
   std::string dtype = "auto";    // as of `arkit generate`
   int64_t head_bits = 8;         // as of `arkit generate`
   int64_t cache_tokens = 16384;  // positions of all texts together
