@@ -34,8 +34,9 @@ struct Snapshot {
 
 // A file of a snapshot.
 struct Entry {
-  std::string path;  // inside the repository, with '/'; never absolute, no "..", no control characters
-  int64_t size = 0;  // bytes
+  std::string path;         // inside the repository, with '/'; never absolute, no "..", no control characters
+  int64_t size = 0;         // bytes
+  std::string sha256 = {};  // of its content, 64 digits, where the hub tells it
 };
 
 // Bytes of a remote file by ranges; nothing of it is kept. Not thread-safe.
@@ -66,6 +67,9 @@ class Hub {
     for (const std::string& path : paths) all.push_back(fetch(snapshot, path));
     return all;
   }
+  // The whole file into `to`, outside of the cache: what lies there is taken for its beginning and gone on with. Checked
+  // when it returns; when it throws, what came so far lies there, and nothing of a content that was wrong.
+  virtual void fetch_into(const Snapshot& snapshot, const std::string& path, const std::filesystem::path& to) = 0;
   // The file by ranges, from the cache where it is there.
   [[nodiscard]] virtual std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) = 0;
 };

@@ -35,7 +35,6 @@ using Listing = std::vector<RemoteFile>;
 
 [[nodiscard]] ARKIT_INTERNAL const RemoteFile* find_file(const Listing& listing, std::string_view path);
 
-// Without the hashes.
 [[nodiscard]] std::vector<Entry> entries_of(const Listing& listing);
 
 // A page of a Hugging Face hub's answer to "which files?", added to `listing`, which is not yet checked(). Returns how

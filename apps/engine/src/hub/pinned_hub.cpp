@@ -25,6 +25,9 @@ class PinnedHub final : public Hub {
                                                const std::vector<std::string>& paths) override {
     return inner_->fetch_all(snapshot, paths);
   }
+  void fetch_into(const Snapshot& snapshot, const std::string& path, const std::filesystem::path& to) override {
+    inner_->fetch_into(snapshot, path, to);
+  }
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
     return inner_->open(snapshot, path);
   }

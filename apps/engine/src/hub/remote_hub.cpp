@@ -85,6 +85,20 @@ class RemoteHub final : public Hub {
     return places;
   }
 
+  void fetch_into(const Snapshot& snapshot, const std::string& path, const fs::path& to) override {
+    const RemoteFile file = needed(snapshot, path);
+    const std::lock_guard one_at_a_time(transfer_mutex_);
+    voice_.begin(1, file.size);
+    try {
+      transfer_into(context(), snapshot, file, to);
+      voice_.file_done();
+    } catch (...) {
+      voice_.end();
+      throw;
+    }
+    voice_.end();
+  }
+
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
     if (const auto there = whole_in_cache(snapshot, path)) return open_cached_file(*there);
     return open_remote(context(), snapshot, needed(snapshot, path));

@@ -44,6 +44,7 @@ class Incomplete {
   Incomplete(const Incomplete&) = delete;
   Incomplete& operator=(const Incomplete&) = delete;
 
+  [[nodiscard]] const fs::path& path() const { return path_; }
   [[nodiscard]] int64_t size() const { return size_; }
   [[nodiscard]] bool complete() const { return size_ == file_.size; }
   [[nodiscard]] bool agrees() { return hash_->agrees(); }
@@ -175,6 +176,7 @@ void request_rest(TransferContext context, const Snapshot& snapshot, const Remot
 }
 
 void fill(TransferContext context, const Snapshot& snapshot, const RemoteFile& file, Incomplete& incomplete) {
+  require_room(incomplete.path().parent_path(), file.size - incomplete.size(), describe(snapshot.repo));
   const std::string what = str(describe(snapshot.repo), ": '", file.path, "'");
   Retries retries(context.settings, context.voice, what, context.pool.stop());
   for (int damaged = 0;;) {
@@ -238,12 +240,16 @@ fs::path transfer(TransferContext context, const Snapshot& snapshot, const Remot
     return *std::move(there);
   }
   Incomplete incomplete(place.incomplete, file, context.voice);
-  require_room(place.incomplete.parent_path(), file.size - incomplete.size(), describe(snapshot.repo));
   fill(context, snapshot, file, incomplete);
   incomplete.sync();
   if (!incomplete.is_mine())
     if (auto there = whole(context, snapshot, file, place)) return *std::move(there);
   return context.cache.publish(snapshot, file, place, true);
+}
+
+void transfer_into(TransferContext context, const Snapshot& snapshot, const RemoteFile& file, const fs::path& to) {
+  Incomplete incomplete(to, file, context.voice);
+  fill(context, snapshot, file, incomplete);
 }
 
 }  // namespace arkit::hub

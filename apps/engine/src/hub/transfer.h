@@ -23,6 +23,10 @@ struct TransferContext {
 // fetched once more. Throws as Hub::fetch says. Thread-safe, also between processes.
 std::filesystem::path transfer(TransferContext context, const Snapshot& snapshot, const RemoteFile& file);
 
+// The file into `to`, as Hub::fetch_into says; nobody else writes there.
+void transfer_into(TransferContext context, const Snapshot& snapshot, const RemoteFile& file,
+                   const std::filesystem::path& to);
+
 // A file of that size; what was cut short by others is not taken for whole.
 [[nodiscard]] bool has_size(const std::filesystem::path& path, int64_t size);
 
