@@ -68,7 +68,8 @@ struct Planner {
                             ") and needs its rotations at run time; quantize the model it was made from"));
     planned.files = weight_files(*source, options.num_hidden_layers);
     if (low_disk != nullptr)
-      std::erase_if(planned.files, [&](const std::filesystem::path& file) { return low_disk->model().brings(file.filename()); });
+      std::erase_if(planned.files,
+                    [&](const std::filesystem::path& file) { return low_disk->model().brings(file.filename()); });
     // What is cut off need not be complete, nor belong to the model.
     if (options.num_hidden_layers) source = truncate_blocks(std::move(source), *options.num_hidden_layers);
     model_free::require_complete(*source, registry);

@@ -218,7 +218,8 @@ void OutputFolder::require_space(const std::vector<int64_t>& bytes, int64_t shar
     const fs::space_info space = fs::space(need.place, error);
     if (error || static_cast<int64_t>(space.available) >= need.bytes) continue;
     const int64_t old = bytes_of(folder_, {old_.begin(), old_.end()});
-    throw_resource(str("output_dir '", request_.folder.string(), "': the export", shards > 0 ? " and the files it is read from need " : " needs ", need.bytes >> 20,
+    throw_resource(str("output_dir '", request_.folder.string(), "': the export",
+                       shards > 0 ? " and the files it is read from need " : " needs ", need.bytes >> 20,
                        " MiB, the disk has ", space.available >> 20, " MiB free",
                        old == 0 ? "" : str("; the old export's ", old >> 20, " MiB stay until the new one is whole"),
                        "; free some space there or choose another --output_dir"));

@@ -32,9 +32,8 @@ Staging place_of_staging(const std::filesystem::path& folder) {
   const std::filesystem::path above = folder.parent_path();
   struct stat state {};
   const bool is_there = ::lstat(folder.c_str(), &state) == 0 && S_ISDIR(state.st_mode);
-  const bool beside =
-      folder.has_filename() &&
-      (!is_there || (in_one_mount(folder, above) && ::access(above.c_str(), W_OK | X_OK) == 0));
+  const bool beside = folder.has_filename() &&
+                      (!is_there || (in_one_mount(folder, above) && ::access(above.c_str(), W_OK | X_OK) == 0));
   return beside ? Staging::beside : Staging::inside;
 }
 
