@@ -39,6 +39,14 @@ class LowDiskProgram : public ::testing::Test {
     cut(read_all(model / "model.safetensors"), folder);
   }
 
+  // Of which config.json does not say whether head and embeddings are one; they lie in the last shard and the first.
+  void leave_ties_open() const {
+    const fs::path file = server.root() / "models/org/sharded/config.json";
+    json::Object config = json::read_file(file).as_object();
+    config.erase("tie_word_embeddings");
+    testing::write_all(file, json::dump(json::Value(config)));
+  }
+
   void cut(const std::string& whole, const fs::path& folder) {
     uint64_t length = 0;
     std::memcpy(&length, whole.data(), sizeof length);
@@ -135,7 +143,7 @@ class LowDiskProgram : public ::testing::Test {
   }
 
   testing::HubServer server;
-  testing::Folder folder;
+  testing::TempDir folder;
   std::vector<int64_t> sizes;
   int64_t headers = 0;
 };
@@ -184,6 +192,37 @@ TEST_F(LowDiskProgram, HasTwoShardsAtMostAndMakesTheSameFiles) {
   EXPECT_EQ(source("out").at("files").as_array().size(), 4U);
 }
 
+TEST_F(LowDiskProgram, ComparesWhatMayBeTiedInTwoShards) {
+  leave_ties_open();
+  const Outcome streamed = quantize("out", {"--low_disk"});
+  ASSERT_EQ(streamed.exit_code, 0) << streamed.err;
+  EXPECT_TRUE(contains(streamed.err, "is downloaded once more")) << streamed.err;
+  ASSERT_EQ(quantize("whole", {}, "hf-whole").exit_code, 0);
+  for (const char* name : {"model.safetensors", "config.json"})
+    EXPECT_TRUE(read_all(path(str("out/", name))) == read_all(path(str("whole/", name)))) << name;
+}
+
+TEST_F(LowDiskProgram, RecordsTheShardsOfTheBlocksThatAreRead) {
+  ASSERT_EQ(quantize("out", {"--low_disk", "--num_hidden_layers", "1"}).exit_code, 0);
+  EXPECT_EQ(server.requests(shard_name(1)).size(), 4U);  // two from the hub, two from its second host
+  ASSERT_EQ(quantize("whole", {"--num_hidden_layers", "1"}).exit_code, 0);
+  const auto source = [&](const char* name) {
+    return json::dump(json::read_file(folder.path() / name / "arkit-run.json").as_object().at("source"));
+  };
+  EXPECT_EQ(source("out"), source("whole"));
+}
+
+TEST_F(LowDiskProgram, TakesWhatLooksWholeWithoutANetwork) {
+  ASSERT_EQ(quantize("first", {}).exit_code, 0);
+  for (const fs::directory_entry& entry : fs::directory_iterator(path("hf/hub/models--org--sharded/trees")))
+    fs::remove(entry);  // as huggingface_hub of old left it
+  server.set_faults(R"({"private": ["org/sharded"]})");
+  const Outcome outcome = quantize("out", {"--low_disk"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "what the cache has of it is used")) << outcome.err;
+  EXPECT_TRUE(contains(outcome.err, "is in the cache as a whole; nothing is downloaded")) << outcome.err;
+}
+
 TEST_F(LowDiskProgram, PlansWithoutDownloadingAShard) {
   const Outcome planned = quantize("out", {"--low_disk", "--dry_run"});
   EXPECT_EQ(planned.exit_code, 0) << planned.err;
@@ -212,7 +251,9 @@ TEST_F(LowDiskProgram, RefusesAWrongContentAndKeepsNothing) {
   EXPECT_EQ(cached_shards(), 0U);
 }
 
-TEST_F(LowDiskProgram, LeavesNothingUnderItsNameWhenKilled) {
+class LowDiskKilled : public LowDiskProgram, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(LowDiskKilled, LeavesNothingUnderItsNameAndTheNextRunClearsTheRest) {
   server.set_faults("{\"drip\": {\"" + shard_name(2) + "\": [1000, 0.05]}}");
   const pid_t child = start();
   ASSERT_TRUE(wait_for(sizes[0] + headers + 5000));
@@ -222,10 +263,30 @@ TEST_F(LowDiskProgram, LeavesNothingUnderItsNameWhenKilled) {
   EXPECT_TRUE(fs::exists(shards()));
   EXPECT_EQ(cached_shards(), 0U);
   server.set_faults("{}");
-  const Outcome again = quantize("out", {"--low_disk"});
+  const Outcome again = quantize("out", {GetParam()});
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_TRUE(contains(again.err, "the shards it left there are removed")) << again.err;
   EXPECT_EQ(left(), std::vector<std::string>{"out"});
+}
+
+INSTANTIATE_TEST_SUITE_P(NextRun, LowDiskKilled, ::testing::Values("--low_disk", "--model_free"));
+
+TEST_F(LowDiskProgram, KeepsShardsOnTheDiskOfTheOutput) {
+  fs::create_directories(path("out"));
+  const testing::SmallDisk disk(path("out"), 64 << 20);
+  if (!disk.mounted()) GTEST_SKIP() << "no small disk may be mounted here";
+  server.set_faults("{\"drip\": {\"" + shard_name(2) + "\": [2000, 0.02]}}");
+  const pid_t child = start();
+  const fs::path inside = folder.path() / "out/.shards.arkit-part";
+  bool seen = false;
+  for (int i = 0; i < 1000 && !seen; ++i, ::usleep(10'000)) seen = fs::exists(inside / "new" / shard_name(2));
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(seen);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_FALSE(fs::exists(inside));
+  EXPECT_TRUE(fs::exists(folder.path() / "out/model.safetensors"));
+  EXPECT_FALSE(fs::exists(shards()));
 }
 
 TEST_F(LowDiskProgram, GoesAtOnceWhenInterrupted) {

@@ -1,8 +1,6 @@
 // Shards that come when they are wanted: which stay, which go, and what is refused.
 #include "hub/streamed_model.h"
 
-#include <cstdlib>
-
 #include "hub_testing.h"
 #include "io/late_file.h"
 
@@ -18,9 +16,9 @@ using testing::refusal;
 class Streamed : public HubTest {
  protected:
   Streamed() {
-    ::setenv("HF_ENDPOINT", server.endpoint.c_str(), 1);
-    ::setenv("HF_HUB_CACHE", settings.cache.c_str(), 1);
-    ::unsetenv("HF_HUB_OFFLINE");
+    environment.set("HF_ENDPOINT", server.endpoint);
+    environment.set("HF_HUB_CACHE", settings.cache.string());
+    environment.unset("HF_HUB_OFFLINE");
     std::string map;
     for (const char* name : {"a", "b", "c"}) {
       server.add(file_in("models/org/three", name), content(name));
@@ -29,9 +27,6 @@ class Streamed : public HubTest {
     server.add("models/org/three/model.safetensors.index.json", "{\"weight_map\": {" + map + "}}");
     server.add("models/org/three/config.json", "{}");
     fs::create_directories(place);
-  }
-  ~Streamed() override {
-    for (const char* name : {"HF_ENDPOINT", "HF_HUB_CACHE"}) ::unsetenv(name);
   }
   static std::string file_in(const std::string& folder, const std::string& name) {
     return folder + "/" + name + ".safetensors";
@@ -43,7 +38,7 @@ class Streamed : public HubTest {
     return bytes + "{" + std::string(2999, ' ') + testing::random_bytes(2000, static_cast<unsigned>(name[0]));
   }
   [[nodiscard]] std::unique_ptr<StreamedModel> stream() {
-    return std::make_unique<StreamedModel>(*parse_model_name("org/three"), place, heard);
+    return std::make_unique<StreamedModel>(*fetch_texts(*parse_model_name("org/three"), heard), place, heard);
   }
   [[nodiscard]] std::shared_ptr<const void> use(const std::string& name) const {
     return io::late_file(fs::canonical(file_in(place.string(), name)))->use();
@@ -52,6 +47,7 @@ class Streamed : public HubTest {
 
   static constexpr size_t kHeader = 3008, kWhole = 5008;
   const fs::path place = cache.path() / "place";
+  testing::Environment environment;
 };
 
 TEST_F(Streamed, StaysWhileItIsHeldAndGoesWhenOthersAreWanted) {
@@ -77,6 +73,27 @@ TEST_F(Streamed, StaysWhileItIsHeldAndGoesWhenOthersAreWanted) {
   EXPECT_EQ(files[0].name, "a.safetensors");
   EXPECT_EQ(files[0].bytes, static_cast<int64_t>(kWhole));
   EXPECT_EQ(files[0].sha256.size(), 64U);
+}
+
+// Threads that wait for one shard do not each try what has failed.
+TEST_F(Streamed, FailsOnceForAll) {
+  server.set_faults(R"({"wrong": {"b.safetensors": 99}})");
+  const auto model = stream();
+  const std::string said = refusal(ErrorCode::resource, [&] { (void)use("b"); });
+  EXPECT_TRUE(contains(said, "does not have the hash it lists")) << said;
+  const size_t asked = server.requests("b.safetensors").size();
+  EXPECT_EQ(refusal(ErrorCode::resource, [&] { (void)use("b"); }), said);
+  EXPECT_EQ(refusal(ErrorCode::resource, [&] { (void)use("c"); }), said);
+  EXPECT_EQ(server.requests("b.safetensors").size(), asked);
+}
+
+TEST_F(Streamed, SaysWhatIsStillToCome) {
+  const auto model = stream();
+  EXPECT_EQ(model->bytes_to_come(), static_cast<int64_t>(2 * kWhole));
+  (void)use("a");
+  EXPECT_EQ(model->bytes_to_come(), static_cast<int64_t>(kWhole));
+  EXPECT_TRUE(model->brings("a.safetensors"));
+  EXPECT_FALSE(model->brings("config.json"));
 }
 
 TEST_F(Streamed, IsAnOrdinaryFileAgainAfterwards) {
