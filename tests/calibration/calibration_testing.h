@@ -122,6 +122,7 @@ class FolderHub final : public arkit::hub::Hub {
     fetched.push_back(path);
     return folder(snapshot.repo) / path;
   }
+  bool ask_again(const arkit::hub::Snapshot& /*snapshot*/) override { return false; }
   void fetch_into(const arkit::hub::Snapshot& snapshot, const std::string& path, const fs::path& to) override {
     fs::copy_file(fetch(snapshot, path), to, fs::copy_options::overwrite_existing);
   }

@@ -58,6 +58,9 @@ class Hub {
   [[nodiscard]] virtual Snapshot snapshot(const Repo& repo) = 0;
   // All files, sorted by path; offline: those in the cache.
   [[nodiscard]] virtual std::vector<Entry> files(const Snapshot& snapshot) = 0;
+  // The list of an earlier run is doubted, as something of it is not as the hub has it: that of the hub takes its place.
+  // False where there is no other one.
+  virtual bool ask_again(const Snapshot& snapshot) = 0;
   // The file in the cache, downloaded and checked when it is not there.
   [[nodiscard]] virtual std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) = 0;
   // The same for many, several at once where a hub can; in the order of `paths`.

@@ -22,6 +22,7 @@ struct RemoteFile {
   std::string sha256;  // of the content, 64 digits, where the hub tells it: large files (LFS)
   std::string xet;     // kept for huggingface_hub, 64 digits or empty
 
+  bool operator==(const RemoteFile&) const = default;
   // What its blob is called: the hash that its content has.
   [[nodiscard]] const std::string& etag() const { return sha256.empty() ? blob : sha256; }
 };

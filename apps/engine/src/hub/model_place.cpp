@@ -35,9 +35,13 @@ std::optional<fs::path> whole_by_listing(const Cache& cache, const Snapshot& sna
     });
   };
   if (!there(model_texts(entries))) return std::nullopt;
-  const std::vector<std::string> weights = model_weights(entries, cache.folder(snapshot), describe(snapshot.repo));
-  if (!there(weights)) return std::nullopt;
-  return opened_path(cache.folder(snapshot), weights);
+  try {
+    const std::vector<std::string> weights = model_weights(entries, cache.folder(snapshot), describe(snapshot.repo));
+    if (!there(weights)) return std::nullopt;
+    return opened_path(cache.folder(snapshot), weights);
+  } catch (const Error&) {
+    return std::nullopt;  // the hub is asked, and refuses it where the list is right
+  }
 }
 
 // How many files "model-00001-of-00007.safetensors" is one of; 1 for other names.
@@ -78,10 +82,9 @@ std::optional<ModelPlace> in_cache(const Cache& cache, const ModelName& name, bo
   return path ? std::optional(ModelPlace{*path, name, *commit}) : std::nullopt;
 }
 
-ModelTexts download_texts(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
-  ModelTexts model{.hub = open_hub(settings, reporter)};
-  const std::string what = describe(name.repo);
-  model.snapshot = model.hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
+// Into `model`, of which hub and snapshot are there.
+void fill_texts(ModelTexts& model, const Settings& settings, const Cache& cache, Reporter& reporter) {
+  const std::string what = describe(model.snapshot.repo);
   const std::vector<Entry> entries = model.hub->files(model.snapshot);
   model.texts = model_texts(entries);
   // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
@@ -90,9 +93,23 @@ ModelTexts download_texts(const Settings& settings, const Cache& cache, const Mo
   reporter.step(str("downloading ", what, " at ", model.snapshot.commit.substr(0, 12), " from ", settings.endpoint));
   (void)model.hub->fetch_all(model.snapshot, model.texts);
   model.folder = cache.folder(model.snapshot);
+  model.weights.clear();
   for (const std::string& path : model_weights(entries, model.folder, what))
     model.weights.push_back(
         *std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == path; }));
+}
+
+ModelTexts download_texts(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
+  ModelTexts model{.hub = open_hub(settings, reporter)};
+  model.snapshot = model.hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
+  try {
+    fill_texts(model, settings, cache, reporter);
+  } catch (const Error& error) {
+    // A list that lacks files makes no model; was it the hub's?
+    const bool by_list = error.code() == ErrorCode::input || error.code() == ErrorCode::unsupported;
+    if (!by_list || !model.hub->ask_again(model.snapshot)) throw;
+    fill_texts(model, settings, cache, reporter);
+  }
   return model;
 }
 
@@ -102,6 +119,11 @@ ModelPlace download(const Settings& settings, const Cache& cache, const ModelNam
   for (const Entry& file : model.weights) weights.push_back(file.path);
   (void)model.hub->fetch_all(model.snapshot, weights);
   return {opened_path(model.folder, weights), name, model.snapshot.commit};
+}
+
+void require_own_links(const ModelPlace& place) {
+  const Settings settings = settings_from_environment(place.name.service);
+  open_cache(settings)->require_own_links({place.name.repo, place.commit});
 }
 
 using Download = std::function<void(const Settings& settings, const Cache& cache)>;
@@ -153,6 +175,7 @@ ModelPlace fetch_model(const ModelName& name, Reporter& reporter) {
     place = download(settings, cache, name, reporter);
   };
   if (auto there = find_or(take_all, name, reporter)) place = *std::move(there);
+  require_own_links(place);
   return all.places.insert_or_assign(key, std::move(place)).first->second;
 }
 
@@ -165,11 +188,20 @@ std::optional<ModelTexts> fetch_texts(const ModelName& name, Reporter& reporter)
   const auto take_texts = [&](const Settings& settings, const Cache& cache) {
     texts = download_texts(settings, cache, name, reporter);
   };
-  if (auto there = find_or(take_texts, name, reporter))
-    all.places.insert_or_assign(key, *std::move(there));
-  else
-    all.places.insert_or_assign(key, ModelPlace{texts->folder, name, texts->snapshot.commit, false});
+  std::optional<ModelPlace> place = find_or(take_texts, name, reporter);
+  if (texts) place = ModelPlace{texts->folder, name, texts->snapshot.commit, false};
+  require_own_links(*place);
+  all.places.insert_or_assign(key, *std::move(place));
   return texts;
+}
+
+std::map<std::string, std::string> listed_hashes(const ModelPlace& place) {
+  const Settings settings = settings_from_environment(place.name.service);
+  std::map<std::string, std::string> hashes;
+  if (const auto listing = open_cache(settings)->listing({place.name.repo, place.commit}))
+    for (const RemoteFile& file : *listing)
+      if (!file.sha256.empty()) hashes.emplace(file.path, file.sha256);
+  return hashes;
 }
 
 std::optional<ModelPlace> fetched_model(std::string_view text) {

@@ -2,6 +2,7 @@
 // From the name of a model on a hub to a folder on this disk.
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,7 +25,8 @@ struct ModelPlace {
 };
 
 // Where the model is, after downloading what the cache lacks (model_files.h). What the cache has whole is not asked for
-// again: a branch stays at the commit it had. Within a process a name stays at one commit. Throws as Hub says.
+// again: a branch stays at the commit it had. Within a process a name stays at one commit. Throws as Hub says, and
+// ErrorCode::input for a snapshot with links that lead out of the cache.
 [[nodiscard]] ARKIT_INTERNAL ModelPlace fetch_model(const ModelName& name, Reporter& reporter);
 
 // A model of which the texts are fetched.
@@ -40,5 +42,9 @@ struct ModelTexts {
 
 // The place of a model that this process has fetched, or of which it has the texts; nothing for any other name.
 [[nodiscard]] ARKIT_INTERNAL std::optional<ModelPlace> fetched_model(std::string_view name);
+
+// SHA-256 by path in the repository, as the hub lists them: of large files, weights among them. Empty where the cache
+// has no list.
+[[nodiscard]] ARKIT_INTERNAL std::map<std::string, std::string> listed_hashes(const ModelPlace& place);
 
 }  // namespace arkit::hub

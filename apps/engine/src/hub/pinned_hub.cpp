@@ -18,6 +18,7 @@ class PinnedHub final : public Hub {
     return inner_->snapshot(wanted);
   }
   std::vector<Entry> files(const Snapshot& snapshot) override { return inner_->files(snapshot); }
+  bool ask_again(const Snapshot& snapshot) override { return inner_->ask_again(snapshot); }
   std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) override {
     return inner_->fetch(snapshot, path);
   }

@@ -210,7 +210,9 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inpu
   run.reporter.step("writing what is left to the disk");
   run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish(run.reporter);
-  run.outcome.source_files = with_shards(run.hashes.wait(run.reporter), run.low_disk);
+  const json::Array hashed = run.hashes.wait(run.reporter);
+  require_listed(run.options.model, hashed);
+  run.outcome.source_files = with_shards(hashed, run.low_disk);
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
