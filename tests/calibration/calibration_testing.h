@@ -114,13 +114,17 @@ class FolderHub final : public arkit::hub::Hub {
     for (const auto& entry : fs::recursive_directory_iterator(root))
       if (entry.is_regular_file())
         entries.push_back(
-            {entry.path().lexically_relative(root).generic_string(), static_cast<int64_t>(entry.file_size())});
+            {entry.path().lexically_relative(root).generic_string(), static_cast<int64_t>(entry.file_size()), {}});
     std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
     return entries;
   }
   [[nodiscard]] fs::path fetch(const arkit::hub::Snapshot& snapshot, const std::string& path) override {
     fetched.push_back(path);
     return folder(snapshot.repo) / path;
+  }
+  bool ask_again(const arkit::hub::Snapshot& /*snapshot*/) override { return false; }
+  void fetch_into(const arkit::hub::Snapshot& snapshot, const std::string& path, const fs::path& to) override {
+    fs::copy_file(fetch(snapshot, path), to, fs::copy_options::overwrite_existing);
   }
   [[nodiscard]] std::unique_ptr<arkit::hub::RandomAccess> open(const arkit::hub::Snapshot& snapshot,
                                                                const std::string& path) override {

@@ -253,6 +253,11 @@ TEST_F(Neighbours, EachDiskIsAskedForItsRoom) {
                                  output.require_space({1 << 10, 8 << 20, 1 << 10});
                                }),
                        "needs 8 MiB, the disk has"));
+  EXPECT_TRUE(contains(refusal(ErrorCode::resource,
+                               [&] {
+                                 output.require_space({1 << 20, 1 << 10, 1 << 20}, int64_t{1} << 60);
+                               }),
+                       "the export and the files it is read from need 1099511627778 MiB, the disk has"));
 }
 
 }  // namespace

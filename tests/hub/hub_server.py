@@ -19,6 +19,7 @@ faults.json: {"KIND": {...}} with
   "closed": [REPO]                                      403
   "names":     {REPO: [ENTRY ...]}                      more entries of its tree, whatever they are
   "raw_tree":  {REPO: TEXT}                             the answer to a tree request, whatever it is
+  "prefix":    TEXT                                     the hub's paths begin with that, as behind a mirror
   "page":      N                                        entries a page
   "endless":   true                                     each page of a tree has a next one
   "redirect":  URL                                      large files are redirected there instead
@@ -138,6 +139,8 @@ class Handler(BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(url.query))
         path = urllib.parse.unquote(url.path).lstrip("/")
         self.state, self.faults = self.server.state, self.server.state.faults()
+        self.prefix = self.faults.get("prefix", "")
+        path = path.removeprefix(self.prefix)
         self.token = self.headers.get("Authorization") == "Bearer " + TOKEN
         self.state.log({"host": "cdn" if self.server.is_cdn else "hub", "path": path, "method": self.command,
                         "range": self.headers.get("Range"), "token": self.headers.get("Authorization") is not None,
@@ -197,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
             headers["Link"] = f'<{self.server.base}/api/{repo}/tree/{commit}?recursive=true>; rel="next"'
             entries, start = [{"type": "directory", "path": "a", "oid": commit, "size": 0}], 0
         elif start + size < len(entries):
-            headers["Link"] = f'<{self.server.base}/api/{repo}/tree/{commit}?recursive=true&cursor={start + size}>; rel="next"'
+            headers["Link"] = f'<{self.server.base}/{self.prefix}api/{repo}/tree/{commit}?recursive=true&cursor={start + size}>; rel="next"'
         self.reply_json(entries[start:start + size], headers)
 
     def tree_entry(self, path, data):

@@ -149,7 +149,6 @@ TEST_F(Hubs, AreReplacedByTheCacheWhenTheyAreAway) {
 
 // The server stands in for a proxy: it is asked for addresses of a host that does not exist.
 TEST_F(Hubs, AreReachedThroughAProxy) {
-  settings.token = testing::kToken;
   testing::Environment environment;
   environment.set("http_proxy", server.endpoint);
   settings.endpoint = "http://hub.invalid";
@@ -159,6 +158,87 @@ TEST_F(Hubs, AreReachedThroughAProxy) {
   settings.cache = cache.path() / "other";
   const std::string message = snapshot_refused(repo, ErrorCode::resource);
   EXPECT_TRUE(contains(message, "(3 tries)")) << message;  // nobody waits long for a network that is not there
+}
+
+TEST_F(Hubs, DoNotShowTheirTokenToAProxy) {
+  const HubServer proxy;
+  testing::Environment environment;
+  environment.set("http_proxy", proxy.endpoint);
+  environment.set("no_proxy", "");
+  settings.token = testing::kToken;
+  EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
+  EXPECT_TRUE(proxy.requests().empty());
+  settings.token.clear();
+  settings.cache = cache.path() / "other";
+  (void)snapshot_refused(repo);  // the proxy has no such repository
+  EXPECT_FALSE(proxy.requests().empty());
+}
+
+TEST_F(Hubs, DoNotTellThePasswordOfAProxy) {
+  testing::Environment environment;
+  environment.set("no_proxy", "");
+  settings.tries = 1;
+  for (const char* proxy : {"http://me:s3cret@[::1", "me:s3cret@localhost:1x", "ftp://me:s3cret@localhost:1"}) {
+    environment.set("http_proxy", proxy);
+    const std::string message = snapshot_refused(repo, ErrorCode::resource);
+    EXPECT_FALSE(contains(message, "s3cret")) << message;
+  }
+}
+
+TEST_F(Hubs, ListAllPagesBehindAMirrorWhoseOwnPathHasAnApi) {
+  server.set_faults(R"({"page": 1, "prefix": "api/mirror/"})");
+  settings.endpoint += "/api/mirror";
+  const auto hub = open();
+  EXPECT_EQ(hub->files(hub->snapshot(repo)).size(), 3u);
+}
+
+// A mirror that was out of order, or is none: what it listed is kept, and found wrong.
+class Mirrors : public Hubs {
+ protected:
+  void list_wrongly(const std::string& entries) const {
+    server.set_faults(json::dump(json::Object{{"raw_tree", json::Object{{"org/tiny", str("[", entries, "]")}}}}));
+  }
+  // Of a file of `size` bytes with a hash that it does not have.
+  static std::string entry(std::string_view path, int64_t size) {
+    return str(R"({"type": "file", "path": ")", path, R"(", "size": )", size, R"(, "oid": ")", std::string(40, 'a'),
+               "\"}");
+  }
+};
+
+TEST_F(Mirrors, AreCorrectedWhereTheyListedAnotherContent) {
+  for (const int64_t size : {23, 7}) {
+    fs::remove_all(settings.cache);
+    list_wrongly(entry("config.json", size));
+    (void)refusal(ErrorCode::resource, [&] { (void)fetch("config.json"); });
+    server.set_faults("{}");
+    heard.all.clear();
+    EXPECT_EQ(read_all(fetch("config.json")), "{\"model_type\": \"llama\"}");
+    EXPECT_TRUE(heard.said("the list of its files in the cache was not that of '" + server.endpoint)) << heard.all;
+    heard.all.clear();
+    (void)fetch("tokenizer.json");  // the right list is kept now
+    EXPECT_FALSE(heard.said("was not that of")) << heard.all;
+  }
+}
+
+TEST_F(Mirrors, AreCorrectedWhereTheyListedTooLittle) {
+  list_wrongly(entry("config.json", 23));
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)fetch("tokenizer.json"); }), "is not there"));
+  server.set_faults("{}");
+  EXPECT_EQ(read_all(fetch("tokenizer.json")), "{}");
+}
+
+TEST_F(Mirrors, AreCorrectedWhereRangesDoNotFit) {
+  list_wrongly(entry("model.safetensors", 6000));
+  const auto read = [&] {
+    const auto hub = open();
+    std::string bytes(10, '\0');
+    hub->open(hub->snapshot(repo), "model.safetensors")->read(100, 10, bytes.data());
+    return bytes;
+  };
+  (void)refusal(ErrorCode::resource, read);
+  server.set_faults("{}");
+  (void)refusal(ErrorCode::resource, read);  // its size was told before; the next run has the right one
+  EXPECT_EQ(read(), weights.substr(100, 10));
 }
 
 // An authority of this test alone, made by openssl.
@@ -331,6 +411,49 @@ TEST_F(Models, OfOthersAreTakenAsTheyAre) {
   EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)get("org/theirs"); }), "not as a whole"));
   testing::write_all(repo_folder / "snapshots" / commit / "model-00002-of-00002.safetensors", "2");
   EXPECT_EQ(get("org/theirs").path, repo_folder / "snapshots" / commit);
+}
+
+TEST_F(Models, AreFoundAgainWhereAMirrorListedNone) {
+  server.set_faults(R"({"raw_tree": {"org/tiny": "[]"}})");
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)get("org/tiny"); }), "holds no weights"));
+  server.set_faults("{}");
+  EXPECT_EQ(read_all(get("org/tiny").path / "model.safetensors"), weights);
+  EXPECT_TRUE(heard.said("was not that of")) << heard.all;
+}
+
+// In a cache that others may write to, a link would carry a file of this user's into an export.
+TEST_F(Models, HaveNoLinksOutOfTheCache) {
+  testing::write_all(cache.path() / "private.txt", "mine");
+  const fs::path place = get("org/tiny").path;
+  fs::create_symlink(cache.path() / "private.txt", place / "notes.txt");
+  const fs::path other = cache.path() / "other";  // as another process sees it, which has not fetched it yet
+  fs::rename(settings.cache, other);
+  environment.set("HF_HUB_CACHE", other.string());
+  const std::string message = refusal(ErrorCode::input, [&] { (void)get("org/tiny"); });
+  EXPECT_TRUE(contains(message, "notes.txt': is a link that leads out of the cache, to '")) << message;
+  const fs::path folder = other / place.lexically_relative(settings.cache);
+  fs::remove(folder / "notes.txt");
+  fs::remove(folder / "config.json");
+  fs::create_symlink(cache.path() / "private.txt", folder / "config.json");
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)get("org/tiny"); }), "config.json': is a link that"));
+}
+
+// The folder of a repository may be moved to a larger disk.
+TEST_F(Models, MayBeLinkedToAnotherDiskAsAWhole) {
+  (void)get("org/tiny");
+  const fs::path other = cache.path() / "other";
+  fs::create_directories(other);
+  fs::rename(settings.cache / "models--org--tiny", cache.path() / "large");
+  fs::create_directory_symlink(cache.path() / "large", other / "models--org--tiny");
+  environment.set("HF_HUB_CACHE", other.string());
+  server.forget_requests();
+  EXPECT_EQ(read_all(get("org/tiny").path / "model.safetensors"), weights);
+  fs::rename(cache.path() / "large/blobs", cache.path() / "blobs");
+  fs::create_directory_symlink(cache.path() / "blobs", cache.path() / "large/blobs");
+  fs::rename(other, cache.path() / "third");
+  environment.set("HF_HUB_CACHE", (cache.path() / "third").string());
+  EXPECT_EQ(read_all(get("org/tiny").path / "model.safetensors"), weights);
+  EXPECT_TRUE(server.requests().empty());
 }
 
 TEST_F(Models, AreRefusedBeforeAnythingIsFetched) {

@@ -65,6 +65,14 @@ TEST_F(HubSettings, SaysWhereTheCacheIs) {
   EXPECT_EQ(settings_from_environment(Service::modelscope).cache, "/m");
 }
 
+TEST_F(HubSettings, DoesWithoutHome) {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"})
+    environment.unset(name);
+  environment.set("HOME", "");
+  EXPECT_TRUE(hugging_face_cache().is_absolute()) << hugging_face_cache();
+  EXPECT_TRUE(settings_from_environment(Service::modelscope).cache.is_absolute());
+}
+
 TEST_F(HubSettings, FindsTheToken) {
   EXPECT_EQ(read().token, "");
   folder.write("token", "hf_file\n");

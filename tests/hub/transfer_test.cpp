@@ -187,6 +187,7 @@ TEST_F(Transfer, TriesAgainAfterErrorsOfTheServer) {
     server.set_faults(
         str(R"({"status": {"model.safetensors": [)", status, R"(, 3, {}], "/main": [)", status, ", 2, {}]}}"));
     EXPECT_EQ(read_all(fetch(kFile)), weights) << status;
+    EXPECT_TRUE(heard.said(str("answers ", status, "; trying again in 1 s"))) << heard.all;
   }
   fs::remove_all(settings.cache);
   server.set_faults(R"({"status": {"model.safetensors": [503, 1000, {}]}})");

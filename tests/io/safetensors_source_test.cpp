@@ -7,6 +7,7 @@
 
 #include <arkit/model_source.h>
 
+#include "io/late_file.h"
 #include "io_testing.h"
 
 namespace arkit {
@@ -51,6 +52,41 @@ TEST(SafetensorsSource, ReadsGoldenSource) {
     EXPECT_EQ(bits[0][static_cast<int64_t>(i)].item<int16_t>() & 0xFFFF, expected[i]) << i;
   EXPECT_EQ(source->find("nothing"), nullptr);
   EXPECT_ERROR(source->load("nothing"), "input", "tensor 'nothing'");
+}
+
+// A file that ends after its header until it is used.
+class Late final : public io::LateFile {
+ public:
+  Late(fs::path file, std::string content) : file_(std::move(file)), content_(std::move(content)) {}
+  [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(content_.size()); }
+  [[nodiscard]] std::shared_ptr<const void> use() override {
+    std::ofstream(file_, std::ios::binary | std::ios::in) << content_;
+    return hold;
+  }
+  std::shared_ptr<const int> hold = std::make_shared<int>(0);
+
+ private:
+  fs::path file_;
+  std::string content_;
+};
+
+TEST(SafetensorsSource, BringsAFileThatIsNotThereYetAndHoldsIt) {
+  const TempDir dir;
+  const std::string whole = shard("a");
+  const fs::path file = fs::canonical(dir.write("late.safetensors", whole.substr(0, whole.size() - 4)));
+  EXPECT_ERROR(open_safetensors(file), "input", "copy it again");
+  const auto late = std::make_shared<Late>(file, whole);
+  io::set_late_file(file, late);
+  const auto source = open_safetensors(file);
+  io::set_late_file(file, nullptr);
+  EXPECT_EQ(fs::file_size(file), whole.size() - 4);
+  EXPECT_EQ(late->hold.use_count(), 1);
+  {
+    const at::Tensor part = source->load("a").narrow(0, 1, 2);
+    EXPECT_EQ(part[0].item<int>(), 'b');
+    EXPECT_EQ(late->hold.use_count(), 2);
+  }
+  EXPECT_EQ(late->hold.use_count(), 1);
 }
 
 TEST(SafetensorsSource, ViewsAreAlignedEvenWhenTheFileIsNot) {

@@ -160,6 +160,7 @@ std::vector<Case> cases() {
       plain("max_shard_size", "1.5KiB", [](Options o) { return o.max_shard_bytes == 1536; }),
       flag("force", [](Options o) { return o.force; }),
       flag("dry_run", [](Options o) { return o.dry_run; }),
+      flag("low_disk", [](Options o) { return o.low_disk; }),
       plain("device_map", "auto", [](Options o) { return o.device_map == "auto"; }),
   };
 }

@@ -3,6 +3,10 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -13,10 +17,14 @@
 #include <arkit/input_file.h>
 #include <arkit/str.h>
 
+#include "io/late_file.h"
 #include "io/mapped_ranges.h"
 
 namespace arkit {
 namespace {
+
+std::mutex late_files_mutex;
+std::map<std::filesystem::path, std::shared_ptr<io::LateFile>> late_files;
 
 // The page-aligned range that covers [offset, offset + size), cut to the mapping.
 std::span<std::byte> covering_pages(std::span<const std::byte> map, size_t offset, size_t size) {
@@ -28,6 +36,18 @@ std::span<std::byte> covering_pages(std::span<const std::byte> map, size_t offse
 }
 
 }  // namespace
+
+void io::set_late_file(const std::filesystem::path& path, std::shared_ptr<LateFile> file) {
+  const std::lock_guard lock(late_files_mutex);
+  late_files.erase(path);
+  if (file != nullptr) late_files.emplace(path, std::move(file));
+}
+
+std::shared_ptr<io::LateFile> io::late_file(const std::filesystem::path& path) {
+  const std::lock_guard lock(late_files_mutex);
+  const auto found = late_files.find(path);
+  return found == late_files.end() ? nullptr : found->second;
+}
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // O_NONBLOCK: opening a FIFO that somebody planted must not hang.
@@ -44,7 +64,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     check_input_file(path, std::numeric_limits<int64_t>::max());
     throw_input(str("'", path.string(), "': is not a regular file"));  // it was another one a moment ago
   }
-  size_ = static_cast<size_t>(status.st_size);
+  const auto late = io::late_file(path);
+  size_ = static_cast<size_t>(late ? late->size() : status.st_size);
   if (size_ == 0) return;
   void* data = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd_, 0);
   if (data == MAP_FAILED) {

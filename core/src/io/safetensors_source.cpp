@@ -15,6 +15,7 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
+#include "io/late_file.h"
 #include "io/safe_path.h"
 #include "io/safetensors_header.h"
 #include "io/safetensors_index.h"
@@ -31,6 +32,7 @@ class SafetensorsSource final : public WeightSource {
   // Maps `file`, shown as `label` in messages, and appends its tensors.
   void add_file(const fs::path& file, const std::string& label) {
     auto map = std::make_unique<MappedFile>(file);
+    const std::shared_ptr<io::LateFile> late = io::late_file(file);
     for (io::SafetensorsEntry& entry : io::parse_safetensors_header(map->bytes(), str("'", label, "'"))) {
       found_.push_back({.name = std::move(entry.name),
                         .dtype = entry.dtype,
@@ -38,7 +40,8 @@ class SafetensorsSource final : public WeightSource {
                         .shape = std::move(entry.shape),
                         .stored_bytes = entry.end - entry.begin,
                         .file = label});
-      places_.push_back({map.get(), static_cast<size_t>(entry.begin), static_cast<size_t>(entry.end - entry.begin)});
+      places_.push_back(
+          {map.get(), late, static_cast<size_t>(entry.begin), static_cast<size_t>(entry.end - entry.begin)});
     }
     maps_.push_back(std::move(map));
   }
@@ -50,10 +53,12 @@ class SafetensorsSource final : public WeightSource {
     if (info == nullptr) throw_input(str("tensor '", printable(name), "' is not in the model"));
     const Place& place = place_of(*info);
     if (place.size == 0) return at::empty(info->shape, info->dtype);
+    const std::shared_ptr<const void> use = place.late ? place.late->use() : nullptr;  // the tensor holds it
     place.map->require_unchanged();
     place.map->will_need(place.offset, place.size);
     const std::byte* data = place.map->bytes().data() + place.offset;
-    const at::Tensor view = at::from_blob(const_cast<std::byte*>(data), info->shape, at::TensorOptions(info->dtype));
+    const at::Tensor view = at::from_blob(
+        const_cast<std::byte*>(data), info->shape, [use](void*) {}, at::TensorOptions(info->dtype));
     // Old writers did not pad the header; element access through a misaligned pointer is undefined.
     const bool aligned = reinterpret_cast<uintptr_t>(data) % c10::elementSize(info->dtype) == 0;
     return aligned ? view : aligned_copy(*info, data, place.size);
@@ -69,6 +74,7 @@ class SafetensorsSource final : public WeightSource {
  private:
   struct Place {
     const MappedFile* map;
+    std::shared_ptr<io::LateFile> late;  // null = the file is there
     size_t offset, size;
   };
 

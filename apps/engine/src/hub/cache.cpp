@@ -164,7 +164,30 @@ void Cache::keep_listing(const Snapshot& snapshot, const Listing& listing) {
 std::optional<fs::path> Cache::find(const Snapshot& snapshot, const std::string& path) const {
   fs::path file = folder(snapshot) / path;
   std::error_code error;
-  return fs::is_regular_file(file, error) ? std::optional(std::move(file)) : std::nullopt;
+  if (!fs::is_regular_file(file, error)) return std::nullopt;
+  require_own(snapshot.repo, file);
+  return file;
+}
+
+// The folder of a repository, and that of its blobs, may be links of the user's own: to a larger disk.
+void Cache::require_own(const Repo& repo, const fs::path& link) const {
+  std::error_code error;
+  const fs::path target = fs::canonical(link, error);
+  if (error) return;  // leads nowhere
+  for (const fs::path& own : {settings_.cache, repo_folder(repo), repo_folder(repo) / "blobs"}) {
+    const fs::path root = fs::canonical(own, error);
+    if (!error && std::mismatch(root.begin(), root.end(), target.begin(), target.end()).first == root.end()) return;
+  }
+  throw_input(str("'", printable(link.string()), "': is a link that leads out of the cache, to '",
+                  printable(target.string()), "'; who made it? Remove it and run the same command again"));
+}
+
+void Cache::require_own_links(const Snapshot& snapshot) const {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder(snapshot), error), end; !error && it != end; it.increment(error)) {
+    if (it.depth() > kDeepest) it.disable_recursion_pending();
+    if (it->is_symlink()) require_own(snapshot.repo, it->path());
+  }
 }
 
 Listing Cache::present(const Snapshot& snapshot) const {

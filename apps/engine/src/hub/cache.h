@@ -29,10 +29,14 @@ class Cache {
 
   // The folder that looks like the repository.
   [[nodiscard]] virtual std::filesystem::path folder(const Snapshot& snapshot) const = 0;
-  // The file, where it is there and whole.
+  // The file, where it is there and whole. Throws ErrorCode::input for a link that leads out of the cache.
   [[nodiscard]] std::optional<std::filesystem::path> find(const Snapshot& snapshot, const std::string& path) const;
   // What lies in folder(), as a listing without hashes.
   [[nodiscard]] Listing present(const Snapshot& snapshot) const;
+
+  // All links of folder() lead to what belongs to the cache. Throws ErrorCode::input for one that does not: in a cache
+  // that others may write to, it would put a file of this user's into an export.
+  void require_own_links(const Snapshot& snapshot) const;
 
   // Where a file is downloaded to, and what other processes that want it are locked out with.
   struct Place {
@@ -56,6 +60,9 @@ class Cache {
   [[nodiscard]] virtual std::filesystem::path repo_folder(const Repo& repo) const = 0;
 
   const Settings& settings_;
+
+ private:
+  void require_own(const Repo& repo, const std::filesystem::path& link) const;
 };
 
 // `settings` outlives it.

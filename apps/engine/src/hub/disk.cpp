@@ -17,7 +17,9 @@ namespace arkit::hub {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view kElsewhere = "make room there, or keep downloads elsewhere (HF_HOME, MODELSCOPE_CACHE)";
+constexpr std::string_view kElsewhere =
+    "make room there, or keep downloads elsewhere (HF_HOME, MODELSCOPE_CACHE; shards of --low_disk lie beside the "
+    "output)";
 
 }  // namespace
 

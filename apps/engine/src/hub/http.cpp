@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cctype>
+#include <cstdlib>
 #include <exception>
 #include <system_error>
 
@@ -108,6 +109,26 @@ std::string trimmed(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
   return std::string(text);
+}
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+// What is said of proxies, without the names and passwords in their addresses.
+std::string without_passwords(std::string text) {
+  for (const char* name : {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    const std::string address = variable(name);
+    const size_t end = address.rfind('@'), scheme = address.find("://");
+    if (end == std::string::npos) continue;
+    const size_t begin = scheme == std::string::npos || scheme > end ? 0 : scheme + 3;
+    const std::string secret = address.substr(begin, end - begin);
+    for (size_t at = secret.empty() ? std::string::npos : text.find(secret); at != std::string::npos;
+         at = text.find(secret, at))
+      text.replace(at, secret.size(), "...");
+  }
+  return text;
 }
 
 void initialize() {
@@ -228,7 +249,8 @@ Response Http::hop(const Request& request, const std::string& url) {
   Call call{request, stop_};
   std::array<char, CURL_ERROR_SIZE> reason{};
   HeaderList headers;
-  if (!settings_.token.empty() && origin_of(url) == origin_of(settings_.endpoint)) {
+  const bool with_token = !settings_.token.empty() && origin_of(url) == origin_of(settings_.endpoint);
+  if (with_token) {
     add_header(headers, "Authorization: Bearer " + settings_.token);
     if (settings_.service == Service::modelscope) add_header(headers, "Cookie: m_session_id=" + settings_.token);
   }
@@ -245,7 +267,9 @@ Response Http::hop(const Request& request, const std::string& url) {
   set(CURLOPT_FOLLOWLOCATION, 0L);
   set(CURLOPT_SSL_VERIFYPEER, 1L);
   set(CURLOPT_SSL_VERIFYHOST, 2L);
-  set(CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // a proxy does not see the token
+  // A proxy does not see the token: of HTTPS it gets an address alone, of HTTP it would get all there is.
+  set(CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+  if (with_token && !url.starts_with("https:")) set(CURLOPT_PROXY, "");
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_USERAGENT, "arkit/" ARKIT_VERSION);
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings_.connect_timeout.count()));
@@ -271,7 +295,7 @@ Response Http::hop(const Request& request, const std::string& url) {
   if (stop_) throw Error(ErrorCode::interrupted, "stopped");  // what ended the others is the error
   if (code != CURLE_OK && !call.enough) {
     const std::string why = reason[0] != '\0' ? std::string(reason.data()) : std::string(curl_easy_strerror(code));
-    throw NetworkFault(str("'", origin_of(url), "': ", printable(why), advice(code)), kind_of(code));
+    throw NetworkFault(str("'", origin_of(url), "': ", printable(without_passwords(why)), advice(code)), kind_of(code));
   }
   call.start();  // an answer without a body
   call.response.url = url;

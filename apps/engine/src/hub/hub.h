@@ -34,8 +34,9 @@ struct Snapshot {
 
 // A file of a snapshot.
 struct Entry {
-  std::string path;  // inside the repository, with '/'; never absolute, no "..", no control characters
-  int64_t size = 0;  // bytes
+  std::string path;         // inside the repository, with '/'; never absolute, no "..", no control characters
+  int64_t size = 0;         // bytes
+  std::string sha256 = {};  // of its content, 64 digits, where the hub tells it
 };
 
 // Bytes of a remote file by ranges; nothing of it is kept. Not thread-safe.
@@ -57,6 +58,9 @@ class Hub {
   [[nodiscard]] virtual Snapshot snapshot(const Repo& repo) = 0;
   // All files, sorted by path; offline: those in the cache.
   [[nodiscard]] virtual std::vector<Entry> files(const Snapshot& snapshot) = 0;
+  // The list of an earlier run is doubted, as something of it is not as the hub has it: that of the hub takes its place.
+  // False where there is no other one.
+  virtual bool ask_again(const Snapshot& snapshot) = 0;
   // The file in the cache, downloaded and checked when it is not there.
   [[nodiscard]] virtual std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) = 0;
   // The same for many, several at once where a hub can; in the order of `paths`.
@@ -66,6 +70,9 @@ class Hub {
     for (const std::string& path : paths) all.push_back(fetch(snapshot, path));
     return all;
   }
+  // The whole file into `to`, outside of the cache: what lies there is taken for its beginning and gone on with. Checked
+  // when it returns; when it throws, what came so far lies there, and nothing of a content that was wrong.
+  virtual void fetch_into(const Snapshot& snapshot, const std::string& path, const std::filesystem::path& to) = 0;
   // The file by ranges, from the cache where it is there.
   [[nodiscard]] virtual std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) = 0;
 };

@@ -88,7 +88,7 @@ const RemoteFile* find_file(const Listing& listing, std::string_view path) {
 
 std::vector<Entry> entries_of(const Listing& listing) {
   std::vector<Entry> entries;
-  for (const RemoteFile& file : listing) entries.push_back({file.path, file.size});
+  for (const RemoteFile& file : listing) entries.push_back({file.path, file.size, file.sha256});
   return entries;
 }
 

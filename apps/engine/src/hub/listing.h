@@ -22,6 +22,7 @@ struct RemoteFile {
   std::string sha256;  // of the content, 64 digits, where the hub tells it: large files (LFS)
   std::string xet;     // kept for huggingface_hub, 64 digits or empty
 
+  bool operator==(const RemoteFile&) const = default;
   // What its blob is called: the hash that its content has.
   [[nodiscard]] const std::string& etag() const { return sha256.empty() ? blob : sha256; }
 };
@@ -35,7 +36,6 @@ using Listing = std::vector<RemoteFile>;
 
 [[nodiscard]] ARKIT_INTERNAL const RemoteFile* find_file(const Listing& listing, std::string_view path);
 
-// Without the hashes.
 [[nodiscard]] std::vector<Entry> entries_of(const Listing& listing);
 
 // A page of a Hugging Face hub's answer to "which files?", added to `listing`, which is not yet checked(). Returns how

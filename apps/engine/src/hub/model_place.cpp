@@ -1,6 +1,7 @@
 #include "hub/model_place.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <system_error>
@@ -34,9 +35,13 @@ std::optional<fs::path> whole_by_listing(const Cache& cache, const Snapshot& sna
     });
   };
   if (!there(model_texts(entries))) return std::nullopt;
-  const std::vector<std::string> weights = model_weights(entries, cache.folder(snapshot), describe(snapshot.repo));
-  if (!there(weights)) return std::nullopt;
-  return opened_path(cache.folder(snapshot), weights);
+  try {
+    const std::vector<std::string> weights = model_weights(entries, cache.folder(snapshot), describe(snapshot.repo));
+    if (!there(weights)) return std::nullopt;
+    return opened_path(cache.folder(snapshot), weights);
+  } catch (const Error&) {
+    return std::nullopt;  // the hub is asked, and refuses it where the list is right
+  }
 }
 
 // How many files "model-00001-of-00007.safetensors" is one of; 1 for other names.
@@ -77,38 +82,70 @@ std::optional<ModelPlace> in_cache(const Cache& cache, const ModelName& name, bo
   return path ? std::optional(ModelPlace{*path, name, *commit}) : std::nullopt;
 }
 
-ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
-  const std::unique_ptr<Hub> hub = open_hub(settings, reporter);
-  const std::string what = describe(name.repo);
-  const Snapshot snapshot = hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
-  const std::vector<Entry> entries = hub->files(snapshot);
-  const std::vector<std::string> texts = model_texts(entries);
+// Into `model`, of which hub and snapshot are there.
+void fill_texts(ModelTexts& model, const Settings& settings, const Cache& cache, Reporter& reporter) {
+  const std::string what = describe(model.snapshot.repo);
+  const std::vector<Entry> entries = model.hub->files(model.snapshot);
+  model.texts = model_texts(entries);
   // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
-  if (std::find(texts.begin(), texts.end(), kShardIndex) == texts.end()) (void)model_weights(entries, {}, what);
-  reporter.step(str("downloading ", what, " at ", snapshot.commit.substr(0, 12), " from ", settings.endpoint));
-  (void)hub->fetch_all(snapshot, texts);
-  const fs::path folder = cache.folder(snapshot);
-  const std::vector<std::string> weights = model_weights(entries, folder, what);
-  (void)hub->fetch_all(snapshot, weights);
-  return {opened_path(folder, weights), name, snapshot.commit};
+  const bool has_index = std::find(model.texts.begin(), model.texts.end(), kShardIndex) != model.texts.end();
+  if (!has_index) (void)model_weights(entries, {}, what);
+  reporter.step(str("downloading ", what, " at ", model.snapshot.commit.substr(0, 12), " from ", settings.endpoint));
+  (void)model.hub->fetch_all(model.snapshot, model.texts);
+  model.folder = cache.folder(model.snapshot);
+  model.weights.clear();
+  for (const std::string& path : model_weights(entries, model.folder, what))
+    model.weights.push_back(
+        *std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == path; }));
 }
 
-ModelPlace find_or_download(const ModelName& name, Reporter& reporter) {
+ModelTexts download_texts(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
+  ModelTexts model{.hub = open_hub(settings, reporter)};
+  model.snapshot = model.hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
+  try {
+    fill_texts(model, settings, cache, reporter);
+  } catch (const Error& error) {
+    // A list that lacks files makes no model; was it the hub's?
+    const bool by_list = error.code() == ErrorCode::input || error.code() == ErrorCode::unsupported;
+    if (!by_list || !model.hub->ask_again(model.snapshot)) throw;
+    fill_texts(model, settings, cache, reporter);
+  }
+  return model;
+}
+
+ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
+  const ModelTexts model = download_texts(settings, cache, name, reporter);
+  std::vector<std::string> weights;
+  for (const Entry& file : model.weights) weights.push_back(file.path);
+  (void)model.hub->fetch_all(model.snapshot, weights);
+  return {opened_path(model.folder, weights), name, model.snapshot.commit};
+}
+
+void require_own_links(const ModelPlace& place) {
+  const Settings settings = settings_from_environment(place.name.service);
+  open_cache(settings)->require_own_links({place.name.repo, place.commit});
+}
+
+using Download = std::function<void(const Settings& settings, const Cache& cache)>;
+
+// What the cache has whole; nothing where `fetch` had to be called, and did its work.
+std::optional<ModelPlace> find_or(const Download& fetch, const ModelName& name, Reporter& reporter) {
   const Settings settings = settings_from_environment(name.service);
   const std::unique_ptr<Cache> cache = open_cache(settings);
-  if (auto there = in_cache(*cache, name, settings.offline)) return *std::move(there);
+  if (auto there = in_cache(*cache, name, settings.offline)) return there;
   if (settings.offline)
     throw_input(str(describe(name.repo), ": is not, or not as a whole, in the cache '", settings.cache.string(),
                     "' at revision '", name.repo.revision, "', and HF_HUB_OFFLINE forbids downloading it; unset it"));
   try {
-    return download(settings, *cache, name, reporter);
+    fetch(settings, *cache);
+    return std::nullopt;
   } catch (const Error& error) {
     // Nothing to be had from the hub: what others downloaded, and nobody listed, may still be a model.
     if (error.code() == ErrorCode::interrupted) throw;
     auto there = in_cache(*cache, name, true);
     if (!there) throw;
     reporter.warn(str(error.what(), "; what the cache has of it is used"));
-    return *std::move(there);
+    return there;
   }
 }
 
@@ -132,8 +169,39 @@ ModelPlace fetch_model(const ModelName& name, Reporter& reporter) {
   Fetched& all = fetched();
   const std::lock_guard lock(all.mutex);
   const std::string key = key_of(name);
-  if (const auto found = all.places.find(key); found != all.places.end()) return found->second;
-  return all.places.emplace(key, find_or_download(name, reporter)).first->second;
+  if (const auto found = all.places.find(key); found != all.places.end() && found->second.whole) return found->second;
+  ModelPlace place;
+  const auto take_all = [&](const Settings& settings, const Cache& cache) {
+    place = download(settings, cache, name, reporter);
+  };
+  if (auto there = find_or(take_all, name, reporter)) place = *std::move(there);
+  require_own_links(place);
+  return all.places.insert_or_assign(key, std::move(place)).first->second;
+}
+
+std::optional<ModelTexts> fetch_texts(const ModelName& name, Reporter& reporter) {
+  Fetched& all = fetched();
+  const std::lock_guard lock(all.mutex);
+  const std::string key = key_of(name);
+  if (const auto found = all.places.find(key); found != all.places.end() && found->second.whole) return std::nullopt;
+  std::optional<ModelTexts> texts;
+  const auto take_texts = [&](const Settings& settings, const Cache& cache) {
+    texts = download_texts(settings, cache, name, reporter);
+  };
+  std::optional<ModelPlace> place = find_or(take_texts, name, reporter);
+  if (texts) place = ModelPlace{texts->folder, name, texts->snapshot.commit, false};
+  require_own_links(*place);
+  all.places.insert_or_assign(key, *std::move(place));
+  return texts;
+}
+
+std::map<std::string, std::string> listed_hashes(const ModelPlace& place) {
+  const Settings settings = settings_from_environment(place.name.service);
+  std::map<std::string, std::string> hashes;
+  if (const auto listing = open_cache(settings)->listing({place.name.repo, place.commit}))
+    for (const RemoteFile& file : *listing)
+      if (!file.sha256.empty()) hashes.emplace(file.path, file.sha256);
+  return hashes;
 }
 
 std::optional<ModelPlace> fetched_model(std::string_view text) {

@@ -2,13 +2,17 @@
 // From the name of a model on a hub to a folder on this disk.
 
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <arkit/export.h>
 #include <arkit/log.h>
 
+#include "hub/hub.h"
 #include "hub/repo_names.h"
 
 namespace arkit::hub {
@@ -17,13 +21,30 @@ struct ModelPlace {
   std::filesystem::path path;  // folder of the snapshot, or the GGUF file in it
   ModelName name;
   std::string commit;
+  bool whole = true;  // false: its texts alone
 };
 
 // Where the model is, after downloading what the cache lacks (model_files.h). What the cache has whole is not asked for
-// again: a branch stays at the commit it had. Within a process a name stays at one commit. Throws as Hub says.
+// again: a branch stays at the commit it had. Within a process a name stays at one commit. Throws as Hub says, and
+// ErrorCode::input for a snapshot with links that lead out of the cache.
 [[nodiscard]] ARKIT_INTERNAL ModelPlace fetch_model(const ModelName& name, Reporter& reporter);
 
-// The place of a model that this process has fetched; nothing for any other name.
+// A model of which the texts are fetched.
+struct ModelTexts {
+  std::unique_ptr<Hub> hub;
+  Snapshot snapshot;
+  std::filesystem::path folder;  // of the snapshot in the cache
+  std::vector<std::string> texts;
+  std::vector<Entry> weights;  // what is to be fetched besides
+};
+// Nothing where the cache has the model as a whole. Throws as fetch_model(). fetched_model() knows the name afterwards.
+[[nodiscard]] ARKIT_INTERNAL std::optional<ModelTexts> fetch_texts(const ModelName& name, Reporter& reporter);
+
+// The place of a model that this process has fetched, or of which it has the texts; nothing for any other name.
 [[nodiscard]] ARKIT_INTERNAL std::optional<ModelPlace> fetched_model(std::string_view name);
+
+// SHA-256 by path in the repository, as the hub lists them: of large files, weights among them. Empty where the cache
+// has no list.
+[[nodiscard]] ARKIT_INTERNAL std::map<std::string, std::string> listed_hashes(const ModelPlace& place);
 
 }  // namespace arkit::hub

@@ -18,12 +18,16 @@ class PinnedHub final : public Hub {
     return inner_->snapshot(wanted);
   }
   std::vector<Entry> files(const Snapshot& snapshot) override { return inner_->files(snapshot); }
+  bool ask_again(const Snapshot& snapshot) override { return inner_->ask_again(snapshot); }
   std::filesystem::path fetch(const Snapshot& snapshot, const std::string& path) override {
     return inner_->fetch(snapshot, path);
   }
   std::vector<std::filesystem::path> fetch_all(const Snapshot& snapshot,
                                                const std::vector<std::string>& paths) override {
     return inner_->fetch_all(snapshot, paths);
+  }
+  void fetch_into(const Snapshot& snapshot, const std::string& path, const std::filesystem::path& to) override {
+    inner_->fetch_into(snapshot, path, to);
   }
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
     return inner_->open(snapshot, path);

@@ -61,7 +61,7 @@ class HuggingFace final : public Protocol {
       require_room_in(listing, what);
       url = entries == 0 ? std::string() : next_page(answer);
       // A mirror hands on what the hub says, the hub's own address included; the next page is asked of the mirror, too.
-      const size_t path = url.find("/api/");
+      const size_t path = url.find(api_path(snapshot.repo) + "/tree/");
       if (!url.empty() && path == std::string::npos)
         throw_input(
             str(what, ": the hub's list of files goes on at '", printable(url), "', which is none of its pages"));
@@ -81,8 +81,9 @@ class HuggingFace final : public Protocol {
   }
 
  private:
-  std::string api(const Repo& repo) const {
-    return str(settings_.endpoint, "/api/", repo.kind == RepoKind::dataset ? "datasets/" : "models/", repo.id);
+  std::string api(const Repo& repo) const { return settings_.endpoint + api_path(repo); }
+  static std::string api_path(const Repo& repo) {
+    return str("/api/", repo.kind == RepoKind::dataset ? "datasets/" : "models/", repo.id);
   }
 };
 

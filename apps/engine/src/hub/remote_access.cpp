@@ -14,10 +14,11 @@ namespace {
 
 class RemoteAccess final : public RandomAccess {
  public:
-  RemoteAccess(TransferContext context, Snapshot snapshot, RemoteFile file)
+  RemoteAccess(TransferContext context, Snapshot snapshot, RemoteFile file, std::function<void()> doubted)
       : context_(context),
         snapshot_(std::move(snapshot)),
         file_(std::move(file)),
+        doubted_(std::move(doubted)),
         what_(str(describe(snapshot_.repo), ": '", file_.path, "'")) {}
 
   int64_t size() const override { return file_.size; }
@@ -28,6 +29,9 @@ class RemoteAccess final : public RandomAccess {
     for (int64_t done = 0; done < count;) {
       try {
         request(offset, count, static_cast<char*>(to), done, retries);
+      } catch (const WrongFile&) {
+        doubted_();
+        throw;
       } catch (const NetworkFault& fault) {
         retries.after(fault);
       }
@@ -62,20 +66,22 @@ class RemoteAccess final : public RandomAccess {
     const std::string total = str("/", file_.size);
     if (answer.status == 200 && begin == 0 && answer.header("content-length") == std::to_string(file_.size)) return;
     if (answer.status != 206 || !range.starts_with(expected) || !range.ends_with(total))
-      throw_resource(str(what_, ": the hub does not send the bytes it is asked for ('", printable(range, 60),
-                         "'); it has no ranges, or another file than it lists"));
+      throw WrongFile(str(what_, ": the hub does not send the bytes it is asked for ('", printable(range, 60),
+                          "'); it has no ranges, or another file than it lists"));
   }
 
   TransferContext context_;
   Snapshot snapshot_;
   RemoteFile file_;
+  std::function<void()> doubted_;
   std::string what_;
 };
 
 }  // namespace
 
-std::unique_ptr<RandomAccess> open_remote(TransferContext context, const Snapshot& snapshot, const RemoteFile& file) {
-  return std::make_unique<RemoteAccess>(context, snapshot, file);
+std::unique_ptr<RandomAccess> open_remote(TransferContext context, const Snapshot& snapshot, const RemoteFile& file,
+                                          std::function<void()> doubted) {
+  return std::make_unique<RemoteAccess>(context, snapshot, file, std::move(doubted));
 }
 
 }  // namespace arkit::hub

@@ -2,7 +2,9 @@
 #include <atomic>
 #include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <arkit/error.h>
@@ -57,7 +59,25 @@ class RemoteHub final : public Hub {
     }
   }
 
-  std::vector<Entry> files(const Snapshot& snapshot) override { return entries_of(listing(snapshot)); }
+  std::vector<Entry> files(const Snapshot& snapshot) override { return entries_of(*listing(snapshot)); }
+
+  bool ask_again(const Snapshot& snapshot) override {
+    const std::lock_guard lock(listing_mutex_);
+    std::shared_ptr<const Listing>& known = listings_[key_of(snapshot)];
+    if (settings_.offline || !asked_.insert(key_of(snapshot)).second) return false;
+    try {
+      auto fresh = std::make_shared<const Listing>(protocol_->list(snapshot));
+      if (known != nullptr && *fresh == *known) return false;
+      known = std::move(fresh);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::interrupted) throw;
+      return false;
+    }
+    voice_.warn(str(describe(snapshot.repo), ": the list of its files in the cache was not that of '",
+                    settings_.endpoint, "'; it is replaced"));
+    keep([&] { cache_->keep_listing(snapshot, *known); });
+    return true;
+  }
 
   fs::path fetch(const Snapshot& snapshot, const std::string& path) override {
     return fetch_all(snapshot, {path}).front();
@@ -81,13 +101,29 @@ class RemoteHub final : public Hub {
     voice_.begin(static_cast<int64_t>(wanted.size()), bytes);
     const std::exception_ptr failed = transfer_all(snapshot, wanted);
     voice_.end();
-    if (failed != nullptr) std::rethrow_exception(failed);
-    return places;
+    if (failed == nullptr) return places;
+    if (doubts_list(failed) && ask_again(snapshot)) return fetch_all(snapshot, paths);
+    std::rethrow_exception(failed);
+  }
+
+  void fetch_into(const Snapshot& snapshot, const std::string& path, const fs::path& to) override {
+    const RemoteFile file = needed(snapshot, path);
+    const std::lock_guard one_at_a_time(transfer_mutex_);
+    voice_.begin(1, file.size);
+    try {
+      transfer_into(context(), snapshot, file, to);
+      voice_.file_done();
+    } catch (...) {
+      voice_.end();
+      if (doubts_list(std::current_exception())) (void)ask_again(snapshot);
+      throw;
+    }
+    voice_.end();
   }
 
   std::unique_ptr<RandomAccess> open(const Snapshot& snapshot, const std::string& path) override {
     if (const auto there = whole_in_cache(snapshot, path)) return open_cached_file(*there);
-    return open_remote(context(), snapshot, needed(snapshot, path));
+    return open_remote(context(), snapshot, needed(snapshot, path), [this, snapshot] { (void)ask_again(snapshot); });
   }
 
  private:
@@ -109,17 +145,33 @@ class RemoteHub final : public Hub {
   }
 
   // Commits do not change, so each is asked for once. A hub that tells no commit lists a branch, which may have moved on.
-  const Listing& listing(const Snapshot& snapshot) {
+  std::shared_ptr<const Listing> listing(const Snapshot& snapshot) {
     require_names(snapshot.repo);
     const std::lock_guard lock(listing_mutex_);
-    const std::string key = str(describe(snapshot.repo), "@", snapshot.commit);
-    if (const auto found = listings_.find(key); found != listings_.end()) return found->second;
+    std::shared_ptr<const Listing>& known = listings_[key_of(snapshot)];
+    if (known != nullptr) return known;
     if (settings_.offline || is_commit(snapshot.commit))
-      if (auto kept = cache_->listing(snapshot)) return listings_[key] = *std::move(kept);
-    if (settings_.offline) return listings_[key] = cache_->present(snapshot);
-    Listing asked = protocol_->list(snapshot);
-    keep([&] { cache_->keep_listing(snapshot, asked); });
-    return listings_[key] = std::move(asked);
+      if (auto kept = cache_->listing(snapshot)) return known = std::make_shared<const Listing>(*std::move(kept));
+    if (settings_.offline) return known = std::make_shared<const Listing>(cache_->present(snapshot));
+    auto asked = std::make_shared<const Listing>(protocol_->list(snapshot));
+    asked_.insert(key_of(snapshot));
+    keep([&] { cache_->keep_listing(snapshot, *asked); });
+    return known = std::move(asked);
+  }
+
+  static std::string key_of(const Snapshot& snapshot) { return str(describe(snapshot.repo), "@", snapshot.commit); }
+
+  // A content that is not the listed one, or no file where one is listed.
+  static bool doubts_list(const std::exception_ptr& failure) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const WrongFile&) {
+      return true;
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::input;
+    } catch (...) {
+      return false;
+    }
   }
 
   // Where the hub can be asked what is whole. A file that is there is used also where it cannot.
@@ -129,7 +181,8 @@ class RemoteHub final : public Hub {
     auto there = cache_->find(snapshot, path);
     if (!there || settings_.offline) return there;
     try {
-      const RemoteFile* file = find_file(listing(snapshot), path);
+      const std::shared_ptr<const Listing> all = listing(snapshot);
+      const RemoteFile* file = find_file(*all, path);
       return file == nullptr || has_size(*there, file->size) ? std::move(there) : std::nullopt;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::resource) throw;
@@ -144,8 +197,10 @@ class RemoteHub final : public Hub {
       throw_input(str(what, ": is not in the cache '", settings_.cache.string(),
                       "', and HF_HUB_OFFLINE forbids "
                       "downloading it; unset it"));
-    const RemoteFile* file = find_file(listing(snapshot), path);
-    if (file != nullptr) return *file;
+    do {
+      const std::shared_ptr<const Listing> all = listing(snapshot);
+      if (const RemoteFile* file = find_file(*all, path)) return *file;
+    } while (ask_again(snapshot));
     cache_->keep_absence(snapshot, path);
     throw_input(str(what, ": is not there at revision '", snapshot.repo.revision, "'"));
   }
@@ -197,7 +252,8 @@ class RemoteHub final : public Hub {
   std::unique_ptr<Protocol> protocol_;
   std::unique_ptr<Cache> cache_;
   std::mutex listing_mutex_, transfer_mutex_;
-  std::map<std::string, Listing> listings_;
+  std::map<std::string, std::shared_ptr<const Listing>> listings_;  // by key_of()
+  std::set<std::string> asked_;                                     // whose list the hub itself gave in this process
 };
 
 }  // namespace

@@ -90,7 +90,9 @@ void Retries::after(const Response& response) {
     throw_resource(str(what_, ": ", said, response.status == kTooMany ? " (too many requests)" : "", " to ", failed_,
                        " tries; run the same command again later: what came is kept"));
   if (asked < 0) {
-    wait(back_off());
+    const double seconds = back_off();
+    voice_.info(str(what_, ": ", said, "; trying again in ", std::ceil(seconds), " s"));
+    wait(seconds);
     return;
   }
   told_ += asked;

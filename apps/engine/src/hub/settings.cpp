@@ -1,10 +1,14 @@
 #include "hub/settings.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
 #include <system_error>
+
+#include <pwd.h>
+#include <unistd.h>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -31,8 +35,18 @@ bool is_true(const char* name) {
   return value == "1" || value == "true" || value == "yes" || value == "on";
 }
 
+// As huggingface_hub finds it.
 fs::path home() {
-  return variable("HOME");
+  if (const std::string home = variable("HOME"); !home.empty()) return home;
+  std::array<char, 4096> text{};
+  struct passwd entry {
+  }, *found = nullptr;
+  if (::getpwuid_r(::geteuid(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr &&
+      found->pw_dir != nullptr && found->pw_dir[0] == '/')
+    return found->pw_dir;
+  throw_input(
+      "HOME is not set, so that there is no usual place for what comes from hubs; set HF_HOME or HF_HUB_CACHE "
+      "(MODELSCOPE_CACHE)");
 }
 
 // "~/models" as a shell would read it.

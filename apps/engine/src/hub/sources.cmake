@@ -17,6 +17,7 @@ add_library(arkit_hub OBJECT
   src/hub/repo_names.cpp
   src/hub/retries.cpp
   src/hub/settings.cpp
+  src/hub/streamed_model.cpp
   src/hub/transfer.cpp
   src/hub/voice.cpp)
 target_include_directories(arkit_hub PRIVATE ${ARKIT_ENGINE_INCLUDES})

@@ -44,6 +44,7 @@ class Incomplete {
   Incomplete(const Incomplete&) = delete;
   Incomplete& operator=(const Incomplete&) = delete;
 
+  [[nodiscard]] const fs::path& path() const { return path_; }
   [[nodiscard]] int64_t size() const { return size_; }
   [[nodiscard]] bool complete() const { return size_ == file_.size; }
   [[nodiscard]] bool agrees() { return hash_->agrees(); }
@@ -131,7 +132,7 @@ ContentRange content_range(std::string_view text) {
 }
 
 // The hub has, or gives, another file than it lists.
-class WrongFile : public std::runtime_error {
+class OtherFile : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
@@ -142,11 +143,11 @@ void begin_answer(const Response& answer, const RemoteFile& file, Incomplete& in
   const bool part = answer.status == 206;
   const int64_t told = part ? range.total : number(answer.header("content-length"));
   if (told >= 0 && told != file.size)
-    throw WrongFile(str("sends a file of ", told, " bytes where it lists ", file.size));
+    throw OtherFile(str("sends a file of ", told, " bytes where it lists ", file.size));
   if (!part) {
     incomplete.restart();  // ranges are not known there
   } else if (range.begin != incomplete.size()) {
-    throw WrongFile(str("sends bytes from ", range.begin, " on where it was asked for those from ", incomplete.size()));
+    throw OtherFile(str("sends bytes from ", range.begin, " on where it was asked for those from ", incomplete.size()));
   }
 }
 
@@ -157,7 +158,7 @@ void request_rest(TransferContext context, const Snapshot& snapshot, const Remot
   request.on_start = [&](const Response& answer) { begin_answer(answer, file, incomplete); };
   request.on_body = [&](std::string_view bytes) {
     if (static_cast<int64_t>(bytes.size()) > file.size - incomplete.size())
-      throw WrongFile(str("sends more than the ", file.size, " bytes it lists"));
+      throw OtherFile(str("sends more than the ", file.size, " bytes it lists"));
     incomplete.append(bytes);
     retries.progress(incomplete.size());
   };
@@ -169,12 +170,13 @@ void request_rest(TransferContext context, const Snapshot& snapshot, const Remot
           NetworkFault::Kind::broken);
     return;
   }
-  if (response.status == 416) throw WrongFile(str("has no bytes from ", incomplete.size(), " on"));
+  if (response.status == 416) throw OtherFile(str("has no bytes from ", incomplete.size(), " on"));
   if (!Retries::is_passing(response)) context.protocol.refuse(response, snapshot.repo, file.path);
   retries.after(response);
 }
 
 void fill(TransferContext context, const Snapshot& snapshot, const RemoteFile& file, Incomplete& incomplete) {
+  require_room(incomplete.path().parent_path(), file.size - incomplete.size(), describe(snapshot.repo));
   const std::string what = str(describe(snapshot.repo), ": '", file.path, "'");
   Retries retries(context.settings, context.voice, what, context.pool.stop());
   for (int damaged = 0;;) {
@@ -182,14 +184,14 @@ void fill(TransferContext context, const Snapshot& snapshot, const RemoteFile& f
     try {
       while (!incomplete.complete()) request_rest(context, snapshot, file, incomplete, retries);
       if (incomplete.agrees()) return;
-      throw WrongFile(str("sends a content that does not have the hash it lists (", file.etag(), ")"));
+      throw OtherFile(str("sends a content that does not have the hash it lists (", file.etag(), ")"));
     } catch (const NetworkFault& fault) {
       retries.after(fault);
-    } catch (const WrongFile& wrong) {
+    } catch (const OtherFile& wrong) {
       incomplete.restart();
       if (++damaged >= kMostDamaged)
-        throw_resource(str(what, ": the hub ", wrong.what(),
-                           "; nothing of it is kept, try again later or report it to ", context.settings.endpoint));
+        throw WrongFile(str(what, ": the hub ", wrong.what(),
+                            "; nothing of it is kept, try again later or report it to ", context.settings.endpoint));
     }
   }
 }
@@ -238,12 +240,16 @@ fs::path transfer(TransferContext context, const Snapshot& snapshot, const Remot
     return *std::move(there);
   }
   Incomplete incomplete(place.incomplete, file, context.voice);
-  require_room(place.incomplete.parent_path(), file.size - incomplete.size(), describe(snapshot.repo));
   fill(context, snapshot, file, incomplete);
   incomplete.sync();
   if (!incomplete.is_mine())
     if (auto there = whole(context, snapshot, file, place)) return *std::move(there);
   return context.cache.publish(snapshot, file, place, true);
+}
+
+void transfer_into(TransferContext context, const Snapshot& snapshot, const RemoteFile& file, const fs::path& to) {
+  Incomplete incomplete(to, file, context.voice);
+  fill(context, snapshot, file, incomplete);
 }
 
 }  // namespace arkit::hub

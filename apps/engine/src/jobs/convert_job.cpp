@@ -242,6 +242,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   for (size_t i = 0; i < formats.size(); ++i)
     proofs.push_back(prove_equal(*source, *shown, folders[i], plan, options.allow_rounding, registry, reporter));
   const json::Array files = hashes.wait(reporter);
+  require_listed(options.model, files);
   const double seconds = seconds_since(start);
   const int64_t peak = peak_rss_bytes();
   for (size_t i = 0; i < formats.size(); ++i) {

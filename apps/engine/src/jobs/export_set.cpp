@@ -146,7 +146,8 @@ void count_file(ExportReport& report, const fs::path& folder, const fs::path& na
 
 std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
                                                      const std::vector<FormatChoice>& formats, const QuantPlan& plan,
-                                                     const ModelSource& source, bool force, Reporter& reporter) {
+                                                     const ModelSource& source, bool force, Reporter& reporter,
+                                                     int64_t shards) {
   output::OutputRequest request{
       .folder = output_dir, .subfolders = {}, .source_folder = source_folder(source), .force = force};
   std::vector<int64_t> needed;
@@ -156,7 +157,7 @@ std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
   }
   needed.front() += kDiskMargin;
   auto output = std::make_unique<output::OutputFolder>(std::move(request), reporter);
-  output->require_space(needed);
+  output->require_space(needed, shards);
   return output;
 }
 

@@ -50,12 +50,14 @@ struct Planner {
   const LayerChoices* choices;
   const std::vector<FormatChoice> formats;
   const Algs& algs;
+  const LowDisk* low_disk = nullptr;
 
   [[nodiscard]] bool forced() const { return options.model_free.value_or(false); }
 
   [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
                                                          Reporter& reporter) const {
-    std::unique_ptr<ModelSource> source = arkit::open_source(options.model, registry, reporter);
+    std::unique_ptr<ModelSource> source = low_disk != nullptr ? low_disk->open(registry, reporter)
+                                                              : arkit::open_source(options.model, registry, reporter);
     warn_of_denied_biases(*source, reporter);
     if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(
@@ -65,6 +67,9 @@ struct Planner {
       throw_unsupported(str("'", options.model, "' is rotated (", source->kind(),
                             ") and needs its rotations at run time; quantize the model it was made from"));
     planned.files = weight_files(*source, options.num_hidden_layers);
+    if (low_disk != nullptr)
+      std::erase_if(planned.files,
+                    [&](const std::filesystem::path& file) { return low_disk->model().brings(file.filename()); });
     // What is cut off need not be complete, nor belong to the model.
     if (options.num_hidden_layers) source = truncate_blocks(std::move(source), *options.num_hidden_layers);
     model_free::require_complete(*source, registry);
@@ -175,9 +180,10 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
       }
     } catch (const Error& error) {
       // The family's plugin may know better, or what is wrong; without one this is the answer.
-      if (error.code() == ErrorCode::interrupted || !planner.has_family()) throw;
+      if (error.code() == ErrorCode::interrupted || planner.options.low_disk || !planner.has_family()) throw;
     }
   }
+  if (planner.options.low_disk) refuse_low_disk();
   return planner.plan(false, reporter);
 }
 
@@ -186,11 +192,21 @@ PlannedModel plan_best(const Planner& planner, Reporter& reporter) {
 PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, const ResolvedScheme& scheme,
                         const oneshot::Recipe* recipe, const Registry& registry, Reporter& reporter,
                         const LayerChoices* choices, const Algs& algs) {
-  (void)locate_model(options.model, reporter);  // a download is shown, whatever becomes of the plans that are tried
-  PlannedModel planned =
-      plan_best({options, tuning, scheme, recipe, registry, choices,
-                 find_formats(options.formats, recipe != nullptr, options.output_dir, registry), algs},
-                reporter);
+  Planner planner{options,
+                  tuning,
+                  scheme,
+                  recipe,
+                  registry,
+                  choices,
+                  find_formats(options.formats, recipe != nullptr, options.output_dir, registry),
+                  algs};
+  if (options.low_disk && !planner.forced() && !planner.may_be_model_free()) refuse_low_disk();
+  std::unique_ptr<LowDisk> low_disk = open_low_disk(options, scheme.name, reporter);
+  planner.low_disk = low_disk.get();
+  // A download is shown, whatever becomes of the plans that are tried.
+  if (low_disk == nullptr) (void)locate_model(options.model, reporter);
+  PlannedModel planned = plan_best(planner, reporter);
+  planned.low_disk = std::move(low_disk);
   if (planned.model_free) {
     tuning.iters = 0;
     tuning.disable_opt_rtn = true;

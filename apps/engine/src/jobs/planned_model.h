@@ -11,6 +11,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "jobs/low_disk.h"
 #include "jobs/plan_refinement.h"
 #include "jobs/source_state.h"
 #include "oneshot/modifier.h"
@@ -23,9 +24,10 @@
 namespace arkit {
 
 struct PlannedModel {
+  std::unique_ptr<LowDisk> low_disk;  // where the shards of *source come from; null = from this disk
   std::unique_ptr<ModelSource> source;
   std::unique_ptr<RunTimePart> run_time;     // what *source needs there, when --rotation is given
-  std::vector<std::filesystem::path> files;  // all weight files of it
+  std::vector<std::filesystem::path> files;  // all weight files of it, but those that low_disk brings
   SourceState state;                         // of them and its texts when they were opened
   ModelLayout layout;                        // what *source is
   QuantPlan plan;                            // as formats have changed it

@@ -14,6 +14,7 @@
 
 #include "jobs/calibrate.h"
 #include "jobs/hub_origin.h"
+#include "jobs/low_disk.h"
 #include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
@@ -209,7 +210,9 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inpu
   run.reporter.step("writing what is left to the disk");
   run.hashes.start();  // at the latest: while the disk is waited for
   std::vector<ExportReport> reports = run.exports.finish(run.reporter);
-  run.outcome.source_files = run.hashes.wait(run.reporter);
+  const json::Array hashed = run.hashes.wait(run.reporter);
+  require_listed(run.options.model, hashed);
+  run.outcome.source_files = with_shards(hashed, run.low_disk);
   run.outcome.peak_rss_bytes = peak_rss_bytes();
   for (size_t i = 0; i < reports.size(); ++i) {
     const FormatChoice& format = run.exports.formats()[i];
@@ -257,6 +260,7 @@ json::Object summary(const QuantizeRun& run, const std::vector<ExportReport>& re
 json::Object quantize(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
   const auto start = Clock::now();
   check_options(given, reporter);
+  check_low_disk(given);
   const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
   std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
   QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
@@ -294,7 +298,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   if (options.dry_run) return dry_run_report(options, tuning, planned, formats, dtype, auto_scheme, registry);
   const std::unique_ptr<Model> model = open_model(planned, dtype, registry);
   SourceHashes hashes(planned.files);
-  const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter);
+  if (planned.low_disk == nullptr) clear_shards(output_dir, reporter);
+  const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter,
+                                     planned.low_disk == nullptr ? 0 : planned.low_disk->model().bytes_to_come());
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
   const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
@@ -318,8 +324,19 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request, *output);
-  QuantizeRun run{options, tuning,  registry, reporter, *source,     *model,
-                  plan,    exports, hashes,   outcome,  model_dtype, planned.model_free};
+  QuantizeRun run{options,
+                  tuning,
+                  registry,
+                  reporter,
+                  *source,
+                  *model,
+                  plan,
+                  exports,
+                  hashes,
+                  outcome,
+                  model_dtype,
+                  planned.model_free,
+                  planned.low_disk.get()};
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
                     "), ", outcome.method));
   quantize_embeddings(run);

@@ -11,6 +11,7 @@
 #include <arkit/registry.h>
 
 #include "jobs/export_set.h"
+#include "jobs/low_disk.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
 #include "quant/recipes.h"
@@ -31,6 +32,7 @@ struct QuantizeRun {
   RunOutcome& outcome;
   at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
   bool model_free = false;                       // see PlannedModel
+  const LowDisk* low_disk = nullptr;             // likewise
   std::set<std::string, std::less<>> written{};  // source tensors accounted for
 };
 

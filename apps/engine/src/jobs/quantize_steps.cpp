@@ -119,7 +119,8 @@ void quantize_without_samples(QuantizeRun& run) {
                .reporter = run.reporter,
                .model_dtype = run.model_dtype,
                .model_free = run.model_free,
-               .disable_opt_rtn = run.tuning.disable_opt_rtn},
+               .disable_opt_rtn = run.tuning.disable_opt_rtn,
+               .most_files = run.low_disk != nullptr ? hub::StreamedModel::kMostShards : 0},
               sink);
 }
 

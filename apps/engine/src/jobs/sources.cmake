@@ -16,6 +16,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/inspect_job.cpp
   src/jobs/last_word_job.cpp
   src/jobs/list_job.cpp
+  src/jobs/low_disk.cpp
   src/jobs/memory_estimate.cpp
   src/jobs/mix_decision.cpp
   src/jobs/mix_report.cpp

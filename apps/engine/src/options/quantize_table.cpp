@@ -576,6 +576,12 @@ constexpr OptionOf<Q> kRows[] = {
          .help = "replace the export in the output folder, all of it and nothing else, when the new one is complete",
          .place = true}),
 
+    option_at<&Q::low_disk>({.name = "low_disk",
+                             .type = flag,
+                             .group = kRun,
+                             .help = "download a model of a hub shard by shard and delete each after use; for rounding "
+                                     "without tuning (docs/HUB.md)",
+                             .place = true}),
     option_at<&Q::dry_run>({.name = "dry_run",
                             .type = flag,
                             .group = kRun,

@@ -112,10 +112,7 @@ void OutputFolder::lock() {
   for (const std::string& name : request_.subfolders)
     if (is_folder(folder_ / name))
       subfolder_guards_.push_back(std::make_unique<FolderGuard>(folder_ / name, request_.folder / name));
-  const bool beside =
-      folder_.has_filename() &&
-      (!is_folder(folder_) || (in_one_mount(folder_, above) && ::access(above.c_str(), W_OK | X_OK) == 0));
-  place_ = beside ? Staging::beside : Staging::inside;
+  place_ = place_of_staging(folder_);
   if (is_folder(folder_) && ::access(folder_.c_str(), W_OK | X_OK) != 0)
     throw_resource(str("output_dir '", request_.folder.string(), "': cannot be written (", std::strerror(errno), ")"));
 }
@@ -133,11 +130,9 @@ void OutputFolder::clear_leftovers() {
   size_t removed = 0;
   bool found = false;
   const auto clear = [&](const fs::path& staging) {
-    if (!is_folder(staging)) return;
-    const FolderGuard guard(staging, request_.folder);
-    found = true;
-    removed += files_in(staging).size();
-    remove_tree(staging);
+    const std::optional<size_t> files = clear_part_folder(staging, request_.folder);
+    found = found || files.has_value();
+    removed += files.value_or(0);
   };
   if (is_folder(folder_)) {
     if (has_journal(folder_)) complete(folder_);
@@ -178,7 +173,8 @@ void OutputFolder::check_use() const {
     if (request_.force) continue;
     for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
       const fs::path name = entry.path().filename();
-      if (entry.path() == staging_folder(place, Staging::inside) || name == FolderLock::file_name()) continue;
+      if (entry.path() == staging_folder(place, Staging::inside) || entry.path() == shards_folder(place)) continue;
+      if (name == FolderLock::file_name()) continue;
       throw_input(str("output_dir '", shown.string(), "' is not empty (it holds '", entry.path().filename().string(),
                       "'); give another folder or pass --force to replace its export"));
     }
@@ -202,7 +198,7 @@ fs::path OutputFolder::staged(const std::string& subfolder) const {
   return apart == apart_.end() ? part_->filled() / subfolder : apart->second.filled();
 }
 
-void OutputFolder::require_space(const std::vector<int64_t>& bytes) const {
+void OutputFolder::require_space(const std::vector<int64_t>& bytes, int64_t shards) const {
   struct Need {
     fs::path place;
     int64_t bytes = 0;
@@ -215,12 +211,15 @@ void OutputFolder::require_space(const std::vector<int64_t>& bytes) const {
     need.place = place;
     need.bytes += bytes[i];
   }
+  const auto beside = state_of(place_ == Staging::inside ? folder_ : folder_.parent_path());
+  if (const auto same = needs.find(beside ? beside->st_dev : 0); same != needs.end()) same->second.bytes += shards;
   for (const auto& [disk, need] : needs) {
     std::error_code error;
     const fs::space_info space = fs::space(need.place, error);
     if (error || static_cast<int64_t>(space.available) >= need.bytes) continue;
     const int64_t old = bytes_of(folder_, {old_.begin(), old_.end()});
-    throw_resource(str("output_dir '", request_.folder.string(), "': the export needs ", need.bytes >> 20,
+    throw_resource(str("output_dir '", request_.folder.string(), "': the export",
+                       shards > 0 ? " and the files it is read from need " : " needs ", need.bytes >> 20,
                        " MiB, the disk has ", space.available >> 20, " MiB free",
                        old == 0 ? "" : str("; the old export's ", old >> 20, " MiB stay until the new one is whole"),
                        "; free some space there or choose another --output_dir"));

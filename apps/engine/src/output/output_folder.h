@@ -49,8 +49,8 @@ class ARKIT_INTERNAL OutputFolder {
   [[nodiscard]] std::filesystem::path staged(const std::string& subfolder) const;
 
   // Throws ErrorCode::resource when a disk has no room for `bytes` more, given for each subfolder (or for the export
-  // that fills the folder): the old export stays until the end.
-  void require_space(const std::vector<int64_t>& bytes) const;
+  // that fills the folder): the old export stays until the end. `shards` is what shards_folder() will grow by.
+  void require_space(const std::vector<int64_t>& bytes, int64_t shards = 0) const;
 
   // Once. Throws with everything as it was.
   void commit();

@@ -4,12 +4,38 @@
 #include <utility>
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <arkit/error.h>
 #include <arkit/part_file.h>
 #include <arkit/str.h>
 
+#include "output/file_tree.h"
+
 namespace arkit::output {
+
+std::optional<size_t> clear_part_folder(const std::filesystem::path& staging, const std::filesystem::path& shown) {
+  struct stat state {};
+  if (::lstat(staging.c_str(), &state) != 0 || !S_ISDIR(state.st_mode)) return std::nullopt;
+  const FolderGuard guard(staging, shown);
+  const size_t files = files_in(staging).size();
+  remove_tree(staging);
+  return files;
+}
+
+std::filesystem::path shards_folder(const std::filesystem::path& folder) {
+  if (place_of_staging(folder) == Staging::inside) return staging_folder(folder / "shards", Staging::beside);
+  return staging_folder(folder.parent_path() / (folder.filename().string() + ".shards"), Staging::beside);
+}
+
+Staging place_of_staging(const std::filesystem::path& folder) {
+  const std::filesystem::path above = folder.parent_path();
+  struct stat state {};
+  const bool is_there = ::lstat(folder.c_str(), &state) == 0 && S_ISDIR(state.st_mode);
+  const bool beside = folder.has_filename() &&
+                      (!is_there || (in_one_mount(folder, above) && ::access(above.c_str(), W_OK | X_OK) == 0));
+  return beside ? Staging::beside : Staging::inside;
+}
 
 PartFolder::PartFolder(std::filesystem::path staging, const std::filesystem::path& shown)
     : staging_(std::move(staging)), filled_(staging_ / "new") {

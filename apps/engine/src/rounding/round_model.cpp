@@ -44,6 +44,7 @@ struct OpenUnit {
   const RoundUnit* unit = nullptr;
   std::unique_ptr<StripRounding> rounding;  // of a layer
   at::Tensor copy;                          // of a tensor to copy
+  at::Tensor bias;                          // of a layer that has one
   int64_t strips = 0, left = 0;             // all, not done
 };
 
@@ -123,9 +124,21 @@ class ModelRounding {
     const RoundUnit& unit = plan_.units[started_];
     const bool enough = open_.size() >= most_open_;
     if (in_use_ > 0 && (enough || in_use_ + unit.rounding_bytes > budget_)) return std::nullopt;
+    if (!open_.empty() && spans_too_many(unit)) return std::nullopt;
     starting_ = true;
     in_use_ += unit.rounding_bytes;
     return Job{Job::Kind::start, started_};
+  }
+
+  // Needs mutex_.
+  [[nodiscard]] bool spans_too_many(const RoundUnit& next) const {
+    if (run_.most_files == 0) return false;
+    int64_t first = next.first_file, last = next.last_file;
+    for (const OpenUnit& open : open_) {
+      first = std::min(first, open.unit->first_file);
+      last = std::max(last, open.unit->last_file);
+    }
+    return last - first >= run_.most_files;
   }
 
   void perform(const Job& job) {
@@ -173,7 +186,7 @@ class ModelRounding {
   // One at a time: fresh_ belongs to the thread that starts.
   void start(const RoundUnit& unit) {
     sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
-    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}};
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}, .bias = {}};
     if (unit.layer == nullptr) {
       if (sink_.takes(unit.tensor->name)) {
         fresh_.copy = run_.source.weights().load(unit.tensor->name);
@@ -191,6 +204,8 @@ class ModelRounding {
       if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
         task.global_scale = scale->second;
       if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
+      const std::string bias = str(layer.name, ".bias");
+      if (run_.source.weights().find(bias) != nullptr) fresh_.bias = run_.source.weights().load(bias);
       fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
       fresh_.strips = fresh_.rounding->strips();
     }
@@ -249,6 +264,7 @@ class ModelRounding {
     require_something_left(layer, open.rounding->relative_error(), open.rounding->weight(), run_.reporter);
     if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
     LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
+    record.bias = open.bias;
     record.dequantized = open.rounding->dequantized();
     if (sink_.wants_source()) record.source = open.rounding->weight().to(run_.model_dtype);
     sink_.write_layer(std::move(record), open.rounding->relative_error());

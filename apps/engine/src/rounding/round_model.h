@@ -44,6 +44,7 @@ struct RoundingRun {
   at::ScalarType model_dtype;           // of dequantized weights
   bool model_free = false;              // blocks are counted by tensor names
   std::optional<bool> disable_opt_rtn;  // how to round (rtn_mode)
+  int64_t most_files = 0;               // of the source that are read at a time; 0 = any number
 };
 
 // Rounds, packs and writes every layer and copies every other tensor, in the order of round_plan. All threads take

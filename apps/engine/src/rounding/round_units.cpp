@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <c10/core/ScalarType.h>
@@ -23,8 +24,10 @@ class Planner {
   Planner(const QuantPlan& plan, const WeightSource& weights, bool keeps_dequantized)
       : weights_(weights), keeps_dequantized_(keeps_dequantized) {
     int64_t at = 0;
+    std::map<std::string_view, int64_t> files;
     for (const TensorInfo& tensor : weights.tensors()) {
-      tensors_.emplace(tensor.name, Place{&tensor, at});
+      const auto file = files.emplace(tensor.file, static_cast<int64_t>(files.size())).first;
+      tensors_.emplace(tensor.name, Place{&tensor, at, file->second});
       at += tensor.stored_bytes;
     }
     for (const LayerPlan& layer : plan.layers) {
@@ -42,7 +45,16 @@ class Planner {
   void add_block(int64_t block) {
     const auto found = blocks_.find(block);
     if (found == blocks_.end()) return;
+    const size_t begin = result_.units.size();
     for (const LayerPlan* layer : found->second) add_layer(*layer);
+    // All its layers are loaded together.
+    RoundUnit& first = result_.units[begin];
+    for (size_t i = begin; i < result_.units.size(); ++i) {
+      first.first_file = std::min(first.first_file, result_.units[i].first_file);
+      first.last_file = std::max(first.last_file, result_.units[i].last_file);
+    }
+    for (size_t i = begin; i < result_.units.size(); ++i)
+      std::tie(result_.units[i].first_file, result_.units[i].last_file) = std::pair(first.first_file, first.last_file);
     blocks_.erase(found);
   }
 
@@ -64,6 +76,7 @@ class Planner {
   struct Place {
     const TensorInfo* info;
     int64_t begin;
+    int64_t file;
   };
 
   void add_layer(const LayerPlan& layer) {
@@ -72,7 +85,12 @@ class Planner {
     if (found != tensors_.end()) {
       unit.tensor = found->second.info;
       unit.begin = found->second.begin;
+      unit.first_file = unit.last_file = found->second.file;
       done_.insert(found->first);
+    }
+    if (const auto bias = tensors_.find(str(layer.name, kBias)); bias != tensors_.end()) {
+      unit.first_file = std::min(unit.first_file, bias->second.file);
+      unit.last_file = std::max(unit.last_file, bias->second.file);
     }
     const int64_t elements = layer.out_features * layer.in_features;
     const int64_t mapped = elements * element_bytes(unit.tensor);
@@ -88,7 +106,9 @@ class Planner {
     const int64_t bytes = tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
     const int64_t resident = std::min(bytes, kCopyBytes);
     RoundUnit unit{.tensor = &tensor, .rounding_bytes = resident, .writing_bytes = resident};
-    unit.begin = tensors_.at(tensor.name).begin;
+    const Place& place = tensors_.at(tensor.name);
+    unit.begin = place.begin;
+    unit.first_file = unit.last_file = place.file;
     result_.units.push_back(unit);
   }
 

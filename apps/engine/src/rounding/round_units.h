@@ -17,8 +17,10 @@ struct RoundUnit {
   const LayerPlan* layer = nullptr;    // null = a tensor to copy
   const TensorInfo* tensor = nullptr;  // the layer's weight as the source has it, where it has it under that name
   int64_t begin = 0;                   // where it lies when all tensors of the source are put behind each other
-  int64_t rounding_bytes = 0;          // resident while it is read (and rounded)
-  int64_t writing_bytes = 0;           // and while it is packed and written
+  int64_t first_file = 0;              // of the source, counted from 0: where its block begins and ends
+  int64_t last_file = 0;
+  int64_t rounding_bytes = 0;  // resident while it is read (and rounded)
+  int64_t writing_bytes = 0;   // and while it is packed and written
 };
 
 struct RoundPlan {

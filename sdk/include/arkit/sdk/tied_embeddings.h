@@ -15,7 +15,8 @@ enum class HeadStorage {
   embedding_only,
   head_only,
   equal,
-  different
+  different,
+  both  // not compared: config.json says that they are two
 };
 
 struct TiedEmbeddings {
@@ -27,7 +28,7 @@ struct TiedEmbeddings {
 };
 
 // One matrix stored: tied, unless config.json says false; then the other one is missing. Two that are equal: tied
-// unless it says false. Two that differ: never. A packed head is its own.
+// unless it says false; where it does, neither is read. Two that differ: never. A packed head is its own.
 [[nodiscard]] TiedEmbeddings find_tied_embeddings(const ModelSource& source);
 
 // Layer names, as in TiedEmbeddings; nothing is loaded.

@@ -110,6 +110,7 @@ struct QuantizeOptions {
   int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
   std::string device_map = "cpu";
   bool dry_run = false;
+  bool low_disk = false;  // a model of a hub is downloaded shard by shard, and each is deleted after use (docs/HUB.md)
   bool force = false;
   bool allow_unmatched = false;  // an unmatched layer_config / ignore_layers pattern is only a warning
   std::string command_line;      // recorded in the model card
