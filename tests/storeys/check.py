@@ -11,8 +11,8 @@ import sys
 from collections import Counter, defaultdict
 
 CORE_LINES = 8000  # of core/include and core/src, but for the host's side of the door of backends
-DOOR = ("core/include/arkit/backend_c.h", "core/src/plugins/backend_door/")
-DOOR_LINES = 1800
+DOOR = ("core/include/arkit/backend_c.h", "core/include/arkit/inference_backend.h", "core/src/plugins/backend_door/")
+DOOR_LINES = 2000
 
 # Storeys by folder, and what each may include. A room of the engine may include rooms of lower floors only.
 STOREYS = {

@@ -14,7 +14,8 @@ namespace arkit::ark {
 
 void write_layers(std::span<const ArkLayer* const> layers, const sdk::BlobSink& sink);
 // Throws BackendError for what write_layers did not write, or not for layers of these shapes.
-[[nodiscard]] std::vector<ArkLayer> read_layers(std::span<const std::byte> blob,
-                                                std::span<const sdk::LinearSpec> specs);
+// With `keeper`, which keeps the blob, weights stay in it.
+[[nodiscard]] std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<const sdk::LinearSpec> specs,
+                                                const std::shared_ptr<const void>& keeper);
 
 }  // namespace arkit::ark
