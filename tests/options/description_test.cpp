@@ -316,6 +316,7 @@ TEST(Description, SavedFilesLackOnlyWhatHasNoValue) {
                                         "on_indivisible",  // a warning, as in AutoRound
                                         "model_free",
                                         "disable_opt_rtn",
+                                        "dry_run",      // of the run that saves
                                         "output_dir"};  // the model's, the layer's and the plan's to decide
   const std::set<std::string_view> activations{"act_group_size", "act_data_type", "act_sym", "act_dynamic"};
   const std::set<std::string_view> of_mixes{"target_size", "score_seqlen",      "score_cache",
