@@ -77,31 +77,61 @@ std::optional<ModelPlace> in_cache(const Cache& cache, const ModelName& name, bo
   return path ? std::optional(ModelPlace{*path, name, *commit}) : std::nullopt;
 }
 
-ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
-  const std::unique_ptr<Hub> hub = open_hub(settings, reporter);
-  const std::string what = describe(name.repo);
-  const Snapshot snapshot = hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
-  const std::vector<Entry> entries = hub->files(snapshot);
-  const std::vector<std::string> texts = model_texts(entries);
-  // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
-  if (std::find(texts.begin(), texts.end(), kShardIndex) == texts.end()) (void)model_weights(entries, {}, what);
-  reporter.step(str("downloading ", what, " at ", snapshot.commit.substr(0, 12), " from ", settings.endpoint));
-  (void)hub->fetch_all(snapshot, texts);
-  const fs::path folder = cache.folder(snapshot);
-  const std::vector<std::string> weights = model_weights(entries, folder, what);
-  (void)hub->fetch_all(snapshot, weights);
-  return {opened_path(folder, weights), name, snapshot.commit};
+Snapshot snapshot_of(Hub& hub, const Repo& repo) {
+  try {
+    return hub.snapshot(repo);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::resource) throw;
+    throw UnknownRepo(error.code(), error.what());
+  }
 }
 
-ModelPlace find_or_download(const ModelName& name, Reporter& reporter) {
+// What a download begins with.
+struct Begun {
+  std::unique_ptr<Hub> hub;
+  Snapshot snapshot;
+  std::vector<std::string> texts;    // fetched
+  std::vector<std::string> weights;  // not fetched
+};
+
+// `commit` = the one that this process has seen the name at, or empty.
+Begun begin(const Settings& settings, const Cache& cache, const ModelName& name, const std::string& commit,
+            std::string_view doing, Reporter& reporter) {
+  Begun begun{.hub = open_hub(settings, reporter), .snapshot = {}, .texts = {}, .weights = {}};
+  const std::string what = describe(name.repo);
+  // Contents that an older commit shares with it are there already.
+  begun.snapshot = commit.empty() ? snapshot_of(*begun.hub, name.repo) : Snapshot{name.repo, commit};
+  const std::vector<Entry> entries = begun.hub->files(begun.snapshot);
+  begun.texts = model_texts(entries);
+  // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
+  if (std::find(begun.texts.begin(), begun.texts.end(), kShardIndex) == begun.texts.end())
+    (void)model_weights(entries, {}, what);
+  reporter.step(str(doing, " ", what, " at ", begun.snapshot.commit.substr(0, 12), " from ", settings.endpoint));
+  (void)begun.hub->fetch_all(begun.snapshot, begun.texts);
+  begun.weights = model_weights(entries, cache.folder(begun.snapshot), what);
+  return begun;
+}
+
+ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, const std::string& commit,
+                    Reporter& reporter) {
+  const Begun begun = begin(settings, cache, name, commit, "downloading", reporter);
+  (void)begun.hub->fetch_all(begun.snapshot, begun.weights);
+  return {opened_path(cache.folder(begun.snapshot), begun.weights), name, begun.snapshot.commit};
+}
+
+ModelPlace find_or_download(const ModelName& name, const std::string& commit, Reporter& reporter) {
   const Settings settings = settings_from_environment(name.service);
   const std::unique_ptr<Cache> cache = open_cache(settings);
   if (auto there = in_cache(*cache, name, settings.offline)) return *std::move(there);
-  if (settings.offline)
-    throw_input(str(describe(name.repo), ": is not, or not as a whole, in the cache '", settings.cache.string(),
-                    "' at revision '", name.repo.revision, "', and HF_HUB_OFFLINE forbids downloading it; unset it"));
+  if (settings.offline) {
+    const std::string why =
+        str(describe(name.repo), ": is not, or not as a whole, in the cache '", settings.cache.string(),
+            "' at revision '", name.repo.revision, "', and HF_HUB_OFFLINE forbids downloading it; unset it");
+    if (!cache->commit_of(name.repo)) throw UnknownRepo(ErrorCode::input, why);
+    throw_input(why);
+  }
   try {
-    return download(settings, *cache, name, reporter);
+    return download(settings, *cache, name, commit, reporter);
   } catch (const Error& error) {
     // Nothing to be had from the hub: what others downloaded, and nobody listed, may still be a model.
     if (error.code() == ErrorCode::interrupted) throw;
@@ -114,7 +144,8 @@ ModelPlace find_or_download(const ModelName& name, Reporter& reporter) {
 
 struct Fetched {
   std::mutex mutex;
-  std::map<std::string, ModelPlace> places;  // by spelled() name and cache
+  std::map<std::string, ModelPlace> places;     // by spelled() name and cache
+  std::map<std::string, std::string> outlined;  // commits, by the same
 };
 
 Fetched& fetched() {
@@ -133,7 +164,39 @@ ModelPlace fetch_model(const ModelName& name, Reporter& reporter) {
   const std::lock_guard lock(all.mutex);
   const std::string key = key_of(name);
   if (const auto found = all.places.find(key); found != all.places.end()) return found->second;
-  return all.places.emplace(key, find_or_download(name, reporter)).first->second;
+  return all.places.emplace(key, find_or_download(name, all.outlined[key], reporter)).first->second;
+}
+
+std::unique_ptr<ModelOutline> outline_model(const ModelName& name, Reporter& reporter) {
+  Fetched& all = fetched();
+  const std::lock_guard lock(all.mutex);
+  const std::string key = key_of(name);
+  if (all.places.contains(key)) return nullptr;
+  const Settings settings = settings_from_environment(name.service);
+  const std::unique_ptr<Cache> cache = open_cache(settings);
+  if (settings.offline || in_cache(*cache, name, false)) return nullptr;
+  Begun begun;
+  try {
+    begun = begin(settings, *cache, name, all.outlined[key], "looking at", reporter);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted || !in_cache(*cache, name, true)) throw;
+    return nullptr;  // find_or_download() says it
+  }
+  all.outlined[key] = begun.snapshot.commit;
+  const std::string alone = begun.weights.size() == 1 ? begun.weights.front() : std::string();
+  if (io::is_whole_model_name(alone)) return nullptr;
+  try {
+    return std::make_unique<ModelOutline>(*begun.hub, begun.snapshot, cache->folder(begun.snapshot), begun.texts,
+                                          begun.weights, settings.parallel);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::resource) throw;
+    return nullptr;  // a hub without ranges, a disk without room for it: nothing that the download needs
+  }
+}
+
+fs::path fetch_config(const ModelName& name, Reporter& reporter) {
+  const std::unique_ptr<Hub> hub = open_hub(settings_from_environment(name.service), reporter);
+  return hub->fetch(snapshot_of(*hub, name.repo), "config.json");
 }
 
 std::optional<ModelPlace> fetched_model(std::string_view text) {
