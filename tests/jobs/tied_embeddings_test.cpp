@@ -180,7 +180,7 @@ TEST(TiedEmbeddings, StorageDecidesAndTheFlagOnlyWhereItCan) {
                 "model.embed_tokens"},
            Case{"head", {h}, silent_config, HeadStorage::head_only, true},
            Case{"equal, silent", {e, "=" + h}, silent_config, HeadStorage::equal, true},
-           Case{"equal, no", {e, "=" + h}, no, HeadStorage::equal, false},
+           Case{"equal, no", {e, "=" + h}, no, HeadStorage::both, false},
            Case{"different, yes", {e, h}, yes, HeadStorage::different, false},
            Case{"different, silent", {e, h}, silent_config, HeadStorage::different, false},
            Case{"classifier", {e}, classifier, HeadStorage::embedding_only, false},
