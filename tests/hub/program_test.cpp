@@ -54,7 +54,7 @@ class HubProgram : public ::testing::Test {
 };
 
 TEST_F(HubProgram, FindsMistakesBeforeWeightsAreFetched) {
-  server.add("models/org/strange/config.json", R"({"model_type": "nobodys", "hidden_size": 8})");
+  server.add("models/org/strange/config.json", R"({"model_type": "nobodys", "tie_word_embeddings": false})");
   fs::copy(server.root() / "models/org/tiny/model.safetensors", server.root() / "models/org/strange/model.safetensors");
   folder.write("full/mine.txt", "x");
   folder.write("broken.jsonl", "{\"text\": \n");
@@ -80,7 +80,7 @@ TEST_F(HubProgram, FindsMistakesBeforeWeightsAreFetched) {
       {with(tuned, {"--dataset=" + path("broken.jsonl")}), 3, "broken.jsonl"},
       {with(tuned, {"--dataset=" + path("short.jsonl")}), 3, "short.jsonl"},
       {with(tuned, {"--runtime=nobodys"}), 4, "nobodys"},
-      {with(tuned, {"--rotation=nobodys"}), 4, "nobodys"},
+      {with(tuned, {"--rotation=nobodys"}), 2, "nobodys"},
       {with(tuned, {"--format=auto_awq", "--bits=3"}), 4, "auto_awq"},
       {{"org/tiny", "--group_size=31", "--recipe=rtn", "--on_indivisible=error", out}, 4, "31"},
       {{"org/tiny", "--recipe=rtn", "--options=W4A16,W8A16", "--avg_bits=50", group, out}, 2, "50"},
@@ -93,9 +93,11 @@ TEST_F(HubProgram, FindsMistakesBeforeWeightsAreFetched) {
     EXPECT_EQ(outcome.exit_code, mistake.exit_code) << mistake.says << ": " << outcome.err;
     EXPECT_TRUE(contains(outcome.err, mistake.says)) << outcome.err;
     EXPECT_FALSE(contains(outcome.err, "arkit-outline")) << outcome.err;
+    EXPECT_FALSE(server.requests("model.safetensors").empty()) << mistake.says;
+    EXPECT_EQ(asked_for_weights(), 0u) << mistake.says << ": " << outcome.err;
+    server.forget_requests();
+    fs::remove_all(folder.path() / "hf");
   }
-  EXPECT_FALSE(server.requests("model.safetensors").empty());
-  EXPECT_EQ(asked_for_weights(), 0u);
   EXPECT_TRUE(fs::is_empty(folder.path() / "tmp"));
   EXPECT_FALSE(fs::exists(folder.path() / "out"));
 }
@@ -120,7 +122,7 @@ TEST_F(HubProgram, PlansWithoutWeights) {
 
 // Which is not decided by the holes of an outline.
 TEST_F(HubProgram, AsksForValuesWhereAPlanNeedsThem) {
-  const fs::path model = fs::path(ARKIT_TEST_DATA) / "golden/auto_gptq-W4A16G32";
+  const fs::path model = fs::path(ARKIT_TEST_DATA) / "golden/auto_round-W4A16";
   fs::copy(model, server.root() / "models/org/packed", fs::copy_options::recursive);
   const Outcome refused = run({"quantize", "org/packed", "--recipe", "rtn", "-o", path("out")});
   EXPECT_EQ(refused.exit_code, 4);
