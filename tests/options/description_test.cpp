@@ -178,7 +178,7 @@ TEST(Description, EveryOptionIsSavedAndReadAgain) {
     const auto file =
         write_text(folder.path() / "o.toml", cli::recipe_text(*cli::find_command("quantize"), describe_options(after)));
     const QuantizeOptions again = options_of("quantize", {"--config", file.string()});
-    EXPECT_EQ(describe_options(again), describe_options(after)) << one.row.name;
+    EXPECT_EQ(describe_options(again), describe_options(one.row.unsaved ? before : after)) << one.row.name;
   }
 }
 
