@@ -3,7 +3,6 @@
 
 #include "command.h"
 #include "read_options.h"
-#include "render.h"
 
 namespace arkit::cli {
 
@@ -16,7 +15,7 @@ Result cmd_convert(const Arguments& arguments, Plugins& plugins, Reporter& repor
   options.command_line = arguments.parsed().command_line;
   Result result;
   result.json = convert(options, plugins.registry(), reporter);
-  result.human = describe_object(result.json, {"proofs", "dry_run"});
+  result.human = describe_run(result.json, "proofs");
   result.kept = kept_exports(result.json);
   return result;
 }

@@ -11,7 +11,7 @@ namespace arkit::cli {
 
 Result cmd_models_new(const Arguments& arguments, Plugins&, Reporter& reporter) {
   Plugins::refuse(arguments);
-  const DraftedFamily draft = draft_family_file(arguments.positional(0));
+  const DraftedFamily draft = draft_family_file(arguments.positional(0), reporter);
   const std::string output = arguments.text("output").value_or("");
   json::Array open;
   for (const std::string& sentence : draft.open) open.emplace_back(sentence);

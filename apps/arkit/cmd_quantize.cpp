@@ -3,7 +3,6 @@
 
 #include "command.h"
 #include "quantize_options.h"
-#include "render.h"
 #include "save_config.h"
 
 namespace arkit::cli {
@@ -15,7 +14,7 @@ Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& repo
     save_config(*file, *find_command("quantize"), resolved_options(options, plugins.registry()));
   Result result;
   result.json = quantize(options, plugins.registry(), reporter);
-  result.human = describe_object(result.json, {"options", "dry_run"});
+  result.human = describe_run(result.json, "options");
   result.kept = kept_exports(result.json);
   return result;
 }

@@ -23,6 +23,8 @@ struct Result {
 
 // "the export is complete: 'a', 'b'" of what quantize and convert return; empty after a dry run.
 [[nodiscard]] std::string kept_exports(const json::Object& result);
+// For people: what a quantization or a conversion gave, but for `left_out`. A plan is called one.
+[[nodiscard]] std::string describe_run(const json::Object& result, std::string_view left_out);
 
 // Plugins are loaded on first use, so that `plugin inspect` and `plugin new` work with broken ones around.
 class Plugins {

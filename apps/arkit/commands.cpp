@@ -277,8 +277,8 @@ std::vector<Command> own_commands() {
       {"diff", "A B", "compare two exports, or an export and a model", diff_options(),
        "arkit diff ./llama-w4 ./llama-w4-gptq --exit-code\n"
        "arkit diff ./llama ./llama-w4 --text wiki.txt --json"},
-      {"models new", "CONFIG", "draft a family file for a model that no family knows: its config.json, or its folder",
-       rows(kDraftRows),
+      {"models new", "MODEL",
+       "draft a family file for a model that no family knows: its folder, its config.json or its id", rows(kDraftRows),
        "arkit models new ./olmo2-7b -o olmo2.toml\n"
        "arkit quantize ./olmo2-7b --family olmo2.toml --output_dir olmo2-w4"},
       {"plugin inspect", "FILE", "describe a plugin file, also a refused one, without running it", rows(kSymbolsRows),

@@ -75,7 +75,20 @@ std::string progress_text(const Progress& progress, const Pace& pace, double pea
   text += "  " + counted(progress);
   if (pace.per_second) text += "  " + rate(progress, *pace.per_second);
   if (pace.seconds_left) text += "  left " + human_seconds(*pace.seconds_left);
-  return text + "  peak " + human_bytes(peak_bytes);
+  return peak_bytes > 0.0 ? text + "  peak " + human_bytes(peak_bytes) : text;
+}
+
+std::string fitting_text(const Progress& progress, const Pace& pace, double peak_bytes, size_t columns) {
+  struct Form {
+    size_t bar;
+    bool peak;
+  };
+  constexpr Form kForms[] = {{20, true}, {20, false}, {10, false}, {0, true}};
+  for (const Form& form : kForms)
+    if (std::string text = progress_text(progress, pace, form.peak ? peak_bytes : 0.0, form.bar);
+        text.size() <= columns)
+      return text;
+  return printable(progress_text(progress, pace, 0.0, 0), columns - std::min<size_t>(columns, 3));
 }
 
 }  // namespace arkit::cli

@@ -35,7 +35,9 @@ class PaceKeeper {
 // One finished block: "block 3/30  loss 1.2e-03 -> 4.0e-04 (iter 180)  850 tokens/s  4.1 s  left 1:50  peak 0.61 GB".
 [[nodiscard]] std::string block_text(const BlockProgress& progress, double seconds_left, double peak_bytes);
 
-// With a bar that is `bar` characters wide; 0 = without.
+// With a bar that is `bar` characters wide; 0 = without. No memory = 0 bytes.
 [[nodiscard]] std::string progress_text(const Progress& progress, const Pace& pace, double peak_bytes, size_t bar);
+// As much of it as `columns` have room for: memory and then the bar are left out before anything is cut.
+[[nodiscard]] std::string fitting_text(const Progress& progress, const Pace& pace, double peak_bytes, size_t columns);
 
 }  // namespace arkit::cli

@@ -42,13 +42,40 @@ void settle_mix(QuantizeOptions& options, const Arguments& arguments) {
     throw_usage("--scheme and --options contradict each other; list the scheme among the options");
 }
 
+// `name` stands in --algs. --rotation may say the same, or fields of it; another one would be a second rotation.
+void settle_rotation(std::string& rotation, std::string_view name) {
+  if (rotation.empty() || lower(rotation) == name) {
+    rotation = name;
+    return;
+  }
+  const auto is_of_model = [](std::string_view kind) { return kind == "quarot" || kind == "spinquant"; };
+  bool other = !rotation.starts_with('{');
+  if (!other) {
+    json::Value parsed;
+    try {
+      parsed = json::parse(rotation, "--rotation");
+    } catch (const Error& error) {
+      throw_usage(error.what());
+    }
+    json::Object& fields = parsed.as_object();
+    std::string kind = json::get_string(fields, "hadamard_type", "--rotation").value_or("");
+    if (kind.empty()) kind = json::get_string(fields, "algorithm", "--rotation").value_or("");
+    other = !kind.empty() && lower(kind) != name && !(is_of_model(lower(kind)) && is_of_model(name));
+    if (kind.empty()) fields["algorithm"] = name;
+    rotation = json::dump(parsed);
+  }
+  if (other)
+    throw_usage(str("--algs ", name, " and --rotation ", printable(rotation),
+                    " are two rotations, and a model is turned once; leave one of them out"));
+}
+
 // AutoRound's names of tuning are taken as well; it stands at the end. Rotations that are no transform of their own
 // stand at the beginning there, and are --rotation here.
 void settle_algs(std::string& algs, std::string& rotation) {
   for (const std::string_view name : {"random_hadamard", "quarot_hadamard", "quarot", "spinquant"}) {
     const std::string first = algs.substr(0, algs.find(','));
     if (lower(first) != name) continue;
-    if (rotation.empty()) rotation = name;  // else its fields were given, and it is of this kind
+    settle_rotation(rotation, name);
     algs.erase(0, std::min(first.size() + 1, algs.size()));
     break;
   }

@@ -22,6 +22,7 @@
 #include "commands.h"
 #include "error_report.h"
 #include "hub_name.h"
+#include "render.h"
 #include "terminal_reporter.h"
 
 namespace arkit::cli {
@@ -32,6 +33,11 @@ std::string kept_exports(const json::Object& result) {
   for (const json::Value& output : result.at("outputs").as_array())
     folders += str(folders.empty() ? "'" : ", '", std::string_view(output.at("output_dir").as_string()), "'");
   return str("the export is complete: ", folders);
+}
+
+std::string describe_run(const json::Object& result, std::string_view left_out) {
+  const std::string text = describe_object(result, {std::string(left_out), "dry_run"});
+  return result.contains("dry_run") ? "a plan: nothing was written (dry_run)\n\n" + text : text;
 }
 
 const Registry& Plugins::registry() {

@@ -58,7 +58,7 @@ std::string recipe_text(const Command& command, const json::Object& resolved) {
       str("# Options of `arkit ", command.name, "`; use with --config. Flags override what is written here.\n");
   for (const Option& option : command.options) {
     const json::Value* value = resolved.if_contains(option.name);
-    if (says_nothing(value)) continue;
+    if (says_nothing(value) || option.row.unsaved) continue;
     std::string written;
     if (value->is_array())
       written = list_text(option, value->get_array());

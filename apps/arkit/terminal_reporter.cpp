@@ -18,7 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr size_t kBar = 20, kColumnsForBar = 80;
 // A log shows what takes long, and only now and then.
 constexpr milliseconds kBetweenBars{100}, kBetweenEvents{500}, kBetweenLines{10'000};
 
@@ -27,9 +26,14 @@ bool is_terminal() {
   return ::isatty(STDERR_FILENO) != 0 && kind != nullptr && std::string_view(kind) != "dumb";
 }
 
+// A terminal that does not know its width (some in containers) may be told by COLUMNS.
 size_t terminal_columns() {
+  constexpr size_t kFewest = 10, kMost = 1000, kUsual = 80;
   winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 10 ? size.ws_col : 80;
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > kFewest) return size.ws_col;
+  const char* told = std::getenv("COLUMNS");
+  const size_t columns = told == nullptr ? 0 : std::strtoul(told, nullptr, 10);
+  return columns > kFewest && columns <= kMost ? columns : kUsual;
 }
 
 double peak_bytes() {
@@ -79,8 +83,7 @@ void TerminalReporter::line(const std::string& text) {
 }
 
 void TerminalReporter::bar(const std::string& text) {
-  const std::string shown = printable(text, terminal_columns() - 4);
-  std::fprintf(stderr, "\r\033[K%s", shown.c_str());
+  std::fprintf(stderr, "\r\033[K%s", printable(text, 2000).c_str());
   std::fflush(stderr);
   bar_shown_ = true;
 }
@@ -179,7 +182,7 @@ void TerminalReporter::progress(const Progress& progress) {
   else if (style_ == ProgressStyle::lines)
     line(progress_text(progress, pace, peak_bytes(), 0));
   else
-    bar(progress_text(progress, pace, peak_bytes(), terminal_columns() >= kColumnsForBar ? kBar : 0));
+    bar(fitting_text(progress, pace, peak_bytes(), terminal_columns() - 1));
 }
 
 }  // namespace arkit::cli

@@ -151,6 +151,19 @@ TEST_P(SchemeSuite, ErrorIsSmallerThanTheWeight) {
   EXPECT_LT((round_trip(weight) - weight).norm().item<float>(), weight.norm().item<float>());
 }
 
+// What its traits say decides whether samples are read, what people are told, and how `arkit verify` judges.
+TEST_P(SchemeSuite, SearchesOnlyWhereItSaysSo) {
+  LayerQuant layer;
+  layer.weight = quant();
+  if (scheme().traits(layer).searches) GTEST_SKIP() << "it searches";
+  const at::Tensor weight = normal({kOut, full_in()}, 0.05, at::kBFloat16);
+  const at::Tensor importance = at::rand({full_in()}, at::kFloat) + 0.1;
+  const auto rounded = [&](RtnMode mode) {
+    return scheme().dequantize(scheme().quantize_rtn(weight, quant(), mode, importance, 4, {}), quant(), at::kFloat);
+  };
+  EXPECT_TRUE(at::equal(rounded(RtnMode::searched), rounded(RtnMode::plain)));
+}
+
 TEST_P(SchemeSuite, ValuesOnTheGridStay) {
   if (!GetParam().idempotent) GTEST_SKIP() << "SKIPPED: needs a scheme whose grid is found again from its values";
   const at::Tensor once = round_trip(normal({kOut, ragged_in()}, 0.05, at::kFloat));

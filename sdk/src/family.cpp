@@ -163,11 +163,16 @@ void read_ignore(FamilyTable table, Family& f) {
   table.done();
 }
 
-// Two slots with one tensor would be one layer that is tuned twice.
-void check_names(const Family& f) {
+// Whatever config.json says: the norm before the mlp is that before attention.
+bool always_shares_norm(const Family& f) {
+  return f.shared_norm && f.parallel.key.empty() && f.parallel.value.value_or(false);
+}
+
+// Names inside a block: norms, layers.
+std::vector<std::string> slot_names(const Family& f) {
   const auto& a = f.attention;
-  std::vector<std::string> names = {f.norms.before_attention, f.norms.after_attention, f.norms.before_mlp,
-                                    f.norms.after_mlp};
+  std::vector<std::string> names = {f.norms.before_attention, f.norms.after_attention, f.norms.after_mlp};
+  if (!always_shares_norm(f)) names.push_back(f.norms.before_mlp);
   const auto add = [&](const std::string& module, std::initializer_list<std::string> slots) {
     for (const std::string& slot : slots)
       if (!slot.empty()) names.push_back(str(module, ".", slot));
@@ -183,10 +188,40 @@ void check_names(const Family& f) {
     add(f.mlp.module, {f.mlp.gate_up});
   add(f.mlp.module, {f.mlp.down});
   std::erase(names, std::string());
+  return names;
+}
+
+// Two slots with one tensor would be one layer that is tuned twice.
+void check_names(const Family& f) {
+  std::vector<std::string> names = slot_names(f);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end())
     throw_input(str(f.what, ": two slots of a block have the name '", *twice, "'; each needs a tensor of its own"));
+}
+
+// Numbers that `pattern` spells, and 0: among them is one of a block whose tensors it fits, if there is any.
+std::vector<std::string> numbers_in(const std::string& pattern) {
+  std::vector<std::string> numbers = {"0"};
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const bool digit = pattern[i] >= '0' && pattern[i] <= '9';
+    const bool goes_on = i > 0 && pattern[i - 1] >= '0' && pattern[i - 1] <= '9';
+    if (digit && !goes_on) numbers.emplace_back();
+    if (digit) numbers.back() += pattern[i];
+  }
+  return numbers;
+}
+
+// What a slot reads is not ignored, and a pattern that fits it fits whatever else a block needs and no slot reads.
+void check_ignored(const Family& f) {
+  for (const std::string& pattern : f.ignored)
+    for (const std::string& number : numbers_in(pattern))
+      for (const std::string& slot : slot_names(f)) {
+        const std::string tensor = str(f.tensors.prefix, f.tensors.blocks, ".", number, ".", slot, ".weight");
+        if (fits_pattern(tensor, pattern))
+          throw_input(str(f.what, ": [ignore] 'tensors': '", pattern, "' fits '", tensor,
+                          "', which a slot of the family reads; name only what nothing reads"));
+      }
 }
 
 }  // namespace
@@ -203,7 +238,8 @@ Family parse_family(std::string_view toml, std::string what) {
   read_keys(top.table("keys"), family);
   read_defaults(top.table("defaults"), family);
   read_tensors(top.table("tensors"), family);
-  read_norms(top.table("norms"), family);
+  const FamilyTable norms = top.table("norms");
+  read_norms(norms, family);
   read_attention(top.table("attention"), family);
   read_window(top.table("window"), family);
   read_mlp(top.table("mlp"), family);
@@ -213,7 +249,11 @@ Family parse_family(std::string_view toml, std::string what) {
   family.when = top.table("when").flags();
   if (top.has("unsupported")) family.unsupported = top.names("unsupported");
   top.done();
+  if (always_shares_norm(family) && norms.has("before_mlp") && !family.norms.before_mlp.empty())
+    throw_input(str(norms.place("before_mlp"), " beside [block] parallel_norm = \"shared\", where before_attention is ",
+                    "the norm of both halves; leave it out"));
   check_names(family);
+  check_ignored(family);
   return family;
 }
 

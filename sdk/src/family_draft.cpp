@@ -180,6 +180,13 @@ class Draft {
       std::string text(s.line);
       line(s.section, text.replace(text.find('%'), 1, s.key));
     }
+    // No key says it; those that have this one (Gemma's kin) do it in code.
+    if (has("query_pre_attn_scalar") && !has("embedding_multiplier")) {
+      line("scales", "embedding = \"sqrt(hidden_size)\"");
+      open(
+          "'query_pre_attn_scalar' is a key of families like Gemma, which multiply embeddings by sqrt(hidden_size) and "
+          "say so nowhere: [scales] embedding is taken to be that; leave it out if yours does not");
+    }
     if (has("use_sliding_window") && !has("sliding_window")) open("'use_sliding_window' stands without a size");
     const json::Object* rope = counting_rope(config_);
     const json::Value* partial = rope == nullptr ? nullptr : json::find(*rope, "partial_rotary_factor");

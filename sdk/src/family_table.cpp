@@ -33,6 +33,22 @@ std::optional<int64_t> count_in(const json::Value& value, int64_t least, int64_t
 
 }  // namespace
 
+bool fits_pattern(std::string_view name, std::string_view pattern) {
+  size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return name == pattern;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  name.remove_prefix(star);
+  pattern.remove_prefix(star + 1);
+  // Each text between two stars where it comes first: a later place leaves less for the others.
+  for (star = pattern.find('*'); star != std::string_view::npos; star = pattern.find('*')) {
+    const size_t at = name.find(pattern.substr(0, star));
+    if (at == std::string_view::npos) return false;
+    name.remove_prefix(at + star);
+    pattern.remove_prefix(star + 1);
+  }
+  return name.ends_with(pattern);
+}
+
 FamilyTable::FamilyTable(const json::Object& object, std::string file, std::string section)
     : object_(object), file_(std::move(file)), section_(std::move(section)) {}
 

@@ -14,6 +14,9 @@
 
 namespace arkit::sdk {
 
+// Of FamilyTable::patterns(): '*' stands for any text.
+[[nodiscard]] bool fits_pattern(std::string_view name, std::string_view pattern);
+
 class FamilyTable {
  public:
   // `section` = "[attention]" for errors, empty for the top of the file.

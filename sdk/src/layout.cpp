@@ -15,6 +15,7 @@
 #include <arkit/sdk/old_buffers.h>
 #include <arkit/str.h>
 
+#include "family_table.h"
 #include "norm_names.h"
 
 namespace arkit::sdk {
@@ -38,23 +39,6 @@ bool is_attention_scale(std::string_view name) {
 
 bool usable_dtype(at::ScalarType type) {
   return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf || type == at::kDouble;
-}
-
-// '*' stands for any text.
-bool fits(std::string_view name, std::string_view pattern) {
-  size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return name == pattern;
-  if (!name.starts_with(pattern.substr(0, star))) return false;
-  name.remove_prefix(star);
-  pattern.remove_prefix(star + 1);
-  // Each text between two stars where it comes first: a later place leaves less for the others.
-  for (star = pattern.find('*'); star != std::string_view::npos; star = pattern.find('*')) {
-    const size_t at = name.find(pattern.substr(0, star));
-    if (at == std::string_view::npos) return false;
-    name.remove_prefix(at + star);
-    pattern.remove_prefix(star + 1);
-  }
-  return name.ends_with(pattern);
 }
 
 class TensorCheck {
@@ -92,7 +76,7 @@ class TensorCheck {
       if (layers.contains(module) || packed_.contains(module))
         continue;  // what a layer stores is its format's business
       if (std::any_of(layout_.ignored.begin(), layout_.ignored.end(),
-                      [&](const std::string& pattern) { return fits(name, pattern); }))
+                      [&](const std::string& pattern) { return fits_pattern(name, pattern); }))
         continue;
       throw_input(str(source_.path().string(), ": tensor '", printable(name), "' of file '", printable(tensor.file),
                       "' is read by no slot of the model's family, which would compute as if it were not there; give "

@@ -150,11 +150,11 @@ TiedEmbeddings find_tied_embeddings(const ModelSource& source) {
   const std::optional<bool> says = stated(source.config());
   const Architecture architecture = architecture_of(source.config());
   found.has_head = !found.head.empty() || architecture != Architecture::headless;
+  if (!found.embedding.empty() && !found.head.empty() && says == false) {
+    found.storage = HeadStorage::both;
+    return found;
+  }
   if (!found.embedding.empty() && !found.head.empty()) {
-    if (says == false) {
-      found.storage = HeadStorage::both;
-      return found;
-    }
     const bool own = is_packed(source, found.head) || is_packed(source, found.embedding) ||
                      !equal_matrices(source.weights(), str(found.embedding, kWeight), str(found.head, kWeight));
     found.storage = own ? HeadStorage::different : HeadStorage::equal;

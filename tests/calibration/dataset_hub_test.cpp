@@ -204,6 +204,14 @@ TEST_F(DatasetHub, AFileRegistersAUsersOwn) {
   EXPECT_TRUE(set.entries.at(0).source.hub_id.empty());
   EXPECT_EQ(texts(load((folder_.path() / "notes").string() + ":field=q", 128, 4)).size(), 2U);  // a folder as it is
   EXPECT_NE(refusal(ErrorCode::usage, toml + ":revision=x").find("no meaning for a local folder"), std::string::npos);
+  // Where the filter leaves nothing, longer texts would not help.
+  const std::string none = folder_.write("none.toml",
+                                         "name = \"none\"\nsource = \"notes\"\ntemplate = \"{q}{a}\"\n"
+                                         "filter = { lang = \"fr\" }\n");
+  const std::string said = refusal(ErrorCode::input, none);
+  EXPECT_NE(said.find("2 rows dropped by its filter, 0 documents"), std::string::npos) << said;
+  EXPECT_NE(said.find("; look at the values that its filter asks for"), std::string::npos) << said;
+  EXPECT_EQ(said.find("longer texts"), std::string::npos) << said;
 }
 
 TEST_F(DatasetHub, AFolderHereIsMeantBeforeAPartOfAKnownName) {

@@ -43,7 +43,6 @@ TEST(DatasetSpec, FieldsTemplatesAndPlaces) {
   EXPECT_EQ(specs[0].revision, "v1");
   EXPECT_EQ(specs[0].fields, (std::vector<std::string>{"title", "body.text"}));
   EXPECT_EQ(specs[1].pattern, "{question}\n: {answer}");
-  EXPECT_TRUE(specs[1].unknown_keys.empty());
 }
 
 TEST(DatasetSpec, ASystemPromptPersistsToLaterEntries) {
@@ -54,8 +53,19 @@ TEST(DatasetSpec, ASystemPromptPersistsToLaterEntries) {
   EXPECT_EQ(specs[2].system_prompt, "You're kind");
 }
 
-TEST(DatasetSpec, UnknownKeysAreReported) {
-  EXPECT_EQ(parse_dataset("a:shuffle=1").at(0).unknown_keys, std::vector<std::string>{"shuffle"});
+// A slip would calibrate with something else than was meant.
+TEST(DatasetSpec, UnknownKeysAreRefused) {
+  const auto said = [](const char* text) -> std::string {
+    try {
+      (void)parse_dataset(text);
+    } catch (const arkit::Error& error) {
+      EXPECT_EQ(error.code(), arkit::ErrorCode::usage);
+      return error.what();
+    }
+    return "nothing was refused";
+  };
+  EXPECT_EQ(said("a:splt=train"), "dataset 'a:splt=train': key 'splt' is unknown; did you mean 'split'?");
+  EXPECT_NE(said("b,a:zzzzzz=1").find("key 'zzzzzz' is unknown; known are 'split', "), std::string::npos);
 }
 
 TEST(DatasetSpec, MistakesAreUsageErrors) {

@@ -174,6 +174,30 @@ TEST(AutoRound, FlagsCanBeTurnedOffAsThere) {
   EXPECT_TRUE(contains(refusal(ErrorCode::usage, {"--no_iters"}), "unknown option")) << "not a flag";
 }
 
+// Of two rotations none is left out silently.
+TEST(AutoRound, ARotationAmongTheAlgorithmsIsTheOnlyOne) {
+  const std::string model = std::string(ARKIT_TEST_DATA) + "/golden/source-llama-bf16";
+  const auto plan = [&](const Words& more) {
+    Words words{"quantize", model, "--dry-run", "--json", "--scheme", "MXFP4"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_arkit(words);
+  };
+  for (const Words& two : {Words{"--algs", "quarot,signround", "--rotation", "hadamard"},
+                           Words{"--algs", "random_hadamard,rtn", "--rotation", "quarot"},
+                           Words{"--algs", "quarot,rtn", "--rotation", R"({"hadamard_type": "hadamard"})"},
+                           Words{"--algs", "random_hadamard,rtn", "--r4"}}) {
+    const Outcome refused = plan(two);
+    EXPECT_EQ(refused.exit_code, 2) << two.at(1);
+    EXPECT_TRUE(contains(refused.err, "are two rotations")) << refused.err;
+  }
+  const Outcome named = plan({"--algs", "random_hadamard,rtn", "--rotation_block_size", "32"});
+  ASSERT_EQ(named.exit_code, 0) << named.err;
+  EXPECT_TRUE(contains(named.out, R"(\"block_size\": 32)")) << named.out;
+  EXPECT_TRUE(contains(named.out, R"(\"algorithm\": \"random_hadamard\")")) << named.out;
+  EXPECT_EQ(plan({"--algs", "quarot,rtn", "--rotation", "quarot"}).exit_code, 0);
+  EXPECT_EQ(plan({"--algs", "quarot,rtn", "--r4", "--rotation_size", "32"}).exit_code, 0);
+}
+
 TEST(AutoRound, FlagsUnderAnotherNameBecomeTheOption) {
   EXPECT_EQ(quantize({"--disable_amp"}).values.at("amp_dtype"), Words{"float32"});
   EXPECT_EQ(quantize({"--rotation_type", "quarot_hadamard", "--rotation_block_size=32", "--no_allow_online_rotation"})

@@ -16,6 +16,7 @@
 #include "temporary_folder.h"
 
 using arkit::Progress;
+using arkit::cli::fitting_text;
 using arkit::cli::Pace;
 using arkit::cli::PaceKeeper;
 using arkit::cli::progress_text;
@@ -37,7 +38,7 @@ struct OnTerminal {
 };
 
 // The real program on a terminal of so many columns.
-OnTerminal on_terminal(std::vector<std::string> words, unsigned short columns) {
+OnTerminal on_terminal(std::vector<std::string> words, unsigned short columns, const char* told = "") {
   words.insert(words.begin(), ARKIT_BINARY);
   int terminal = -1;
   winsize size{};
@@ -46,6 +47,7 @@ OnTerminal on_terminal(std::vector<std::string> words, unsigned short columns) {
   const pid_t child = ::forkpty(&terminal, nullptr, nullptr, &size);
   if (child == 0) {
     ::setenv("TERM", "xterm", 1);
+    ::setenv("COLUMNS", told, 1);
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -94,6 +96,20 @@ TEST(ProgressText, ShowsPartAmountRateAndTimeLeft) {
   EXPECT_EQ(progress_text({"a", 5, 4, ""}, {}, 1e6, 2), "a  [##]  100%  5/4  peak 1.00 MB") << "more than all";
 }
 
+TEST(ProgressText, LeavesOutWhatHasNoRoom) {
+  const Progress bytes{"downloading 4 files", 1'500'000'000, 3'000'000'000, arkit::kBytes};
+  const Pace pace{.seconds = 10, .per_second = 150e6, .seconds_left = 10.0};
+  const std::string whole = fitting_text(bytes, pace, 0.5e9, 200);
+  EXPECT_EQ(whole, progress_text(bytes, pace, 0.5e9, 20));
+  EXPECT_EQ(fitting_text(bytes, pace, 0.5e9, whole.size()), whole);
+  EXPECT_EQ(fitting_text(bytes, pace, 0.5e9, whole.size() - 1), progress_text(bytes, pace, 0, 20));
+  for (const size_t columns : {200, 100, 90, 79, 70, 40, 20, 9}) {
+    const std::string text = fitting_text(bytes, pace, 0.5e9, columns);
+    EXPECT_LE(text.size(), columns) << text;
+    EXPECT_TRUE(contains(text, columns >= 79 ? "left 10.0 s" : "down")) << text;
+  }
+}
+
 TEST(ProgressText, RatesAreOfWhatWasDoneSinceTheBegin) {
   PaceKeeper keeper;
   const PaceKeeper::Time start{};
@@ -123,6 +139,9 @@ TEST(Progress, OnATerminalIsABarThatIsRewritten) {
   const size_t at = narrow.text.find("\033[Krounding");
   EXPECT_LE(narrow.text.find_first_of("\r\n", at) - at - 3, 40U);
   EXPECT_FALSE(contains(on_terminal(rounding(folder, "quiet") + std::vector<std::string>{"--quiet"}, 100).text, "%"));
+  // One that does not know how wide it is.
+  EXPECT_FALSE(contains(on_terminal(rounding(folder, "told"), 0, "30").text, "[##"));
+  EXPECT_TRUE(contains(on_terminal(rounding(folder, "usual"), 0).text, "[##"));
 }
 
 TEST(Progress, TuningHasABarOfStepsAndKeepsTheLosses) {

@@ -54,6 +54,28 @@ class WholeWay : public testing::Test {
 
 }  // namespace
 
+// Whoever sees only the result sees what it is; and a file that a plan saved makes a run.
+TEST_F(WholeWay, APlanIsCalledOne) {
+  const std::vector<std::string> words{"quantize", model_, "--recipe", "rtn", "--group_size",
+                                       "32",       "-o",   in("out"),  "-q"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return run_arkit(more);
+  };
+  const std::string saved = in("options.toml");
+  const Outcome plan = with({"--dry_run", "--save_config", saved});
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_TRUE(plan.out.starts_with("a plan: nothing was written")) << plan.out;
+  EXPECT_FALSE(fs::exists(in("out")));
+  const Outcome made = run_arkit({"quantize", model_, "--config", saved, "-q"});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_FALSE(cli_test::contains(made.out, "nothing was written")) << made.out;
+  EXPECT_TRUE(fs::exists(in("out")));
+  const Outcome converted =
+      run_arkit({"convert", in("out"), "--format", "auto_gptq", "-o", in("gptq"), "--dry_run", "-q"});
+  EXPECT_TRUE(converted.out.starts_with("a plan: nothing was written")) << converted.out << converted.err;
+}
+
 TEST_F(WholeWay, QuantizeVerifyEvalConvert) {
   const std::string first = in("first"), second = in("second");
   const json::Object made =

@@ -1,5 +1,6 @@
 // `arkit` with models of a hub.
 #include <csignal>
+#include <cstring>
 
 #include <arkit/json.h>
 
@@ -33,9 +34,130 @@ class HubProgram : public ::testing::Test {
     return json::read_file(folder.path() / name / "arkit-run.json").as_object();
   }
 
+  // Requests for the weights, but for those for their header alone.
+  [[nodiscard]] size_t asked_for_weights() const {
+    uint64_t length = 0;
+    const std::string file = testing::read_all(server.root() / "models/org/tiny/model.safetensors");
+    std::memcpy(&length, file.data(), sizeof(length));
+    size_t count = 0;
+    for (const json::Object& request : server.requests("model.safetensors")) {
+      const json::Value& range = request.at("range");
+      const std::string text = range.is_string() ? std::string(range.as_string()) : "bytes=0-";
+      const std::string last = text.substr(text.find('-') + 1);
+      count += last.empty() || std::stoull(last) >= sizeof(length) + length ? 1 : 0;
+    }
+    return count;
+  }
+
   testing::HubServer server;
   testing::TempDir folder;
 };
+
+TEST_F(HubProgram, FindsMistakesBeforeWeightsAreFetched) {
+  server.add("models/org/strange/config.json", R"({"model_type": "nobodys", "tie_word_embeddings": false})");
+  fs::copy(server.root() / "models/org/tiny/model.safetensors", server.root() / "models/org/strange/model.safetensors");
+  folder.write("full/mine.txt", "x");
+  folder.write("broken.jsonl", "{\"text\": \n");
+  folder.write("short.jsonl", "{\"text\": \"a\"}\n");
+  fs::create_directories(folder.path() / "tmp");
+  const std::string group = "--group_size=32", out = "--output_dir=" + path("out");
+  struct Mistake {
+    std::vector<std::string> words;
+    int exit_code;
+    std::string says;
+  };
+  const std::vector<std::string> tuned{"org/tiny", group, out, "--iters=1", "--nsamples=2", "--seqlen=16"};
+  const auto with = [&](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<Mistake> mistakes{
+      {{"org/tiny", group, "--recipe=rtn", "-o", path("full")}, 3, "is not empty"},
+      {{"org/tiny", group, "--recipe=rtn", "--options=W4A16,W8A16", "--avg_bits=5", "-o", path("full")},
+       3,
+       "is not empty"},
+      {with(tuned, {"--dataset=org/absent"}), 3, "org/absent"},
+      {with(tuned, {"--dataset=" + path("broken.jsonl")}), 3, "broken.jsonl"},
+      {with(tuned, {"--dataset=" + path("short.jsonl")}), 3, "short.jsonl"},
+      {with(tuned, {"--runtime=nobodys"}), 4, "nobodys"},
+      {with(tuned, {"--rotation=nobodys"}), 2, "nobodys"},
+      {with(tuned, {"--format=auto_awq", "--bits=3"}), 4, "auto_awq"},
+      {{"org/tiny", "--group_size=31", "--recipe=rtn", "--on_indivisible=error", out}, 4, "31"},
+      {{"org/tiny", "--recipe=rtn", "--options=W4A16,W8A16", "--avg_bits=50", group, out}, 2, "50"},
+      {{"org/strange", group, "--iters=1", out}, 4, "unknown model family 'nobodys'"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    std::vector<std::string> words{"quantize"};
+    words.insert(words.end(), mistake.words.begin(), mistake.words.end());
+    const Outcome outcome = run(words, {"TMPDIR=" + path("tmp")});
+    EXPECT_EQ(outcome.exit_code, mistake.exit_code) << mistake.says << ": " << outcome.err;
+    EXPECT_TRUE(contains(outcome.err, mistake.says)) << outcome.err;
+    EXPECT_FALSE(contains(outcome.err, "arkit-outline")) << outcome.err;
+    EXPECT_FALSE(server.requests("model.safetensors").empty()) << mistake.says;
+    EXPECT_EQ(asked_for_weights(), 0u) << mistake.says << ": " << outcome.err;
+    server.forget_requests();
+    fs::remove_all(folder.path() / "hf");
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path() / "tmp"));
+  EXPECT_FALSE(fs::exists(folder.path() / "out"));
+}
+
+TEST_F(HubProgram, PlansWithoutWeights) {
+  const std::vector<std::string> words{"quantize", "org/tiny", "--dry-run", "--json", "--group_size", "32"};
+  const Outcome before = run(words);
+  ASSERT_EQ(before.exit_code, 0) << before.err;
+  EXPECT_EQ(asked_for_weights(), 0u);
+  ASSERT_EQ(run({"inspect", "org/tiny"}).exit_code, 0);
+  EXPECT_GT(asked_for_weights(), 0u);
+  const Outcome after = run(words);
+  EXPECT_EQ(before.out, after.out);
+
+  // A hub that gives no ranges gives whole files.
+  fs::remove_all(folder.path() / "hf");
+  server.set_faults(R"({"no_ranges": true})");
+  const Outcome whole = run(words);
+  EXPECT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_EQ(whole.out, after.out);
+}
+
+// Which is not decided by the holes of an outline.
+TEST_F(HubProgram, AsksForValuesWhereAPlanNeedsThem) {
+  const fs::path model = fs::path(ARKIT_TEST_DATA) / "golden/auto_round-W4A16";
+  fs::copy(model, server.root() / "models/org/packed", fs::copy_options::recursive);
+  const Outcome refused = run({"quantize", "org/packed", "--recipe", "rtn", "-o", path("out")});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_TRUE(contains(refused.err, "'org/packed' is already quantized")) << refused.err;
+  const Outcome made = run({"quantize", "org/packed", "--model_free", "--group_size", "32", "-o", path("out")});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+}
+
+TEST_F(HubProgram, DraftsAFamilyFromItsConfigurationAlone) {
+  const Outcome drafted = run({"models", "new", "org/tiny", "--revision", "main"});
+  EXPECT_EQ(drafted.exit_code, 0) << drafted.err;
+  EXPECT_TRUE(contains(drafted.out, "model_types = [\"llama\"]")) << drafted.out;
+  EXPECT_EQ(server.requests("config.json").size(), 1u);
+  EXPECT_TRUE(server.requests("model.safetensors").empty());
+  EXPECT_TRUE(server.requests("tokenizer.json").empty());
+  EXPECT_EQ(run({"models", "new", "org/absent"}).exit_code, 3);
+}
+
+// That no path is called so is said where nobody knows the name, and to nobody else.
+TEST_F(HubProgram, TellsOfPathsOnlyWhereTheNameMayBeOne) {
+  const std::string word = "; no path here is called '";
+  EXPECT_TRUE(contains(run({"inspect", "org/absent"}).err, word));
+  EXPECT_TRUE(contains(run({"inspect", "org/absent"}, {"HF_HUB_OFFLINE=1"}).err, word));
+  EXPECT_TRUE(contains(run({"inspect", "org/tiny"}, {"HF_ENDPOINT=http://localhost:1"}).err, word));
+  const auto silent = [&](const Outcome& outcome) {
+    EXPECT_NE(outcome.exit_code, 0);
+    EXPECT_FALSE(contains(outcome.err, word)) << outcome.err;
+  };
+  silent(run({"inspect", "org/tiny", "--revision", "v9"}));
+  server.set_faults(R"({"gated": ["org/tiny"]})");
+  silent(run({"inspect", "org/tiny"}));
+  server.set_faults(R"({"wrong": {"model.safetensors": 100}})");
+  silent(run({"inspect", "org/tiny"}));
+  silent(run({"inspect", "org/tiny"}, {"HF_HUB_OFFLINE=1"}));
+}
 
 TEST_F(HubProgram, QuantizesWhatTheHubHas) {
   const Outcome made = run({"quantize", "org/tiny", "--recipe", "rtn", "--group_size", "32", "-o", path("out")});
@@ -84,6 +206,21 @@ TEST_F(HubProgram, NamesAWeightFileThatWasDamagedInTheCache) {
   }
   fs::remove(blob);
   EXPECT_EQ(run(rounds).exit_code, 0);
+}
+
+// The record says where the original is from, and the cache need not have it any more.
+TEST_F(HubProgram, VerifiesAgainstTheCommitOfTheRecord) {
+  ASSERT_EQ(run({"quantize", "org/tiny", "--recipe", "rtn", "--group_size", "32", "-o", path("out")}).exit_code, 0);
+  fs::remove_all(folder.path() / "hf");
+  const Outcome verified = run({"verify", path("out"), "--json"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+  EXPECT_TRUE(contains(verified.out, "\"layers against the source\"")) << verified.out;
+  EXPECT_TRUE(contains(verified.out, "models--org--tiny/snapshots")) << verified.out;
+  fs::remove_all(folder.path() / "hf");
+  const Outcome offline = run({"verify", path("out"), "--json"}, {"HF_HUB_OFFLINE=1"});
+  EXPECT_EQ(offline.exit_code, 0) << offline.err;
+  EXPECT_TRUE(contains(offline.out, "HF_HUB_OFFLINE forbids downloading it; unset it")) << offline.out;
+  EXPECT_TRUE(contains(offline.out, "; pass --against MODEL")) << offline.out;
 }
 
 TEST_F(HubProgram, RepeatsARunWithTheDataSetItHad) {

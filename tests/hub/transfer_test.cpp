@@ -1,7 +1,11 @@
 // Downloads from a server that has every fault a network can have.
 #include <chrono>
+#include <future>
 #include <set>
 #include <thread>
+
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <arkit/log.h>
 
@@ -290,6 +294,49 @@ TEST_F(Transfer, ReadsPartsOfFiles) {
   EXPECT_EQ(part, weights.substr(4000, 100));
   EXPECT_TRUE(server.requests(kFile).empty());
   EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { local->read(4990, 11, part.data()); }), "are asked for"));
+}
+
+// Another process downloads a file; nobody waits for it who no longer wants it.
+TEST_F(Transfer, AWaitForALockEndsWhenItIsNoLongerWanted) {
+  server.add("models/org/tiny/other.safetensors", testing::random_bytes(4000, 2));
+  const fs::path other = fetch("other.safetensors");
+  const fs::path blob = fs::canonical(other);
+  const fs::path lock = settings.cache / ".locks/models--org--tiny" / (blob.filename().string() + ".lock");
+  ASSERT_TRUE(fs::exists(lock));
+  fs::remove(other);
+  fs::remove(blob);
+  const int held = ::open(lock.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(held, LOCK_EX), 0);
+  const auto ends = [&](std::future<void>& download) {
+    const bool ended = download.wait_for(std::chrono::seconds(30)) == std::future_status::ready;
+    if (!ended) ::flock(held, LOCK_UN);  // else the test would never end
+    return ended;
+  };
+  // The other file of the same download turns out to be damaged.
+  server.set_faults(R"({"wrong": {"model.safetensors": 1000}})");
+  const auto hub = open();
+  const Snapshot snapshot = hub->snapshot(repo);
+  auto both = std::async(std::launch::async, [&] {
+    EXPECT_TRUE(contains(refusal(ErrorCode::resource,
+                                 [&] {
+                                   (void)hub->fetch_all(snapshot, {"other.safetensors", kFile});
+                                 }),
+                         "does not have the hash"));
+  });
+  EXPECT_TRUE(ends(both));
+  both.wait();
+  // The user wants to stop.
+  server.set_faults("{}");
+  ASSERT_EQ(::flock(held, LOCK_EX), 0);
+  auto one = std::async(std::launch::async, [&] {
+    (void)refusal(ErrorCode::interrupted, [&] { (void)hub->fetch(snapshot, "other.safetensors"); });
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  request_interrupt();
+  EXPECT_TRUE(ends(one));
+  one.wait();
+  clear_interrupt();
+  ::close(held);
 }
 
 }  // namespace

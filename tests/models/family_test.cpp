@@ -240,9 +240,9 @@ TEST(FamilyFile, TensorsThatNoSlotReadsAreNamed) {
   EXPECT_EQ(checked(*source, blind + "[ignore]\ntensors = [\"*.input_layernorm.weight\"]\n"), "nothing was refused");
   EXPECT_NE(checked(*source, blind + "[ignore]\ntensors = [\"*.0.input*\"]\n").find("'model.layers.1.input_layernorm"),
             std::string::npos);
-  EXPECT_EQ(
-      checked(*source, blind + "[ignore]\ntensors = [\"*.0.*norm*\", \"model.layers.1.input_layernorm.weight\"]\n"),
-      "nothing was refused");
+  EXPECT_EQ(checked(*source,
+                    blind + "[ignore]\ntensors = [\"*.0.input*norm*\", \"model.layers.1.input_layernorm.weight\"]\n"),
+            "nothing was refused");
   // What old checkpoints carry along, what lies behind the last block and outside of blocks is another matter.
   for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.7.shared_head.norm.weight",
                            "model.layers.q.weight", "model.extra.weight", "model.layers"})
@@ -388,7 +388,9 @@ TEST(FamilyFile, RefusesEveryFaultWithFileAndKey) {
       {"[defaults]\nhidden_size = \"64\"", "[defaults] 'hidden_size' is \"64\"; expected a whole number from 1"},
       {"[defaults]\nhidden_size = 9223372036854775807", "[defaults] 'hidden_size' is 9223372036854775807; expected"},
       {"[defaults]\nhidden_act = \"geglu\"", "[defaults] 'hidden_act' is 'geglu'; expected silu, gelu"},
-      {"[defaults]\nrms_norm_eps = nan", "'x.toml'"},
+      {"[defaults]\nrms_norm_eps = nan", "'x.toml': line 4: 'rms_norm_eps' is nan; expected a finite number"},
+      {"[scales]\nembedding = nan", "line 4: 'embedding' is nan"},
+      {"[attention]\nsoftcap = { key = \"cap\", absent = -inf }", "line 4: 'absent' is inf"},
       {"[keys]\nhiden_size = \"n_embd\"", "[keys] 'hiden_size' is unknown; did you mean 'hidden_size'?"},
       {"[keys]\nhidden_size = \"\"", "[keys] 'hidden_size' is \"\"; expected a name"},
       {"[tensors]\nhead = \"../x y\"", "[tensors] 'head' is \"../x y\"; expected a name"},
@@ -412,6 +414,12 @@ TEST(FamilyFile, RefusesEveryFaultWithFileAndKey) {
       {"[scales]\nlogits_factor = 2\nlogits_divisor = 2", "[scales] 'logits_factor' beside 'logits_divisor'"},
       {"[ignore]\ntensors = \"*\"", "[ignore] 'tensors' is \"*\"; expected a list of tensor names"},
       {"[ignore]\ntensors = [\"*\"]", "[ignore] 'tensors' is [\"*\"]; expected a list of tensor names"},
+      {"[ignore]\ntensors = [\"*.*\"]", "[ignore] 'tensors': '*.*' fits 'model.layers.0.input_layernorm.weight'"},
+      {"[ignore]\ntensors = [\"*.17.mlp.*\"]", "fits 'model.layers.17.mlp.gate_proj.weight', which a slot"},
+      {"[attention]\nqkv = \"qkv\"\n[ignore]\ntensors = [\"*.rope\", \"*qkv*\"]",
+       "'*qkv*' fits 'model.layers.0.self_attn.qkv.weight'"},
+      {"[norms]\nbefore_mlp = \"ln_2\"\n[block]\nparallel = true\nparallel_norm = \"shared\"",
+       "[norms] 'before_mlp' beside [block] parallel_norm = \"shared\""},
       {"[when]\nflag = 1", "[when] 'flag' is 1; expected true or false"},
       {"[defaults]\nintermediate_factor = 0", "[defaults] 'intermediate_factor' is 0; expected a whole number"},
   };
@@ -429,6 +437,19 @@ TEST(FamilyFile, RefusesEveryFaultWithFileAndKey) {
   for (const Bad& b : heads)
     EXPECT_NE(refusal([&] { (void)sdk::parse_family(b.text, "'x.toml'"); }).find(b.message), std::string::npos)
         << b.text;
+}
+
+// What is no slot of this family may be ignored, whatever it is called elsewhere.
+TEST(FamilyFile, PatternsOfWhatNothingReadsAreTaken) {
+  const char* good[] = {"[ignore]\ntensors = [\"*.rotary_emb.inv_freq\", \"*.bias\"]",
+                        "[mlp]\ngate = \"\"\n[ignore]\ntensors = [\"*.gate_proj.*\"]",
+                        "[block]\nparallel = true\nparallel_norm = \"shared\"\n[ignore]\ntensors = "
+                        "[\"*.post_attention_layernorm.weight\"]",
+                        "[norms]\nbefore_mlp = \"ln_2\"\n[block]\nparallel = \"key\"\nparallel_norm = \"shared\""};
+  for (const char* text : good)
+    EXPECT_EQ(refusal([&] { (void)sdk::parse_family(str("name = \"x\"\nmodel_types = [\"x\"]\n", text), "'x.toml'"); }),
+              "nothing was refused")
+        << text;
 }
 
 TEST(FamilyFile, DeepKeysEndInAMessage) {
@@ -501,6 +522,13 @@ TEST(Draft, SaysWhatItCouldNotInfer) {
   };
   const auto source = open_hf_folder(kDeclared / "olmo2");
   const json::Object& config = source->config();
+  EXPECT_FALSE(said(config, {}, "sqrt(hidden_size)"));
+  json::Object gemma = config;
+  gemma["query_pre_attn_scalar"] = 256;
+  EXPECT_TRUE(said(gemma, {}, "multiply embeddings by sqrt(hidden_size)"));
+  EXPECT_TRUE(sdk::parse_family(sdk::draft_family(gemma, {}).toml, "the draft").scales.embedding_by_width);
+  gemma["embedding_multiplier"] = 8;
+  EXPECT_FALSE(sdk::parse_family(sdk::draft_family(gemma, {}).toml, "the draft").scales.embedding_by_width);
   EXPECT_TRUE(said(config, {}, "no checkpoint was given"));
   EXPECT_FALSE(said(config, source->weights().tensors(), "no checkpoint was given"));
   EXPECT_TRUE(said(config, {}, "names do not show how norms are computed"));

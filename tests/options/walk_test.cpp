@@ -220,6 +220,10 @@ TEST(EveryOption, IsSavedAndGivesTheSameRunAgain) {
   for (const Case& one : cases()) {
     const QuantizeOptions options = options_of("quantize", one.after);
     const QuantizeOptions again = saved_and_read("quantize", options);
+    if (find_option(*find_command("quantize"), one.name)->row.unsaved) {
+      EXPECT_FALSE(one.is(again)) << one.name << ": a file that was saved by a dry run runs";
+      continue;
+    }
     EXPECT_EQ(text(recorded(again)), text(recorded(options))) << one.name;
     EXPECT_TRUE(one.is(again)) << one.name;
   }

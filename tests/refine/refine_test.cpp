@@ -300,8 +300,8 @@ class Asking : public Refine {
     options_.tuning.seqlen = 32;
     options_.model_free = false;
   }
-  json::Object asked() {
-    (void)run({"asking"});
+  json::Object asked(const char* format = "asking") {
+    (void)run({format});
     return json::read_file(options_.output_dir / "asked.json").as_object();
   }
   static at::Tensor tensor(const json::Value& numbers) {
@@ -345,8 +345,34 @@ TEST_F(Asking, ChangesNoCodes) {
   options_.output_dir = other;
   (void)run({"refining"});
   const auto without = open_source(other.string(), registry());
+  ASSERT_EQ(sdk::packed_layers(*with).size(), 14U);
+  ASSERT_EQ(sdk::packed_layers(*without).size(), 14U);
   for (const LinearSpec& layer : sdk::packed_layers(*without))
     EXPECT_TRUE(with->packed()->unpack(layer.name).codes.equal(without->packed()->unpack(layer.name).codes));
+}
+
+// Who does not ask gets neither, not even where the run measures importance for itself; and plain rounding reads no
+// data set for him.
+TEST_F(Asking, GivesNothingToFormatsThatDoNotAsk) {
+  const auto expect_nothing = [](const json::Object& given) {
+    EXPECT_EQ(given.size(), 14U);
+    for (const auto& layer : given) {
+      EXPECT_TRUE(layer.value().at("source").is_null()) << layer.key();
+      EXPECT_TRUE(layer.value().at("imatrix").is_null()) << layer.key();
+      EXPECT_EQ(layer.value().at("imatrix_count").as_int64(), 0) << layer.key();
+    }
+  };
+  options_.recipe = "opt-rtn";
+  expect_nothing(asked("content"));
+  const auto calibrated = [&] {
+    const json::Value record = json::read_file(options_.output_dir / "arkit-run.json");
+    const json::Value* calibration = json::find(record.as_object(), "calibration");
+    return calibration != nullptr && calibration->is_object() && !calibration->get_object().empty();
+  };
+  EXPECT_TRUE(calibrated()) << "else nothing was measured";
+  options_.recipe = "rtn";
+  expect_nothing(asked("content"));
+  EXPECT_FALSE(calibrated());
 }
 
 TEST_F(Asking, GetsTheSameOfATunedRun) {

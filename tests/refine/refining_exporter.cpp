@@ -222,8 +222,23 @@ class Asking final : public Refining {
   }
 };
 
+// "content": notes the same and wants nothing.
+class Content final : public Refining {
+ public:
+  [[nodiscard]] const ExporterInfo& info() const noexcept override {
+    static constexpr ExporterInfo kInfo{
+        .name = "content", .summary = "wants nothing, for tests", .quant_method = "auto-round"};
+    return kInfo;
+  }
+  [[nodiscard]] std::span<const std::string_view> variants() const override { return {}; }
+  [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override {
+    return std::make_unique<Noting>(Refining::open(request, variant), request.output_dir / "asked.json");
+  }
+};
+
 }  // namespace
 
 ARKIT_PLUGIN("org.arkit.test.refining", "0.1.0", "arkit", "Apache-2.0", "",
              arkit::component<arkit::Exporter, Refining>("refining", "changes plans, for tests"),
-             arkit::component<arkit::Exporter, Asking>("asking", "wants weights and importance, for tests"));
+             arkit::component<arkit::Exporter, Asking>("asking", "wants weights and importance, for tests"),
+             arkit::component<arkit::Exporter, Content>("content", "wants nothing, for tests"));

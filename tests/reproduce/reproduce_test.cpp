@@ -13,6 +13,7 @@
 #include <arkit/error.h>
 
 #include "jobs/job_testing.h"
+#include "jobs/run_inputs.h"
 
 namespace arkit {
 namespace {
@@ -103,6 +104,20 @@ class Reproduce : public ::testing::Test {
 
   TemporaryFolder folder_;
 };
+
+// A data set that an option names is in the report of samples, too: it is hashed once, by whatever name.
+TEST_F(Reproduce, AnInputIsHashedOnce) {
+  QuantizeOptions options = tuned();
+  options.dataset = (folder_.path() / "model/../data.jsonl").string();
+  const auto source = open_source(options.model, registry());
+  RunInputs inputs(options, *source, registry());
+  touch_last_byte(data());  // a second look would see another file
+  const json::Array files{data().string()};
+  inputs.add_samples({{"entries", json::Array{json::Object{{"name", "x"}, {"files", files}}}}});
+  json::Object record{{"source", json::Object()}};
+  inputs.add_to(record);
+  EXPECT_EQ(record.at("inputs").as_array().size(), 1U) << json::dump(record.at("inputs"));
+}
 
 void expect_same(const json::Object& report, int64_t least_files) {
   EXPECT_TRUE(report.at("ran").as_bool());

@@ -207,7 +207,7 @@ QuantizedWeight IntScheme::quantize_rtn(const at::Tensor& weight, const TensorQu
   if (sdk::is_range_observer(quant)) return quantize_observed(weight, quant);
   Weight w = weight_of(weight, quant);
   const bool neuqi = quant.observer == sdk::kNeuqi, rule = w.args.formula.rule != ScaleRule::full_range;
-  if (mode == RtnMode::plain || rule || (!neuqi && !quant.sym)) return quantize(w);
+  if (mode == RtnMode::plain || rule || !searches(quant)) return quantize(w);
   const bool counted = imatrix.defined() && imatrix_count > 0;
   const at::Tensor importance = counted ? imatrix / imatrix_count : imatrix;
   if (neuqi) return quantize_neuqi(weight, quant, importance);

@@ -183,9 +183,6 @@ Entry Loader::open(const DatasetSpec& spec, bool alone) const {
   Entry entry;
   entry.spec = spec;
   entry.report.name = spec.name;
-  for (const std::string& key : spec.unknown_keys)
-    reporter_.warn(str("dataset '", printable(spec.name), "': key '", printable(key),
-                       "' is unknown and ignored; known are ", kDatasetKeys));
   if (spec.name == "self") {
     refuse_options(spec, "'self'");
     if (!self_) throw_usage("dataset 'self': this command has no model that could write samples");
@@ -279,12 +276,21 @@ void Loader::check_ids(const std::vector<Row>& rows) const {
 
 void Loader::nothing_left(const std::vector<Entry>& entries) const {
   std::string details;
-  for (const Entry& entry : entries)
-    details += str(details.empty() ? "" : "; ", "'", printable(entry.report.name), "': ", entry.report.documents,
-                   " documents, ", entry.report.too_short, " shorter than ", options_.seqlen, " tokens, ",
-                   entry.report.repetitive, " too repetitive");
-  throw_input(str("dataset '", printable(argument_), "': no sample is left after filtering (", details,
-                  "); use longer texts, a smaller --seqlen, or ':concat' to join short documents"));
+  bool any_document = false, any_dropped = false;
+  for (const Entry& entry : entries) {
+    const EntryReport& report = entry.report;
+    const int64_t dropped = std::max<int64_t>(report.source.rows - report.documents, 0);
+    details += str(details.empty() ? "" : "; ", "'", printable(report.name),
+                   "': ", dropped > 0 ? str(dropped, " rows dropped by its filter, ") : std::string(), report.documents,
+                   " documents, ", report.too_short, " shorter than ", options_.seqlen, " tokens, ", report.repetitive,
+                   " too repetitive");
+    any_document = any_document || report.documents > 0;
+    any_dropped = any_dropped || dropped > 0;
+  }
+  throw_input(str("dataset '", printable(argument_), "': no sample is left after filtering (", details, "); ",
+                  any_document  ? "use longer texts, a smaller --seqlen, or ':concat' to join short documents"
+                  : any_dropped ? "look at the values that its filter asks for"
+                                : "give one that holds texts"));
 }
 
 CalibrationSet Loader::load() {

@@ -88,6 +88,14 @@ std::string with_escapes(const std::string& text) {
   return out;
 }
 
+[[noreturn]] void refuse_key(const std::string& key, std::string_view entry) {
+  static const std::vector<std::string> known{
+      "split", "config", "revision", "field", "template", "num", "concat", "apply_chat_template", "system_prompt"};
+  const std::string near = nearest(key, known);
+  throw_usage(str("dataset '", printable(entry), "': key '", printable(key), "' is unknown; ",
+                  near.empty() ? str("known are ", quoted_list(known)) : str("did you mean '", near, "'?")));
+}
+
 DatasetSpec parse_entry(std::string_view entry, std::string& persistent_prompt) {
   const auto parts = split_outside_quotes(entry, ':');
   DatasetSpec spec;
@@ -119,7 +127,7 @@ DatasetSpec parse_entry(std::string_view entry, std::string& persistent_prompt) 
       persistent_prompt = plain(raw, true);
       spec.apply_chat_template = true;
     } else if (!key.empty()) {
-      spec.unknown_keys.push_back(key);
+      refuse_key(key, entry);
     }
   }
   if (!spec.fields.empty() && !spec.pattern.empty())

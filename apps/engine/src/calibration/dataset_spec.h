@@ -3,7 +3,7 @@
 //
 // As in the reference, spaces mean nothing outside quotes; unlike it (a defect: it strips them everywhere and keeps the
 // quotes), 'single' or "double" quotes protect spaces and the separators , : = inside them and are removed, and an
-// unquoted system_prompt keeps its inner spaces.
+// unquoted system_prompt keeps its inner spaces. A key that is unknown is refused; the reference calibrates without it.
 
 #include <cstdint>
 #include <optional>
@@ -25,17 +25,12 @@ struct DatasetSpec {
   bool concat = false;
   bool apply_chat_template = false;
   std::string system_prompt;  // used with apply_chat_template; a prompt set by one entry persists to later ones
-  std::vector<std::string> unknown_keys;  // ignored, as the reference does; worth a warning
 };
-
-// The keys, for messages.
-constexpr std::string_view kDatasetKeys =
-    "split, config, revision, field, template, num, concat, apply_chat_template, system_prompt";
 
 constexpr std::string_view kDefaultSystemPrompt = "You are a helpful assistant.";
 
-// Throws ErrorCode::usage for an empty entry, an open quote, a num that is not a positive number, or a key without the
-// value it needs.
+// Throws ErrorCode::usage for an empty entry, an open quote, a num that is not a positive number, an unknown key, or
+// a key without the value it needs.
 [[nodiscard]] ARKIT_EXPORT std::vector<DatasetSpec> parse_dataset(std::string_view argument);
 
 }  // namespace arkit::calibration

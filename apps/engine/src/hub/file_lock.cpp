@@ -23,7 +23,8 @@ constexpr mode_t kMode = 0664;  // a cache may belong to a group
 
 }  // namespace
 
-FileLock::FileLock(const std::filesystem::path& path, const std::function<void()>& waiting) {
+FileLock::FileLock(const std::filesystem::path& path, const std::atomic<bool>& stop,
+                   const std::function<void()>& waiting) {
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kMode);
@@ -31,9 +32,10 @@ FileLock::FileLock(const std::filesystem::path& path, const std::function<void()
   for (int glances = 0; ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0; ++glances) {
     if (errno != EWOULDBLOCK && errno != EINTR) return;
     if (glances == kGlancesBeforeWord) waiting();
-    if (interrupted()) {
+    if (interrupted() || stop) {
       ::close(descriptor_);
       stop_if_interrupted();
+      throw Error(ErrorCode::interrupted, "stopped");
     }
     std::this_thread::sleep_for(kGlance);
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <arkit/error.h>
 #include <arkit/export.h>
 
 namespace arkit {
@@ -49,8 +50,14 @@ class RandomAccess {
   virtual void read(int64_t offset, int64_t count, void* to) = 0;
 };
 
+// Nothing says that there is such a repository: the hub does not know it, or cannot be asked.
+class UnknownRepo final : public Error {
+ public:
+  using Error::Error;
+};
+
 // Thread-safe. Errors: ErrorCode::input for what the user can mend (unknown repository, gated, no token, offline and not
-// in the cache), ErrorCode::resource for the network and the disk; one sentence each.
+// in the cache), ErrorCode::resource for the network and the disk; one sentence each; of an unknown repository as UnknownRepo.
 class Hub {
  public:
   virtual ~Hub() = default;

@@ -82,15 +82,25 @@ std::optional<ModelPlace> in_cache(const Cache& cache, const ModelName& name, bo
   return path ? std::optional(ModelPlace{*path, name, *commit}) : std::nullopt;
 }
 
+Snapshot snapshot_of(Hub& hub, const Repo& repo) {
+  try {
+    return hub.snapshot(repo);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::resource) throw;
+    throw UnknownRepo(error.code(), error.what());
+  }
+}
+
 // Into `model`, of which hub and snapshot are there.
-void fill_texts(ModelTexts& model, const Settings& settings, const Cache& cache, Reporter& reporter) {
+void fill_texts(ModelTexts& model, const Settings& settings, const Cache& cache, std::string_view doing,
+                Reporter& reporter) {
   const std::string what = describe(model.snapshot.repo);
   const std::vector<Entry> entries = model.hub->files(model.snapshot);
   model.texts = model_texts(entries);
   // Before anything is fetched: is there a model at all? The list of shards is read when it is here.
   const bool has_index = std::find(model.texts.begin(), model.texts.end(), kShardIndex) != model.texts.end();
   if (!has_index) (void)model_weights(entries, {}, what);
-  reporter.step(str("downloading ", what, " at ", model.snapshot.commit.substr(0, 12), " from ", settings.endpoint));
+  reporter.step(str(doing, " ", what, " at ", model.snapshot.commit.substr(0, 12), " from ", settings.endpoint));
   (void)model.hub->fetch_all(model.snapshot, model.texts);
   model.folder = cache.folder(model.snapshot);
   model.weights.clear();
@@ -99,24 +109,33 @@ void fill_texts(ModelTexts& model, const Settings& settings, const Cache& cache,
         *std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == path; }));
 }
 
-ModelTexts download_texts(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
+// `commit` = the one that this process has seen the name at, or empty.
+ModelTexts download_texts(const Settings& settings, const Cache& cache, const ModelName& name,
+                          const std::string& commit, std::string_view doing, Reporter& reporter) {
   ModelTexts model{.hub = open_hub(settings, reporter)};
-  model.snapshot = model.hub->snapshot(name.repo);  // contents that an older commit shares with it are there already
+  // Contents that an older commit shares with it are there already.
+  model.snapshot = commit.empty() ? snapshot_of(*model.hub, name.repo) : Snapshot{name.repo, commit};
   try {
-    fill_texts(model, settings, cache, reporter);
+    fill_texts(model, settings, cache, doing, reporter);
   } catch (const Error& error) {
     // A list that lacks files makes no model; was it the hub's?
     const bool by_list = error.code() == ErrorCode::input || error.code() == ErrorCode::unsupported;
     if (!by_list || !model.hub->ask_again(model.snapshot)) throw;
-    fill_texts(model, settings, cache, reporter);
+    fill_texts(model, settings, cache, doing, reporter);
   }
   return model;
 }
 
-ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, Reporter& reporter) {
-  const ModelTexts model = download_texts(settings, cache, name, reporter);
-  std::vector<std::string> weights;
-  for (const Entry& file : model.weights) weights.push_back(file.path);
+std::vector<std::string> paths_of(const std::vector<Entry>& files) {
+  std::vector<std::string> paths;
+  for (const Entry& file : files) paths.push_back(file.path);
+  return paths;
+}
+
+ModelPlace download(const Settings& settings, const Cache& cache, const ModelName& name, const std::string& commit,
+                    Reporter& reporter) {
+  const ModelTexts model = download_texts(settings, cache, name, commit, "downloading", reporter);
+  const std::vector<std::string> weights = paths_of(model.weights);
   (void)model.hub->fetch_all(model.snapshot, weights);
   return {opened_path(model.folder, weights), name, model.snapshot.commit};
 }
@@ -133,9 +152,13 @@ std::optional<ModelPlace> find_or(const Download& fetch, const ModelName& name, 
   const Settings settings = settings_from_environment(name.service);
   const std::unique_ptr<Cache> cache = open_cache(settings);
   if (auto there = in_cache(*cache, name, settings.offline)) return there;
-  if (settings.offline)
-    throw_input(str(describe(name.repo), ": is not, or not as a whole, in the cache '", settings.cache.string(),
-                    "' at revision '", name.repo.revision, "', and HF_HUB_OFFLINE forbids downloading it; unset it"));
+  if (settings.offline) {
+    const std::string why =
+        str(describe(name.repo), ": is not, or not as a whole, in the cache '", settings.cache.string(),
+            "' at revision '", name.repo.revision, "', and HF_HUB_OFFLINE forbids downloading it; unset it");
+    if (!cache->commit_of(name.repo)) throw UnknownRepo(ErrorCode::input, why);
+    throw_input(why);
+  }
   try {
     fetch(settings, *cache);
     return std::nullopt;
@@ -151,7 +174,8 @@ std::optional<ModelPlace> find_or(const Download& fetch, const ModelName& name, 
 
 struct Fetched {
   std::mutex mutex;
-  std::map<std::string, ModelPlace> places;  // by spelled() name and cache
+  std::map<std::string, ModelPlace> places;     // by spelled() name and cache
+  std::map<std::string, std::string> outlined;  // commits, by the same
 };
 
 Fetched& fetched() {
@@ -172,7 +196,7 @@ ModelPlace fetch_model(const ModelName& name, Reporter& reporter) {
   if (const auto found = all.places.find(key); found != all.places.end() && found->second.whole) return found->second;
   ModelPlace place;
   const auto take_all = [&](const Settings& settings, const Cache& cache) {
-    place = download(settings, cache, name, reporter);
+    place = download(settings, cache, name, all.outlined[key], reporter);
   };
   if (auto there = find_or(take_all, name, reporter)) place = *std::move(there);
   require_own_links(place);
@@ -186,7 +210,7 @@ std::optional<ModelTexts> fetch_texts(const ModelName& name, Reporter& reporter)
   if (const auto found = all.places.find(key); found != all.places.end() && found->second.whole) return std::nullopt;
   std::optional<ModelTexts> texts;
   const auto take_texts = [&](const Settings& settings, const Cache& cache) {
-    texts = download_texts(settings, cache, name, reporter);
+    texts = download_texts(settings, cache, name, all.outlined[key], "downloading", reporter);
   };
   std::optional<ModelPlace> place = find_or(take_texts, name, reporter);
   if (texts) place = ModelPlace{texts->folder, name, texts->snapshot.commit, false};
@@ -202,6 +226,38 @@ std::map<std::string, std::string> listed_hashes(const ModelPlace& place) {
     for (const RemoteFile& file : *listing)
       if (!file.sha256.empty()) hashes.emplace(file.path, file.sha256);
   return hashes;
+}
+
+std::unique_ptr<ModelOutline> outline_model(const ModelName& name, Reporter& reporter) {
+  Fetched& all = fetched();
+  const std::lock_guard lock(all.mutex);
+  const std::string key = key_of(name);
+  if (all.places.contains(key)) return nullptr;
+  const Settings settings = settings_from_environment(name.service);
+  const std::unique_ptr<Cache> cache = open_cache(settings);
+  if (settings.offline || in_cache(*cache, name, false)) return nullptr;
+  ModelTexts begun;
+  try {
+    begun = download_texts(settings, *cache, name, all.outlined[key], "looking at", reporter);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted || !in_cache(*cache, name, true)) throw;
+    return nullptr;  // fetch_model() says it
+  }
+  all.outlined[key] = begun.snapshot.commit;
+  const std::string alone = begun.weights.size() == 1 ? begun.weights.front().path : std::string();
+  if (io::is_whole_model_name(alone)) return nullptr;
+  try {
+    return std::make_unique<ModelOutline>(*begun.hub, begun.snapshot, begun.folder, begun.texts,
+                                          paths_of(begun.weights), settings.parallel);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::resource) throw;
+    return nullptr;  // a hub without ranges, a disk without room for it: nothing that the download needs
+  }
+}
+
+fs::path fetch_config(const ModelName& name, Reporter& reporter) {
+  const std::unique_ptr<Hub> hub = open_hub(settings_from_environment(name.service), reporter);
+  return hub->fetch(snapshot_of(*hub, name.repo), "config.json");
 }
 
 std::optional<ModelPlace> fetched_model(std::string_view text) {

@@ -13,6 +13,7 @@
 #include <arkit/log.h>
 
 #include "hub/hub.h"
+#include "hub/model_outline.h"
 #include "hub/repo_names.h"
 
 namespace arkit::hub {
@@ -39,6 +40,14 @@ struct ModelTexts {
 };
 // Nothing where the cache has the model as a whole. Throws as fetch_model(). fetched_model() knows the name afterwards.
 [[nodiscard]] ARKIT_INTERNAL std::optional<ModelTexts> fetch_texts(const ModelName& name, Reporter& reporter);
+
+// The model before its weights are fetched: its texts are, and fetch_model() takes the same commit. Null where there is
+// nothing to be spared or to be had: the weights are here, the hub may not be asked, it gives no ranges, or the model is
+// one file with all its texts in it. Throws as fetch_model() does.
+[[nodiscard]] ARKIT_INTERNAL std::unique_ptr<ModelOutline> outline_model(const ModelName& name, Reporter& reporter);
+
+// Its config.json in the cache; nothing else is fetched.
+[[nodiscard]] ARKIT_INTERNAL std::filesystem::path fetch_config(const ModelName& name, Reporter& reporter);
 
 // The place of a model that this process has fetched, or of which it has the texts; nothing for any other name.
 [[nodiscard]] ARKIT_INTERNAL std::optional<ModelPlace> fetched_model(std::string_view name);

@@ -187,17 +187,20 @@ void Protocol::refuse(const Response& response, const Repo& repo, const std::str
     throw_input(str(what, ": has no revision '", repo.revision, "'; look at ", page(repo)));
   if (response.status == 404 && code == "EntryNotFound")
     throw_input(str(what, ": is not there at revision '", repo.revision, "'"));
+  const auto unknown = [&](const std::string& message) {
+    if (file.empty()) throw UnknownRepo(ErrorCode::input, message);
+    throw_input(message);
+  };
   if (response.status == 401)
-    throw_input(known
-                    ? str(what, ": the hub does not accept your token for it, or there is no such repository; look at ",
-                          page(repo), " and at the token (", variable, ")")
-                    : str(what, ": there is no such repository at ", settings_.endpoint,
-                          ", or it is private; look at the name, or give a token that may read it (", variable, ")"));
+    unknown(known ? str(what, ": the hub does not accept your token for it, or there is no such repository; look at ",
+                        page(repo), " and at the token (", variable, ")")
+                  : str(what, ": there is no such repository at ", settings_.endpoint,
+                        ", or it is private; look at the name, or give a token that may read it (", variable, ")"));
   if (response.status == 403)
     throw_input(str(what, ": the hub refuses access (403)", known ? " to the account of your token" : "", "; look at ",
                     page(repo), known ? "" : str(", or give a token that may read it (", variable, ")")));
   if (response.status == 404 || code == "RepoNotFound")
-    throw_input(str(what, ": is not at ", settings_.endpoint, " (revision '", repo.revision, "'); look at the name"));
+    unknown(str(what, ": is not at ", settings_.endpoint, " (revision '", repo.revision, "'); look at the name"));
   throw_resource(str(what, ": '", origin_of(response.url), "' answers ", response.status, ", which is not understood"));
 }
 

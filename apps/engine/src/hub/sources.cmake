@@ -9,6 +9,7 @@ add_library(arkit_hub OBJECT
   src/hub/listing.cpp
   src/hub/local_file.cpp
   src/hub/model_files.cpp
+  src/hub/model_outline.cpp
   src/hub/model_place.cpp
   src/hub/pinned_hub.cpp
   src/hub/protocol.cpp

@@ -231,7 +231,7 @@ std::optional<fs::path> whole(TransferContext context, const Snapshot& snapshot,
 
 fs::path transfer(TransferContext context, const Snapshot& snapshot, const RemoteFile& file) {
   const Cache::Place place = context.cache.place(snapshot, file);
-  const FileLock lock(place.lock, [&] {
+  const FileLock lock(place.lock, context.pool.stop(), [&] {
     context.voice.info(
         str(describe(snapshot.repo), ": another process is downloading '", file.path, "'; waiting for it"));
   });

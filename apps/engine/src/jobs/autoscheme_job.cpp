@@ -11,6 +11,7 @@
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
 #include "jobs/plan_refinement.h"
+#include "jobs/rehearsal.h"
 
 namespace arkit {
 namespace {
@@ -49,6 +50,11 @@ json::Object autoscheme(const QuantizeOptions& options, const Registry& registry
     throw_usage("save_layer_config writes one mix; give one budget with it");
   check_options(options, reporter);
   (void)scheme_of(options, registry);  // a format that stands for one leaves nothing to decide
+  (void)rehearse(options.model, reporter, [&](const std::string& model, Reporter& quiet) {
+    QuantizeOptions there = options;
+    there.model = model;
+    MixSearch(there, registry, quiet).check_samples();
+  });
   reporter.step("reading the model");
   MixSearch search(options, registry, reporter);
   const auto scoring = Clock::now();

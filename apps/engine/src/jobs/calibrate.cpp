@@ -1,6 +1,8 @@
 #include "jobs/calibrate.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -59,9 +61,12 @@ ResolvedTuning fit_to_model(ResolvedTuning tuning, const ModelLayout& layout, co
   return tuning;
 }
 
-Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
-                     const Model& model, const Registry& registry, Reporter& reporter) {
-  reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
+namespace {
+
+using Sampler = std::function<at::Tensor(int64_t n, const Tokenizer* words)>;  // of "self"
+
+Samples load_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                     int64_t vocab_size, const Sampler& self, Reporter& reporter) {
   std::optional<Tokenizer> tokenizer;
   if (const TokenizerTexts* texts = source.tokenizer())
     if (const std::string text = texts->tokenizer_json(); !text.empty())
@@ -74,19 +79,37 @@ Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tunin
                                                .seqlen = tuning.seqlen,
                                                .seed = tuning.options.seed,
                                                .batch_size = tuning.batch_size,
-                                               .vocab_size = model.vocab_size(),
+                                               .vocab_size = vocab_size,
                                                .modelscope = hub::usual_service() == hub::Service::modelscope,
                                                .model_names = names,
                                                .model_tasks = calibration::model_tasks(source.config())};
-  const auto self = [&](int64_t n) {
+  const auto hub = data_hub(options, reporter);
+  return {.set = calibration::load_calibration(
+              wanted, words, [&](int64_t n) { return self(n, words); }, *hub, reporter),
+          .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
+}
+
+}  // namespace
+
+Samples read_samples(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,
+                     const Model& model, const Registry& registry, Reporter& reporter) {
+  reporter.step(str("calibration data: ", tuning.nsamples, " samples of ", tuning.seqlen, " tokens"));
+  const Sampler self = [&](int64_t n, const Tokenizer* words) {
     const std::unique_ptr<Model> writer = adapter_for(source, registry).open(source, at::kFloat);
     return calibration::write_self_samples(
         {.nsamples = n, .seqlen = tuning.seqlen, .seed = static_cast<uint64_t>(tuning.options.seed)}, *writer, words,
         reporter);
   };
-  const auto hub = data_hub(options, reporter);
-  return {.set = calibration::load_calibration(wanted, words, self, *hub, reporter),
-          .pad_id = words != nullptr ? words->pad_id() : std::nullopt};
+  return load_samples(options, tuning, source, model.vocab_size(), self, reporter);
+}
+
+void check_samples(const QuantizeOptions& options, ResolvedTuning tuning, const ModelSource& source,
+                   const ModelLayout& layout, Reporter& reporter) {
+  tuning = fit_to_model(std::move(tuning), layout, source, reporter);
+  tuning.nsamples = 1;
+  tuning.batch_size = 1;
+  const Sampler self = [&](int64_t n, const Tokenizer*) { return at::zeros({n, tuning.seqlen}, at::kLong); };
+  (void)load_samples(options, tuning, source, layout.tokens.vocab_size, self, reporter);
 }
 
 Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning, const ModelSource& source,

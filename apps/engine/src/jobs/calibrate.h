@@ -34,6 +34,10 @@ struct Samples {
                                    const ModelSource& source, const Model& model, const Registry& registry,
                                    Reporter& reporter);
 
+// Can they be had? Reads as much as one of them takes; the model's own are taken for granted. Throws as calibrate does.
+void check_samples(const QuantizeOptions& options, ResolvedTuning tuning, const ModelSource& source,
+                   const ModelLayout& layout, Reporter& reporter);
+
 // Reads or generates the samples and embeds them. Throws ErrorCode::usage when no dataset was named and the default
 // cannot be had, and suggests `--dataset self`.
 [[nodiscard]] Calibration calibrate(const QuantizeOptions& options, const ResolvedTuning& tuning,

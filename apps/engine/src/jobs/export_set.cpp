@@ -144,19 +144,23 @@ void count_file(ExportReport& report, const fs::path& folder, const fs::path& na
   report.bytes += static_cast<int64_t>(fs::file_size(folder / name));
 }
 
+std::unique_ptr<output::OutputFolder> open_output(const fs::path& output_dir, const std::vector<FormatChoice>& formats,
+                                                  const ModelSource& source, bool force, Reporter& reporter) {
+  output::OutputRequest request{
+      .folder = output_dir, .subfolders = {}, .source_folder = source_folder(source), .force = force};
+  if (formats.size() > 1)
+    for (const FormatChoice& format : formats) request.subfolders.push_back(folder_name(format.name));
+  return std::make_unique<output::OutputFolder>(std::move(request), reporter);
+}
+
 std::unique_ptr<output::OutputFolder> prepare_output(const fs::path& output_dir,
                                                      const std::vector<FormatChoice>& formats, const QuantPlan& plan,
                                                      const ModelSource& source, bool force, Reporter& reporter,
                                                      int64_t shards) {
-  output::OutputRequest request{
-      .folder = output_dir, .subfolders = {}, .source_folder = source_folder(source), .force = force};
   std::vector<int64_t> needed;
-  for (const FormatChoice& format : formats) {
-    if (formats.size() > 1) request.subfolders.push_back(folder_name(format.name));
-    needed.push_back(planned_folder_bytes(format, plan, source));
-  }
+  for (const FormatChoice& format : formats) needed.push_back(planned_folder_bytes(format, plan, source));
   needed.front() += kDiskMargin;
-  auto output = std::make_unique<output::OutputFolder>(std::move(request), reporter);
+  auto output = open_output(output_dir, formats, source, force, reporter);
   output->require_space(needed, shards);
   return output;
 }

@@ -58,8 +58,12 @@ void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& pla
 // A file that the run wrote itself beside what the format wrote counts as well.
 void count_file(ExportReport& report, const std::filesystem::path& folder, const std::filesystem::path& name);
 
-// The folder of the run, with room for all formats and for `shards` more bytes beside it; see OutputFolder for what it
-// throws.
+// The folder of the run; see OutputFolder for what it throws.
+[[nodiscard]] std::unique_ptr<output::OutputFolder> open_output(const std::filesystem::path& output_dir,
+                                                                const std::vector<FormatChoice>& formats,
+                                                                const ModelSource& source, bool force,
+                                                                Reporter& reporter);
+// The same, with room for all formats and for `shards` more bytes beside it.
 [[nodiscard]] std::unique_ptr<output::OutputFolder> prepare_output(const std::filesystem::path& output_dir,
                                                                    const std::vector<FormatChoice>& formats,
                                                                    const QuantPlan& plan, const ModelSource& source,

@@ -8,6 +8,8 @@
 #include <arkit/sdk/family_draft.h>
 #include <arkit/str.h>
 
+#include "source/canonical_source.h"
+
 namespace arkit {
 namespace fs = std::filesystem;
 
@@ -22,12 +24,14 @@ bool has_tensors(const fs::path& folder) {
 
 }  // namespace
 
-DraftedFamily draft_family_file(const fs::path& model) {
+DraftedFamily draft_family_file(const std::string& name, Reporter& reporter) {
+  const fs::path model = locate_config(name, reporter);
   std::error_code failed;
   const bool is_folder = fs::is_directory(model, failed);
   const fs::path config = is_folder ? model / "config.json" : model;
   if (!fs::exists(config, failed))
-    throw_input(str("'", config.string(), "': no such file; give the config.json of a model, or its folder"));
+    throw_input(str("'", config.string(),
+                    "': no such file; give the config.json of a model, its folder, or the id of a ", "hub's model"));
   const json::Value parsed = json::read_file(config);
   const json::Object& object = json::as_object(parsed, str("'", config.string(), "'"));
   // A configuration alone is a question about nothing else, even where weights lie beside it.

@@ -46,6 +46,7 @@ std::string model_at_commit(const json::Object& origin, std::string_view where) 
 
 std::string model_label(const std::string& model, const fs::path& path) {
   if (const auto place = hub::fetched_model(model)) return place->name.repo.id;
+  if (auto id = hub::outlined_id(path)) return *std::move(id);
   return path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
 }
 

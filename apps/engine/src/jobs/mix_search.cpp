@@ -230,7 +230,7 @@ void MixSearch::check_budgets() {
   }
 }
 
-void MixSearch::score() {
+ResolvedTuning MixSearch::scoring() const {
   const AutoSchemeOptions& wanted = options_.auto_scheme;
   ResolvedTuning settings = resolve_tuning(options_.recipe, options_.tuning);
   settings.nsamples = wanted.nsamples.value_or(kScoreSamples);
@@ -238,7 +238,17 @@ void MixSearch::score() {
   settings.batch_size = wanted.batch_size.value_or(kScoreBatch);
   if (settings.nsamples < 1 || settings.seqlen < 2 || settings.batch_size < 1)
     throw_usage("scoring needs at least one sample of two tokens, and a batch of one");
-  settings = fit_to_model(settings, planned_.layout, *planned_.source, reporter_);
+  return settings;
+}
+
+void MixSearch::check_samples() const {
+  Reporter quiet;
+  arkit::check_samples(options_, scoring(), *planned_.source, planned_.layout, quiet);
+}
+
+void MixSearch::score() {
+  const AutoSchemeOptions& wanted = options_.auto_scheme;
+  const ResolvedTuning settings = fit_to_model(scoring(), planned_.layout, *planned_.source, reporter_);
   const bool two_bits = std::any_of(schemes_.begin(), schemes_.end(), [](const SchemeOption& option) {
     return option.quant.weight.bits <= 2 && option.quant.weight.super_bits == 0;
   });

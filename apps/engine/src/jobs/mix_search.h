@@ -63,6 +63,8 @@ class MixSearch {
   // out of reach, ErrorCode::unsupported for options that no layer or no chosen format takes.
   MixSearch(const QuantizeOptions& options, const Registry& registry, Reporter& reporter);
 
+  // Can the samples of scoring be had? Throws what reading them throws.
+  void check_samples() const;
   // Or takes the cached scores. Tunes layers where mixes of the budgets are close calls when that is the score.
   void score();
   // Needs score(). Refines when options.auto_scheme.refine_seconds is set, which measures the divergence too.
@@ -79,6 +81,8 @@ class MixSearch {
   [[nodiscard]] const ModelLayout& layout() const { return planned_.layout; }
   [[nodiscard]] const SourceState& source_state() const { return planned_.state; }
   [[nodiscard]] const Registry& registry() const { return registry_; }
+  [[nodiscard]] const ModelSource& source() const { return *planned_.source; }
+  [[nodiscard]] const std::vector<FormatChoice>& formats() const { return formats_; }
 
   // What build_plan makes of it.
   [[nodiscard]] ResolvedScheme scheme_of(const Mix& mix) const;
@@ -93,6 +97,7 @@ class MixSearch {
   [[nodiscard]] json::Object describe(const Mix& mix) const;
 
  private:
+  [[nodiscard]] ResolvedTuning scoring() const;  // what a recipe and the options say, samples of scoring included
   void open();
   void check_formats();
   [[nodiscard]] Refiners refiners() const;

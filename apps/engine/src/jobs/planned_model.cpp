@@ -11,6 +11,7 @@
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/str.h>
 
+#include "hub/model_outline.h"
 #include "jobs/source_hashes.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
@@ -58,7 +59,7 @@ struct Planner {
                                                          Reporter& reporter) const {
     std::unique_ptr<ModelSource> source = low_disk != nullptr ? low_disk->open(registry, reporter)
                                                               : arkit::open_source(options.model, registry, reporter);
-    warn_of_denied_biases(*source, reporter);
+    if (!hub::outlined_id(source->path())) warn_of_denied_biases(*source, reporter);  // which looks at values
     if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(
           str("'", options.model, "' is already quantized (", source->kind(),

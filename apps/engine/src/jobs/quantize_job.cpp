@@ -15,22 +15,15 @@
 #include "jobs/calibrate.h"
 #include "jobs/hub_origin.h"
 #include "jobs/low_disk.h"
-#include "jobs/memory_estimate.h"
 #include "jobs/mix_decision.h"
 #include "jobs/option_effects.h"
-#include "jobs/option_record.h"
 #include "jobs/planned_model.h"
+#include "jobs/quantize_plan.h"
 #include "jobs/quantize_run.h"
 #include "jobs/run_inputs.h"
-#include "jobs/runtime_check.h"
 #include "jobs/source_hashes.h"
-#include "jobs/source_labels.h"
-#include "oneshot/modifier.h"
-#include "oneshot/recipe_plan.h"
 #include "output/output_folder.h"
 #include "quant/plan.h"
-#include "quant/scheme_traits.h"
-#include "transform/algs.h"
 #include "transform/checkpoint_transform.h"
 #include "util/deterministic_scope.h"
 #include "util/finite.h"
@@ -46,24 +39,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kFewThreads = 4;
 
-std::string rounding_name(const ResolvedTuning& tuning, bool forwards) {
-  // Plain rounding may need samples too: for the ranges of static activations.
-  if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
-  return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
-}
-
-// "awq, SignRound".
-std::string method_name(const ResolvedTuning& tuning, const PlannedModel& planned) {
-  std::string name;
-  for (const PlannedTransform& transform : planned.transforms) name += transform.name + ", ";
-  return name + rounding_name(tuning, planned.forwards);
-}
-
-// Does a later block see what the quantized ones before it give?
-bool sees_quantized(const ResolvedTuning& tuning, bool transforms) {
-  return (tuning.iters > 0 || transforms) && tuning.options.enable_quanted_input;
-}
-
 ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
   ProcessOptions options;
   options.tune = tune_options(tuning);
@@ -72,24 +47,9 @@ ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
   return options;
 }
 
-fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
-  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  const fs::path label = fs::path(model_label(options.model, source.path())).filename();
-  const bool is_file = label == source.path().filename() && !fs::is_directory(source.path());
-  const fs::path name = is_file ? label.stem() : label;  // "org/name-0.6B" of a hub has no ending
-  return fs::absolute(name.string() + "-" + plan.scheme_name);
-}
-
-// What a recipe file has to say about itself, before anything is opened.
-std::optional<oneshot::Recipe> read_recipe(const QuantizeOptions& options, Reporter& reporter) {
-  if (options.recipe_file.empty()) return std::nullopt;
-  oneshot::Recipe recipe = oneshot::read_recipe_file(options.recipe_file);
-  for (const std::string& warning : recipe.warnings) reporter.warn(warning);
-  for (const std::string& note : recipe.notes) reporter.info(note);
-  return recipe;
-}
-
-RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned) {
+RunRecord run_settings(const QuantizeOptions& options, const QuantizePlan& decided) {
+  const PlannedModel& planned = decided.planned;
+  const ResolvedTuning& tuning = decided.tuning;
   const QuantPlan& plan = planned.plan;
   RunRecord run;
   run.model_free = planned.model_free;
@@ -109,28 +69,6 @@ RunRecord run_settings(const QuantizeOptions& options, const ResolvedTuning& tun
   run.scale_dtype = plan.global.weight.scale_dtype;
   run.dataset = options.dataset;
   return run;
-}
-
-json::Object dry_run_report(const QuantizeOptions& options, const ResolvedTuning& tuning, const PlannedModel& planned,
-                            const std::vector<FormatChoice>& formats, at::ScalarType dtype,
-                            const json::Object& auto_scheme, const Registry& registry) {
-  const QuantPlan& plan = planned.plan;
-  json::Object report = describe_plan(plan);
-  if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);
-  if (!planned.transforms.empty()) report["transforms"] = describe(planned.transforms);
-  if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
-  report["method"] = method_name(tuning, planned);
-  report["options"] = recorded_options(options, tuning, registry);
-  json::Array outputs;
-  for (const FormatChoice& format : formats)
-    outputs.push_back(json::Object{{"format", format.name},
-                                   {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_folder_bytes(format, plan, *planned.source)}});
-  report["outputs"] = std::move(outputs);
-  report["peak_memory_estimate_bytes"] =
-      estimate_peak_bytes(plan, tuning, planned.layout, tuning.iters > 0, planned.forwards, dtype);
-  report["dry_run"] = true;
-  return report;
 }
 
 void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const BlockResult& result) {
@@ -262,40 +200,21 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   check_options(given, reporter);
   check_low_disk(given);
   const DeterministicScope deterministic(given.tuning.enable_deterministic_algorithms);
-  std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
-  QuantizeOptions options = recipe ? oneshot::apply_recipe(*recipe, given) : given;
-  options.scheme = scheme_of(options, registry);
-  const Algs algs = parse_algs(options.algs, registry);
-  apply_algs(algs, options);
-  ResolvedTuning wanted =
-      resolve_tuning(options.recipe, options.tuning, !algs.transforms.empty() || wants_samples(options, registry));
-  std::optional<MixDecision> mix = decide_mix(options, registry, reporter);
-  const ResolvedScheme scheme = mix ? mix->scheme : resolve_preset(options.scheme, registry);
+  const QuantizeWish wish = read_wish(given, registry, reporter);
+  if (json::Object report = decide_before_download(wish, registry, reporter); !report.empty()) return report;
+  std::optional<MixDecision> mix = decide_mix(wish.options, registry, reporter);
 
   reporter.step("reading the model");
-  PlannedModel planned = plan_model(mix ? mix->planning : options, wanted, scheme, recipe ? &*recipe : nullptr,
-                                    registry, reporter, mix ? &mix->choices : nullptr, algs);
+  const QuantizePlan decided = decide(wish, wish.options.model, mix ? &*mix : nullptr, registry, reporter);
+  const auto& [planned, tuning, stored, dtype, output_dir, formats] = decided;
   const std::unique_ptr<ModelSource>& source = planned.source;
-  check_effects(given, wanted, planned, mix.has_value(), registry, reporter);
-  options.model_free = planned.model_free;  // for the record: decided now
-  judge_source_texts(*source, reporter);
-  say_what_stays(*source, reporter);
   const QuantPlan& plan = planned.plan;
-  decide_for_bits(wanted, options.recipe, plan.global.weight, traits_of(plan.global, schemes_of(registry)).integer_grid,
-                  !planned.transforms.empty());
   const bool forwards = planned.forwards;
-  if (!forwards) return_large_blocks();
-  // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
-  const at::ScalarType stored = recipe ? oneshot::stored_dtype(*source) : at::kBFloat16;
-  const at::ScalarType dtype = stored == at::kBFloat16 ? choose_dtype(wanted.options, forwards) : at::kFloat;
-  const ResolvedTuning tuning = forwards ? fit_to_model(wanted, planned.layout, *source, reporter) : wanted;
-  const fs::path output_dir = choose_output_dir(options, plan, *source);
-  const std::vector<FormatChoice> formats =
-      choose_formats(options.formats, plan, recipe.has_value(), output_dir, registry);
   check_source(formats, plan, *source);
-  check_runtimes(options.runtime, plan, formats, reporter);
   const json::Object auto_scheme = mix ? mix->report : json::Object();
-  if (options.dry_run) return dry_run_report(options, tuning, planned, formats, dtype, auto_scheme, registry);
+  if (given.dry_run) return dry_run_report(wish, decided, auto_scheme, registry);
+  QuantizeOptions options = wish.options;
+  options.model_free = planned.model_free;  // for the record
   const std::unique_ptr<Model> model = open_model(planned, dtype, registry);
   SourceHashes hashes(planned.files);
   if (planned.low_disk == nullptr) clear_shards(output_dir, reporter);
@@ -303,8 +222,8 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                                      planned.low_disk == nullptr ? 0 : planned.low_disk->model().bytes_to_come());
 
   // Block forwards in f32 are this machine's business; the model that is written stays a bf16 model.
-  const at::ScalarType model_dtype = !recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
-  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(tuning, planned)};
+  const at::ScalarType model_dtype = !wish.recipe && tuning.options.amp_dtype == "float32" ? at::kFloat : stored;
+  RunOutcome outcome{.auto_scheme = auto_scheme, .method = method_name(decided)};
   RunInputs inputs(given, *source, registry);
   if (const json::Value* samples = json::find(auto_scheme, "samples")) inputs.add_samples(samples->as_object());
   const Calibration calibration =
@@ -312,7 +231,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   outcome.calibration = calibration.report;
   inputs.add_samples(calibration.report);
   if (forwards && stored == at::kBFloat16)
-    outcome.compute = describe_compute(wanted.options, dtype);
+    outcome.compute = describe_compute(tuning.options, dtype);
   else if (forwards)
     outcome.compute = {{"dtype", "float32"}, {"chosen_by", "dtype of the model"}};
   return_large_blocks();  // calibration has reused its buffers; from here on TensorCacheScope does
@@ -320,7 +239,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   const ExportRequest request{.output_dir = output_dir,
                               .source = *source,
                               .plan = plan,
-                              .run = run_settings(options, tuning, planned),
+                              .run = run_settings(options, decided),
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request, *output);

@@ -100,10 +100,11 @@ void RunInputs::add_samples(const json::Object& report) {
   for (const json::Value& entry : entries->get_array())
     if (const json::Value* files = json::find(entry.as_object(), "files"); files != nullptr && files->is_array())
       for (const json::Value& file : files->get_array()) {
-        const fs::path path(file.as_string().c_str());
-        if (!is_file(path)) continue;
-        json::Value input = hashed_input(kDataset, path);
-        if (std::find(files_.begin(), files_.end(), input) == files_.end()) files_.push_back(std::move(input));
+        const fs::path path = fs::absolute(file.as_string().c_str()).lexically_normal();
+        const bool known = std::any_of(files_.begin(), files_.end(), [&](const json::Value& input) {
+          return input.at("option").as_string() == kDataset && input.at("path").as_string() == path.string();
+        });
+        if (!known && is_file(path)) files_.push_back(hashed_input(kDataset, path));
       }
 }
 

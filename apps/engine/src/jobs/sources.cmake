@@ -29,7 +29,9 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/plan_refinement.cpp
   src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
+  src/jobs/quantize_plan.cpp
   src/jobs/quantize_steps.cpp
+  src/jobs/rehearsal.cpp
   src/jobs/reproduce_job.cpp
   src/jobs/run_inputs.cpp
   src/jobs/run_record.cpp

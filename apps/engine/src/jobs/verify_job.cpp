@@ -19,6 +19,7 @@
 
 #include "hub/repo_names.h"
 #include "inference/residency.h"
+#include "jobs/hub_origin.h"
 #include "jobs/truncated_source.h"
 #include "model_free/checkpoint_source.h"
 #include "output/swap_journal.h"
@@ -45,6 +46,7 @@ constexpr const char* kRecord = "arkit-run.json";
 // arkit-run.json, as far as verification needs it. Everything is optional: exports of others have none.
 struct RunFacts {
   std::string source;  // where the source was
+  std::string hub;     // the name under which it is fetched again; empty = it came from no hub
   std::optional<int64_t> blocks;
   RecordedRounding rounding;
   std::vector<std::string> files;
@@ -71,8 +73,12 @@ RunFacts read_facts(const fs::path& directory) {
   const std::string what = str("'", (directory / kRecord).string(), "'");
   const json::Value file = json::read_file(directory / kRecord);
   const json::Object& record = json::as_object(file, what);
-  if (const json::Value* source = json::find(record, "source"))
-    facts.source = json::get_string(json::as_object(*source, what), "path", what).value_or("");
+  if (const json::Value* source = json::find(record, "source")) {
+    const json::Object& from = json::as_object(*source, what);
+    facts.source = json::get_string(from, "path", what).value_or("");
+    if (const json::Value* hub = json::find(from, "hub"); hub != nullptr && !hub->is_null())
+      facts.hub = model_at_commit(json::as_object(*hub, what), what);
+  }
   if (const json::Value* files = json::find(record, "files"))
     for (const json::Value& name : json::as_array(*files, what))
       if (name.is_string()) facts.files.emplace_back(name.get_string());
@@ -115,16 +121,33 @@ std::unique_ptr<ModelSource> folded(std::unique_ptr<ModelSource> source, const R
   return facts.transforms.empty() ? std::move(source) : fold_source(std::move(source), facts.transforms);
 }
 
-// The source the export is held beside: the one named, else the one the run recorded if it is still there; as the run
-// rounded it, with rotations and scales in its weights.
-std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
-                                          const ModelSource& exported, const Registry& registry, Reporter& reporter) {
-  std::string path = options.against;
+// The source the export is held beside, as it lies there: the one named, else the one the run recorded if it is still
+// there, else the same commit of the hub it came from. Null, and `why_not`, where it cannot be had.
+std::unique_ptr<ModelSource> open_original(const VerifyOptions& options, const RunFacts& facts,
+                                           const Registry& registry, Reporter& reporter, std::string& why_not) {
   std::error_code error;
-  if (path.empty() && !facts.source.empty() && fs::exists(facts.source, error)) path = facts.source;
-  if (path.empty()) return nullptr;
+  if (!options.against.empty()) return open_source(options.against, registry, reporter);
+  if (!facts.source.empty() && fs::exists(facts.source, error)) return open_source(facts.source, registry, reporter);
+  why_not = "no source given or found";
+  if (facts.hub.empty()) return nullptr;
+  try {
+    (void)locate_model(facts.hub, reporter);
+  } catch (const Error& failed) {
+    if (failed.code() == ErrorCode::interrupted) throw;
+    why_not = failed.what();
+    return nullptr;
+  }
+  return open_source(facts.hub, registry, reporter);
+}
+
+// As the run rounded it, with rotations and scales in its weights.
+std::unique_ptr<ModelSource> open_against(const VerifyOptions& options, const RunFacts& facts,
+                                          const ModelSource& exported, const Registry& registry, Reporter& reporter,
+                                          std::string& why_not) {
+  std::unique_ptr<ModelSource> source = open_original(options, facts, registry, reporter, why_not);
+  if (!source) return nullptr;
   // Fused experts were cut apart, packed layers dequantized, on the way into the export.
-  std::unique_ptr<ModelSource> source = model_free::open_checkpoint(open_source(path, registry, reporter), registry);
+  source = model_free::open_checkpoint(std::move(source), registry);
   if (facts.blocks) source = truncate_blocks(std::move(source), *facts.blocks);
   return folded(transformed_as(std::move(source), "rotation", facts.rotation, exported, registry), facts);
 }
@@ -203,14 +226,15 @@ json::Object verify(const VerifyOptions& given, const std::string& resident, con
     report.add(check_tie(*exported));
     report.add(check_needs(*exported, registry));
     if (!sdk::attention_modules(*exported).empty()) report.add(check_attention_scales(*exported));
-    if (const auto source = open_against(options, facts, *exported, registry, reporter)) {
+    std::string why_not;
+    if (const auto source = open_against(options, facts, *exported, registry, reporter, why_not)) {
       against = source->path().string();
       const ModelSource* const models[] = {source.get(), exported.get()};
       const Residency residency = choose_residency(resident, models, at::kFloat, 1);
       report.counts["resident"] = residency.all ? "all" : "one";
       compare_with_source(*exported, *source, facts, registry, residency.all, reporter, report);
     } else {
-      report.add_skipped("comparison with the source", "no source given or found; pass --against MODEL");
+      report.add_skipped("comparison with the source", str(why_not, "; pass --against MODEL"));
     }
   }
   json::Object result = report.to_json();

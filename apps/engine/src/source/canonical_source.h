@@ -33,5 +33,7 @@ void warn_of_denied_biases(const ModelSource& source, Reporter& reporter);
 
 // The folder or file that a user's name of a model means, after downloading what a hub has of it.
 [[nodiscard]] std::filesystem::path locate_model(const std::string& model, Reporter& reporter);
+// The path itself where it exists; of a hub's model its config.json, and nothing else of it is fetched.
+[[nodiscard]] std::filesystem::path locate_config(const std::string& model, Reporter& reporter);
 
 }  // namespace arkit

@@ -1,7 +1,9 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
@@ -16,28 +18,56 @@
 #include "hub/model_place.h"
 #include "output/swap_journal.h"
 #include "source/canonical_source.h"
+#include "source/outlined_source.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
 
-fs::path locate_model(const std::string& model, Reporter& reporter) {
+namespace {
+
+// The hub's model that `model` means; nothing where it is a path that exists.
+std::optional<hub::ModelName> name_on_hub(const std::string& model) {
   if (model.empty()) throw_usage("no model given; pass a folder, a file or a hub id such as 'org/name'");
   std::error_code failed;
-  if (fs::exists(model, failed)) return fs::absolute(model).lexically_normal();
-  const auto name = hub::parse_model_name(model);
+  if (fs::exists(model, failed)) return std::nullopt;
+  auto name = hub::parse_model_name(model);
   if (!name)
     throw_input(str("'", printable(model), "': no such file or folder, and no id of a hub such as 'org/name'"));
   // A slip in the name of a folder is not asked of the hub.
   if (model.find_first_of("/:") == std::string::npos)
     throw_input(str("'", printable(model),
                     "': no such file or folder; a model of the hub without an owner is 'hf:", model, "'"));
+  return name;
+}
+
+// Of a name that the hub does not know: it may have been meant as a path.
+template <typename Ask>
+auto ask_hub(const std::string& model, const Ask& ask) {
   try {
-    return hub::fetch_model(*name, reporter).path;
-  } catch (const Error& error) {
-    // The name may have been meant as a path.
-    if (error.code() != ErrorCode::input && error.code() != ErrorCode::resource) throw;
+    return ask();
+  } catch (const hub::UnknownRepo& error) {
     throw Error(error.code(), str(error.what(), "; no path here is called '", model, "'"));
   }
+}
+
+}  // namespace
+
+fs::path locate_model(const std::string& model, Reporter& reporter) {
+  const auto name = name_on_hub(model);
+  if (!name) return fs::absolute(model).lexically_normal();
+  return ask_hub(model, [&] { return hub::fetch_model(*name, reporter).path; });
+}
+
+std::unique_ptr<hub::ModelOutline> outline_of(const std::string& model, Reporter& reporter) {
+  const auto name = name_on_hub(model);
+  if (!name) return nullptr;
+  return ask_hub(model, [&] { return hub::outline_model(*name, reporter); });
+}
+
+fs::path locate_config(const std::string& model, Reporter& reporter) {
+  const auto name = name_on_hub(model);
+  if (!name) return model;
+  return ask_hub(model, [&] { return hub::fetch_config(*name, reporter); });
 }
 
 namespace {
@@ -49,6 +79,18 @@ void refuse_if_pointer(const fs::path& file) {
   in.read(start.data(), static_cast<std::streamsize>(start.size()));
   start.resize(static_cast<size_t>(in.gcount()));
   refuse_lfs_pointer(start, str("'", file.string(), "'"));
+}
+
+// Readers of packed formats may look at values when they open; what they make of holes means nothing.
+std::unique_ptr<ModelSource> open_outlined(const ModelReader& reader, const fs::path& path) {
+  std::unique_ptr<ModelSource> source;
+  try {
+    source = reader.open(path);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::interrupted) throw;
+    throw hub::WeightsAbsent(error.what());
+  }
+  return without_values(std::move(source));
 }
 
 }  // namespace
@@ -64,11 +106,12 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
     config = json::read_file(path / "config.json");
     config_object = &json::as_object(config, str("'", (path / "config.json").string(), "'"));
   }
+  const bool outlined = hub::outlined_id(path).has_value();
   std::string refusals;
   for (const std::string& name : registry.names(Kind::reader)) {
     ModelReader& reader = registry.reader(name);
     const Verdict mine = reader.matches(path, config_object);
-    if (mine) return reader.open(path);
+    if (mine) return outlined ? open_outlined(reader, path) : reader.open(path);
     refusals += str("; ", name, ": ", mine.why_not);
   }
   if (fs::is_regular_file(path)) {
@@ -82,7 +125,7 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
     throw_unsupported(str("'", path.string(), "': already quantized with quant_method '", printable(method),
                           "', which no loaded plugin reads ('arkit list plugins' shows them)"));
   }
-  return open_hf_folder(path);
+  return outlined ? without_values(open_hf_folder(path)) : open_hf_folder(path);
 }
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry, Reporter& reporter) {

@@ -14,9 +14,9 @@ enum class HeadStorage {
   unknown,  // neither is stored under a name that is known
   embedding_only,
   head_only,
+  both,  // and config.json says that they are two: nobody has compared them
   equal,
-  different,
-  both  // not compared: config.json says that they are two
+  different
 };
 
 struct TiedEmbeddings {
@@ -28,7 +28,7 @@ struct TiedEmbeddings {
 };
 
 // One matrix stored: tied, unless config.json says false; then the other one is missing. Two that are equal: tied
-// unless it says false; where it does, neither is read. Two that differ: never. A packed head is its own.
+// unless it says false, where nothing is loaded to compare them. Two that differ: never. A packed head is its own.
 [[nodiscard]] TiedEmbeddings find_tied_embeddings(const ModelSource& source);
 
 // Layer names, as in TiedEmbeddings; nothing is loaded.

@@ -1,11 +1,11 @@
 #pragma once
 // `arkit models new`: a first family file for a model that no family knows.
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <arkit/export.h>
+#include <arkit/log.h>
 
 namespace arkit {
 
@@ -15,8 +15,8 @@ struct DraftedFamily {
   bool from_tensors = false;      // were there tensors beside the configuration?
 };
 
-// `model` = a config.json, or the folder of a checkpoint, whose tensors are looked at too. Throws
-// ErrorCode::input for what is neither.
-[[nodiscard]] ARKIT_EXPORT DraftedFamily draft_family_file(const std::filesystem::path& model);
+// `model` = a config.json, the folder of a checkpoint, whose tensors are looked at too, or the id of a hub, of which
+// config.json alone is fetched. Throws ErrorCode::input for what is none of them, and what the hub does not give.
+[[nodiscard]] ARKIT_EXPORT DraftedFamily draft_family_file(const std::string& model, Reporter& reporter);
 
 }  // namespace arkit

@@ -75,6 +75,7 @@ struct OptionRow {
   bool may_be_table = false;   // in an options file
   bool names_file = false;     // that is read: its content decides, so that its hash is recorded
   bool place = false;          // where something lies or may be replaced; the results are the same
+  bool unsaved = false;        // how this run goes, though a file may ask for it: --save_config leaves it out
   bool one_call = false;       // belongs to a call, not to what is asked for: never in files or records
   bool scoring = false;        // `arkit autoscheme` takes it, too
 };

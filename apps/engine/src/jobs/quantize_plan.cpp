@@ -1,0 +1,170 @@
+#include "jobs/quantize_plan.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <arkit/error.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
+
+#include "jobs/calibrate.h"
+#include "jobs/hub_origin.h"
+#include "jobs/memory_estimate.h"
+#include "jobs/mix_search.h"
+#include "jobs/option_effects.h"
+#include "jobs/option_record.h"
+#include "jobs/rehearsal.h"
+#include "jobs/runtime_check.h"
+#include "jobs/source_labels.h"
+#include "oneshot/recipe_plan.h"
+#include "output/output_folder.h"
+#include "quant/plan.h"
+#include "quant/runtime_rules.h"
+#include "quant/scheme_traits.h"
+#include "util/heap.h"
+
+namespace arkit {
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string rounding_name(const ResolvedTuning& tuning, bool forwards) {
+  // Plain rounding may need samples too: for the ranges of static activations.
+  if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
+  return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
+}
+
+fs::path choose_output_dir(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source) {
+  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
+  const fs::path label = fs::path(model_label(options.model, source.path())).filename();
+  const bool is_file = label == source.path().filename() && !fs::is_directory(source.path());
+  const fs::path name = is_file ? label.stem() : label;  // "org/name-0.6B" of a hub has no ending
+  return fs::absolute(name.string() + "-" + plan.scheme_name);
+}
+
+// What a recipe file has to say about itself, before anything is opened.
+std::optional<oneshot::Recipe> read_recipe(const QuantizeOptions& options, Reporter& reporter) {
+  if (options.recipe_file.empty()) return std::nullopt;
+  oneshot::Recipe recipe = oneshot::read_recipe_file(options.recipe_file);
+  for (const std::string& warning : recipe.warnings) reporter.warn(warning);
+  for (const std::string& note : recipe.notes) reporter.info(note);
+  return recipe;
+}
+
+void rehearse_mix(const QuantizeWish& wish, const std::string& model, const Registry& registry, Reporter& quiet,
+                  Reporter& reporter) {
+  QuantizeOptions options = wish.options;
+  options.model = model;
+  const MixSearch search(options, registry, quiet);
+  if (!options.runtime.empty()) (void)find_runtime(options.runtime);
+  if (!options.output_dir.empty() && !options.dry_run)
+    (void)open_output(fs::absolute(options.output_dir).lexically_normal(), search.formats(), search.source(),
+                      options.force, reporter);
+  search.check_samples();
+}
+
+}  // namespace
+
+QuantizeWish read_wish(const QuantizeOptions& given, const Registry& registry, Reporter& reporter) {
+  std::optional<oneshot::Recipe> recipe = read_recipe(given, reporter);
+  QuantizeWish wish{.given = given, .options = given, .recipe = {}, .algs = {}, .tuning = {}};
+  if (recipe) wish.options = oneshot::apply_recipe(*recipe, given);
+  wish.recipe = std::move(recipe);
+  wish.options.scheme = scheme_of(wish.options, registry);
+  wish.algs = parse_algs(wish.options.algs, registry);
+  apply_algs(wish.algs, wish.options);
+  wish.tuning = resolve_tuning(wish.options.recipe, wish.options.tuning,
+                               !wish.algs.transforms.empty() || wants_samples(wish.options, registry));
+  return wish;
+}
+
+QuantizePlan decide(const QuantizeWish& wish, const std::string& model, const MixDecision* mix,
+                    const Registry& registry, Reporter& reporter) {
+  const QuantizeOptions& options = wish.options;
+  const oneshot::Recipe* recipe = wish.recipe ? &*wish.recipe : nullptr;
+  ResolvedTuning wanted = wish.tuning;
+  const ResolvedScheme scheme = mix != nullptr ? mix->scheme : resolve_preset(options.scheme, registry);
+  QuantizeOptions planning = mix != nullptr ? mix->planning : options;
+  planning.model = model;
+  QuantizePlan decided;
+  decided.planned = plan_model(planning, wanted, scheme, recipe, registry, reporter,
+                               mix != nullptr ? &mix->choices : nullptr, wish.algs);
+  const PlannedModel& planned = decided.planned;
+  const ModelSource& source = *planned.source;
+  const QuantPlan& plan = planned.plan;
+  check_effects(wish.given, wanted, planned, mix != nullptr, registry, reporter);
+  judge_source_texts(source, reporter);
+  say_what_stays(source, reporter);
+  decide_for_bits(wanted, options.recipe, plan.global.weight, traits_of(plan.global, schemes_of(registry)).integer_grid,
+                  !planned.transforms.empty());
+  // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
+  decided.stored = recipe != nullptr ? oneshot::stored_dtype(source) : at::kBFloat16;
+  if (!planned.forwards) return_large_blocks();
+  decided.dtype = decided.stored == at::kBFloat16 ? choose_dtype(wanted.options, planned.forwards) : at::kFloat;
+  decided.tuning = planned.forwards ? fit_to_model(wanted, planned.layout, source, reporter) : wanted;
+  decided.output_dir = choose_output_dir(options, plan, source);
+  decided.formats = choose_formats(options.formats, plan, recipe != nullptr, decided.output_dir, registry);
+  check_runtimes(options.runtime, plan, decided.formats, reporter);
+  return decided;
+}
+
+std::string method_name(const QuantizePlan& decided) {
+  std::string name;
+  for (const PlannedTransform& transform : decided.planned.transforms) name += transform.name + ", ";
+  return name + rounding_name(decided.tuning, decided.planned.forwards);
+}
+
+bool sees_quantized(const ResolvedTuning& tuning, bool transforms) {
+  return (tuning.iters > 0 || transforms) && tuning.options.enable_quanted_input;
+}
+
+json::Object dry_run_report(const QuantizeWish& wish, const QuantizePlan& decided, const json::Object& auto_scheme,
+                            const Registry& registry) {
+  const PlannedModel& planned = decided.planned;
+  const ResolvedTuning& tuning = decided.tuning;
+  const QuantPlan& plan = planned.plan;
+  QuantizeOptions options = wish.options;
+  options.model_free = planned.model_free;
+  json::Object report = describe_plan(plan);
+  if (!planned.refined.empty()) report["changed_by_formats"] = describe(planned.refined);
+  if (!planned.transforms.empty()) report["transforms"] = describe(planned.transforms);
+  if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
+  report["method"] = method_name(decided);
+  report["options"] = recorded_options(options, tuning, registry);
+  json::Array outputs;
+  for (const FormatChoice& format : decided.formats)
+    outputs.push_back(json::Object{{"format", format.name},
+                                   {"output_dir", format.output_dir.string()},
+                                   {"bytes", planned_folder_bytes(format, plan, *planned.source)}});
+  report["outputs"] = std::move(outputs);
+  report["peak_memory_estimate_bytes"] =
+      estimate_peak_bytes(plan, tuning, planned.layout, tuning.iters > 0, planned.forwards, decided.dtype);
+  report["dry_run"] = true;
+  return report;
+}
+
+json::Object decide_before_download(const QuantizeWish& wish, const Registry& registry, Reporter& reporter) {
+  const QuantizeOptions& options = wish.options;
+  if (options.low_disk) return {};  // plans from texts and headers by itself
+  const bool mixed = !options.auto_scheme.options.empty();
+  json::Object report;
+  const auto work = [&](const std::string& model, Reporter& quiet) {
+    if (mixed) {
+      rehearse_mix(wish, model, registry, quiet, reporter);
+      return;
+    }
+    const QuantizePlan decided = decide(wish, model, nullptr, registry, options.dry_run ? reporter : quiet);
+    const PlannedModel& planned = decided.planned;
+    if (!options.dry_run) {
+      (void)prepare_output(decided.output_dir, decided.formats, planned.plan, *planned.source, options.force, reporter);
+      if (planned.forwards) check_samples(options, decided.tuning, *planned.source, planned.layout, quiet);
+    }
+    check_source(decided.formats, planned.plan, *planned.source);
+    if (options.dry_run) report = dry_run_report(wish, decided, {}, registry);
+  };
+  return rehearse(options.model, reporter, work) ? report : json::Object();
+}
+
+}  // namespace arkit
