@@ -92,7 +92,9 @@ std::string backend_text(const json::Object& row) {
   std::string text;
   for (const json::Value& device : row.at("devices").as_array())
     text += str("\n", text_of(row, "name"), " on ", text_of(device.as_object(), "device"), " runs\n",
-                runs_text(device.as_object().at("runs").as_array()));
+                text_of(device.as_object(), "fault").empty()
+                    ? runs_text(device.as_object().at("runs").as_array())
+                    : str("  cannot be asked: ", text_of(device.as_object(), "fault"), "\n"));
   const bool says_more = !text_of(row, "step").empty() || !row.at("stands_in_for").as_array().empty();
   if (text.empty() && says_more) text = str("\n", text_of(row, "name"), "\n");
   if (!text_of(row, "step").empty()) text += str("  to get it: ", text_of(row, "step"), "\n");

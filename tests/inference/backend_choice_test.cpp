@@ -10,6 +10,7 @@
 
 #include <arkit/engine/jobs.h>
 #include <arkit/engine/open_source.h>
+#include <arkit/engine/session.h>
 #include <arkit/error.h>
 #include <arkit/sdk/testing.h>
 
@@ -33,8 +34,18 @@ using testing::Environment;
 using testing::refusal;
 using testing::TemporaryFolder;
 
+// torch and the virtual device and no other backend, whichever this build has: who is best must be known.
 const Registry& both() {
-  return tests::registry_with(tests::device_file("virtual_device"));
+  static const TemporaryFolder kFolder;
+  static const Registry kRegistry = [] {
+    for (const auto& entry : fs::directory_iterator(ARKIT_PLUGIN_BUILD_DIR)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("libarkit_backend_") || name == "libarkit_backend_torch.so")
+        fs::create_symlink(entry.path(), kFolder.path() / name);
+    }
+    return Registry(PluginSearch{{tests::device_file("virtual_device")}, {kFolder.path()}});
+  }();
+  return kRegistry;
 }
 
 LinearSpec layer(int bits, bool bias = false) {
@@ -272,6 +283,9 @@ TEST_F(BetterBackend, IsInstalledAndHasNoDriver) {
   EXPECT_EQ(hint(without, "", absent),
             "a better backend exists: 'virtual_device' (a device of tests) would run 2 of 3 packed layers; it finds no "
             "device (needs a virtual driver): plug the virtual driver in");
+  const BackendChooser named(without, {"virtual_device"}, known());
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { (void)named.choose_or_throw(layer(4)); }),
+                       "virtual_device: needs a virtual driver"));
 }
 
 // Layers of 2, 4 and 8 bits; the device runs those of 4 bits and torch the others.
@@ -331,6 +345,16 @@ TEST_F(TwoBackends, GenerateEvaluateAndGiveLogits) {
   EXPECT_EQ(generate_tokens(two, request, reporter_).tokens, generate_tokens(one, request, reporter_).tokens);
 }
 
+TEST_F(TwoBackends, AreWhatASessionIsTold) {
+  const TemporaryFolder folder;
+  const fs::path kept = folder.path() / "kept";
+  SessionOptions options{.model = kModel, .prepared_cache = kept.string(), .dtype = "float32"};
+  { const Session session(options, both()); }
+  EXPECT_FALSE(fs::is_empty(kept));
+  options.device = "abacus";
+  EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, [&] { const Session session(options, both()); }), "'abacus'"));
+}
+
 // What runs in full size says so where nobody chose it.
 TEST_F(TwoBackends, SayWhatRunsInFullSize) {
   struct Told final : Reporter {
@@ -349,6 +373,19 @@ TEST_F(TwoBackends, SayWhatRunsInFullSize) {
   EXPECT_TRUE(lines({"torch"}).empty());
   ASSERT_EQ(lines({"auto_round"}).size(), 1U);
   EXPECT_TRUE(contains(lines({"auto_round"})[0], "'torch' stands in for it"));
+}
+
+// One that fails is listed with its fault, and the others are.
+TEST(Probes, OfABackendThatFailsLeaveTheOthersAlone) {
+  const Environment fails("ARKIT_TEST_VIRTUAL_FAILS", "supports");
+  std::map<std::string, json::Object> rows;
+  const json::Object lists = list_things("backends", both());
+  for (const json::Value& row : lists.at("backends").as_array())
+    rows.emplace(std::string(row.at("name").as_string()), row.as_object());
+  EXPECT_FALSE(rows.at("torch").at("devices").at(0).at("runs").as_array().empty());
+  const json::Object& device = rows.at("virtual_device").at("devices").at(0).as_object();
+  EXPECT_TRUE(device.at("runs").as_array().empty());
+  EXPECT_TRUE(contains(std::string(device.at("fault").as_string()), "it cannot say"));
 }
 
 TEST(Probes, ShowWhatABackendAnswers) {

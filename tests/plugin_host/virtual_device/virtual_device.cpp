@@ -303,6 +303,7 @@ class VirtualDevice final : public sdk::DeviceBackend {
   }
 
   sdk::Answer supports(std::span<const sdk::LinearSpec> layers, const sdk::Device& device) override {
+    if (to_fail("supports")) throw std::runtime_error("it cannot say");
     bool own_activations = true;
     for (const sdk::LinearSpec& layer : layers) {
       const std::string name = "layer '" + std::string(layer.name) + "' ";

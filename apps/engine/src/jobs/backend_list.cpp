@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <arkit/error.h>
 #include <arkit/inference_backend.h>
 #include <arkit/str.h>
 
@@ -40,13 +41,20 @@ json::Array describe_devices(const InferenceBackend& backend, const Registry& re
   const std::span<const BackendDevice> here = backend.devices();
   for (size_t i = 0; i < here.size(); ++i) {
     json::Array runs;
-    for (const BackendRuns& row : probe_backend(backend, i, registry)) runs.push_back(describe(row));
+    std::string fault;
+    try {
+      for (const BackendRuns& row : probe_backend(backend, i, registry)) runs.push_back(describe(row));
+    } catch (const Error& error) {  // of this plugin; the others are listed all the same
+      if (error.code() == ErrorCode::interrupted) throw;
+      fault = error.what();
+    }
     devices.push_back(json::Object{{"device", here[i].id()},
                                    {"name", here[i].name},
                                    {"vendor", here[i].vendor},
                                    {"memory", here[i].memory},
                                    {"memory_is_host", here[i].host_memory},
                                    {"score", here[i].score},
+                                   {"fault", fault},
                                    {"runs", std::move(runs)}});
   }
   return devices;

@@ -82,6 +82,7 @@ json::Array verdicts_of(const BackendChoice& choice, const Registry& registry) {
   json::Array rows;
   for (const BackendAnswer& answer : choice.answers) {
     json::Object row{{"backend", answer.name}, {"score", answer.verdict.score}};
+    if (answer.verdict.own_activations) row["own_activations"] = true;
     if (answer.verdict.score > 0)
       row["device"] = registry.backend(answer.name).devices()[answer.verdict.device].id();
     else
