@@ -31,7 +31,7 @@
  *   1.0  devices, memory and streams, linear layers one by one or several on one input.
  *   1.1  repacked weights as blobs: ArkitPrepare.blob, ArkitSink, ArkitBackend.blob_compatibility and save.
  *   1.2  decoder blocks: ArkitBlock, ArkitUnit.block, ArkitPrepare.norms, ArkitBlockRun, ArkitBackend.run_block; a blob may
- *        be kept where it lies: ArkitPrepare.hold_blob.
+ *        be kept where it lies: ArkitPrepare.hold_blob; ARKIT_VERDICT_APPROXIMATE.
  *
  * WHO OWNS WHAT
  *
@@ -250,6 +250,9 @@ typedef struct ArkitUnit {
 /* The kernel quantizes its input itself, in its own precision: x comes as it is. Without it the host rounds x to the
  * layer's `activation` before every run. */
 #define ARKIT_VERDICT_OWN_ACTIVATIONS 1u
+/* 1.2. What run() gives is not the product of x and the weight up to rounding errors of the compute type: the kernel
+ * computes with fewer digits of x. Commands that measure leave it out unless it is named. */
+#define ARKIT_VERDICT_APPROXIMATE 2u
 
 typedef struct ArkitVerdict {
   size_t struct_size;

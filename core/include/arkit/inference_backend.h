@@ -79,6 +79,7 @@ struct BackendVerdict : Verdict {
   int score = 0;                 // 0 = no
   size_t device = 0;             // among devices()
   bool own_activations = false;  // takes its input as it is and rounds it itself
+  bool approximate = false;      // computes with fewer digits of its input than the compute type has
 };
 
 // A layer's weights as a backend asks for them while it is made ready.

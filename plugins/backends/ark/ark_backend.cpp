@@ -60,6 +60,7 @@ class ArkBackend final : public sdk::Backend {
   sdk::Answer supports(std::span<const sdk::LinearSpec> layers, const sdk::Device&) override {
     sdk::Answer answer = sdk::Answer::yes(choice_.score);
     answer.own_activations = true;
+    answer.approximate = true;
     for (const sdk::LinearSpec& layer : layers) {
       if (std::string why = why_no_codes(layer); !why.empty()) return sdk::Answer::no(std::move(why));
       answer.own_activations = answer.own_activations && rounds_itself(layer.activation);

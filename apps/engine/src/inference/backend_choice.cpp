@@ -108,7 +108,12 @@ BackendChoice BackendChooser::choose(const LinearSpec& layer) const {
   for (const std::string& name : names_) {
     InferenceBackend& backend = registry_.backend(name);
     choice.answers.push_back({name, backend.supports(layer, wish_.device)});
-    const BackendVerdict& verdict = choice.answers.back().verdict;
+    BackendVerdict& verdict = choice.answers.back().verdict;
+    if (wish_.exact && automatic() && verdict.score > 0 && verdict.approximate) {
+      verdict.score = 0;
+      verdict.why_not =
+          str("layer '", layer.name, "': computes with rounded activations; '--backend ", name, "' measures with it");
+    }
     if (verdict.score <= choice.verdict.score) continue;
     choice.verdict = verdict;
     choice.backend = &backend;

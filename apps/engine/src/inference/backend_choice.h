@@ -22,6 +22,9 @@ struct BackendWish {
   std::string backend;  // a backend, or a name that one stands in for; "" and "auto" = the best for each layer
   std::string device;   // "cpu", "cuda:1"; "" and "auto" = the best one
   std::filesystem::path prepared_cache;  // see prepared_cache.h; empty = none
+  // A measurement: unless it is named, no backend that is approximate, so that figures are those of the export and not of
+  // the machine.
+  bool exact = false;
 };
 
 // What a backend says of a layer.

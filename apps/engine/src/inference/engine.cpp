@@ -112,7 +112,7 @@ void Engine::choose_backends(const BackendWish& wish, Reporter& reporter) {
     layer.spec = std::move(spec);
     ++layers_by_backend_[std::string(choice.backend->info().name)];
   }
-  if (!chooser.automatic()) return;
+  if (!chooser.automatic() || wish.exact) return;
   for (const auto& [name, count] : layers_by_backend_)
     if (const KnownBackend* known = find_backend(known_backends(), name); known != nullptr && known->full_size)
       reporter.info(str(layers_text(count), count == 1 ? " runs" : " run", " dequantized, in full size: backend '",

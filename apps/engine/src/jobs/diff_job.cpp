@@ -195,8 +195,8 @@ json::Object compare_logits(const DiffOptions& options, const std::string& resid
   for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
   if (sdk::packed_layers(*a.source).empty()) warn_about_backend(backend_wish(options), *b.source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine reference(*a.source, registry, dtype, backend_wish(options), reporter),
-      model(*b.source, registry, dtype, backend_wish(options), reporter);
+  Engine reference(*a.source, registry, dtype, exact_wish(options), reporter),
+      model(*b.source, registry, dtype, exact_wish(options), reporter);
   const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");
   reference.check_ids(windows, what);
   model.check_ids(windows, what);

@@ -47,10 +47,10 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   warn_about_backend(backend_wish(options), *source, reporter);
   if (reference_source) warn_about_source(*reference_source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine engine(*source, registry, dtype, backend_wish(options), reporter);
+  Engine engine(*source, registry, dtype, exact_wish(options), reporter);
   std::unique_ptr<Engine> reference;
   if (reference_source)
-    reference = std::make_unique<Engine>(*reference_source, registry, dtype, backend_wish(options), reporter);
+    reference = std::make_unique<Engine>(*reference_source, registry, dtype, exact_wish(options), reporter);
 
   const bool text = !options.text_file.empty();
   const at::Tensor ids =

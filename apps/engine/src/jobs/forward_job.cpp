@@ -61,7 +61,7 @@ json::Object forward(const ForwardOptions& options, const std::string& resident,
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
   warn_about_backend(backend_wish(options), *source, reporter);
-  Engine engine(*source, registry, compute_dtype(options.dtype), backend_wish(options), reporter);
+  Engine engine(*source, registry, compute_dtype(options.dtype), exact_wish(options), reporter);
 
   at::Tensor ids = read_input_ids(options.input_ids);
   if (ids.dim() == 1) ids = ids.unsqueeze(0);

@@ -61,7 +61,7 @@ json::Object evaluate_last_words(const LastWordOptions& options, const std::stri
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   warn_about_source(*source, reporter);
   warn_about_backend(backend_wish(options), *source, reporter);
-  Engine engine(*source, registry, compute_dtype(options.dtype), backend_wish(options), reporter);
+  Engine engine(*source, registry, compute_dtype(options.dtype), exact_wish(options), reporter);
   const std::vector<Continuation> items = read_items(options, tokenizer_of(*source));
   for (const Continuation& item : items)
     engine.check_ids(at::tensor(item.ids).unsqueeze(0), str("'", options.file.string(), "'"));

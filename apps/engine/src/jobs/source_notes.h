@@ -19,6 +19,14 @@ template <typename Options>
   return {options.backend, options.device, options.prepared_cache};
 }
 
+// The same of one that measures.
+template <typename Options>
+[[nodiscard]] BackendWish exact_wish(const Options& options) {
+  BackendWish wish = backend_wish(options);
+  wish.exact = true;
+  return wish;
+}
+
 // Backends multiply packed layers: a warning where the model has none and something is wished of them.
 void warn_about_backend(const BackendWish& wish, const ModelSource& source, Reporter& reporter);
 

@@ -139,7 +139,7 @@ class DoorBackend final : public InferenceBackend {
   }
 
   BackendVerdict verdict_of(const ArkitUnit& unit, const OpenDevice& device) const {
-    constexpr uint64_t kKnownFlags = ARKIT_VERDICT_OWN_ACTIVATIONS;
+    constexpr uint64_t kKnownFlags = ARKIT_VERDICT_OWN_ACTIVATIONS | ARKIT_VERDICT_APPROXIMATE;
     const ArkitBackend& table = calls_->table();
     ArkitVerdict given{.struct_size = sizeof(ArkitVerdict)};
     Words words;
@@ -155,6 +155,7 @@ class DoorBackend final : public InferenceBackend {
     } else {
       verdict.score = given.score;
       verdict.own_activations = (given.flags & ARKIT_VERDICT_OWN_ACTIVATIONS) != 0;
+      verdict.approximate = (given.flags & ARKIT_VERDICT_APPROXIMATE) != 0;
     }
     return verdict;
   }

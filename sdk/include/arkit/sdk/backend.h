@@ -151,9 +151,10 @@ struct Answer {
   int score = 0;
   std::string why_not;
   bool own_activations = false;
+  bool approximate = false;
 
-  static Answer yes(int score) { return {score, {}, false}; }
-  static Answer no(std::string why) { return {0, std::move(why), false}; }
+  static Answer yes(int score) { return {score, {}, false, false}; }
+  static Answer no(std::string why) { return {0, std::move(why), false, false}; }
 };
 
 struct ReleaseHeld {
@@ -535,7 +536,8 @@ class Table {
     const Answer answer =
         block ? backend_->supports_block(*block, device(where)) : backend_->supports(layers, device(where));
     verdict->score = answer.score;
-    verdict->flags = answer.own_activations ? ARKIT_VERDICT_OWN_ACTIVATIONS : 0;
+    verdict->flags = (answer.own_activations ? ARKIT_VERDICT_OWN_ACTIVATIONS : 0U) |
+                     (answer.approximate ? ARKIT_VERDICT_APPROXIMATE : 0U);
     if (answer.score <= 0) put(why, answer.why_not);
   }
 
