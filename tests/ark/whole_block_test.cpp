@@ -9,6 +9,7 @@
 #include <arkit/engine/open_source.h>
 #include <arkit/sdk/paged_hook.h>
 
+#include "inference/backend_choice.h"
 #include "inference/engine.h"
 #include "inference/generator.h"
 #include "inference/support.h"
@@ -161,6 +162,19 @@ TEST_F(ArkWholeBlocks, TheHeadInEightBitsIsNearTheOneThatIsStored) {
     EXPECT_LT(distance(logits[0], logits[1]), 0.02) << name;
     EXPECT_FALSE(at::equal(logits[0], logits[1])) << name;
   }
+}
+
+TEST_F(ArkWholeBlocks, CommandsThatMeasureLeaveItOutUnlessItIsNamed) {
+  const auto source = export_of("auto_round-W4A16");
+  const LinearSpec layer = sdk::packed_layers(*source).front();
+  BackendWish wish;
+  EXPECT_EQ(BackendChooser(tests::registry(), wish).choose(layer).backend->info().name, "ark");
+  wish.exact = true;
+  const BackendChoice choice = BackendChooser(tests::registry(), wish).choose(layer);
+  EXPECT_EQ(choice.backend->info().name, "torch");
+  EXPECT_NE(choice.answers.back().verdict.why_not.find("'--backend ark' measures with it"), std::string::npos);
+  wish.backend = "ark";
+  EXPECT_EQ(BackendChooser(tests::registry(), wish).choose(layer).backend->info().name, "ark");
 }
 
 // torch runs no blocks: nothing changes for it.
