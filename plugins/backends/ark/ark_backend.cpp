@@ -71,7 +71,8 @@ class ArkBackend final : public sdk::Backend {
   std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
     const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
     return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type,
-                                        layers(request.layers, request.weights, request));
+                                        layers(request.layers, request.weights, request),
+                                        levels_for(request.layers.front().activation));
   }
 
   sdk::Answer supports_block(const sdk::BlockSpec& block, const sdk::Device& device) override {
@@ -93,6 +94,13 @@ class ArkBackend final : public sdk::Backend {
   static bool rounds_itself(const sdk::QuantSpec& activation) {
     return !activation.quantized() || (activation.data_type == "int" && activation.bits == 8 && activation.sym &&
                                        activation.dynamic && activation.group_size != 0);
+  }
+
+  // The caller has rounded x to the activation's grid where rounds_itself() says no.
+  static int32_t levels_for(const sdk::QuantSpec& activation) {
+    if (rounds_itself(activation)) return kMostLevels;
+    if (is_e2m1(activation)) return kLevelsOfE2m1;
+    return activation.data_type == "mx_int" && activation.bits <= 6 ? kPowerOfTwo : kMostLevels;
   }
 
   // What OMP_NUM_THREADS and arkit itself asked of OpenMP counts as well.

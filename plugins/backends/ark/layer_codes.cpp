@@ -20,15 +20,6 @@ std::string named(const sdk::LinearSpec& layer) {
   throw sdk::BackendError(ARKIT_BAD_INPUT, named(layer) + ": " + what);
 }
 
-bool is_nvfp4(const sdk::QuantSpec& quant) {
-  return quant.data_type == "nv_fp" || quant.data_type == "nvfp4_v2";
-}
-
-// Four bits of sign, exponent and mantissa, whose values are multiples of a half: 0 .5 1 1.5 2 3 4 6.
-bool is_e2m1(const sdk::QuantSpec& quant) {
-  return quant.bits == 4 && (quant.data_type.starts_with("mx_fp") || is_nvfp4(quant));
-}
-
 float to_float(const sdk::TensorView& tensor, size_t i) {
   const auto* bytes = static_cast<const std::byte*>(tensor.host);
   const auto value = [&](auto sample) {
@@ -57,6 +48,11 @@ float to_float(const sdk::TensorView& tensor, size_t i) {
 }
 
 }  // namespace
+
+bool is_e2m1(const sdk::QuantSpec& quant) {
+  const std::string_view type = quant.data_type;
+  return quant.bits == 4 && (type.starts_with("mx_fp") || type.starts_with("nv_fp") || type == "nvfp4_v2");
+}
 
 std::vector<float> floats_of(const sdk::TensorView& tensor) {
   std::vector<float> values(tensor.count());

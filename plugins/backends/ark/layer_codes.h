@@ -11,6 +11,9 @@
 
 namespace arkit::ark {
 
+// Four bits of sign, exponent and mantissa, whose values are multiples of a half: 0 .5 1 1.5 2 3 4 6.
+bool is_e2m1(const sdk::QuantSpec& quant);
+
 // Why the kernels have no codes for this layer; empty = they have.
 std::string why_no_codes(const sdk::LinearSpec& layer);
 

@@ -23,8 +23,8 @@ void write_row(const float* sums, int64_t count, float factor, const float* bias
 
 }  // namespace
 
-LayerGroup::LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers)
-    : kernels_(kernels), layers_(std::move(layers)) {
+LayerGroup::LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers, int32_t levels)
+    : kernels_(kernels), levels_(levels), layers_(std::move(layers)) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const ArkLayer& layer = layers_[i];
     const auto alike = [&](size_t other) {
@@ -80,8 +80,8 @@ void LayerGroup::quantize(const float* x, std::span<const Input> inputs, int64_t
     }
     const Input& input = inputs[i];
     const int64_t at = to * blocks.blocks();
-    kernels_.quantize(from, blocks.blocks(), blocks.block, input.codes + to * blocks.depth(), input.scales + at,
-                      input.sums + at);
+    kernels_.quantize(from, blocks.blocks(), blocks.block, levels_, input.codes + to * blocks.depth(),
+                      input.scales + at, input.sums + at);
   }
 }
 

@@ -55,7 +55,8 @@ struct Output {
 
 class LayerGroup {
  public:
-  LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers);
+  // `levels` as Kernels::quantize takes them.
+  LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers, int32_t levels = kMostLevels);
 
   [[nodiscard]] const std::vector<ArkLayer>& layers() const noexcept { return layers_; }
   [[nodiscard]] int64_t in_features() const noexcept { return layers_.front().weight.blocks().in_features; }
@@ -83,6 +84,7 @@ class LayerGroup {
   void multiply_panel(size_t layer, int64_t panel, const Input& input, int64_t rows, const Output& output) const;
 
   const Kernels& kernels_;
+  int32_t levels_;
   std::vector<ArkLayer> layers_;
   std::vector<size_t> input_of_;    // of each layer, among inputs_
   std::vector<size_t> inputs_;      // a layer for each

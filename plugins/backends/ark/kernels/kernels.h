@@ -33,6 +33,10 @@ constexpr int lines_of(int bits) {  // of one strip and step
 // 7 bits are three planes.
 static_assert(step_of(7) == 32 && lines_of(7) == 7 && lines_of(6) == 3 && lines_of(5) == 5 && lines_of(3) == 3);
 
+// Steps from zero to the greatest value of a block of x: as many as int8 has; or a number that the steps of a grid x is on
+// divide, so that its values are met exactly. 0.5 1 1.5 2 3 4 6 divide 120, whichever is the greatest.
+inline constexpr int32_t kMostLevels = 127, kLevelsOfE2m1 = 120, kPowerOfTwo = 0;
+
 enum class ScaleType : int32_t { float16, bfloat16, float32 };
 
 struct Weight {
@@ -58,9 +62,10 @@ struct Activations {
 
 struct Kernels {
   const char* name;
-  // One row of `blocks` * `block` floats: scale = max|x| / 127, codes rounded to nearest even. A block whose greatest
-  // value is below 1e-30 counts as zero.
-  void (*quantize)(const float* x, int64_t blocks, int32_t block, int8_t* codes, float* scales, int32_t* sums);
+  // One row of `blocks` * `block` floats: scale = max|x| / levels, or with kPowerOfTwo the power of two that leaves 32 to
+  // 64 steps; codes rounded to nearest even. A block whose greatest value is below 1e-30 counts as zero.
+  void (*quantize)(const float* x, int64_t blocks, int32_t block, int32_t levels, int8_t* codes, float* scales,
+                   int32_t* sums);
   // y[rows][kPanel] of one panel, `rows` from the first of `x` on; y is overwritten. `scratch`: kMaxBlock * kPanel bytes,
   // aligned to 64.
   void (*multiply)(const Weight& weight, int64_t panel, const Activations& x, int64_t rows, float* y, uint8_t* scratch);

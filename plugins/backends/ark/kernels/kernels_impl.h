@@ -239,7 +239,8 @@ void multiply(const Weight& weight, int64_t panel, const Activations& x, int64_t
 }
 
 template <class Isa>
-void quantize(const float* x, int64_t blocks, int32_t block, int8_t* codes, float* scales, int32_t* sums) {
+void quantize(const float* x, int64_t blocks, int32_t block, int32_t levels, int8_t* codes, float* scales,
+              int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
     typename Isa::I greatest = Isa::zero();
     for (int k = 0; k < block; k += Isa::kRows)
@@ -251,8 +252,18 @@ void quantize(const float* x, int64_t blocks, int32_t block, int8_t* codes, floa
       for (int k = 0; k < block; ++k) codes[k] = 0;
       continue;
     }
-    scales[b] = most / 127.0F;
-    const typename Isa::F inverse = Isa::set(127.0F / most);
+    float factor;
+    if (levels == kPowerOfTwo) {
+      uint32_t bits;  // of the power of two below `most`, which is normal
+      __builtin_memcpy(&bits, &most, sizeof(bits));
+      bits = (bits & 0x7F800000U) - (5U << 23);
+      __builtin_memcpy(&scales[b], &bits, sizeof(bits));
+      factor = 1.0F / scales[b];
+    } else {
+      scales[b] = most / static_cast<float>(levels);
+      factor = static_cast<float>(levels) / most;
+    }
+    const typename Isa::F inverse = Isa::set(factor);
     typename Isa::I sum = Isa::zero();
     for (int k = 0; k < block; k += Isa::kRows) {
       const typename Isa::I rounded = Isa::round(Isa::mul(Isa::load_some(x + k, block - k), inverse));

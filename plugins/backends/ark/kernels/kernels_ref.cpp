@@ -36,7 +36,8 @@ int code_at(const Weight& weight, const uint8_t* block, int n, int k) {
   return weight.table == nullptr ? code : weight.table[code];
 }
 
-void quantize(const float* x, int64_t blocks, int32_t block, int8_t* codes, float* scales, int32_t* sums) {
+void quantize(const float* x, int64_t blocks, int32_t block, int32_t levels, int8_t* codes, float* scales,
+              int32_t* sums) {
   for (int64_t b = 0; b < blocks; ++b, x += block, codes += block) {
     uint32_t greatest = 0;  // of the absolute values' bits, whose order is that of the values; NaN is above infinity
     for (int k = 0; k < block; ++k) {
@@ -53,8 +54,14 @@ void quantize(const float* x, int64_t blocks, int32_t block, int8_t* codes, floa
       std::memset(codes, 0, static_cast<size_t>(block));
       continue;
     }
-    scales[b] = most / 127.0F;
-    const float inverse = 127.0F / most;
+    float inverse = 0;
+    if (levels == kPowerOfTwo) {
+      scales[b] = std::ldexp(1.0F, std::ilogb(most) - 5);
+      inverse = 1.0F / scales[b];
+    } else {
+      scales[b] = most / static_cast<float>(levels);
+      inverse = static_cast<float>(levels) / most;
+    }
     for (int k = 0; k < block; ++k) {
       codes[k] = static_cast<int8_t>(std::lrintf(x[k] * inverse));
       sums[b] += codes[k];
