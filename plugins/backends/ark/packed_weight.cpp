@@ -16,7 +16,7 @@ namespace arkit::ark {
 namespace {
 
 constexpr size_t kAlign = 64;
-constexpr int64_t kMostFeatures = int64_t{1} << 31;  // so that no size overflows
+constexpr int64_t kMostFeatures = int64_t{1} << 24;  // so that no size overflows
 
 size_t aligned(size_t at) {
   return (at + kAlign - 1) / kAlign * kAlign;
@@ -130,7 +130,8 @@ PackedWeight::PackedWeight(std::span<const std::byte> bytes, std::shared_ptr<con
   std::memcpy(&header, bytes.data(), sizeof(header));
   const bool good = header.out_features > 0 && header.out_features < kMostFeatures && header.in_features > 0 &&
                     header.in_features < kMostFeatures && header.bits >= 2 && header.bits <= 8 &&
-                    header.scale_type >= 0 && header.scale_type <= static_cast<int32_t>(ScaleType::float32);
+                    header.scale_type >= 0 && header.zero >= 0 && header.zero <= 255 &&
+                    header.scale_type <= static_cast<int32_t>(ScaleType::float32);
   if (!good || lay_out(header) != bytes.size())
     throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight contradicts its own description");
   if (keeper != nullptr) {
