@@ -172,10 +172,30 @@ TEST_F(SdkBackend, KeepsWhatItRepackedAndStartsFromIt) {
 }
 
 TEST_F(SdkBackend, AUnitOfTomorrowIsANoWithItsNumber) {
-  layer_.unit.unit.kind = ARKIT_UNIT_BLOCK;
+  layer_.unit.unit.kind = ARKIT_UNIT_BLOCK + 1;
   ArkitVerdict verdict{sizeof(ArkitVerdict), 0, 0, 0};
   EXPECT_EQ(table_->supports(table_->self, &layer_.unit.unit, devices_[0], &verdict, &words_.text), ARKIT_UNSUPPORTED);
-  EXPECT_EQ(words_.said(), "units of kind 2 are not known to this backend");
+  EXPECT_EQ(words_.said(), "units of kind 3 are not known to this backend");
+}
+
+// Blocks came with 1.2: a backend without them says no, and a description that is cut is the host's mistake.
+TEST_F(SdkBackend, BlocksAreDescribedOrRefused) {
+  ArkitVerdict verdict{sizeof(ArkitVerdict), 0, 7, 0};
+  const ArkitRole role = ARKIT_ROLE_DOWN;
+  ArkitBlock block{};
+  block.struct_size = sizeof(block);
+  block.name = "model.layers.0";
+  block.roles = &role;
+  layer_.unit.unit.kind = ARKIT_UNIT_BLOCK;
+  layer_.unit.unit.block = &block;
+  EXPECT_EQ(table_->supports(table_->self, &layer_.unit.unit, devices_[0], &verdict, &words_.text), ARKIT_OK);
+  EXPECT_EQ(verdict.score, 0);
+  EXPECT_EQ(words_.said(), "block 'model.layers.0': this backend runs layers, not blocks");
+  block.struct_size = ARKIT_BLOCK_SIZE_1_2 - 8;
+  EXPECT_EQ(table_->supports(table_->self, &layer_.unit.unit, devices_[0], &verdict, &words_.text), ARKIT_MISUSED);
+  layer_.unit.unit.struct_size = ARKIT_UNIT_SIZE_1_0;  // of a host that has no blocks to describe
+  EXPECT_EQ(table_->supports(table_->self, &layer_.unit.unit, devices_[0], &verdict, &words_.text), ARKIT_MISUSED);
+  EXPECT_EQ(words_.said(), "a block has no description");
 }
 
 TEST_F(SdkBackend, TooSmallStructsAreMisuse) {
