@@ -82,14 +82,12 @@ LayerCodes::LayerCodes(const sdk::LinearSpec& layer, const sdk::Weights& weights
   if (!codes || codes->shape.size() != 2 || codes->shape[0] != layer.out_features ||
       codes->shape[1] != layer.in_features)
     bad(layer, "its codes do not have the layer's shape");
-  const std::span<const uint8_t> bytes = codes->values<const uint8_t>();
-  codes_.assign(bytes.begin(), bytes.end());
+  view.codes = codes->values<const uint8_t>();
   read_groups(layer, weights);
   if (layer.weight.data_type == "int")
     read_integers(layer, weights);
   else
     read_floats(layer, weights);
-  view.codes = codes_;
   view.scales = scales_;
   view.zeros = zeros_;
   view.offsets = offsets_;
@@ -141,6 +139,8 @@ void LayerCodes::read_floats(const sdk::LinearSpec& layer, const sdk::Weights& w
   } else {
     const int sign = 1 << (view.bits - 1);
     view.zero = sign;
+    codes_.assign(view.codes.begin(), view.codes.end());
+    view.codes = codes_;
     for (uint8_t& code : codes_) {
       const int size = code & (sign - 1);
       code = static_cast<uint8_t>((code & sign) != 0 ? sign - size : sign + size);
@@ -167,6 +167,8 @@ void LayerCodes::sort_columns(const sdk::LinearSpec& layer, const sdk::Weights& 
   for (size_t k = 0; k < width; ++k)
     if (groups[static_cast<size_t>(order[k])] != static_cast<int32_t>(static_cast<int64_t>(k) / group))
       throw sdk::BackendError(ARKIT_UNSUPPORTED, named(layer) + ": its groups differ in size");
+  codes_.assign(view.codes.begin(), view.codes.end());
+  view.codes = codes_;
   std::vector<uint8_t> row(width);
   for (auto codes = codes_.begin(); codes != codes_.end(); codes += static_cast<ptrdiff_t>(width)) {
     for (size_t k = 0; k < width; ++k) row[k] = codes[static_cast<ptrdiff_t>(order[k])];

@@ -20,7 +20,7 @@ std::string why_no_codes(const sdk::LinearSpec& layer);
 // Any floating point the host knows, as float32.
 std::vector<float> floats_of(const sdk::TensorView& tensor);
 
-// Owns what `view` points to.
+// Owns what `view` points to, but for codes that are used as they are: those are the weights'.
 struct LayerCodes {
   LayerCodes(const sdk::LinearSpec& layer, const sdk::Weights& weights);
   LayerCodes(const LayerCodes&) = delete;

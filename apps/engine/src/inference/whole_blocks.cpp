@@ -71,20 +71,25 @@ void Engine::make_packed_head() {
   if (layer.linear) return;
   const LinearSpec& spec = layer.spec;
   Scheme& scheme = registry_.scheme_for(spec.quant.weight.data_type);
-  std::vector<at::Tensor> codes, scales, biases;
+  QuantizedWeight whole{.codes = at::empty({spec.out_features, spec.in_features}, at::kByte)};
+  std::vector<at::Tensor> scales, biases;
   for (int64_t first = 0; first < spec.out_features; first += kRows) {
     const Linear strip = head_strip(first, std::min(kRows, spec.out_features - first));
     const QuantizedWeight part =
         scheme.quantize_rtn(strip.weight.to(at::kFloat), spec.quant.weight, RtnMode::plain, {}, 0, {});
-    codes.push_back(part.codes);
+    whole.codes.narrow(0, first, part.codes.size(0)).copy_(part.codes);
     scales.push_back(part.scale);
     if (spec.has_bias) biases.push_back(strip.bias);
   }
-  const auto all = [&] { return QuantizedWeight{.codes = at::cat(codes), .scale = at::cat(scales)}; };
-  LayerWeights weights{
-      spec, {}, all, [&](at::ScalarType dtype) { return scheme.dequantize(all(), spec.quant.weight, dtype); }};
+  whole.scale = at::cat(scales);
+  LayerWeights weights{spec,
+                       {},
+                       [&] { return whole; },
+                       [&](at::ScalarType dtype) { return scheme.dequantize(whole, spec.quant.weight, dtype); }};
   if (spec.has_bias) weights.packed["bias"] = at::cat(biases);
   layer.linear = layer.backend->make_linear(weights, layer.device, dtype_);
+  const std::string own = packed_head_ + ".weight";
+  source_.weights().release(source_.weights().find(own) == nullptr ? layout_.tokens.embedding : own);
 }
 
 void Engine::make_whole(WholeBlock& block) {
