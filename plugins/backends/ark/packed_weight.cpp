@@ -42,45 +42,59 @@ ScaleType type_for(std::span<const float> scales) {
   return ScaleType::float32;
 }
 
-// Code of k 0..step-1 of one row into the lines of its strip; `byte` is the row's first in each line.
+// Codes of k 0..step-1 of one row into the lines of its strip, four at a time; `line` points to the row's bytes in the
+// first line. Bits are masked before they are shifted, so that none gets into a neighbour.
 template <int Bits>
-void put_step(uint8_t* line, int byte, const uint8_t* codes) {
+void put_step(uint8_t* line, const uint8_t* codes) {
   constexpr int kStep = step_of(Bits);
-  constexpr int kPlane2 = (Bits & 4) != 0 ? kStep / 8 : 0, kPlane1 = kPlane2 + ((Bits & 2) != 0 ? kStep / 16 : 0);
-  constexpr int kShift2 = (Bits & 4) != 0 ? 4 : 0, kShift1 = kShift2 + ((Bits & 2) != 0 ? 2 : 0);
-  for (int k = 0; k < kStep; ++k) {
-    const int j = k / 4, at = byte + k % 4, code = codes[k];
-    const auto put = [&](int which, int bits) { line[which * kLine + at] |= static_cast<uint8_t>(bits); };
-    if constexpr (Bits == 8) put(0, code);
-    if constexpr (Bits != 8 && (Bits & 4) != 0) put(j / 2, (code & 15) << (j % 2 * 4));
-    if constexpr ((Bits & 2) != 0) put(kPlane2 + j / 4, (code >> kShift2 & 3) << (j % 4 * 2));
-    if constexpr ((Bits & 1) != 0) put(kPlane1, (code >> kShift1 & 1) << j);
+  const auto four = [&](int j, int shift, uint32_t mask) {
+    uint32_t word = 0;
+    std::memcpy(&word, codes + 4 * j, sizeof(word));
+    return word >> shift & mask * 0x01010101U;
+  };
+  const auto put = [&](int which, uint32_t word) { std::memcpy(line + which * kLine, &word, sizeof(word)); };
+  if constexpr (Bits == 8) {
+    put(0, four(0, 0, 255));
+  } else {
+    constexpr int kLines4 = (Bits & 4) != 0 ? kStep / 8 : 0, kLines2 = (Bits & 2) != 0 ? kStep / 16 : 0;
+    constexpr int kShift2 = kLines4 != 0 ? 4 : 0, kShift1 = kShift2 + (kLines2 != 0 ? 2 : 0);
+    for (int t = 0; t < kLines4; ++t) put(t, four(2 * t, 0, 15) | four(2 * t + 1, 0, 15) << 4);
+    for (int t = 0; t < kLines2; ++t) {
+      uint32_t word = 0;
+      for (int j = 0; j < 4; ++j) word |= four(4 * t + j, kShift2, 3) << (2 * j);
+      put(kLines4 + t, word);
+    }
+    if constexpr ((Bits & 1) != 0) {
+      uint32_t word = 0;
+      for (int j = 0; j < 8; ++j) word |= four(j, kShift1, 1) << j;
+      put(kLines4 + kLines2, word);
+    }
   }
 }
 
 template <int Bits>
-void put_row(uint8_t* line, int byte, std::span<const uint8_t> row) {
+void put_row(uint8_t* line, std::span<const uint8_t> row) {
   constexpr size_t kStep = step_of(Bits);
   for (size_t k = 0; k < row.size(); k += kStep, line += kStrips * lines_of(Bits) * kLine)
-    put_step<Bits>(line, byte, row.data() + k);
+    put_step<Bits>(line, row.data() + k);
 }
 
-void put_row(int bits, uint8_t* line, int byte, std::span<const uint8_t> row) {
+void put_row(int bits, uint8_t* line, std::span<const uint8_t> row) {
   switch (bits) {
     case 2:
-      return put_row<2>(line, byte, row);
+      return put_row<2>(line, row);
     case 3:
-      return put_row<3>(line, byte, row);
+      return put_row<3>(line, row);
     case 4:
-      return put_row<4>(line, byte, row);
+      return put_row<4>(line, row);
     case 5:
-      return put_row<5>(line, byte, row);
+      return put_row<5>(line, row);
     case 6:
-      return put_row<6>(line, byte, row);
+      return put_row<6>(line, row);
     case 7:
-      return put_row<7>(line, byte, row);
+      return put_row<7>(line, row);
     default:
-      return put_row<8>(line, byte, row);
+      return put_row<8>(line, row);
   }
 }
 
@@ -223,8 +237,8 @@ void PackedWeight::put_codes(std::byte* memory, const Codes& codes, std::string_
     blocks_.spread(from.data(), row.data());
     auto* panel = reinterpret_cast<uint8_t*>(memory + codes_at_) +
                   n / kPanel * static_cast<size_t>(blocks_.blocks()) * block_bytes;
-    uint8_t* line = panel + n % kPanel / 16 * static_cast<size_t>(lines_of(codes.bits)) * kLine;
-    put_row(codes.bits, line, static_cast<int>(n % 16) * 4, row);
+    uint8_t* line = panel + n % kPanel / 16 * static_cast<size_t>(lines_of(codes.bits)) * kLine + n % 16 * 4;
+    put_row(codes.bits, line, row);
   }
 }
 
