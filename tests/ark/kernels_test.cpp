@@ -108,6 +108,21 @@ TEST_P(KernelSets, QuantizeAlikeAtTheEdges) {
   }
 }
 
+TEST_P(KernelSets, FinishAlike) {
+  const std::vector<float> sums = random_rows(1, 64, 1), bias = random_rows(1, 64, 2), before = random_rows(1, 65, 3);
+  for (const int64_t count : {1, 7, 16, 33, 64})
+    for (const float* added : {static_cast<const float*>(nullptr), bias.data()})
+      for (const bool add : {false, true}) {
+        std::vector<float> expected = before, got = before;
+        kernels_ref.finish(sums.data(), count, {added, 0.37F, 0.7F, add}, expected.data());
+        GetParam().kernels->finish(sums.data(), count, {added, 0.37F, 0.7F, add}, got.data());
+        EXPECT_EQ(got, expected) << count;
+        EXPECT_EQ(got.back(), before.back());
+        const float value = sums[0] * 0.37F + (added == nullptr ? 0.0F : bias[0]);
+        EXPECT_NEAR(expected[0], add ? before[0] + 0.7F * value : value, 1e-6);
+      }
+}
+
 // Inputs that somebody has rounded to a grid of few steps are not rounded again.
 TEST_P(KernelSets, MeetGridsExactly) {
   const Kernels& kernels = *GetParam().kernels;

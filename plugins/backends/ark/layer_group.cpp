@@ -10,17 +10,6 @@ namespace {
 
 constexpr int64_t kRowsOfPanel = 96;  // whose sums stay in the first cache
 
-void write_row(const float* sums, int64_t count, float factor, const float* bias, const Output& output, int64_t at) {
-  const auto value = [&](int64_t i) { return sums[i] * factor + (bias == nullptr ? 0.0F : bias[i]); };
-  if (output.bfloat16 != nullptr) {
-    for (int64_t i = 0; i < count; ++i) output.bfloat16[at + i] = sdk::float_to_bfloat16(value(i));
-  } else if (output.add) {
-    for (int64_t i = 0; i < count; ++i) output.floats[at + i] += output.scale * value(i);
-  } else {
-    for (int64_t i = 0; i < count; ++i) output.floats[at + i] = value(i);
-  }
-}
-
 }  // namespace
 
 LayerGroup::LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers, int32_t levels)
@@ -93,13 +82,23 @@ void LayerGroup::multiply_panel(size_t index, int64_t panel, const Input& input,
   const Blocks& blocks = layer.weight.blocks();
   const int64_t n = panel * kPanel, count = std::min<int64_t>(kPanel, layer.weight.out_features() - n);
   const float* bias = layer.bias.empty() ? nullptr : layer.bias.data() + n;
+  const Finish how{bias, layer.weight.factor(), output.scale, output.add};
   for (int64_t row = 0; row < rows; row += kRowsOfPanel) {
     const int64_t some = std::min(kRowsOfPanel, rows - row);
     const Activations x{input.codes + row * blocks.depth(), input.scales + row * blocks.blocks(),
                         input.sums + row * blocks.blocks()};
     kernels_.multiply(layer.weight.view(), panel, x, some, sums, scratch);
-    for (int64_t m = 0; m < some; ++m)
-      write_row(sums + m * kPanel, count, layer.weight.factor(), bias, output, (row + m) * output.stride + n);
+    for (int64_t m = 0; m < some; ++m) {
+      const float* own = sums + m * kPanel;
+      const int64_t at = (row + m) * output.stride + n;
+      if (output.bfloat16 == nullptr) {
+        kernels_.finish(own, count, how, output.floats + at);
+        continue;
+      }
+      alignas(64) float values[kPanel];
+      kernels_.finish(own, count, how, values);
+      for (int64_t i = 0; i < count; ++i) output.bfloat16[at + i] = sdk::float_to_bfloat16(values[i]);
+    }
   }
 }
 

@@ -7,7 +7,7 @@
 namespace arkit::ark {
 
 inline constexpr int kKeyTile = 64;    // keys whose scores are computed together
-inline constexpr int kQueryTile = 16;  // queries of one head that share a tile of keys
+inline constexpr int kQueryTile = 32;  // queries of one head that share a tile of keys
 inline constexpr int kMaxHeadDim = 256;
 
 enum class CacheType : int32_t { float32, bfloat16 };

@@ -60,6 +60,14 @@ struct Activations {
   const int32_t* sums;  // [rows][blocks] of codes
 };
 
+// y[i] = sums[i] * factor + bias[i], or with `add` y[i] += scale * that; bias may be null.
+struct Finish {
+  const float* bias;
+  float factor;
+  float scale;
+  bool add;
+};
+
 struct Kernels {
   const char* name;
   // One row of `blocks` * `block` floats: scale = max|x| / levels, or with kPowerOfTwo the power of two that leaves 32 to
@@ -69,6 +77,7 @@ struct Kernels {
   // y[rows][kPanel] of one panel, `rows` from the first of `x` on; y is overwritten. `scratch`: kMaxBlock * kPanel bytes,
   // aligned to 64.
   void (*multiply)(const Weight& weight, int64_t panel, const Activations& x, int64_t rows, float* y, uint8_t* scratch);
+  void (*finish)(const float* sums, int64_t count, const Finish& how, float* y);
 };
 
 extern const Kernels kernels_ref;

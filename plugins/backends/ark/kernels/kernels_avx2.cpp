@@ -4,7 +4,7 @@
 
 namespace arkit::ark {
 
-const Kernels kernels_avx2 = {"avx2", quantize<Avx2>, multiply<Avx2>};
+const Kernels kernels_avx2 = {"avx2", quantize<Avx2>, multiply<Avx2>, finish<Avx2>};
 const BlockKernels block_kernels_avx2 = block_kernels<Avx2>();
 
 }  // namespace arkit::ark

@@ -4,7 +4,7 @@
 
 namespace arkit::ark {
 
-const Kernels kernels_avx512_vnni = {"avx512_vnni", quantize<Avx512>, multiply<Avx512>};
+const Kernels kernels_avx512_vnni = {"avx512_vnni", quantize<Avx512>, multiply<Avx512>, finish<Avx512>};
 const BlockKernels block_kernels_avx512 = block_kernels<Avx512>();
 
 }  // namespace arkit::ark

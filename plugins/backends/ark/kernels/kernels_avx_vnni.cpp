@@ -4,6 +4,6 @@
 
 namespace arkit::ark {
 
-const Kernels kernels_avx_vnni = {"avx_vnni", quantize<Avx2>, multiply<Avx2>};
+const Kernels kernels_avx_vnni = {"avx_vnni", quantize<Avx2>, multiply<Avx2>, finish<Avx2>};
 
 }  // namespace arkit::ark

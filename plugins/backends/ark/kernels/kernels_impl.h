@@ -274,5 +274,17 @@ void quantize(const float* x, int64_t blocks, int32_t block, int32_t levels, int
   }
 }
 
+template <class Isa>
+void finish(const float* sums, int64_t count, const Finish& how, float* y) {
+  using F = typename Isa::F;
+  for (int64_t i = 0; i < count; i += Isa::kRows) {
+    const int some = static_cast<int>(count - i < Isa::kRows ? count - i : Isa::kRows);
+    const F bias = how.bias == nullptr ? Isa::zero_float() : Isa::load_floats(how.bias + i, some);
+    F value = Isa::fma(Isa::load_floats(sums + i, some), Isa::set(how.factor), bias);
+    if (how.add) value = Isa::fma(Isa::set(how.scale), value, Isa::load_floats(y + i, some));
+    Isa::store_floats(y + i, value, some);
+  }
+}
+
 }  // namespace
 }  // namespace arkit::ark

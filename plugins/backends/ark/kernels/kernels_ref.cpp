@@ -93,8 +93,15 @@ void multiply(const Weight& weight, int64_t panel, const Activations& x, int64_t
   }
 }
 
+void finish(const float* sums, int64_t count, const Finish& how, float* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = std::fma(sums[i], how.factor, how.bias == nullptr ? 0.0F : how.bias[i]);
+    y[i] = how.add ? std::fma(how.scale, value, y[i]) : value;
+  }
+}
+
 }  // namespace
 
-const Kernels kernels_ref = {"ref", quantize, multiply};
+const Kernels kernels_ref = {"ref", quantize, multiply, finish};
 
 }  // namespace arkit::ark
