@@ -195,8 +195,8 @@ TEST_F(ChatProgram, AStopTextEndsItsOwnPromptAlone) {
   const json::Array plain = outputs({});
   const std::string first(plain.at(0).at("text").as_string()), second(plain.at(1).at("text").as_string());
   std::string stop = first.substr(0, 6);
-  while ((static_cast<unsigned char>(first.at(stop.size())) & 0xC0) == 0x80) stop += first[stop.size()];
-  ASSERT_FALSE(contains(second, stop));
+  while ((static_cast<unsigned char>(first.at(stop.size())) & 0xC0) == 0x80 || contains(second, stop))
+    stop += first[stop.size()];
   const json::Array cut = outputs({"--stop", stop});
   EXPECT_EQ(cut.at(0).at("text").as_string(), "");
   EXPECT_EQ(std::string(cut.at(1).at("text").as_string()), second);

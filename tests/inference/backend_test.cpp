@@ -66,15 +66,15 @@ TEST(TorchBackend, KeepsTheWeightItWasGivenWithoutACopy) {
 
 TEST(BackendChoice, TakesTheBestAndKeepsReasons) {
   LinearSpec spec = random_layer(torch_backend, "x", 8, 8, false).spec;
-  EXPECT_NE(choose_backend(spec, tests::registry(), "").backend, nullptr);
-  EXPECT_EQ(choose_backend(spec, tests::registry(), "torch").backend, &torch_backend());
-  EXPECT_THROW((void)choose_backend(spec, tests::registry(), "tortch"), Error);
+  EXPECT_NE(BackendChooser(tests::registry(), {""}).choose(spec).backend, nullptr);
+  EXPECT_EQ(BackendChooser(tests::registry(), {"torch"}).choose(spec).backend, &torch_backend());
+  EXPECT_THROW((void)BackendChooser(tests::registry(), {"tortch"}).choose(spec), Error);
   spec.quant.rotation = "hadamard";
-  const BackendChoice none = choose_backend(spec, tests::registry(), "torch");
+  const BackendChoice none = BackendChooser(tests::registry(), {"torch"}).choose(spec);
   EXPECT_EQ(none.backend, nullptr);
-  ASSERT_EQ(none.refusals.size(), 1U);
-  EXPECT_NE(none.refusals[0].find("torch: "), std::string::npos);
-  EXPECT_NE(none.refusals[0].find("hadamard"), std::string::npos);
+  ASSERT_EQ(none.refusals().size(), 1U);
+  EXPECT_NE(none.refusals()[0].find("torch: "), std::string::npos);
+  EXPECT_NE(none.refusals()[0].find("hadamard"), std::string::npos);
 }
 
 }  // namespace

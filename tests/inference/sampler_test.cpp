@@ -70,7 +70,7 @@ TEST(Sampler, MinPKeepsAShareOfTheLikeliest) {
   EXPECT_NEAR(got[1], 0.5 / 0.75, kSpread);
   EXPECT_NEAR(shares({.temperature = 1.0, .min_p = 0.2})[0], 0.125, kSpread);
   EXPECT_GT(shares({.temperature = 2.0, .min_p = 0.3})[0], 0.1) << "probabilities are those of the temperature";
-  EXPECT_EQ(shares({.temperature = 1.0, .min_p = 1.0})[1], 1.0) << "the likeliest one stays";
+  EXPECT_NEAR(shares({.temperature = 1.0, .min_p = 1.0})[1], 1.0, 1e-9) << "the likeliest one stays";
   const auto both = shares({.temperature = 1.0, .top_k = 3, .min_p = 0.2});
   EXPECT_EQ(both[3], 0.0);
   EXPECT_NEAR(both[1], 0.5 / 0.875, kSpread);

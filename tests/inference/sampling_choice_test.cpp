@@ -25,7 +25,7 @@ class SamplingChoice : public testing::Test {
   // With this generation_config.json.
   std::unique_ptr<ModelSource> model(const std::string& config) {
     std::filesystem::copy(tests::model_folder("llama31"), folder_.path(),
-                          std::filesystem::copy_options::update_existing);
+                          std::filesystem::copy_options::recursive | std::filesystem::copy_options::update_existing);
     std::ofstream(folder_.path() / "generation_config.json") << config;
     return open_hf_folder(folder_.path());
   }

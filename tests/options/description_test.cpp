@@ -105,7 +105,8 @@ Words changed(const OptionRow& row, const OptionValue& usual) {
     case OptionType::flag:
       return {usual == OptionValue(true) ? "--" + std::string(row.negation) : name};
     case OptionType::integer:
-      return pick({"3", "7"}, [](const std::string& v) { return int64_t{std::stoll(v)}; });
+      return pick(row.choices.empty() ? Words{"3", "7"} : Words(split(row.choices, ' ')),
+                  [](const std::string& v) { return int64_t{std::stoll(v)}; });
     case OptionType::number:
       return pick({"3", "0.25"}, [](const std::string& v) { return std::stod(v); });
     case OptionType::bytes:
