@@ -262,6 +262,10 @@ std::vector<Command> own_commands() {
        "arkit eval lambada ./llama-w4 --file lambada_test.jsonl --limit 500"},
       {"generate", "MODEL", "continue a text", tables<GenerateOptions>(),
        "arkit generate ./llama-w4 --prompt 'The capital of France is'"},
+      {"chat", "MODEL", "talk with a model; its answers appear as they are written", tables<ChatOptions>(),
+       "arkit chat ./llama-w4\n"
+       "arkit chat ./llama-w4 --system 'Answer in one sentence.' --temperature 0.7\n"
+       "arkit chat ./llama-w4 --json < questions.txt"},
       {"forward", "MODEL", "logits of given token ids", tables<ForwardOptions, ResidentOptions>(),
        "arkit forward ./model --input_ids ids.safetensors --output logits.safetensors"},
       {"tokenize", "MODEL", "token ids of a text", rows(kTokenizeRows),

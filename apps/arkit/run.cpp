@@ -73,6 +73,7 @@ constexpr Entry kCommands[] = {
     {"eval ppl", cmd_eval_ppl},
     {"eval lambada", cmd_eval_lambada},
     {"generate", cmd_generate},
+    {"chat", cmd_chat},
     {"forward", cmd_forward},
     {"tokenize", cmd_tokenize},
     {"verify", cmd_verify},

@@ -61,6 +61,17 @@ void SequenceCache::advance(std::span<const SequenceSpan> spans) {
   }
 }
 
+bool SequenceCache::truncate(int64_t id, int64_t length) {
+  Sequence& cut = sequence(id);
+  ARKIT_CHECK(length >= 0 && length <= cut.length, str("sequence ", id, " has ", cut.length, " positions"));
+  if (length < cut.length && !cut.states.empty()) return false;
+  cut.length = length;
+  const auto kept = cut.pages.begin() + static_cast<std::ptrdiff_t>(pages_for(length));
+  free_.insert(kept, cut.pages.end());
+  cut.pages.erase(kept, cut.pages.end());
+  return true;
+}
+
 int64_t SequenceCache::run_length(std::span<const SequenceSpan> spans) const {
   const SequenceSpan& first = spans.front();
   if (!in_one_page(first)) return 1;

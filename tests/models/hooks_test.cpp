@@ -246,6 +246,28 @@ TEST(SequenceCache, GivesPagesAndTakesThemBack) {
   EXPECT_NE(cache.add(), first);
 }
 
+TEST(SequenceCache, ForgetsPositionsAndNotStates) {
+  SequenceCache cache(4, 3);
+  const int64_t id = cache.add();
+  ASSERT_TRUE(cache.reserve(id, 10));
+  const auto feed = [&](int64_t count) {
+    const SequenceSpan span = cache.next(id, count);
+    cache.advance({&span, 1});
+  };
+  feed(10);
+  EXPECT_TRUE(cache.truncate(id, 10));
+  EXPECT_EQ(cache.free_pages(), 0);
+  EXPECT_TRUE(cache.truncate(id, 5));
+  EXPECT_EQ(cache.length(id), 5);
+  EXPECT_EQ(cache.free_pages(), 1) << "the second page holds one of them";
+  EXPECT_THROW((void)cache.truncate(id, 6), Error);
+  cache.set_states(id, "mixer", {at::ones({1})});
+  feed(2);
+  EXPECT_FALSE(cache.truncate(id, 6)) << "the state is that of seven positions";
+  EXPECT_EQ(cache.length(id), 7);
+  EXPECT_TRUE(cache.truncate(id, 7));
+}
+
 // Dense attention bends the scores of rows and of sequences alike.
 TEST(PlainHook, CapsScores) {
   at::manual_seed(27);

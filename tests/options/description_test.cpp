@@ -64,7 +64,10 @@ TEST(Description, HasARowForEveryField) {
   // Beside options: positional arguments, and of convert the words again.
   EXPECT_EQ(described<EvalOptions>("EvalOptions"), fields<EvalOptions>() - 1);
   EXPECT_EQ(described<LastWordOptions>("LastWordOptions"), fields<LastWordOptions>() - 1);
-  EXPECT_EQ(described<GenerateOptions>("GenerateOptions"), fields<GenerateOptions>() - 1);
+  EXPECT_EQ(described<GenerateOptions>("GenerateOptions"), fields<GenerateOptions>() - 2);  // and how tokens are picked
+  EXPECT_EQ(described<GenerateOptions>("SamplingWishes"), fields<SamplingWishes>());
+  EXPECT_EQ(described<ChatOptions>("ChatOptions"), fields<ChatOptions>() - 2);
+  EXPECT_EQ(described<ChatOptions>("SamplingWishes"), fields<SamplingWishes>());
   EXPECT_EQ(described<ForwardOptions>("ForwardOptions"), fields<ForwardOptions>() - 1);
   EXPECT_EQ(described<VerifyOptions>("VerifyOptions"), fields<VerifyOptions>() - 1);
   EXPECT_EQ(described<ConvertOptions>("ConvertOptions"), fields<ConvertOptions>() - 2);
@@ -279,6 +282,7 @@ TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
   expect_fields_reached<EvalOptions>("eval ppl", {"m"});
   expect_fields_reached<LastWordOptions>("eval lambada", {"m"});
   expect_fields_reached<GenerateOptions>("generate", {"m"});
+  expect_fields_reached<ChatOptions>("chat", {"m"});
   expect_fields_reached<ForwardOptions>("forward", {"m"});
   expect_fields_reached<VerifyOptions>("verify", {"m"});
   expect_fields_reached<ConvertOptions>("convert", {"m"});

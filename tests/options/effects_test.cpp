@@ -364,8 +364,9 @@ TEST(OtherCommands, SayWhatWouldDoNothing) {
   using arkit::testing::refusal;
   const std::string model = tiny_model("source-llama-bf16");
   for (const auto& [change, says] : std::vector<std::pair<std::function<void(arkit::GenerateOptions&)>, std::string>>{
-           {[](arkit::GenerateOptions& o) { o.top_k = 5; }, "top_k"},
-           {[](arkit::GenerateOptions& o) { o.top_p = 0.5; }, "top_p"}}) {
+           {[](arkit::GenerateOptions& o) { o.sampling.top_k = 5; }, "top_k"},
+           {[](arkit::GenerateOptions& o) { o.sampling.top_p = 0.5; }, "top_p"},
+           {[](arkit::GenerateOptions& o) { o.sampling.min_p = 0.5; }, "min_p"}}) {
     Recorder recorder;
     arkit::GenerateOptions options{.model = model, .prompts = {"a"}};
     change(options);
@@ -374,7 +375,7 @@ TEST(OtherCommands, SayWhatWouldDoNothing) {
   }
   Recorder recorder;
   const arkit::GenerateOptions seeded{
-      .model = model, .prompts = {"a"}, .max_new_tokens = 1, .seed = 7, .backend = "torch"};
+      .model = model, .prompts = {"a"}, .max_new_tokens = 1, .sampling = {.seed = 7}, .backend = "torch"};
   (void)arkit::generate(seeded, registry(), recorder);
   ASSERT_EQ(recorder.warnings.size(), 2U);
   EXPECT_TRUE(contains(recorder.warnings[0], "--seed has no effect"));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -20,6 +21,8 @@ struct GrowingText {
   int64_t most = 0;             // new tokens; cut to the model's positions
   std::vector<int64_t> stop_ids;
   std::shared_ptr<Sampler> sampler;  // texts may share one: it picks in the order they were added
+  bool keep = false;                 // these two as of SessionRequest
+  int64_t goes_on_from = -1;
 };
 
 // Throws ErrorCode::usage for a text that cannot be, ErrorCode::input for ids the model does not have.
@@ -38,6 +41,8 @@ class Batcher {
   int64_t add(GrowingText text);
   // False when there is no such text, or it has ended.
   bool cancel(int64_t text);
+  // False when no text of that number is kept.
+  bool release(int64_t text);
   // One forward over the prompts of the texts that found room now and the last token of each other one.
   std::vector<SessionToken> step();
   [[nodiscard]] int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
@@ -45,12 +50,22 @@ class Batcher {
 
  private:
   struct Member {
-    int64_t id = 0, sequence = 0;
+    int64_t id = 0;
+    int64_t sequence = -1;  // of the cache; -1 = not yet
     GrowingText text;
-    std::vector<int64_t> fed;  // next
+    std::vector<int64_t> tokens;  // all of it; what the cache does not have is fed next
+    int64_t reused = 0;
     int64_t left = 0;
+    TokenHistory history;
   };
+  struct Kept {
+    int64_t sequence = 0;
+    std::vector<int64_t> tokens;  // that the cache has
+  };
+  void go_on(Member& member);
+  [[nodiscard]] bool make_room();
   void admit();
+  void leave(Member& member);
   [[nodiscard]] SessionToken grow(Member& member, std::span<const float> logits);
 
   Engine& engine_;
@@ -60,6 +75,7 @@ class Batcher {
   QuantizedAttention hook_;
   std::deque<Member> waiting_;
   std::vector<Member> running_;
+  std::map<int64_t, Kept> kept_;  // by the number of the text
   int64_t next_id_ = 0;
 };
 

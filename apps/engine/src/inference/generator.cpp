@@ -10,6 +10,7 @@
 #include <arkit/str.h>
 
 #include "inference/batcher.h"
+#include "inference/sampling_choice.h"
 #include "util/seconds.h"
 
 namespace arkit {
@@ -41,8 +42,11 @@ GenerationResult generate_tokens(Engine& engine, const GenerationRequest& reques
   GenerationResult result;
   result.tokens.resize(request.prompts.size());
   const auto step = [&] {
-    for (const SessionToken& made : batcher.step())
-      result.tokens[static_cast<size_t>(made.sequence)].push_back(made.token);
+    for (const SessionToken& made : batcher.step()) {
+      const auto row = static_cast<size_t>(made.sequence);
+      result.tokens[row].push_back(made.token);
+      if (request.goes_on && !request.goes_on(row, made)) (void)batcher.cancel(made.sequence);
+    }
   };
   auto start = Clock::now();
   step();
@@ -53,7 +57,7 @@ GenerationResult generate_tokens(Engine& engine, const GenerationRequest& reques
     throw_if_interrupted();
     result.decoded += batcher.running();
     step();
-    reporter.progress({"generate", done, most, "tokens"});
+    if (request.shows_progress) reporter.progress({"generate", done, most, "tokens"});
   }
   result.decode_seconds = seconds_since(start);
   return result;
@@ -72,12 +76,8 @@ std::vector<int64_t> stop_ids_of(const ModelSource& source) {
     }
     return ids;
   };
-  for (const CompanionFile& file : source.companions()) {
-    if (file.name != "generation_config.json") continue;
-    const json::Value config = file.path.empty() ? json::parse(file.content, file.name) : json::read_file(file.path);
-    const std::vector<int64_t> ids = read(json::as_object(config, file.name));
-    if (!ids.empty()) return ids;
-  }
+  const std::vector<int64_t> ids = read(generation_config_of(source));
+  if (!ids.empty()) return ids;
   return read(source.config());
 }
 

@@ -2,8 +2,10 @@
 // Token by token generation from several prompts at once, each a sequence of its own length.
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
+#include <arkit/engine/session.h>
 #include <arkit/log.h>
 
 #include "inference/engine.h"
@@ -16,6 +18,9 @@ struct GenerationRequest {
   int64_t max_new_tokens = 64;
   std::vector<int64_t> stop_ids;  // a row ends after one of these; it is part of the result
   SamplingOptions sampling;
+  // Given every new token of a row, the last one too; false = the row ends with it. Empty = nobody asks.
+  std::function<bool(size_t row, const SessionToken& token)> goes_on = {};
+  bool shows_progress = true;
 };
 
 struct GenerationResult {

@@ -38,17 +38,21 @@ Session::Session(const SessionOptions& options, const Registry& registry)
 Session::~Session() = default;
 
 int64_t Session::add(const SessionRequest& request) {
-  const SamplingOptions sampling{
-      .temperature = request.temperature, .top_p = request.top_p, .top_k = request.top_k, .seed = request.seed};
-  check_text(state_->engine, request.prompt, request.max_new_tokens, sampling);
+  check_text(state_->engine, request.prompt, request.max_new_tokens, request.sampling);
   return state_->batcher->add({.prompt = request.prompt,
                                .most = request.max_new_tokens,
                                .stop_ids = request.stop_ids,
-                               .sampler = std::make_shared<Sampler>(sampling)});
+                               .sampler = std::make_shared<Sampler>(request.sampling),
+                               .keep = request.keep,
+                               .goes_on_from = request.goes_on_from});
 }
 
 bool Session::cancel(int64_t sequence) {
   return state_->batcher->cancel(sequence);
+}
+
+bool Session::release(int64_t sequence) {
+  return state_->batcher->release(sequence);
 }
 
 std::vector<SessionToken> Session::step() {

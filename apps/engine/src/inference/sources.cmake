@@ -12,6 +12,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/residency.cpp
   src/inference/row_scores.cpp
   src/inference/sampler.cpp
+  src/inference/sampling_choice.cpp
   src/inference/session.cpp
   src/inference/whole_blocks.cpp
   src/inference/window_eval.cpp)

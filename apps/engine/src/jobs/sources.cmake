@@ -2,6 +2,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/autoscheme_job.cpp
   src/jobs/backend_list.cpp
   src/jobs/calibrate.cpp
+  src/jobs/chat_job.cpp
   src/jobs/conversion_record.cpp
   src/jobs/convert_job.cpp
   src/jobs/diff_job.cpp
@@ -43,4 +44,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/token_source.cpp
   src/jobs/tokenize_job.cpp
   src/jobs/truncated_source.cpp
-  src/jobs/verify_job.cpp)
+  src/jobs/verify_job.cpp
+  src/jobs/writing_model.cpp)

@@ -86,6 +86,87 @@ constexpr OptionOf<LastWordOptions> kLastWord[] = {
     option_at<&LastWordOptions::prepared_cache>(kPreparedCache),
 };
 
+// Of commands that write text.
+constexpr std::string_view kSampling = "Sampling";
+
+constexpr OptionRow kMaxNewTokens{
+    .name = "max_new_tokens", .type = integer, .group = kRun, .unit = "N", .help = "tokens to write at most"};
+constexpr OptionRow kStop{.name = "stop",
+                          .type = texts,
+                          .group = kRun,
+                          .unit = "TEXT",
+                          .help = "end where this text would be written, and leave it out; may be repeated"};
+constexpr OptionRow kHeadBits{
+    .name = "head_bits",
+    .type = integer,
+    .group = kRun,
+    .unit = "N",
+    .help = "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
+    .choices = "8 16"};
+constexpr OptionRow kTemperature{.name = "temperature",
+                                 .type = number,
+                                 .group = kSampling,
+                                 .unit = "X",
+                                 .help = "sampling temperature; 0 = greedy",
+                                 .absent = "0"};
+constexpr OptionRow kTopK{.name = "top_k",
+                          .type = integer,
+                          .group = kSampling,
+                          .unit = "N",
+                          .help = "sample from the N likeliest tokens; 0 = off",
+                          .absent = "0"};
+constexpr OptionRow kTopP{.name = "top_p",
+                          .type = number,
+                          .group = kSampling,
+                          .unit = "X",
+                          .help = "sample from the smallest set of tokens with this probability",
+                          .absent = "1"};
+constexpr OptionRow kMinP{.name = "min_p",
+                          .type = number,
+                          .group = kSampling,
+                          .unit = "X",
+                          .help = "sample from tokens with at least this share of the likeliest one's probability",
+                          .absent = "0"};
+constexpr OptionRow kRepetition{
+    .name = "repetition_penalty",
+    .type = number,
+    .group = kSampling,
+    .unit = "X",
+    .help = "divide the logits of tokens of prompt and output by this, and multiply negative ones; 1 = off",
+    .absent = "1"};
+constexpr OptionRow kFrequency{.name = "frequency_penalty",
+                               .type = number,
+                               .group = kSampling,
+                               .unit = "X",
+                               .help = "take this from a token's logit for each time the output has it",
+                               .absent = "0"};
+constexpr OptionRow kPresence{.name = "presence_penalty",
+                              .type = number,
+                              .group = kSampling,
+                              .unit = "X",
+                              .help = "take this from the logit of every token that the output has",
+                              .absent = "0"};
+constexpr OptionRow kLogitBias{.name = "logit_bias",
+                               .type = list,
+                               .group = kSampling,
+                               .unit = "ID:X",
+                               .help = "add X, from -100 to 100, to the logit of the token with this id"};
+constexpr OptionRow kSeed{.name = "seed", .type = integer, .group = kSampling, .unit = "N", .help = "seed of sampling"};
+constexpr OptionRow kModelDefaults{
+    .name = "model_defaults",
+    .type = flag,
+    .group = kSampling,
+    .help =
+        "take what is not given from the model's generation_config.json: temperature, top_k, top_p, min_p and "
+        "repetition_penalty",
+    .negation = "no_model_defaults",
+    .negation_help = "do not look at sampling in the model's generation_config.json"};
+
+template <auto kField, typename Options>
+constexpr OptionOf<Options> sampling_at(const OptionRow& row) {
+  return option_at<&Options::sampling, kField>(row);
+}
+
 constexpr OptionOf<GenerateOptions> kGenerate[] = {
     option_at<&GenerateOptions::prompts>({.name = "prompt",
                                           .type = texts,
@@ -93,39 +174,57 @@ constexpr OptionOf<GenerateOptions> kGenerate[] = {
                                           .unit = "TEXT",
                                           .help = "text to continue; may be repeated",
                                           .may_be_empty = true}),
-    option_at<&GenerateOptions::max_new_tokens>(
-        {.name = "max_new_tokens", .type = integer, .group = kRun, .unit = "N", .help = "tokens to write at most"}),
-    option_at<&GenerateOptions::temperature>({.name = "temperature",
-                                              .type = number,
-                                              .group = kRun,
-                                              .unit = "X",
-                                              .help = "sampling temperature; 0 = greedy"}),
-    option_at<&GenerateOptions::top_p>({.name = "top_p",
-                                        .type = number,
-                                        .group = kRun,
-                                        .unit = "X",
-                                        .help = "sample from the smallest set of tokens with this probability"}),
-    option_at<&GenerateOptions::top_k>({.name = "top_k",
-                                        .type = integer,
-                                        .group = kRun,
-                                        .unit = "N",
-                                        .help = "sample from the N likeliest tokens; 0 = off"}),
-    option_at<&GenerateOptions::seed>(
-        {.name = "seed", .type = integer, .group = kRun, .unit = "N", .help = "seed of sampling"}),
+    option_at<&GenerateOptions::max_new_tokens>(kMaxNewTokens),
+    option_at<&GenerateOptions::stop>(kStop),
     option_at<&GenerateOptions::chat>(
         {.name = "chat", .type = flag, .group = kRun, .help = "wrap each prompt in the model's chat template"}),
+    sampling_at<&SamplingWishes::temperature, GenerateOptions>(kTemperature),
+    sampling_at<&SamplingWishes::top_k, GenerateOptions>(kTopK),
+    sampling_at<&SamplingWishes::top_p, GenerateOptions>(kTopP),
+    sampling_at<&SamplingWishes::min_p, GenerateOptions>(kMinP),
+    sampling_at<&SamplingWishes::repetition_penalty, GenerateOptions>(kRepetition),
+    sampling_at<&SamplingWishes::frequency_penalty, GenerateOptions>(kFrequency),
+    sampling_at<&SamplingWishes::presence_penalty, GenerateOptions>(kPresence),
+    sampling_at<&SamplingWishes::logit_bias, GenerateOptions>(kLogitBias),
+    sampling_at<&SamplingWishes::seed, GenerateOptions>(kSeed),
+    option_at<&GenerateOptions::model_defaults>(kModelDefaults),
     option_at<&GenerateOptions::dtype>(kDtype),
     option_at<&GenerateOptions::backend>(kBackend),
-    option_at<&GenerateOptions::head_bits>(
-        {.name = "head_bits",
+    option_at<&GenerateOptions::head_bits>(kHeadBits),
+    option_at<&GenerateOptions::device>(kDevice),
+    option_at<&GenerateOptions::prepared_cache>(kPreparedCache),
+};
+
+constexpr OptionOf<ChatOptions> kChat[] = {
+    option_at<&ChatOptions::system>({.name = "system",
+                                     .group = kRun,
+                                     .unit = "TEXT",
+                                     .help = "system message of the conversation",
+                                     .absent = "none, or the chat template's"}),
+    option_at<&ChatOptions::max_new_tokens>(
+        {.name = "max_new_tokens", .type = integer, .group = kRun, .unit = "N", .help = "tokens of an answer at most"}),
+    option_at<&ChatOptions::context_tokens>(
+        {.name = "context_tokens",
          .type = integer,
          .group = kRun,
          .unit = "N",
-         .help =
-             "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
-         .choices = "8 16"}),
-    option_at<&GenerateOptions::device>(kDevice),
-    option_at<&GenerateOptions::prepared_cache>(kPreparedCache),
+         .help = "tokens of the whole conversation at most; fewer where the model's positions end"}),
+    option_at<&ChatOptions::stop>(kStop),
+    sampling_at<&SamplingWishes::temperature, ChatOptions>(kTemperature),
+    sampling_at<&SamplingWishes::top_k, ChatOptions>(kTopK),
+    sampling_at<&SamplingWishes::top_p, ChatOptions>(kTopP),
+    sampling_at<&SamplingWishes::min_p, ChatOptions>(kMinP),
+    sampling_at<&SamplingWishes::repetition_penalty, ChatOptions>(kRepetition),
+    sampling_at<&SamplingWishes::frequency_penalty, ChatOptions>(kFrequency),
+    sampling_at<&SamplingWishes::presence_penalty, ChatOptions>(kPresence),
+    sampling_at<&SamplingWishes::logit_bias, ChatOptions>(kLogitBias),
+    sampling_at<&SamplingWishes::seed, ChatOptions>(kSeed),
+    option_at<&ChatOptions::model_defaults>(kModelDefaults),
+    option_at<&ChatOptions::dtype>(kDtype),
+    option_at<&ChatOptions::backend>(kBackend),
+    option_at<&ChatOptions::head_bits>(kHeadBits),
+    option_at<&ChatOptions::device>(kDevice),
+    option_at<&ChatOptions::prepared_cache>(kPreparedCache),
 };
 
 constexpr OptionOf<ForwardOptions> kForward[] = {
@@ -200,6 +299,10 @@ std::span<const OptionOf<LastWordOptions>> option_table() {
 template <>
 std::span<const OptionOf<GenerateOptions>> option_table() {
   return kGenerate;
+}
+template <>
+std::span<const OptionOf<ChatOptions>> option_table() {
+  return kChat;
 }
 template <>
 std::span<const OptionOf<ForwardOptions>> option_table() {

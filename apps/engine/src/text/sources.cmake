@@ -19,6 +19,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/text/post_processor.cpp
   src/text/pre_tokenizer.cpp
   src/text/scanners.cpp
+  src/text/text_stream.cpp
   src/text/tokenizer.cpp
   src/text/unicode.cpp
   src/text/vocabulary.cpp)

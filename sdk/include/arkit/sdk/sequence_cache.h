@@ -40,6 +40,9 @@ class SequenceCache {
   // A forward over these went through every block: its positions and states count from now on. One that is given up
   // half-way leaves no trace.
   void advance(std::span<const SequenceSpan> spans);
+  // Forgets all positions but the first `length`, and frees their pages. False, and nothing is changed, where the
+  // sequence has states: those of an earlier position are gone.
+  [[nodiscard]] bool truncate(int64_t id, int64_t length);
 
   // How many of the first spans can be computed as one batch: of equal past and count, their pages lying as a batch.
   [[nodiscard]] int64_t run_length(std::span<const SequenceSpan> spans) const;

@@ -140,18 +140,40 @@ struct LastWordOptions {
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
+// SamplingOptions (sampling.h) as users ask for them. Unset = as they are by themselves, or with model_defaults as
+// generation_config.json of the model says.
+struct SamplingWishes {
+  std::optional<double> temperature, top_p;
+  std::optional<int64_t> top_k;
+  std::optional<double> min_p, repetition_penalty, frequency_penalty, presence_penalty;
+  std::vector<std::string> logit_bias;  // "ID:BIAS" each
+  int64_t seed = 42;
+};
+
 struct GenerateOptions {
   std::string model;
   std::vector<std::string> prompts;
   int64_t max_new_tokens = 64;
-  double temperature = 0.0;  // 0 = greedy
-  double top_p = 1.0;
-  int64_t top_k = 0;  // 0 = off
-  int64_t seed = 42;
-  bool chat = false;  // wrap each prompt in the model's chat template
+  SamplingWishes sampling;
+  bool model_defaults = false;
+  std::vector<std::string> stop;  // texts that end an output and are no part of it
+  bool chat = false;              // wrap each prompt in the model's chat template
   std::string dtype = "auto", backend, device;
   std::filesystem::path prepared_cache;
   int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 8 or 16
+};
+
+struct ChatOptions {
+  std::string model;
+  std::string system;              // the first system message; empty = what the chat template does without one
+  int64_t max_new_tokens = 1024;   // of an answer
+  int64_t context_tokens = 16384;  // of the whole conversation; cut to the model's positions
+  SamplingWishes sampling;
+  bool model_defaults = true;
+  std::vector<std::string> stop;
+  std::string dtype = "auto", backend, device;
+  std::filesystem::path prepared_cache;
+  int64_t head_bits = 8;  // as of GenerateOptions
 };
 
 struct ForwardOptions {

@@ -218,6 +218,8 @@ ARKIT_EXPORT std::span<const OptionOf<LastWordOptions>> option_table();
 template <>
 ARKIT_EXPORT std::span<const OptionOf<GenerateOptions>> option_table();
 template <>
+ARKIT_EXPORT std::span<const OptionOf<ChatOptions>> option_table();
+template <>
 ARKIT_EXPORT std::span<const OptionOf<ForwardOptions>> option_table();
 template <>
 ARKIT_EXPORT std::span<const OptionOf<VerifyOptions>> option_table();

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include <arkit/engine/sampling.h>
 #include <arkit/export.h>
 #include <arkit/registry.h>
 
@@ -35,15 +36,19 @@ struct SessionRequest {
   std::vector<int64_t> prompt;  // token ids, one or more
   int64_t max_new_tokens = 64;  // fewer where the model's positions end
   std::vector<int64_t> stop_ids;
-  double temperature = 0.0;  // 0 = the likeliest token
-  double top_p = 1.0;        // 1 = off
-  int64_t top_k = 0;         // 0 = off
-  uint64_t seed = 42;
+  SamplingOptions sampling;
+  // What was computed of it stays in the cache when it ends, for a text that goes on from it, until release() or until
+  // others need the room.
+  bool keep = false;
+  // A kept text, which ends with this: as much as both begin with is not computed again. What is no longer in the cache
+  // is. A conversation goes on so. -1 = none.
+  int64_t goes_on_from = -1;
 };
 
 struct SessionToken {
   int64_t sequence = 0;
   int64_t token = 0;
+  int64_t reused = 0;    // tokens of the prompt that were not computed again
   bool last = false;     // the text ends with it
   bool stopped = false;  // because it is one of its stop_ids
 };
@@ -60,8 +65,10 @@ class ARKIT_EXPORT Session {
   // Its number. The prompt is read by the next step that finds room for all the text may become; texts wait in the order
   // they were added. Throws ErrorCode::usage for what can never be, ErrorCode::input for foreign token ids.
   int64_t add(const SessionRequest& request);
-  // False when the text has ended already.
+  // False when the text has ended already. One that is to be kept is.
   bool cancel(int64_t sequence);
+  // Gives up a kept text; false when there is none of that number.
+  bool release(int64_t sequence);
   // A new token for each running text, in the order they were added. Empty when none is unfinished.
   [[nodiscard]] std::vector<SessionToken> step();
   [[nodiscard]] int64_t unfinished() const;
