@@ -1,5 +1,6 @@
 // Exports of the reference through the ark backend: layer by layer and in whole blocks, against torch.
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -9,6 +10,8 @@
 #include <gtest/gtest.h>
 
 #include <arkit/engine/open_source.h>
+#include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/paged_hook.h>
 
 #include "inference/backend_choice.h"
@@ -139,6 +142,69 @@ INSTANTIATE_TEST_SUITE_P(
         if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
       return name;
     });
+
+// With the families that are files.
+const Registry& families() {
+  static const Registry kRegistry(
+      PluginSearch{.named = {}, .folders = {ARKIT_PLUGIN_BUILD_DIR}, .families = {ARKIT_SOURCE_FAMILIES}});
+  return kRegistry;
+}
+
+// A checkpoint whose blocks' layers are packed when it is opened.
+class PackedBlocks final : public sdk::ForwardingSource, private PackedLayers {
+ public:
+  explicit PackedBlocks(const std::string& family)
+      : ForwardingSource(open_hf_folder(ARKIT_TEST_DATA "/families/" + family)) {
+    Scheme& scheme = families().scheme("int");
+    const ModelLayout layout = adapter_for(*this, families()).layout(*this);
+    for (const BlockLayout& block : layout.blocks)
+      for (const LayerPlan& plan : block.layers) {
+        const TensorQuant quant{.bits = 4, .group_size = 16, .sym = false};
+        const at::Tensor weight = weights().load(plan.name + ".weight").to(at::kFloat);
+        codes_.emplace(plan.name, scheme.quantize_rtn(weight, quant, RtnMode::plain, {}, 0, {}));
+        specs_.push_back({.name = plan.name,
+                          .packing = "test",
+                          .out_features = plan.out_features,
+                          .in_features = plan.in_features,
+                          .has_bias = plan.has_bias,
+                          .quant = {.weight = quant}});
+      }
+  }
+  const PackedLayers* packed() const override { return this; }
+
+ private:
+  std::span<const LinearSpec> layers() const override { return specs_; }
+  TensorMap tensors(std::string_view layer) const override {
+    const std::string bias = std::string(layer) + ".bias";
+    return weights().find(bias) == nullptr ? TensorMap() : TensorMap{{"bias", weights().load(bias)}};
+  }
+  QuantizedWeight unpack(std::string_view layer) const override { return codes_.find(layer)->second; }
+
+  std::vector<LinearSpec> specs_;
+  std::map<std::string, QuantizedWeight, std::less<>> codes_;
+};
+
+// Blocks that differ in more than their numbers: scaled residual sums and scores (granite), norms with an offset and
+// another activation (gemma), norms behind sublayers and of queries (gemma3_text), fused layers (phi3). Not taken whole:
+// norms over all heads (olmo2), heads of 8 channels (glm), sublayers side by side (cohere).
+TEST_F(ArkWholeBlocks, OfOtherFamiliesGiveTheLogitsOfTorch) {
+  for (const auto& [family, whole] : {std::pair("granite", true), std::pair("gemma", true), std::pair("olmo2", false),
+                                      std::pair("phi3", true), std::pair("glm", false), std::pair("glm4", false),
+                                      std::pair("gemma3_text", true), std::pair("cohere", false)}) {
+    SCOPED_TRACE(family);
+    const PackedBlocks source(family);
+    Engine torch(source, families(), at::kFloat, "torch");
+    torch.load_all();
+    const at::Tensor ids = random_ids(torch, 40);
+    const at::Tensor expected = torch.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0);
+    Engine engine(source, families(), at::kFloat, "ark");
+    engine.use_whole_blocks(16);
+    EXPECT_EQ(engine.whole_blocks(), whole ? engine.model().num_blocks() : 0);
+    engine.load_all();
+    Growing growing(engine, 16, 8);
+    EXPECT_LT(distance(growing.feed({{growing.add(), ids}}), expected), 0.03);
+  }
+}
 
 // What came in parts, beside others and over the edges of pages is what came at once, but for the order of sums.
 TEST_F(ArkWholeBlocks, GrowAsTheyWouldAtOnce) {
