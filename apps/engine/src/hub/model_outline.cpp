@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <map>
 #include <mutex>
@@ -18,15 +17,14 @@
 
 #include "hub/disk.h"
 #include "hub/stop.h"
+#include "hub/weight_header.h"
 
 namespace arkit::hub {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kLength = 8;                       // bytes of a header's length, little-endian
-constexpr int64_t kLargestHeader = 100'000'000;      // more is refused by whoever reads the file
+constexpr int64_t kFirstBytes = 8;                   // a header's length: no data may come along
 constexpr int64_t kLargestSum = int64_t{512} << 20;  // of all headers; real ones have some MB
-constexpr int64_t kPointer = 64;                     // what is no safetensors file is known by these
 
 class Descriptor {
  public:
@@ -38,7 +36,7 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
 
-  void write(const std::vector<char>& bytes) const {
+  void write(std::string_view bytes) const {
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t n = ::write(fd_, bytes.data() + done, bytes.size() - done);
       if (n < 0 && errno != EINTR) throw_disk(path_, "writing", errno);
@@ -53,26 +51,6 @@ class Descriptor {
   const fs::path& path_;
   int fd_;
 };
-
-// The beginning of a safetensors file up to its data; of anything else enough to see that it is none.
-std::vector<char> header_of(RandomAccess& file, std::atomic<int64_t>& sum) {
-  const auto read = [&](int64_t begin, int64_t end) {
-    std::vector<char> bytes(static_cast<size_t>(end - begin));
-    if (end > begin) file.read(begin, end - begin, bytes.data());
-    return bytes;
-  };
-  std::vector<char> head = read(0, std::min(kLength, file.size()));
-  uint64_t length = 0;
-  if (head.size() == sizeof(length)) std::memcpy(&length, head.data(), sizeof(length));
-  const int64_t left = file.size() - static_cast<int64_t>(head.size());
-  const bool plausible = length <= static_cast<uint64_t>(std::min(kLargestHeader, left));
-  const int64_t wanted = plausible ? static_cast<int64_t>(length) : std::min(kPointer, left);
-  if ((sum += wanted) > kLargestSum)
-    throw_resource(str("the headers of its weights have more than ", kLargestSum >> 20, " MiB"));
-  const std::vector<char> rest = read(static_cast<int64_t>(head.size()), static_cast<int64_t>(head.size()) + wanted);
-  head.insert(head.end(), rest.begin(), rest.end());
-  return head;
-}
 
 struct Outlines {
   std::mutex mutex;
@@ -114,7 +92,10 @@ ModelOutline::ModelOutline(Hub& hub, const Snapshot& snapshot, const fs::path& f
           const auto file = hub.open(snapshot, weights[i]);
           const fs::path place = path_ / weights[i];
           const Descriptor to(place);
-          to.write(header_of(*file, sum));
+          to.write(weight_header(*file, kFirstBytes, [&](int64_t bytes) {
+            if ((sum += bytes) > kLargestSum)
+              throw_resource(str("the headers of its weights have more than ", kLargestSum >> 20, " MiB"));
+          }));
           to.grow(file->size());
         }
       } catch (...) {

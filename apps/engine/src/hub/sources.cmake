@@ -20,7 +20,8 @@ add_library(arkit_hub OBJECT
   src/hub/settings.cpp
   src/hub/streamed_model.cpp
   src/hub/transfer.cpp
-  src/hub/voice.cpp)
+  src/hub/voice.cpp
+  src/hub/weight_header.cpp)
 target_include_directories(arkit_hub PRIVATE ${ARKIT_ENGINE_INCLUDES})
 target_link_libraries(arkit_hub PRIVATE Boost::headers CURL::libcurl)
 target_compile_definitions(arkit_hub PRIVATE ARKIT_VERSION="${PROJECT_VERSION}")

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -16,6 +15,7 @@
 #include "hub/disk.h"
 #include "hub/hub.h"
 #include "hub/transfer.h"
+#include "hub/weight_header.h"
 #include "io/late_file.h"
 #include "io/weight_names.h"
 
@@ -23,23 +23,7 @@ namespace arkit::hub {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kFirstBytes = 64 << 10;     // asked for at first: nearly all headers are shorter
-constexpr int64_t kMostHeader = 100'000'000;  // of a safetensors file; who parses it refuses more
-
-// The bytes up to the first tensor; of a file that is no safetensors, a few that say so.
-std::string header_of(RandomAccess& file) {
-  std::string start(static_cast<size_t>(std::min(kFirstBytes, file.size())), '\0');
-  file.read(0, static_cast<int64_t>(start.size()), start.data());
-  uint64_t length = 0;
-  if (start.size() < sizeof length) return start;
-  std::memcpy(&length, start.data(), sizeof length);
-  const auto most = static_cast<uint64_t>(std::min(kMostHeader, file.size() - static_cast<int64_t>(sizeof length)));
-  if (length > most) return start.substr(0, 64);
-  const size_t had = std::min(start.size(), length + sizeof length);
-  start.resize(length + sizeof length);
-  file.read(static_cast<int64_t>(had), static_cast<int64_t>(start.size() - had), start.data() + had);
-  return start;
-}
+constexpr int64_t kFirstBytes = 64 << 10;  // asked for at first: nearly all headers are shorter
 
 void link(const fs::path& from, const fs::path& to) {
   make_folder(to.parent_path());
@@ -184,7 +168,7 @@ StreamedModel::StreamedModel(ModelTexts texts, fs::path folder, Reporter& report
       throw_unsupported(str(what, ": the hub tells no SHA-256 of '", file.path,
                             "', and low_disk trusts no shard without one; leave low_disk out"));
     const auto access = model.hub->open(model.snapshot, file.path);
-    shards.all_.push_back(std::make_shared<Shards::Shard>(shards, file, header_of(*access)));
+    shards.all_.push_back(std::make_shared<Shards::Shard>(shards, file, weight_header(*access, kFirstBytes)));
     throw_if_interrupted();
   }
   for (const auto& shard : shards.all_) {
