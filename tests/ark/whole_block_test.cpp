@@ -57,8 +57,9 @@ class Growing {
       EXPECT_TRUE(cache_.reserve(sequence, ids.numel()));
       fed.push_back({sequence, {ids.const_data_ptr<int64_t>(), count}});
     }
-    const auto whole = [this](int64_t block, at::Tensor& x, const ForwardContext& context) {
-      return engine_.run_whole(block, x, context, cache_);
+    Engine::WholeStep shared;
+    const auto whole = [&](int64_t block, at::Tensor& x, const ForwardContext& context) {
+      return engine_.run_whole(block, x, context, cache_, shared);
     };
     return engine_.logits(sdk::feed(engine_.model(), paged_, cache_, fed, false, whole)).select(0, 0);
   }

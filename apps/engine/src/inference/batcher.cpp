@@ -160,10 +160,11 @@ std::vector<SessionToken> Batcher::step() {
     const std::span<const int64_t> all(member.tokens);
     fed.push_back({member.sequence, all.subspan(static_cast<size_t>(cache_.length(member.sequence)))});
   }
-  const at::Tensor hidden = sdk::feed(engine_.model(), hook_, cache_, fed, true,
-                                      [this](int64_t block, at::Tensor& x, const ForwardContext& context) {
-                                        return engine_.run_whole(block, x, context, cache_);
-                                      });
+  Engine::WholeStep shared;
+  const auto whole = [&](int64_t block, at::Tensor& x, const ForwardContext& context) {
+    return engine_.run_whole(block, x, context, cache_, shared);
+  };
+  const at::Tensor hidden = sdk::feed(engine_.model(), hook_, cache_, fed, true, whole);
   const at::Tensor logits = engine_.logits(hidden).select(0, 0).to(at::kFloat).contiguous();
   const auto vocab = static_cast<size_t>(logits.size(1));
   for (size_t i = 0; i < running_.size(); ++i)

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -50,10 +51,15 @@ class Engine {
   void use_whole_blocks(int64_t head_bits);
   [[nodiscard]] int64_t whole_blocks() const { return static_cast<int64_t>(whole_.size()); }
   [[nodiscard]] bool has_packed_head() const { return !packed_head_.empty(); }
+  // What the whole blocks of one forward share; empty at its beginning.
+  struct WholeStep {
+    std::vector<BlockStep::Span> spans;
+    std::map<int64_t, std::pair<at::Tensor, at::Tensor>> turns;  // cos and sin in float32, by rope
+  };
   // Whether `block` is one of them: `hidden` [1, rows, hidden_size] becomes its output, the sequences of `context` grow
   // in `cache`.
   [[nodiscard]] bool run_whole(int64_t block, at::Tensor& hidden, const ForwardContext& context,
-                               sdk::SequenceCache& cache) const;
+                               sdk::SequenceCache& cache, WholeStep& shared) const;
   void load_rest();  // embeddings, final norm and head
 
   // These run without gradients. `forward` needs load_all; rows, attention_mask and position_ids as in Model::context.

@@ -44,9 +44,7 @@ struct Engine::PackedUnit {
 // A decoder block that its backend runs as one.
 struct Engine::WholeBlock {
   BlockSpec spec;
-  std::vector<PackedLayer*> layers;
-  InferenceBackend* backend = nullptr;
-  size_t device = 0;
+  std::vector<PackedLayer*> layers;  // all of one backend and device
   std::unique_ptr<QuantBlock> ready;
 };
 

@@ -1,5 +1,6 @@
 // Engine: decoder blocks that a backend takes whole.
 #include <algorithm>
+#include <tuple>
 #include <variant>
 
 #include <ATen/ATen.h>
@@ -35,10 +36,7 @@ void Engine::use_whole_blocks(int64_t head_bits) {
     const bool alike = std::all_of(whole.layers.begin(), whole.layers.end(), [&](const PackedLayer* layer) {
       return layer->backend == first.backend && layer->device == first.device && layer->act_scheme == nullptr;
     });
-    if (!alike) continue;
-    if (first.backend->supports_block(whole.spec, first.device).score == 0) continue;
-    whole.backend = first.backend;
-    whole.device = first.device;
+    if (!alike || first.backend->supports_block(whole.spec, first.device).score == 0) continue;
     whole_.emplace(static_cast<int64_t>(i), std::move(whole));
   }
   if (!whole_.empty() && head_bits < 16) plan_packed_head(head_bits);
@@ -48,7 +46,7 @@ void Engine::plan_packed_head(int64_t bits) {
   const auto head = std::find_if(layout_.outside.begin(), layout_.outside.end(),
                                  [](const LayerPlan& plan) { return plan.role == LayerRole::head; });
   if (head == layout_.outside.end() || packed_.contains(head->name) || !has_head_strips()) return;
-  const WholeBlock& beside = whole_.begin()->second;
+  const PackedLayer& beside = *whole_.begin()->second.layers.front();
   PackedLayer layer;
   layer.spec = {.name = head->name,
                 .packing = {},
@@ -100,22 +98,23 @@ void Engine::make_whole(WholeBlock& block) {
   for (PackedLayer* layer : block.layers)
     weights.layers.push_back(
         weights_of(*layer, [this, layer] { return sdk::packed_of(source_).unpack(layer->spec.name); }));
-  block.ready = cache_ ? cache_->prepare(*block.backend, weights, block.device, dtype_)
-                       : block.backend->make_block(weights, block.device, dtype_, {});
+  const PackedLayer& first = *block.layers.front();
+  block.ready = cache_ ? cache_->prepare(*first.backend, weights, first.device, dtype_)
+                       : first.backend->make_block(weights, first.device, dtype_, {});
   for (const PackedLayer* layer : block.layers) release_parts(*layer);
 }
 
-bool Engine::run_whole(int64_t index, at::Tensor& hidden, const ForwardContext& context,
-                       sdk::SequenceCache& cache) const {
+bool Engine::run_whole(int64_t index, at::Tensor& hidden, const ForwardContext& context, sdk::SequenceCache& cache,
+                       WholeStep& shared) const {
   const auto found = whole_.find(index);
   if (found == whole_.end()) return false;
   const WholeBlock& block = found->second;
   ARKIT_CHECK(block.ready, "a block is not ready");
   const auto& attention = std::get<Attention>(block.spec.layout->mixer);
   const auto& pools = cache.pools(index, attention.kv_heads, attention.key_dim, attention.value_dim, dtype_);
-  std::vector<BlockStep::Span> spans;
-  for (const SequenceSpan& span : context.sequences)
-    spans.push_back({.past = span.past, .count = span.count, .pages = cache.pages(span.id).data()});
+  if (shared.spans.empty())
+    for (const SequenceSpan& span : context.sequences)
+      shared.spans.push_back({.past = span.past, .count = span.count, .pages = cache.pages(span.id).data()});
   // Blocks write over their input, and the first one's may be a view of the embeddings.
   at::Tensor x = index == 0 ? hidden.clone(at::MemoryFormat::Contiguous) : hidden.contiguous();
   BlockStep step{.hidden = x.view({-1, block.spec.hidden_size}),
@@ -123,12 +122,15 @@ bool Engine::run_whole(int64_t index, at::Tensor& hidden, const ForwardContext& 
                  .sin = {},
                  .keys = pools.key,
                  .values = pools.value,
-                 .spans = spans};
+                 .spans = shared.spans};
   if (block.spec.rope != nullptr) {
-    const auto rope = static_cast<size_t>(attention.rope);
-    const auto table = [](const at::Tensor& t) { return t.reshape({-1, t.size(-1)}).to(at::kFloat).contiguous(); };
-    step.cos = table(context.cos[rope]);
-    step.sin = table(context.sin[rope]);
+    const auto [tables, fresh] = shared.turns.try_emplace(attention.rope);
+    if (fresh) {
+      const auto rope = static_cast<size_t>(attention.rope);
+      const auto table = [](const at::Tensor& t) { return t.reshape({-1, t.size(-1)}).to(at::kFloat).contiguous(); };
+      tables->second = {table(context.cos[rope]), table(context.sin[rope])};
+    }
+    std::tie(step.cos, step.sin) = tables->second;
   }
   block.ready->run(step);
   hidden = std::move(x);
