@@ -70,8 +70,7 @@ class ArkBackend final : public sdk::Backend {
 
   std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
     const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
-    return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type,
-                                        layers(request.layers, request.weights, request),
+    return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type, layers(request),
                                         levels_for(request.layers.front().activation));
   }
 
@@ -81,8 +80,7 @@ class ArkBackend final : public sdk::Backend {
   }
 
   std::unique_ptr<sdk::PreparedBlock> prepare_block(const sdk::BlockRequest& request) override {
-    return std::make_unique<ArkBlock>(*choice_.kernels, *choice_.between, threads(), request,
-                                      layers(request.block.layers, request.weights, request));
+    return std::make_unique<ArkBlock>(*choice_.kernels, *choice_.between, threads(), request, layers(request));
   }
 
   std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device&) override {
@@ -106,21 +104,19 @@ class ArkBackend final : public sdk::Backend {
   // What OMP_NUM_THREADS and arkit itself asked of OpenMP counts as well.
   [[nodiscard]] int threads() const { return std::min(static_cast<int>(host_.threads), omp_get_max_threads()); }
 
-  template <typename Request>
-  static std::vector<ArkLayer> layers(std::span<const sdk::LinearSpec> specs, std::span<const sdk::Weights> weights,
-                                      const Request& request) {
+  static std::vector<ArkLayer> layers(const sdk::PrepareRequest& request) {
     if (!request.blob.empty()) {
       std::shared_ptr<const void> keeper;
       if (sdk::HeldMemory held = request.hold_blob()) keeper = std::make_shared<sdk::HeldMemory>(std::move(held));
-      return read_layers(request.blob, specs, keeper);
+      return read_layers(request.blob, request.layers, keeper);
     }
     std::vector<ArkLayer> layers;
-    for (size_t i = 0; i < specs.size(); ++i) {
-      const sdk::LinearSpec& spec = specs[i];
-      LayerCodes codes(spec, weights[i]);
+    for (size_t i = 0; i < request.layers.size(); ++i) {
+      const sdk::LinearSpec& spec = request.layers[i];
+      LayerCodes codes(spec, request.weights[i]);
       ArkLayer layer{PackedWeight(codes.view, spec.name), {}, std::move(codes.order)};
       if (spec.has_bias) {
-        const auto bias = weights[i].packed("bias");
+        const auto bias = request.weights[i].packed("bias");
         if (!bias || bias->count() != static_cast<size_t>(spec.out_features))
           throw sdk::BackendError(ARKIT_BAD_INPUT,
                                   "packed layer '" + std::string(spec.name) + "' has no bias tensor of its size");

@@ -229,12 +229,6 @@ class Weights {
   const ArkitHost* host_;
 };
 
-// Keeps the blob of a request, which is mostly a mapped file, as long as what it returns. Null = it has to be copied.
-[[nodiscard]] inline HeldMemory held_blob(const ArkitPrepare* shown, const ArkitHost* host) {
-  const bool can = shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, hold_blob) && shown->hold_blob != nullptr;
-  return {can ? shown->hold_blob(shown->blob_self) : nullptr, ReleaseHeld{host}};
-}
-
 // What Backend::prepare is given.
 struct PrepareRequest {
   std::span<const LinearSpec> layers;
@@ -245,7 +239,11 @@ struct PrepareRequest {
   const ArkitPrepare* shown = nullptr;
   const ArkitHost* host = nullptr;
 
-  [[nodiscard]] HeldMemory hold_blob() const { return held_blob(shown, host); }
+  // Keeps the blob, which is mostly a mapped file, as long as what it returns. Null = it has to be copied.
+  [[nodiscard]] HeldMemory hold_blob() const {
+    const bool can = shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, hold_blob) && shown->hold_blob != nullptr;
+    return {can ? shown->hold_blob(shown->blob_self) : nullptr, ReleaseHeld{host}};
+  }
 };
 
 // Takes a blob piece by piece.
@@ -261,18 +259,10 @@ class BlobSink {
   const ArkitSink* sink_;
 };
 
-// What prepare() gives for a decoder block.
-struct BlockRequest {
+// The same for a decoder block; `layers` are its own.
+struct BlockRequest : PrepareRequest {
   const BlockSpec& block;
-  std::span<const Weights> weights;  // one a layer
   std::span<const std::optional<TensorView>, ARKIT_NORM_COUNT> norms;
-  const Device& device;
-  ArkitType compute_type;
-  std::span<const std::byte> blob;
-  const ArkitPrepare* shown = nullptr;
-  const ArkitHost* host = nullptr;
-
-  [[nodiscard]] HeldMemory hold_blob() const { return held_blob(shown, host); }
 };
 
 // See ArkitBlockRun.
@@ -551,6 +541,7 @@ class Table {
     std::span<const std::byte> blob;
     if (ARKIT_HAS(ArkitPrepare, given, blob_size))
       blob = {static_cast<const std::byte*>(request.blob), request.blob_size};
+    const PrepareRequest asked{layers, weights, device(request.device), request.compute_type, blob, given, host_};
     std::unique_ptr<Prepared> unit;
     if (const std::optional<BlockSpec> block = block_of(*request.unit, layers)) {
       std::array<std::optional<TensorView>, ARKIT_NORM_COUNT> norms;
@@ -558,10 +549,9 @@ class Table {
         throw BackendError(ARKIT_MISUSED, "a block has no norms");
       for (size_t i = 0; i < norms.size(); ++i)
         if (request.norms[i] != nullptr) norms[i] = checked_tensor(request.norms[i]);
-      unit = backend_->prepare_block(
-          {*block, weights, norms, device(request.device), request.compute_type, blob, given, host_});
+      unit = backend_->prepare_block({asked, *block, norms});
     } else {
-      unit = backend_->prepare({layers, weights, device(request.device), request.compute_type, blob, given, host_});
+      unit = backend_->prepare(asked);
     }
     if (unit == nullptr) throw BackendError(ARKIT_FAILED, "nothing came back from prepare()");
     info->bytes = unit->bytes();
