@@ -6,8 +6,7 @@
 #include <omp.h>
 #include <sched.h>
 
-#include <arkit/sdk/float16.h>
-
+#include "float_rows.h"
 #include "layer_blob.h"
 
 namespace arkit::ark {
@@ -38,7 +37,6 @@ struct ArkBlock::Rows {
 namespace {
 
 constexpr int64_t kRowsAtOnce = 256;
-constexpr int64_t kWorthThreads = int64_t{1} << 19;  // products of codes that pay for waking other threads
 
 // All threads of a region; spins, since what is waited for takes microseconds, but lets others run when it takes longer.
 void wait_for_all(std::atomic<int64_t>& waiting, std::atomic<int64_t>& round, int64_t of) {
@@ -72,24 +70,6 @@ std::vector<ArkLayer> taken(std::vector<ArkLayer>& layers, std::span<const Arkit
     for (size_t i = 0; i < roles.size(); ++i)
       if (roles[i] == role) group.push_back(std::move(layers[i]));
   return group;
-}
-
-void to_floats(const sdk::TensorView& tensor, int64_t at, int64_t count, float* to) {
-  if (tensor.type == ARKIT_FLOAT32) {
-    std::copy_n(static_cast<const float*>(tensor.host) + at, count, to);
-    return;
-  }
-  const auto* from = static_cast<const uint16_t*>(tensor.host) + at;
-  for (int64_t i = 0; i < count; ++i) to[i] = sdk::bfloat16_to_float(from[i]);
-}
-
-void from_floats(const float* from, int64_t count, const sdk::TensorView& tensor, int64_t at) {
-  if (tensor.type == ARKIT_FLOAT32) {
-    std::copy_n(from, count, static_cast<float*>(tensor.host) + at);
-    return;
-  }
-  auto* to = static_cast<uint16_t*>(tensor.host) + at;
-  for (int64_t i = 0; i < count; ++i) to[i] = sdk::float_to_bfloat16(from[i]);
 }
 
 }  // namespace

@@ -4,15 +4,13 @@
 
 #include <omp.h>
 
-#include <arkit/sdk/float16.h>
-
+#include "float_rows.h"
 #include "layer_blob.h"
 
 namespace arkit::ark {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 512;                 // whose codes are in memory together
-constexpr int64_t kWorthThreads = int64_t{1} << 19;  // products of codes that pay for waking other threads
+constexpr int64_t kRowsAtOnce = 512;  // whose codes are in memory together
 
 }  // namespace
 
@@ -45,12 +43,8 @@ void ArkLinears::run(const sdk::TensorView& x, std::span<const sdk::TensorView> 
       float* own = scratch + me * row_scratch;
       for (int64_t row = some * me / of; row < some * (me + 1) / of; ++row) {
         const int64_t at = (first + row) * width;
-        const float* from = static_cast<const float*>(x.host) + at;
-        if (!floats) {
-          for (int64_t k = 0; k < width; ++k)
-            own[k] = sdk::bfloat16_to_float(static_cast<const uint16_t*>(x.host)[at + k]);
-          from = own;
-        }
+        const float* from = floats ? static_cast<const float*>(x.host) + at : own;
+        if (!floats) to_floats(x, at, width, own);
         group_.quantize(from, inputs, row, own + width);
       }
 #pragma omp barrier
