@@ -187,4 +187,16 @@ class HubTest : public ::testing::Test {
   const std::string weights = random_bytes(5000);
 };
 
+// The same for code that finds hub and cache in the environment.
+class NamedHubTest : public HubTest {
+ protected:
+  NamedHubTest() {
+    environment.set("HF_ENDPOINT", server.endpoint);
+    environment.set("HF_HUB_CACHE", settings.cache.string());
+    environment.unset("HF_HUB_OFFLINE");
+  }
+
+  Environment environment;
+};
+
 }  // namespace arkit::testing

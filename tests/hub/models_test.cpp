@@ -8,20 +8,13 @@ namespace fs = std::filesystem;
 namespace {
 
 using testing::contains;
-using testing::HubTest;
+using testing::NamedHubTest;
 using testing::read_all;
 using testing::refusal;
 
-class Models : public HubTest {
+class Models : public NamedHubTest {
  protected:
-  Models() {
-    environment.set("HF_ENDPOINT", server.endpoint);
-    environment.set("HF_HUB_CACHE", settings.cache.string());
-    environment.unset("HF_HUB_OFFLINE");
-  }
   ModelPlace get(const std::string& name) { return fetch_model(*parse_model_name(name), heard); }
-
-  testing::Environment environment;
 };
 
 TEST_F(Models, AreDownloadedOnceAndOnlyWhatTheyNeed) {

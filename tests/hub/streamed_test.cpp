@@ -9,16 +9,13 @@ namespace fs = std::filesystem;
 namespace {
 
 using testing::contains;
-using testing::HubTest;
+using testing::NamedHubTest;
 using testing::read_all;
 using testing::refusal;
 
-class Streamed : public HubTest {
+class Streamed : public NamedHubTest {
  protected:
   Streamed() {
-    environment.set("HF_ENDPOINT", server.endpoint);
-    environment.set("HF_HUB_CACHE", settings.cache.string());
-    environment.unset("HF_HUB_OFFLINE");
     std::string map;
     for (const char* name : {"a", "b", "c"}) {
       server.add(file_in("models/org/three", name), content(name));
@@ -47,7 +44,6 @@ class Streamed : public HubTest {
 
   static constexpr size_t kHeader = 3008, kWhole = 5008;
   const fs::path place = cache.path() / "place";
-  testing::Environment environment;
 };
 
 TEST_F(Streamed, StaysWhileItIsHeldAndGoesWhenOthersAreWanted) {
