@@ -1,0 +1,22 @@
+#pragma once
+// Codes and scales to the blocks of GGUF: the inverse of gguf_codes.h (docs/spec/gguf-reading.md 3). No LibTorch here.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gguf_types.h"
+
+namespace arkit::gguf {
+
+// What one block holds. Scales and minima are those of the type's groups, as signed and unsigned codes.
+struct BlockCodes {
+  const uint8_t* codes;    // as the type stores them: Q3_K 0..7, Q6_K 0..63, Q8_0 128 more than the value
+  float d, dmin;           // values of float16; Q4_1 and Q5_1: dmin is the block's m with the sign changed
+  const int8_t* scales;    // super-blocks
+  const uint8_t* minima;   // Q2_K, Q4_K, Q5_K
+};
+
+// Writes the type's block_bytes. Nothing for types without codes.
+void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noexcept;
+
+}  // namespace arkit::gguf
