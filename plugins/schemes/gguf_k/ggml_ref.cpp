@@ -115,7 +115,7 @@ float table_scale(const float* x, const float* weights) {
   };
   float qx, q2;
   sums(1 / (-greatest / static_cast<float>(kIq4.front())), qx, q2);
-  float d = qx / q2, best = d * qx;
+  float d = q2 > 0 ? qx / q2 : 0, best = d * qx;  // no column counts: nothing to find
   for (int step = -7; step <= 7; ++step) {
     sums((static_cast<float>(step) + static_cast<float>(kIq4.front())) / greatest, qx, q2);
     if (q2 > 0 && qx * qx > best * q2) {

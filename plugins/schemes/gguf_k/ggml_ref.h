@@ -48,6 +48,11 @@ struct BlockShape {
   return {};
 }
 
+// Are codes places in a table of sixteen values?
+[[nodiscard]] constexpr bool has_table(BlockType type) noexcept {
+  return type == BlockType::iq4_nl || type == BlockType::iq4_xs;
+}
+
 // What a row becomes. A weight is, with s = d * scales[g] (or d where there are no scale codes):
 //   s * code - dmin * minima[g]    types with minima; without super-blocks dmin is the minimum itself, negated
 //   s * (code - 2^(bits - 1))      others

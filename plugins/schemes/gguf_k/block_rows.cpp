@@ -1,0 +1,113 @@
+#include "block_rows.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+namespace arkit::gguf_k {
+namespace {
+
+constexpr int64_t kGrain = int64_t{1} << 14;  // numbers a thread rounds at least
+constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+int64_t grain_rows(int64_t columns) {
+  return std::max<int64_t>(1, kGrain / columns);
+}
+
+// Rows of any float type as float32, a few at a time.
+void copy_row(const at::Tensor& weight, int64_t row, std::vector<float>& to) {
+  at::Tensor out = at::from_blob(to.data(), {weight.size(1)}, at::kFloat);
+  out.copy_(weight.select(0, row));
+}
+
+}  // namespace
+
+QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Tensor& importance) {
+  const BlockShape shape = shape_of(type);
+  const int64_t rows = weight.size(0), columns = weight.size(1);
+  ARKIT_CHECK(columns % shape.block == 0, str("rows of ", columns, " do not hold whole blocks of ", shape.block));
+  if (!at::isfinite(weight).all().item<bool>()) throw_input("the weight holds NaN or infinity");
+  const int64_t groups = columns / shape.group, blocks = columns / shape.block;
+  const bool super = shape.scale_bits > 0;
+  const at::Tensor columns_importance = importance.defined() ? importance.to(at::kFloat).contiguous() : at::Tensor();
+  const float* by_column = importance.defined() ? columns_importance.const_data_ptr<float>() : nullptr;
+
+  QuantizedWeight out;
+  out.codes = at::empty({rows, columns}, at::kByte);
+  const at::Tensor d = at::empty({rows, blocks}, at::kFloat);
+  const at::Tensor dmin = shape.minima ? at::empty({rows, blocks}, at::kFloat) : at::Tensor();
+  const at::Tensor scales = super ? at::empty({rows, groups}, at::kChar) : at::Tensor();
+  const at::Tensor minima = super && shape.minima ? at::empty({rows, groups}, at::kByte) : at::Tensor();
+  const Row first{.codes = out.codes.mutable_data_ptr<uint8_t>(),
+                  .d = d.mutable_data_ptr<float>(),
+                  .dmin = shape.minima ? dmin.mutable_data_ptr<float>() : nullptr,
+                  .scales = super ? scales.mutable_data_ptr<int8_t>() : nullptr,
+                  .minima = super && shape.minima ? minima.mutable_data_ptr<uint8_t>() : nullptr};
+  const bool plain = weight.scalar_type() == at::kFloat;
+  at::parallel_for(0, rows, grain_rows(columns), [&](int64_t begin, int64_t end) {
+    std::vector<float> numbers(plain ? 0 : static_cast<size_t>(columns));
+    for (int64_t row = begin; row < end; ++row) {
+      if (!plain) copy_row(weight, row, numbers);
+      const float* x = plain ? weight.const_data_ptr<float>() + row * columns : numbers.data();
+      const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
+      quantize_ref(type, x, columns, by_column,
+                   {at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
+                    at_row(first.scales, groups), at_row(first.minima, groups)});
+    }
+  });
+  if (super) {
+    out.scale = scales.to(at::kFloat);
+    out.super_scale = d;
+    if (shape.minima) out.group_min = minima.to(at::kFloat);
+    if (shape.minima) out.super_min = dmin;
+  } else {
+    out.scale = d;
+    if (shape.minima) out.offset = dmin.neg();
+  }
+  return out;
+}
+
+GroupValues group_values(const QuantizedWeight& weight, BlockType type) {
+  const BlockShape shape = shape_of(type);
+  if (shape.scale_bits == 0) return {weight.scale, weight.offset.defined() ? weight.offset.neg() : at::Tensor()};
+  const int64_t each = shape.block / shape.group;
+  const auto spread = [&](const at::Tensor& of_blocks) { return of_blocks.repeat_interleave(each, 1); };
+  GroupValues values;
+  values.scale = spread(weight.super_scale) * weight.scale;
+  if (shape.minima) values.minimum = spread(weight.super_min) * weight.group_min;
+  return values;
+}
+
+at::Tensor dequantize(const QuantizedWeight& weight, BlockType type, at::ScalarType dtype) {
+  const BlockShape shape = shape_of(type);
+  const int64_t rows = weight.codes.size(0), columns = weight.codes.size(1), groups = columns / shape.group;
+  const GroupValues values = group_values(weight, type);
+  const at::Tensor scales = values.scale.contiguous(), codes = weight.codes.contiguous();
+  const at::Tensor minima = shape.minima ? values.minimum.contiguous() : at::Tensor();
+  std::array<float, 256> levels{};
+  const int zero = shape.minima || has_table(type) ? 0 : 1 << (shape.bits - 1);
+  for (int code = 0; code < 1 << shape.bits; ++code)
+    levels[static_cast<size_t>(code)] =
+        has_table(type) ? kIq4[static_cast<size_t>(code)] : static_cast<float>(code - zero);
+  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  const auto* from = codes.const_data_ptr<uint8_t>();
+  const auto* scale = scales.const_data_ptr<float>();
+  const float* minimum = shape.minima ? minima.const_data_ptr<float>() : nullptr;
+  auto* to = out.mutable_data_ptr<float>();
+  at::parallel_for(0, rows * groups, std::max<int64_t>(1, kGrain / shape.group), [&](int64_t begin, int64_t end) {
+    for (int64_t group = begin; group < end; ++group)
+      for (int64_t i = group * shape.group; i < (group + 1) * shape.group; ++i) {
+        const float product = scale[group] * levels[from[i]];
+        to[i] = minimum == nullptr ? product : product - minimum[group];
+      }
+  });
+  return out.to(dtype);
+}
+
+}  // namespace arkit::gguf_k
