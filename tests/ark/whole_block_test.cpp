@@ -207,6 +207,30 @@ TEST_F(ArkWholeBlocks, OfOtherFamiliesGiveTheLogitsOfTorch) {
   }
 }
 
+// Layers of a GGUF file keep their codes, in groups of 16 and 32, most with offsets.
+TEST_F(ArkWholeBlocks, OfAGgufFileGiveTheLogitsOfItsNumbers) {
+  const auto source = open_source(ARKIT_TEST_DATA "/gguf/llama_quantize-q4_k_m.gguf", tests::registry());
+  const auto plain = source->plain();
+  ASSERT_NE(plain, nullptr);
+  Engine numbers(*plain, tests::registry(), at::kFloat, "torch");
+  EXPECT_TRUE(sdk::packed_layers(*plain).empty());
+  numbers.load_all();
+  const at::Tensor ids = random_ids(numbers, 40);
+  const at::Tensor expected = numbers.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0);
+
+  Engine torch(*source, tests::registry(), at::kFloat, "torch");
+  EXPECT_FALSE(sdk::packed_layers(*source).empty());
+  torch.load_all();
+  EXPECT_TRUE(at::equal(torch.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0), expected));
+
+  Engine engine(*source, tests::registry(), at::kFloat, "ark");
+  engine.use_whole_blocks(16);
+  EXPECT_EQ(engine.whole_blocks(), engine.model().num_blocks());
+  engine.load_all();
+  Growing growing(engine, 16, 8);
+  EXPECT_LT(distance(growing.feed({{growing.add(), ids}}), expected), 0.03);
+}
+
 // What came in parts, beside others and over the edges of pages is what came at once, but for the order of sums.
 TEST_F(ArkWholeBlocks, GrowAsTheyWouldAtOnce) {
   const auto source = export_of("qwen3tied-auto_round-W4A16");

@@ -1,6 +1,7 @@
 #include "gguf_source.h"
 
 #include <cstdlib>
+#include <map>
 #include <string>
 
 #include <ATen/ATen.h>
@@ -31,7 +32,8 @@ std::string fnv1a64(const at::Tensor& tensor) {
 }
 
 TEST(GgufSource, ReadsTheTinyModelLikeGgufPy) {
-  const auto source = gguf::open_gguf(kTinyFile);
+  const auto packed = gguf::open_gguf(kTinyFile);
+  const auto source = packed->plain();
   const json::Value expected = json::read_file(fs::path(ARKIT_TEST_DATA) / "gguf/expected.json");
   for (const json::Value& entry : expected.at("tensors").as_array()) {
     const std::string name(entry.at("name").as_string());
@@ -46,6 +48,40 @@ TEST(GgufSource, ReadsTheTinyModelLikeGgufPy) {
   EXPECT_EQ(source->weights().tensors().size(), 75u);
   EXPECT_EQ(source->weights().find("model.layers.0.mlp.gate_proj.weight")->stored_type, "Q4_K");
   EXPECT_ERROR(source->weights().load("blk.0.attn_q.weight"), "input", "is not in");
+}
+
+// Codes, scales and offsets of a layer are its numbers; the embeddings are no layer.
+TEST(GgufSource, ShowsItsLinearLayersPacked) {
+  const auto source = gguf::open_gguf(kTinyFile);
+  const auto plain = source->plain();
+  const PackedLayers* packed = source->packed();
+  ASSERT_NE(packed, nullptr);
+  EXPECT_EQ(plain->packed(), nullptr);
+  std::map<std::string, int> packings;
+  for (const LinearSpec& spec : packed->layers()) {
+    SCOPED_TRACE(spec.name);
+    ++packings[spec.packing];
+    const QuantizedWeight weight = packed->unpack(spec.name);
+    const TensorQuant& quant = spec.quant.weight;
+    ASSERT_EQ(weight.codes.sizes(), at::IntArrayRef({spec.out_features, spec.in_features}));
+    EXPECT_EQ(weight.offset.defined(), !quant.sym);
+    EXPECT_LT(weight.codes.max().item<int>(), 1 << quant.bits);
+    const int64_t groups = spec.in_features / quant.group_size;
+    const at::Tensor codes = weight.codes.to(at::kFloat).view({spec.out_features, groups, quant.group_size});
+    const at::Tensor zero = at::full({}, quant.sym ? 1 << (quant.bits - 1) : 0, at::kFloat);
+    at::Tensor numbers = (codes - zero) * weight.scale.unsqueeze(-1);
+    if (weight.offset.defined()) numbers = numbers + weight.offset.unsqueeze(-1);
+    EXPECT_TRUE(at::equal(numbers.view_as(weight.codes), plain->weights().load(spec.name + ".weight")));
+    const TensorInfo* stored = source->weights().find(spec.name + ".weight");
+    ASSERT_NE(stored, nullptr);
+    EXPECT_EQ(stored->dtype, at::kByte);
+    EXPECT_TRUE(at::equal(packed->tensors(spec.name).at("weight"), source->weights().load(stored->name)));
+  }
+  EXPECT_EQ(packings.size(), 2u);
+  EXPECT_GT(packings["gguf:Q4_K"], 0);
+  EXPECT_GT(packings["gguf:Q6_K"], 0);
+  EXPECT_EQ(source->weights().load("model.embed_tokens.weight").scalar_type(), at::kFloat);
+  EXPECT_ERROR(packed->unpack("model.embed_tokens"), "input", "no packed layer");
 }
 
 // The configuration says what the source's config.json said, rope parameters in the older spelling.

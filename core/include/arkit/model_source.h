@@ -180,6 +180,10 @@ class ARKIT_EXPORT ModelSource {
   [[nodiscard]] virtual const AttentionScales* attention_scales() const;
   [[nodiscard]] virtual const Rotations* rotations() const;
   [[nodiscard]] virtual const TokenizerTexts* tokenizer() const;
+
+  // The same model without packed layers: their weights are among weights(), as the file's own arithmetic gives them. It
+  // lives no longer than this. Null, which is the default: those who want numbers dequantize what packed() unpacks.
+  [[nodiscard]] virtual std::unique_ptr<ModelSource> plain() const;
 };
 
 struct ReaderInfo {

@@ -448,6 +448,10 @@ class GuardedSource final : public GuardedOwn<ModelSource> {
   const TokenizerTexts* tokenizer() const override {
     return face(tokenizer_, call("tokenizer()", [](ModelSource& s) { return s.tokenizer(); }));
   }
+  std::unique_ptr<ModelSource> plain() const override {
+    std::unique_ptr<ModelSource> source = call("plain()", [](ModelSource& s) { return s.plain(); });
+    return source == nullptr ? nullptr : std::make_unique<GuardedSource>(std::move(source), origin());
+  }
 
  private:
   template <typename Facet, typename GuardedFacet>

@@ -100,6 +100,7 @@ const PackedLayers* ModelSource::packed() const { return nullptr; }
 const AttentionScales* ModelSource::attention_scales() const { return nullptr; }
 const Rotations* ModelSource::rotations() const { return nullptr; }
 const TokenizerTexts* ModelSource::tokenizer() const { return nullptr; }
+std::unique_ptr<ModelSource> ModelSource::plain() const { return nullptr; }
 // clang-format on
 ModelReader::~ModelReader() = default;
 

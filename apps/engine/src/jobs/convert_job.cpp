@@ -205,7 +205,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   const auto start = Clock::now();
   return_large_blocks();
   reporter.step("reading the export");
-  const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
+  const std::unique_ptr<ModelSource> source = open_plain_source(options.model, registry, reporter);
   warn_of_denied_biases(*source, reporter);
   if (sdk::packed_layers(*source).empty())
     throw_unsupported(str("'", options.model, "' (", source->kind(),

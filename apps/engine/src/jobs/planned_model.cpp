@@ -58,7 +58,7 @@ struct Planner {
   [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
                                                          Reporter& reporter) const {
     std::unique_ptr<ModelSource> source = low_disk != nullptr ? low_disk->open(registry, reporter)
-                                                              : arkit::open_source(options.model, registry, reporter);
+                                                              : open_plain_source(options.model, registry, reporter);
     if (!hub::outlined_id(source->path())) warn_of_denied_biases(*source, reporter);  // which looks at values
     if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(

@@ -126,8 +126,8 @@ std::unique_ptr<ModelSource> folded(std::unique_ptr<ModelSource> source, const R
 std::unique_ptr<ModelSource> open_original(const VerifyOptions& options, const RunFacts& facts,
                                            const Registry& registry, Reporter& reporter, std::string& why_not) {
   std::error_code error;
-  if (!options.against.empty()) return open_source(options.against, registry, reporter);
-  if (!facts.source.empty() && fs::exists(facts.source, error)) return open_source(facts.source, registry, reporter);
+  if (!options.against.empty()) return open_plain_source(options.against, registry, reporter);
+  if (!facts.source.empty() && fs::exists(facts.source, error)) return open_plain_source(facts.source, registry, reporter);
   why_not = "no source given or found";
   if (facts.hub.empty()) return nullptr;
   try {
@@ -137,7 +137,7 @@ std::unique_ptr<ModelSource> open_original(const VerifyOptions& options, const R
     why_not = failed.what();
     return nullptr;
   }
-  return open_source(facts.hub, registry, reporter);
+  return open_plain_source(facts.hub, registry, reporter);
 }
 
 // As the run rounded it, with rotations and scales in its weights.

@@ -31,6 +31,11 @@ void warn_of_denied_biases(const ModelSource& source, Reporter& reporter);
 [[nodiscard]] std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry,
                                                        Reporter& reporter);
 
+// open_source() for those who read weights to make others of them: of a format whose files are models like any other,
+// packed or not (GGUF's), the plain view.
+[[nodiscard]] std::unique_ptr<ModelSource> open_plain_source(const std::string& model, const Registry& registry,
+                                                             Reporter& reporter);
+
 // The folder or file that a user's name of a model means, after downloading what a hub has of it.
 [[nodiscard]] std::filesystem::path locate_model(const std::string& model, Reporter& reporter);
 // The path itself where it exists; of a hub's model its config.json, and nothing else of it is fetched.

@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include <arkit/input_file.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_source.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layout.h>
 #include <arkit/str.h>
 
@@ -93,6 +95,16 @@ std::unique_ptr<ModelSource> open_outlined(const ModelReader& reader, const fs::
   return without_values(std::move(source));
 }
 
+// A view and what it is a view of, which goes last.
+struct Kept {
+  std::unique_ptr<ModelSource> stored;
+};
+class PlainSource final : private Kept, public sdk::ForwardingSource {
+ public:
+  PlainSource(std::unique_ptr<ModelSource> whole, std::unique_ptr<ModelSource> plain)
+      : Kept{std::move(whole)}, ForwardingSource(std::move(plain)) {}
+};
+
 }  // namespace
 
 std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registry& registry, Reporter& reporter) {
@@ -126,6 +138,13 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
                           "', which no loaded plugin reads ('arkit list plugins' shows them)"));
   }
   return outlined ? without_values(open_hf_folder(path)) : open_hf_folder(path);
+}
+
+std::unique_ptr<ModelSource> open_plain_source(const std::string& model, const Registry& registry, Reporter& reporter) {
+  std::unique_ptr<ModelSource> stored = open_stored(model, registry, reporter);
+  if (std::unique_ptr<ModelSource> plain = stored->plain())
+    stored = std::make_unique<PlainSource>(std::move(stored), std::move(plain));
+  return canonical_source(std::move(stored), registry);
 }
 
 std::unique_ptr<ModelSource> open_source(const std::string& model, const Registry& registry, Reporter& reporter) {

@@ -1,0 +1,140 @@
+#include "gguf_weights.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <arkit/error.h>
+#include <arkit/str.h>
+
+#include "gguf_codes.h"
+#include "gguf_dequantize.h"
+
+namespace arkit::gguf {
+namespace {
+
+constexpr int64_t kGrain = int64_t{1} << 16;  // elements a thread dequantizes at least
+
+bool is_float(TensorType type) {
+  return code_layout(type).bits == 0;
+}
+
+at::ScalarType loaded_dtype(TensorType type) {
+  switch (type) {
+    case TensorType::f16:
+      return at::kHalf;
+    case TensorType::bf16:
+      return at::kBFloat16;
+    default:
+      return at::kFloat;
+  }
+}
+
+// llama.cpp rotates neighbouring rows 2t and 2t+1 of a head, Hugging Face rows t and t + d/2. `heads` > 0 undoes it:
+// row h*d + s*d/2 + t of the result is row h*d + 2t + s of the file. Same for biases, whose rows are elements.
+int64_t stored_row(int64_t row, int64_t heads, int64_t rows) {
+  if (heads == 0) return row;
+  const int64_t d = rows / heads, head = row / d, s = row % d / (d / 2), t = row % (d / 2);
+  return head * d + 2 * t + s;
+}
+
+int64_t permuted_heads(const TensorEntry& tensor, const Architecture& architecture, const HyperParameters& p,
+                       const std::string& file) {
+  if (!architecture.permutes_q_and_k) return 0;
+  const std::string_view name = tensor.name;
+  const bool q = name.ends_with(".attn_q.weight") || name.ends_with(".attn_q.bias");
+  const bool k = name.ends_with(".attn_k.weight") || name.ends_with(".attn_k.bias");
+  if (!q && !k) return 0;
+  const int64_t heads = q ? p.head_count : p.head_count_kv;
+  if (tensor.shape.empty() || tensor.shape[0] != heads * p.head_dim)
+    throw_input(str(file, ": tensor '", printable(tensor.name), "' has ", tensor.shape.empty() ? 0 : tensor.shape[0],
+                    " rows, expected ", heads, " heads of ", p.head_dim));
+  return heads;
+}
+
+}  // namespace
+
+bool is_packed_layer(const TensorEntry& tensor) {
+  return tensor.shape.size() == 2 && !is_float(tensor.type->type) && tensor.name != "token_embd.weight";
+}
+
+GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
+                         const HyperParameters& parameters, View view)
+    : map_(map) {
+  std::vector<TensorInfo> infos;
+  for (const TensorEntry& tensor : file.tensors) {
+    if (tensor.name == "rope_freqs.weight") continue;
+    const std::optional<std::string> name = hf_tensor_name(tensor.name, parameters.block_count);
+    if (!name)
+      throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name),
+                            "' is not part of architecture '", architecture.name, "' as arkit reads it"));
+    const bool as_stored = view == View::packed && is_packed_layer(tensor);
+    const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
+    infos.push_back({.name = *name,
+                     .dtype = as_stored ? at::kByte : loaded_dtype(tensor.type->type),
+                     .stored_type = std::string(tensor.type->name),
+                     .shape = as_stored ? std::vector<int64_t>{rows, tensor.bytes / rows} : tensor.shape,
+                     .stored_bytes = tensor.bytes,
+                     .file = map.path().filename().string()});
+    places_.push_back({tensor.offset, tensor.type->type,
+                       permuted_heads(tensor, architecture, parameters, file.metadata.file()), as_stored});
+  }
+  set_tensors(std::move(infos));
+}
+
+at::Tensor GgufWeights::load(std::string_view name) const {
+  const TensorInfo& info = require(name);
+  const Place& place = place_of(info);
+  const bool stored = place.as_stored || is_float(place.type);
+  if (stored && place.heads == 0) return view(info, place);
+  at::Tensor out = at::empty(info.shape, info.dtype);
+  stored ? copy_rows(info, place, out) : dequantize_rows(info, place, out);
+  return out;
+}
+
+void GgufWeights::release(std::string_view name) const noexcept {
+  const TensorInfo* info = find(name);
+  if (info != nullptr)
+    map_.release(static_cast<size_t>(place_of(*info).offset), static_cast<size_t>(info->stored_bytes));
+}
+
+const TensorInfo& GgufWeights::require(std::string_view name) const {
+  const TensorInfo* info = find(name);
+  if (info == nullptr) throw_input(str("tensor '", printable(name), "' is not in '", map_.path().string(), "'"));
+  map_.require_unchanged();
+  map_.will_need(static_cast<size_t>(place_of(*info).offset), static_cast<size_t>(info->stored_bytes));
+  return *info;
+}
+
+// general.alignment is at least the element size for all files but hand-made ones.
+at::Tensor GgufWeights::view(const TensorInfo& info, const Place& place) const {
+  const std::byte* data = data_of(place);
+  const at::Tensor view = at::from_blob(const_cast<std::byte*>(data), info.shape, at::TensorOptions(info.dtype));
+  if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(info.dtype) == 0) return view;
+  at::Tensor copy = at::empty(info.shape, info.dtype);
+  copy_rows(info, place, copy);
+  return copy;
+}
+
+void GgufWeights::copy_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const {
+  const int64_t rows = info.shape.empty() ? 1 : info.shape[0], row_bytes = info.stored_bytes / rows;
+  auto* to = static_cast<std::byte*>(out.mutable_data_ptr());
+  const std::byte* from = data_of(place);
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(from + stored_row(row, place.heads, rows) * row_bytes, row_bytes, to + row * row_bytes);
+}
+
+void GgufWeights::dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const {
+  const int64_t columns = info.shape.back(), rows = out.numel() / columns, row_bytes = info.stored_bytes / rows;
+  auto* to = out.mutable_data_ptr<float>();
+  const std::byte* from = data_of(place);
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / columns), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      dequantize(place.type, from + stored_row(row, place.heads, rows) * row_bytes, columns, to + row * columns);
+  });
+}
+
+}  // namespace arkit::gguf

@@ -1,0 +1,54 @@
+#pragma once
+// Tensors of a GGUF file under their Hugging Face names, rows in Hugging Face order.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <arkit/mapped_file.h>
+#include <arkit/model_source.h>
+
+#include "gguf_architecture.h"
+#include "gguf_file.h"
+
+namespace arkit::gguf {
+
+// Which matrices are real numbers: all, or those alone that are no linear layers in a packed type. The codes of such a
+// layer are bytes then, [rows, bytes of a row].
+enum class View { plain, packed };
+
+// A linear layer in a packed type.
+[[nodiscard]] bool is_packed_layer(const TensorEntry& tensor);
+
+// `map` and the file's tensors outlive it.
+class GgufWeights final : public WeightSource {
+ public:
+  GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
+              const HyperParameters& parameters, View view);
+
+  [[nodiscard]] at::Tensor load(std::string_view name) const override;
+  void release(std::string_view name) const noexcept override;
+
+ private:
+  struct Place {
+    int64_t offset;
+    TensorType type;
+    int64_t heads;  // > 0: rows are stored in llama.cpp's rotary order
+    bool as_stored;
+  };
+
+  [[nodiscard]] const TensorInfo& require(std::string_view name) const;
+  [[nodiscard]] const Place& place_of(const TensorInfo& info) const {
+    return places_[static_cast<size_t>(&info - tensors().data())];
+  }
+  [[nodiscard]] const std::byte* data_of(const Place& place) const { return map_.bytes().data() + place.offset; }
+  [[nodiscard]] at::Tensor view(const TensorInfo& info, const Place& place) const;
+  void copy_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
+  void dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
+
+  const MappedFile& map_;
+  std::vector<Place> places_;  // by index of tensors()
+};
+
+}  // namespace arkit::gguf
