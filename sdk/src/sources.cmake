@@ -23,6 +23,7 @@ list(APPEND ARKIT_SDK_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/float_layouts.cpp
   ${CMAKE_CURRENT_LIST_DIR}/forward_context.cpp
   ${CMAKE_CURRENT_LIST_DIR}/forwarding_source.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/gguf_blocks.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group.cpp
   ${CMAKE_CURRENT_LIST_DIR}/group_index.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hadamard.cpp

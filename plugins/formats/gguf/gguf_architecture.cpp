@@ -39,6 +39,12 @@ std::string_view look_up(const std::array<Names, N>& table, std::string_view nam
   return it == table.end() ? std::string_view() : it->second;
 }
 
+template <size_t N>
+std::string_view look_back(const std::array<Names, N>& table, std::string_view name) {
+  const auto it = std::find_if(table.begin(), table.end(), [&](const Names& entry) { return entry.second == name; });
+  return it == table.end() ? std::string_view() : it->first;
+}
+
 // "blk.12." at the front of `name`: the block number, with `name` advanced behind it.
 std::optional<int64_t> take_block(std::string_view& name) {
   if (!name.starts_with("blk.")) return std::nullopt;
@@ -129,6 +135,30 @@ const Architecture& architecture_of(const Metadata& metadata) {
                           "' is not one arkit reads from GGUF (llama, qwen2, qwen3); ",
                           "give the Hugging Face folder of the model instead"));
   return *it;
+}
+
+const Architecture* architecture_for(std::string_view model_type) {
+  const std::string_view name = model_type == "mistral" ? "llama" : model_type;
+  const auto it = std::find_if(kArchitectures.begin(), kArchitectures.end(), [&](const auto& a) { return a.name == name; });
+  return it == kArchitectures.end() ? nullptr : &*it;
+}
+
+std::optional<std::string> gguf_tensor_name(std::string_view name) {
+  constexpr std::string_view kBlocks = "model.layers.";
+  const size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const std::string_view suffix = name.substr(dot);
+  if (suffix != ".weight" && suffix != ".bias") return std::nullopt;
+  std::string_view module = name.substr(0, dot);
+  if (!module.starts_with(kBlocks)) {
+    const std::string_view outer = look_back(kOuterNames, module);
+    return outer.empty() ? std::nullopt : std::optional(str(outer, suffix));
+  }
+  module.remove_prefix(kBlocks.size());
+  const size_t end = module.find('.');
+  if (end == std::string_view::npos) return std::nullopt;
+  const std::string_view inner = look_back(kBlockNames, module.substr(end + 1));
+  return inner.empty() ? std::nullopt : std::optional(str("blk.", module.substr(0, end), ".", inner, suffix));
 }
 
 std::optional<std::string> hf_tensor_name(std::string_view name, int64_t block_count) {

@@ -24,9 +24,15 @@ struct Architecture {
 // Throws ErrorCode::unsupported naming the architecture when arkit does not read it.
 [[nodiscard]] const Architecture& architecture_of(const Metadata& metadata);
 
+// The architecture a model_type of config.json is written as; null where arkit writes none. Mistral's are llama's.
+[[nodiscard]] const Architecture* architecture_for(std::string_view model_type);
+
 // "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight"; nullopt for a name that is not of this family.
 // "rope_freqs.weight" has no counterpart: it becomes part of the configuration.
 [[nodiscard]] std::optional<std::string> hf_tensor_name(std::string_view name, int64_t block_count);
+
+// The other way; nullopt for a name that has no place in a file.
+[[nodiscard]] std::optional<std::string> gguf_tensor_name(std::string_view name);
 
 // Hyper-parameters under their GGUF keys, checked.
 struct HyperParameters {

@@ -36,209 +36,217 @@ uint8_t code(int value) {
 // The values of a 4-bit code, 128 added.
 constexpr std::array<uint8_t, 16> kIq4{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
-// Where a block goes.
-struct Out {
-  uint8_t* codes;
-  float* scales;
-  float* offsets;
-};
-
 // Blocks of 32: nibble j holds element j, its high half element 16 + j.
+void nibbles(const std::byte* b, uint8_t* codes) {
+  for (int j = 0; j < 16; ++j) {
+    codes[j] = code(low(b[j]));
+    codes[16 + j] = code(high(b[j]));
+  }
+}
+
+void five_bits(const std::byte* fifth_bits, const std::byte* b, uint8_t* codes) {
+  const auto fifth = load<uint32_t>(fifth_bits);
+  for (int j = 0; j < 16; ++j) {
+    codes[j] = code(low(b[j]) | static_cast<int>(((fifth >> j) & 1) << 4));
+    codes[16 + j] = code(high(b[j]) | static_cast<int>(((fifth >> (16 + j)) & 1) << 4));
+  }
+}
 
 struct Q4_0 {
   static constexpr int kSize = 32, kBytes = 18;
   static constexpr CodeLayout kLayout{4, 32, false};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    for (int j = 0; j < 16; ++j) {
-      out.codes[j] = code(low(b[2 + j]));
-      out.codes[16 + j] = code(high(b[2 + j]));
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    nibbles(b + 2, to.codes);
   }
 };
 
 struct Q4_1 {
   static constexpr int kSize = 32, kBytes = 20;
   static constexpr CodeLayout kLayout{4, 32, true};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    out.offsets[0] = half_at(b + 2);
-    for (int j = 0; j < 16; ++j) {
-      out.codes[j] = code(low(b[4 + j]));
-      out.codes[16 + j] = code(high(b[4 + j]));
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    *to.dmin = -half_at(b + 2);
+    nibbles(b + 4, to.codes);
   }
 };
-
-void five_bits(const std::byte* fifth_bits, const std::byte* nibbles, uint8_t* codes) {
-  const auto fifth = load<uint32_t>(fifth_bits);
-  for (int j = 0; j < 16; ++j) {
-    codes[j] = code(low(nibbles[j]) | static_cast<int>(((fifth >> j) & 1) << 4));
-    codes[16 + j] = code(high(nibbles[j]) | static_cast<int>(((fifth >> (16 + j)) & 1) << 4));
-  }
-}
 
 struct Q5_0 {
   static constexpr int kSize = 32, kBytes = 22;
   static constexpr CodeLayout kLayout{5, 32, false};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    five_bits(b + 2, b + 6, out.codes);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    five_bits(b + 2, b + 6, to.codes);
   }
 };
 
 struct Q5_1 {
   static constexpr int kSize = 32, kBytes = 24;
   static constexpr CodeLayout kLayout{5, 32, true};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    out.offsets[0] = half_at(b + 2);
-    five_bits(b + 4, b + 8, out.codes);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    *to.dmin = -half_at(b + 2);
+    five_bits(b + 4, b + 8, to.codes);
   }
 };
 
 struct Q8_0 {
   static constexpr int kSize = 32, kBytes = 34;
   static constexpr CodeLayout kLayout{8, 32, false};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    for (int i = 0; i < 32; ++i) out.codes[i] = code(u8(b[2 + i]) ^ 128);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    for (int i = 0; i < 32; ++i) to.codes[i] = code(u8(b[2 + i]) ^ 128);
   }
 };
 
 struct IQ4_NL {
   static constexpr int kSize = 32, kBytes = 18;
   static constexpr CodeLayout kLayout{8, 32, false};
-  static void block(const std::byte* b, const Out& out) {
-    out.scales[0] = half_at(b);
-    for (int j = 0; j < 16; ++j) {
-      out.codes[j] = kIq4[static_cast<size_t>(low(b[2 + j]))];
-      out.codes[16 + j] = kIq4[static_cast<size_t>(high(b[2 + j]))];
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    nibbles(b + 2, to.codes);
   }
 };
 
-// Super-blocks of 256: scales of groups are codes of a second scale. The products have at most 19 digits and are exact.
+// Super-blocks of 256.
+
+// Two bits of each code: byte 32 (e / 128) + e mod 32 at 2 (e mod 128 / 32).
+void twos(const std::byte* b, uint8_t* codes) {
+  for (int half = 0; half < 2; ++half, b += 32)
+    for (int shift = 0; shift < 8; shift += 2, codes += 32)
+      for (int i = 0; i < 32; ++i) codes[i] = code((u8(b[i]) >> shift) & 3);
+}
 
 struct Q2_K {  // scales[16] (low: scale, high: minimum), qs[64], d, dmin
   static constexpr int kSize = 256, kBytes = 84;
   static constexpr CodeLayout kLayout{2, 16, true};
-  static void block(const std::byte* b, const Out& out) {
-    const float d = half_at(b + 80), dmin = half_at(b + 82);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b + 80);
+    *to.dmin = half_at(b + 82);
     for (int group = 0; group < 16; ++group) {
-      out.scales[group] = d * static_cast<float>(low(b[group]));
-      out.offsets[group] = -(dmin * static_cast<float>(high(b[group])));
-      const int first = 16 * group, shift = 2 * ((first % 128) / 32);
-      const std::byte* qs = b + 16 + 32 * (first / 128) + first % 32;
-      for (int i = 0; i < 16; ++i) out.codes[first + i] = code((u8(qs[i]) >> shift) & 3);
+      to.scales[group] = static_cast<int8_t>(low(b[group]));
+      to.minima[group] = code(high(b[group]));
     }
+    twos(b + 16, to.codes);
   }
 };
 
 struct Q3_K {  // hmask[32], qs[64], scales[12], d
   static constexpr int kSize = 256, kBytes = 110;
   static constexpr CodeLayout kLayout{3, 16, false};
-  static int scale_of(const std::byte* scales, int group) {
-    const int low4 = group < 8 ? low(scales[group]) : high(scales[group - 8]);
-    const int high2 = (u8(scales[8 + group % 4]) >> (2 * (group / 4))) & 3;
-    return low4 | high2 << 4;
-  }
-  static void block(const std::byte* b, const Out& out) {
-    const float d = half_at(b + 108);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b + 108);
+    const std::byte* scales = b + 96;
     for (int group = 0; group < 16; ++group) {
-      out.scales[group] = d * static_cast<float>(scale_of(b + 96, group) - 32);
-      const int first = 16 * group, shift = 2 * ((first % 128) / 32), bit = first / 32;
-      const std::byte* qs = b + 32 + 32 * (first / 128) + first % 32;
-      const std::byte* mask = b + first % 32;
-      for (int i = 0; i < 16; ++i)
-        out.codes[first + i] = code(((u8(qs[i]) >> shift) & 3) | ((u8(mask[i]) >> bit) & 1) << 2);
+      const int low4 = group < 8 ? low(scales[group]) : high(scales[group - 8]);
+      const int high2 = (u8(scales[8 + group % 4]) >> (2 * (group / 4))) & 3;
+      to.scales[group] = static_cast<int8_t>((low4 | high2 << 4) - 32);
     }
+    twos(b + 32, to.codes);
+    for (int bit = 0; bit < 8; ++bit)
+      for (int i = 0; i < 32; ++i) to.codes[32 * bit + i] |= code(((u8(b[i]) >> bit) & 1) << 2);
   }
 };
 
 // 6-bit scale and minimum of group g in the 12 bytes shared by Q4_K and Q5_K: the first four of each lie in the low 6
 // bits of bytes 0..3 and 4..7, the others in nibbles of bytes 8..11 with their top 2 bits above the first ones.
-void k_scales(const std::byte* s, float d, float dmin, const Out& out) {
+void k_scales(const std::byte* s, const BlockParts& to) {
   for (int g = 0; g < 8; ++g) {
-    const int scale = g < 4 ? u8(s[g]) & 63 : low(s[g + 4]) | (u8(s[g - 4]) >> 6) << 4;
-    const int minimum = g < 4 ? u8(s[g + 4]) & 63 : high(s[g + 4]) | (u8(s[g]) >> 6) << 4;
-    out.scales[g] = d * static_cast<float>(scale);
-    out.offsets[g] = -(dmin * static_cast<float>(minimum));
+    to.scales[g] = static_cast<int8_t>(g < 4 ? u8(s[g]) & 63 : low(s[g + 4]) | (u8(s[g - 4]) >> 6) << 4);
+    to.minima[g] = code(g < 4 ? u8(s[g + 4]) & 63 : high(s[g + 4]) | (u8(s[g]) >> 6) << 4);
   }
+}
+
+// Byte 32 (g / 2) + e mod 32 holds groups g and g + 1 of 32.
+void k_nibbles(const std::byte* b, uint8_t* codes) {
+  for (int pair = 0; pair < 4; ++pair, b += 32, codes += 64)
+    for (int i = 0; i < 32; ++i) {
+      codes[i] = code(low(b[i]));
+      codes[32 + i] = code(high(b[i]));
+    }
 }
 
 struct Q4_K {  // d, dmin, scales[12], qs[128]
   static constexpr int kSize = 256, kBytes = 144;
   static constexpr CodeLayout kLayout{4, 32, true};
-  static void block(const std::byte* b, const Out& out) {
-    k_scales(b + 4, half_at(b), half_at(b + 2), out);
-    for (int g = 0; g < 8; ++g) {
-      const std::byte* qs = b + 16 + 32 * (g / 2);
-      const int shift = 4 * (g % 2);
-      for (int i = 0; i < 32; ++i) out.codes[32 * g + i] = code((u8(qs[i]) >> shift) & 15);
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    *to.dmin = half_at(b + 2);
+    k_scales(b + 4, to);
+    k_nibbles(b + 16, to.codes);
   }
 };
 
 struct Q5_K {  // d, dmin, scales[12], qh[32], qs[128]
   static constexpr int kSize = 256, kBytes = 176;
   static constexpr CodeLayout kLayout{5, 32, true};
-  static void block(const std::byte* b, const Out& out) {
-    k_scales(b + 4, half_at(b), half_at(b + 2), out);
-    for (int g = 0; g < 8; ++g) {
-      const std::byte* qh = b + 16;
-      const std::byte* qs = b + 48 + 32 * (g / 2);
-      const int shift = 4 * (g % 2);
-      for (int i = 0; i < 32; ++i)
-        out.codes[32 * g + i] = code(((u8(qs[i]) >> shift) & 15) | ((u8(qh[i]) >> g) & 1) << 4);
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
+    *to.dmin = half_at(b + 2);
+    k_scales(b + 4, to);
+    k_nibbles(b + 48, to.codes);
+    for (int g = 0; g < 8; ++g)
+      for (int i = 0; i < 32; ++i) to.codes[32 * g + i] |= code(((u8(b[16 + i]) >> g) & 1) << 4);
   }
 };
 
 struct Q6_K {  // ql[128], qh[64], scales[16] signed, d
   static constexpr int kSize = 256, kBytes = 210;
   static constexpr CodeLayout kLayout{6, 16, false};
-  static void block(const std::byte* b, const Out& out) {
-    const float d = half_at(b + 208);
-    for (int group = 0; group < 16; ++group) {
-      out.scales[group] = d * static_cast<float>(i8(b[192 + group]));
-      const int first = 16 * group, half = first / 128, quarter = (first % 128) / 32, l = first % 32;
-      const std::byte* ql = b + 64 * half + 32 * (quarter & 1) + l;
-      const std::byte* qh = b + 128 + 32 * half + l;
-      const int low_shift = quarter < 2 ? 0 : 4, high_shift = 2 * quarter;
-      for (int i = 0; i < 16; ++i)
-        out.codes[first + i] = code(((u8(ql[i]) >> low_shift) & 15) | ((u8(qh[i]) >> high_shift) & 3) << 4);
-    }
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b + 208);
+    for (int group = 0; group < 16; ++group) to.scales[group] = static_cast<int8_t>(i8(b[192 + group]));
+    twos(b + 128, to.codes);
+    for (int half = 0; half < 2; ++half)
+      for (int i = 0; i < 64; ++i) {
+        uint8_t* codes = to.codes + 128 * half + i;
+        const std::byte both = b[64 * half + i];
+        codes[0] = code(codes[0] << 4 | low(both));
+        codes[64] = code(codes[64] << 4 | high(both));
+      }
   }
 };
 
 struct IQ4_XS {  // d, scales_h (u16), scales_l[4], qs[128]
   static constexpr int kSize = 256, kBytes = 136;
   static constexpr CodeLayout kLayout{8, 32, false};
-  static void block(const std::byte* b, const Out& out) {
-    const float d = half_at(b);
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b);
     const int scales_high = load<uint16_t>(b + 2);
     for (int g = 0; g < 8; ++g) {
       const int s = ((u8(b[4 + g / 2]) >> (4 * (g % 2))) & 15) | ((scales_high >> (2 * g)) & 3) << 4;
-      out.scales[g] = d * static_cast<float>(s - 32);
-      const std::byte* qs = b + 8 + 16 * g;
-      for (int i = 0; i < 16; ++i) {
-        out.codes[32 * g + i] = kIq4[static_cast<size_t>(low(qs[i]))];
-        out.codes[32 * g + 16 + i] = kIq4[static_cast<size_t>(high(qs[i]))];
-      }
+      to.scales[g] = static_cast<int8_t>(s - 32);
+      nibbles(b + 8 + 16 * g, to.codes + 32 * g);
     }
   }
 };
 
 template <typename Type>
-void blocks_of(const std::byte* blocks, int64_t elements, Out out) {
+constexpr bool kHasTable = false;
+template <>
+constexpr bool kHasTable<IQ4_NL> = true;
+template <>
+constexpr bool kHasTable<IQ4_XS> = true;
+
+// Scales of super-blocks are multiplied out: the products have at most 19 digits and are exact.
+template <typename Type>
+void blocks_of(const std::byte* blocks, int64_t elements, uint8_t* codes, float* scales, float* offsets) {
   constexpr int kGroups = Type::kSize / Type::kLayout.group_size;
+  constexpr bool kSuper = Type::kSize > 32, kOffsets = Type::kLayout.has_offsets;
   static_assert(Type::kSize <= kMostBlock && kGroups <= kMostGroups);
-  for (int64_t i = 0; i < elements / Type::kSize; ++i) {
-    Type::block(blocks + i * Type::kBytes, out);
-    out.codes += Type::kSize;
-    out.scales += kGroups;
-    if (Type::kLayout.has_offsets) out.offsets += kGroups;
+  for (int64_t i = 0; i < elements / Type::kSize; ++i, codes += Type::kSize, scales += kGroups) {
+    float d, dmin;
+    std::array<int8_t, kMostGroups> scale_codes;
+    std::array<uint8_t, kMostGroups> minima;
+    Type::block(blocks + i * Type::kBytes, {codes, &d, &dmin, scale_codes.data(), minima.data()});
+    for (int g = 0; g < kGroups; ++g) {
+      const auto at = static_cast<size_t>(g);
+      scales[g] = kSuper ? d * static_cast<float>(scale_codes[at]) : d;
+      if (kOffsets) offsets[g] = kSuper ? -(dmin * static_cast<float>(minima[at])) : -dmin;
+    }
+    if (kOffsets) offsets += kGroups;
+    if (kHasTable<Type>)
+      for (int k = 0; k < Type::kSize; ++k) codes[k] = kIq4[codes[k]];
   }
 }
 
@@ -287,7 +295,11 @@ CodeLayout code_layout(TensorType type) noexcept {
 
 void decode(TensorType type, const std::byte* blocks, int64_t elements, uint8_t* codes, float* scales,
             float* offsets) noexcept {
-  with_type(type, [&](auto one) { blocks_of<decltype(one)>(blocks, elements, {codes, scales, offsets}); });
+  with_type(type, [&](auto one) { blocks_of<decltype(one)>(blocks, elements, codes, scales, offsets); });
+}
+
+void decode_block(TensorType type, const std::byte* block, const BlockParts& to) noexcept {
+  with_type(type, [&](auto one) { decltype(one)::block(block, to); });
 }
 
 }  // namespace arkit::gguf

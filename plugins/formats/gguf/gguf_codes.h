@@ -24,6 +24,16 @@ struct CodeLayout {
 inline constexpr int kMostBlock = 256;  // elements of the longest block
 inline constexpr int kMostGroups = 16;  // of a block
 
+// What one block holds, as encode_block() takes it (gguf_encode.h): codes as the type stores them, those of IQ4 types
+// being places in the table.
+struct BlockParts {
+  uint8_t* codes;
+  float *d, *dmin;  // dmin: of types with offsets; Q4_1 and Q5_1: the block's m with the sign changed
+  int8_t* scales;   // super-blocks: [groups]
+  uint8_t* minima;  // the same, of types with offsets
+};
+void decode_block(TensorType type, const std::byte* block, const BlockParts& to) noexcept;
+
 // `elements` is a multiple of the type's block size; `blocks` need no alignment. Writes `elements` codes and, for each
 // group, its scale and, where has_offsets, its offset; both are exact. Nothing for types without codes.
 void decode(TensorType type, const std::byte* blocks, int64_t elements, uint8_t* codes, float* scales,

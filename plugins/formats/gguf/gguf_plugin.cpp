@@ -1,4 +1,4 @@
-// The gguf plugin: reads models from GGUF files.
+// The gguf plugin: reads models from GGUF files and writes them.
 
 #include <cstring>
 #include <fstream>
@@ -8,6 +8,7 @@
 #include <arkit/model_source.h>
 #include <arkit/plugin.h>
 
+#include "gguf_exporter.h"
 #include "gguf_source.h"
 
 namespace arkit::gguf {
@@ -39,4 +40,5 @@ class GgufReader final : public ModelReader {
 }  // namespace arkit::gguf
 
 ARKIT_PLUGIN("arkit.gguf", "0.1.0", "arkit", "Apache-2.0", "https://github.com/arkit/arkit",
-             arkit::component<arkit::ModelReader, arkit::gguf::GgufReader>("gguf", "reads GGUF files"));
+             arkit::component<arkit::ModelReader, arkit::gguf::GgufReader>("gguf", "reads GGUF files"),
+             arkit::component<arkit::Exporter, arkit::gguf::GgufExporter>("gguf", "writes GGUF files"));

@@ -48,7 +48,47 @@ json::Object split(std::string_view regex) {
   return {{"type", "Split"}, {"pattern", json::Object{{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
 }
 
+// Without what says nothing of where text is cut.
+json::Value essence(const json::Value& step) {
+  if (const json::Array* list = step.if_array()) {
+    json::Array out;
+    for (const json::Value& one : *list) out.push_back(essence(one));
+    return out;
+  }
+  const json::Object* object = step.if_object();
+  if (object == nullptr) return step;
+  json::Object out;
+  for (const auto& [key, value] : *object)
+    if (key != "trim_offsets") out[key] = essence(value);
+  // A sequence of one step is that step.
+  if (const json::Value* steps = json::find(out, "pretokenizers"); steps != nullptr && steps->as_array().size() == 1)
+    return steps->as_array().front();
+  return out;
+}
+
 }  // namespace
+
+const PreTokenizer* recognise_pre_tokenizer(const json::Object& tokenizer) {
+  const json::Value* stored = json::find(tokenizer, "pre_tokenizer");
+  const json::Value* model = json::find(tokenizer, "model");
+  if (stored == nullptr || model == nullptr || !model->is_object()) return nullptr;
+  const json::Value* normalizer = json::find(tokenizer, "normalizer");
+  const bool nfc = normalizer != nullptr && *normalizer == json::Value(json::Object{{"type", "NFC"}});
+  if (normalizer != nullptr && !nfc) return nullptr;
+  const json::Value cuts = essence(*stored);
+  const bool ignore_merges = json::get_bool(model->as_object(), "ignore_merges", "tokenizer.json").value_or(false);
+  const auto it = std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(), [&](const PreTokenizer& pre) {
+    return pre.normalizes_nfc == nfc && pre.ignore_merges == ignore_merges &&
+           essence(pre_tokenizer_json(pre, false)) == cuts;
+  });
+  return it == kPreTokenizers.end() ? nullptr : &*it;
+}
+
+std::string pre_tokenizer_names() {
+  std::string names;
+  for (const PreTokenizer& pre : kPreTokenizers) names += (names.empty() ? "" : ", ") + std::string(pre.name);
+  return names;
+}
 
 const PreTokenizer* find_pre_tokenizer(std::string_view name) {
   const auto it =

@@ -1,6 +1,7 @@
 #pragma once
 // tokenizer.ggml.pre names how text is cut before BPE; here are the pieces of tokenizer.json that do the same.
 
+#include <string>
 #include <string_view>
 
 #include <arkit/json.h>
@@ -20,6 +21,12 @@ struct PreTokenizer {
 
 // Null when the name is unknown.
 [[nodiscard]] const PreTokenizer* find_pre_tokenizer(std::string_view name);
+
+// The one that cuts text as this tokenizer.json does, its normalizer included; null when none does. Names of equal rules
+// are equal to readers: the first counts.
+[[nodiscard]] const PreTokenizer* recognise_pre_tokenizer(const json::Object& tokenizer);
+// "smollm, qwen2, ...": for messages.
+[[nodiscard]] std::string pre_tokenizer_names();
 
 // "pre_tokenizer" of tokenizer.json.
 [[nodiscard]] json::Object pre_tokenizer_json(const PreTokenizer& pre, bool add_prefix_space);

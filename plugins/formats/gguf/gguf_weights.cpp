@@ -33,8 +33,7 @@ at::ScalarType loaded_dtype(TensorType type) {
   }
 }
 
-// llama.cpp rotates neighbouring rows 2t and 2t+1 of a head, Hugging Face rows t and t + d/2. `heads` > 0 undoes it:
-// row h*d + s*d/2 + t of the result is row h*d + 2t + s of the file. Same for biases, whose rows are elements.
+// The other way round than source_row().
 int64_t stored_row(int64_t row, int64_t heads, int64_t rows) {
   if (heads == 0) return row;
   const int64_t d = rows / heads, head = row / d, s = row % d / (d / 2), t = row % (d / 2);
@@ -56,6 +55,12 @@ int64_t permuted_heads(const TensorEntry& tensor, const Architecture& architectu
 }
 
 }  // namespace
+
+int64_t source_row(int64_t row, int64_t heads, int64_t rows) noexcept {
+  if (heads == 0) return row;
+  const int64_t d = rows / heads, head = row / d, t = row % d / 2, s = row % 2;
+  return head * d + s * (d / 2) + t;
+}
 
 bool is_packed_layer(const TensorEntry& tensor) {
   return tensor.shape.size() == 2 && !is_float(tensor.type->type) && tensor.name != "token_embd.weight";

@@ -21,6 +21,11 @@ enum class View { plain, packed };
 // A linear layer in a packed type.
 [[nodiscard]] bool is_packed_layer(const TensorEntry& tensor);
 
+// The row of the model that row `row` of a file is, of `rows`: llama.cpp rotates neighbouring rows 2t and 2t+1 of a head,
+// Hugging Face rows t and t + d/2; `heads` > 0 for q and k of such files. Same for biases, whose rows are elements.
+//   row h*d + 2t + s of the file = row h*d + s*d/2 + t of the model
+[[nodiscard]] int64_t source_row(int64_t row, int64_t heads, int64_t rows) noexcept;
+
 // `map` and the file's tensors outlive it.
 class GgufWeights final : public WeightSource {
  public:

@@ -23,10 +23,13 @@ struct Llama3 {
   double factor = 8, low = 1, high = 4, original = 8192;
 };
 
-double wave_length(size_t k, const HyperParameters& p) {
-  const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(p.head_dim);
-  const auto frequency = static_cast<float>(1.0 / std::pow(p.rope_freq_base, exponent));
+double wave_length(size_t k, int64_t head_dim, double base) {
+  const double exponent = 2.0 * static_cast<double>(k) / static_cast<double>(head_dim);
+  const auto frequency = static_cast<float>(1.0 / std::pow(base, exponent));
   return 2 * std::numbers::pi / static_cast<double>(frequency);
+}
+double wave_length(size_t k, const HyperParameters& p) {
+  return wave_length(k, p.head_dim, p.rope_freq_base);
 }
 
 double factor_at(const Llama3& scaling, double wave) {
@@ -70,6 +73,15 @@ std::optional<Llama3> solve(double factor, std::span<const float> factors, const
 }
 
 }  // namespace
+
+std::vector<float> llama3_factors(const Rope& rope) {
+  std::vector<float> factors;
+  const Llama3 scaling{rope.factor, rope.low_freq_factor, rope.high_freq_factor,
+                       static_cast<double>(rope.original_max_positions)};
+  for (size_t k = 0; k < static_cast<size_t>(rope.dim / 2); ++k)
+    factors.push_back(static_cast<float>(factor_at(scaling, wave_length(k, rope.dim, rope.theta))));
+  return factors;
+}
 
 json::Value llama3_rope_scaling(std::span<const float> factors, const HyperParameters& p, std::string_view file) {
   if (static_cast<int64_t>(factors.size()) != p.head_dim / 2)

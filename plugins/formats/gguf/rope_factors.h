@@ -3,8 +3,10 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <arkit/json.h>
+#include <arkit/model_layout.h>
 
 namespace arkit::gguf {
 
@@ -14,5 +16,8 @@ struct HyperParameters;
 // ErrorCode::unsupported when no llama3 scaling gives them.
 [[nodiscard]] json::Value llama3_rope_scaling(std::span<const float> factors, const HyperParameters& parameters,
                                               std::string_view file);
+
+// The other way: rope_freqs.weight of a rope of type llama3, f32 [dim / 2].
+[[nodiscard]] std::vector<float> llama3_factors(const Rope& rope);
 
 }  // namespace arkit::gguf

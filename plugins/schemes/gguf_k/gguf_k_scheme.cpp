@@ -10,13 +10,13 @@
 
 #include "block_rows.h"
 #include "block_tuner.h"
-#include "gguf_types.h"
+#include "presets.h"
 
 namespace arkit::gguf_k {
 namespace {
 
 BlockType type_of(const TensorQuant& quant) {
-  const auto type = find_type(quant.data_type);
+  const auto type = sdk::find_block_type(quant.data_type);
   ARKIT_CHECK(type.has_value(), str("'", quant.data_type, "' is no block type"));
   return *type;
 }
@@ -31,7 +31,7 @@ double scale_bits(const BlockShape& shape) {
 
 const SchemeInfo& GgufKScheme::info() const noexcept {
   static const SchemeInfo kInfo = {"gguf_k", "blocks of 32 and super-blocks of 256 weights, as GGUF files have them",
-                                   data_types()};
+                                   sdk::block_type_names()};
   return kInfo;
 }
 
@@ -44,9 +44,9 @@ Verdict GgufKScheme::supports(const LayerPlan& layer) const {
   const TensorQuant& quant = layer.quant.weight;
   if (layer.quant.act.quantized())
     return Verdict::no("block types of GGUF leave activations as they are; leave act_bits out");
-  const auto type = find_type(quant.data_type);
+  const auto type = sdk::find_block_type(quant.data_type);
   if (!type) return Verdict::no(str("weight data_type '", quant.data_type, "' is no block type of GGUF"));
-  TensorQuant fixed = quant_of(*type);
+  TensorQuant fixed = sdk::quant_of(*type);
   fixed.scale_dtype = quant.scale_dtype;  // has no say: scales are float16
   if (quant != fixed)
     return Verdict::no(str("bits, groups and scales of '", quant.data_type, "' are fixed (", fixed.bits,
@@ -65,7 +65,7 @@ double GgufKScheme::bits_per_weight(const LayerPlan& layer) const {
 
 SchemeTraits GgufKScheme::traits(const LayerQuant& quant) const {
   // 8 bits are rounded to the largest magnitude whatever the importance of a column.
-  const bool searches = quant.weight.data_type != name_of(BlockType::q8_0);
+  const bool searches = quant.weight.data_type != sdk::name_of(BlockType::q8_0);
   return {.searches = searches, .imatrix_when_tuned = searches};
 }
 

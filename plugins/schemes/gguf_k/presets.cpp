@@ -1,18 +1,15 @@
-#include "gguf_types.h"
+#include "presets.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
 
-#include <arkit/error.h>
 #include <arkit/str.h>
+
+#include "ggml_ref.h"
 
 namespace arkit::gguf_k {
 namespace {
-
-// In the order of BlockType.
-constexpr std::array<std::string_view, 12> kNames{"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl",
-                                                  "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"};
 
 std::string upper(std::string_view text) {
   std::string out(text);
@@ -21,32 +18,6 @@ std::string upper(std::string_view text) {
 }
 
 }  // namespace
-
-std::span<const std::string_view> data_types() {
-  return kNames;
-}
-
-std::string_view name_of(BlockType type) {
-  return kNames.at(static_cast<size_t>(type));
-}
-
-std::optional<BlockType> find_type(std::string_view data_type) {
-  const auto it = std::find(kNames.begin(), kNames.end(), data_type);
-  if (it == kNames.end()) return std::nullopt;
-  return static_cast<BlockType>(it - kNames.begin());
-}
-
-TensorQuant quant_of(BlockType type) {
-  const BlockShape shape = shape_of(type);
-  TensorQuant quant;
-  quant.data_type = name_of(type);
-  quant.bits = shape.bits;
-  quant.group_size = shape.group;
-  quant.sym = !shape.minima;
-  quant.super_bits = shape.scale_bits;
-  quant.super_group_size = shape.scale_bits > 0 ? shape.block / shape.group : 0;
-  return quant;
-}
 
 std::vector<Preset> make_presets() {
   struct Named {
@@ -66,8 +37,8 @@ std::vector<Preset> make_presets() {
   for (const auto& [name, type] : kFiles) {
     Preset preset;
     preset.name = str("GGUF:", name);
-    preset.summary = str("blocks of type ", upper(name_of(type)), ", as files called ", name, " have most");
-    preset.quant.weight = quant_of(type);
+    preset.summary = str("blocks of type ", upper(sdk::name_of(type)), ", as files called ", name, " have most");
+    preset.quant.weight = sdk::quant_of(type);
     preset.quant.act.group_size = preset.quant.weight.group_size;
     presets.push_back(std::move(preset));
   }

@@ -1,0 +1,147 @@
+#include "gguf_rules.h"
+
+#include <algorithm>
+#include <array>
+
+#include <arkit/str.h>
+
+namespace arkit::gguf {
+namespace {
+
+using sdk::BlockType;
+
+constexpr std::array kKinds{FileKind{"q2_k", 10, BlockType::q2_k},     FileKind{"q2_k_s", 21, BlockType::q2_k},
+                            FileKind{"q3_k_s", 11, BlockType::q3_k},   FileKind{"q3_k_m", 12, BlockType::q3_k},
+                            FileKind{"q3_k_l", 13, BlockType::q3_k},   FileKind{"q4_0", 2, BlockType::q4_0},
+                            FileKind{"q4_1", 3, BlockType::q4_1},      FileKind{"q4_k_s", 14, BlockType::q4_k},
+                            FileKind{"q4_k_m", 15, BlockType::q4_k},   FileKind{"q5_0", 8, BlockType::q5_0},
+                            FileKind{"q5_1", 9, BlockType::q5_1},      FileKind{"q5_k_s", 16, BlockType::q5_k},
+                            FileKind{"q5_k_m", 17, BlockType::q5_k},   FileKind{"q6_k", 18, BlockType::q6_k},
+                            FileKind{"q8_0", 7, BlockType::q8_0},      FileKind{"iq4_nl", 25, BlockType::iq4_nl},
+                            FileKind{"iq4_xs", 30, BlockType::iq4_xs}};
+
+// Is this block one of those that get more bits: the first and the last eighth, and every third between?
+bool is_favoured(int64_t block, int64_t blocks) {
+  const int64_t eighth = blocks / 8;
+  return block < eighth || block >= 7 * blocks / 8 || (block - eighth) % 3 == 2;
+}
+
+BlockType value_type(const FileKind& kind, const RuleModel& model, int64_t block) {
+  const bool few_heads = model.heads / std::max<int64_t>(1, model.kv_heads) >= 4;
+  BlockType type = kind.base;
+  switch (kind.id) {
+    case 10:
+      type = few_heads ? BlockType::q4_k : BlockType::q3_k;
+      break;
+    case 21:
+      type = few_heads ? BlockType::q4_k : BlockType::q2_k;
+      break;
+    case 12:
+      type = block < 2 ? BlockType::q5_k : BlockType::q4_k;
+      break;
+    case 13:
+      type = BlockType::q5_k;
+      break;
+    case 14:
+      type = block < 4 ? BlockType::q5_k : BlockType::q4_k;
+      break;
+    case 15:
+    case 17:
+      type = is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
+      break;
+    case 25:
+    case 30:
+      type = few_heads ? BlockType::q5_k : kind.base;
+      break;
+    default:
+      break;
+  }
+  // The models of 70 billion weights: eight value heads serve 64.
+  const bool large = model.blocks == 80 && ((model.is_llama && model.heads != model.kv_heads) || model.is_qwen2);
+  return large && (type == BlockType::q3_k || type == BlockType::q4_k) ? BlockType::q5_k : type;
+}
+
+BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block) {
+  switch (kind.id) {
+    case 10:
+      return BlockType::q3_k;
+    case 21:
+      return block < model.blocks / 8 ? BlockType::q4_k : BlockType::q2_k;
+    case 12:
+      return block < model.blocks / 16 ? BlockType::q5_k : BlockType::q4_k;
+    case 13:
+      return BlockType::q5_k;
+    case 14:
+      return block < model.blocks / 8 ? BlockType::q5_k : BlockType::q4_k;
+    case 15:
+    case 17:
+      return is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
+    case 25:
+    case 30:
+      return block < model.blocks / 8 ? BlockType::q5_k : kind.base;
+    default:
+      return kind.base;
+  }
+}
+
+BlockType attention_output_type(const FileKind& kind) {
+  switch (kind.id) {
+    case 10:
+      return BlockType::q3_k;
+    case 12:
+      return BlockType::q4_k;
+    case 13:
+      return BlockType::q5_k;
+    default:
+      return kind.base;
+  }
+}
+
+}  // namespace
+
+std::span<const FileKind> file_kinds() {
+  return kKinds;
+}
+
+const FileKind* find_kind(std::string_view name) {
+  const std::string wanted = lower(std::string(name));
+  const auto it = std::find_if(kKinds.begin(), kKinds.end(), [&](const FileKind& kind) { return kind.name == wanted; });
+  return it == kKinds.end() ? nullptr : &*it;
+}
+
+BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, int64_t block) {
+  switch (part) {
+    case Part::output:
+      return kind.base == BlockType::q8_0 ? BlockType::q8_0 : BlockType::q6_k;
+    case Part::value:
+      return value_type(kind, model, block);
+    case Part::down:
+      return down_type(kind, model, block);
+    case Part::attention_output:
+      return attention_output_type(kind);
+    case Part::embedding:
+    case Part::other:
+      return kind.base;
+  }
+  return kind.base;
+}
+
+std::optional<BlockType> fitting_type(BlockType wanted, int64_t row) {
+  if (row % shape_of(wanted).block == 0) return wanted;
+  if (row % 32 != 0) return std::nullopt;
+  switch (wanted) {
+    case BlockType::q2_k:
+    case BlockType::q3_k:
+      return BlockType::q4_0;
+    case BlockType::q4_k:
+      return BlockType::q5_0;
+    case BlockType::q5_k:
+      return BlockType::q5_1;
+    case BlockType::q6_k:
+      return BlockType::q8_0;
+    default:
+      return BlockType::iq4_nl;  // iq4_xs: those of 32 fit
+  }
+}
+
+}  // namespace arkit::gguf

@@ -1,0 +1,67 @@
+#pragma once
+// The block types of GGUF files: their names, their shapes, and how TensorQuant speaks of them. Schemes round into them,
+// formats write them. No LibTorch here.
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include <arkit/descriptors.h>
+
+namespace arkit::sdk {
+
+// clang-format off
+enum class BlockType { q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs };
+// clang-format on
+
+struct BlockShape {
+  int bits;        // of a code
+  int group;       // weights that share a scale
+  int block;       // weights that share a super-scale; = group where there is none
+  bool minima;     // weight = scale * code - minimum, else scale * (code - 2^(bits - 1))
+  int scale_bits;  // of the scale and minimum codes of super-blocks; 0 = none
+};
+[[nodiscard]] constexpr BlockShape shape_of(BlockType type) noexcept {
+  switch (type) {
+    case BlockType::q4_0:
+      return {4, 32, 32, false, 0};
+    case BlockType::q4_1:
+      return {4, 32, 32, true, 0};
+    case BlockType::q5_0:
+      return {5, 32, 32, false, 0};
+    case BlockType::q5_1:
+      return {5, 32, 32, true, 0};
+    case BlockType::q8_0:
+      return {8, 32, 32, false, 0};
+    case BlockType::iq4_nl:
+      return {4, 32, 32, false, 0};
+    case BlockType::q2_k:
+      return {2, 16, 256, true, 4};
+    case BlockType::q3_k:
+      return {3, 16, 256, false, 6};
+    case BlockType::q4_k:
+      return {4, 32, 256, true, 6};
+    case BlockType::q5_k:
+      return {5, 32, 256, true, 6};
+    case BlockType::q6_k:
+      return {6, 16, 256, false, 8};
+    case BlockType::iq4_xs:
+      return {4, 32, 256, false, 6};
+  }
+  return {};
+}
+
+// Are codes places in a table of sixteen values?
+[[nodiscard]] constexpr bool has_table(BlockType type) noexcept {
+  return type == BlockType::iq4_nl || type == BlockType::iq4_xs;
+}
+
+// In lower case: "q4_0", "q4_k", "iq4_nl" ... are what TensorQuant::data_type has for them.
+[[nodiscard]] std::span<const std::string_view> block_type_names();
+[[nodiscard]] std::string_view name_of(BlockType type);
+[[nodiscard]] std::optional<BlockType> find_block_type(std::string_view data_type);
+
+// The one TensorQuant a type has.
+[[nodiscard]] TensorQuant quant_of(BlockType type);
+
+}  // namespace arkit::sdk

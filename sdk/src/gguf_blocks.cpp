@@ -1,0 +1,41 @@
+#include <arkit/sdk/gguf_blocks.h>
+
+#include <algorithm>
+#include <array>
+
+namespace arkit::sdk {
+namespace {
+
+// In the order of BlockType.
+constexpr std::array<std::string_view, 12> kNames{"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl",
+                                                  "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"};
+
+}  // namespace
+
+std::span<const std::string_view> block_type_names() {
+  return kNames;
+}
+
+std::string_view name_of(BlockType type) {
+  return kNames.at(static_cast<size_t>(type));
+}
+
+std::optional<BlockType> find_block_type(std::string_view data_type) {
+  const auto it = std::find(kNames.begin(), kNames.end(), data_type);
+  if (it == kNames.end()) return std::nullopt;
+  return static_cast<BlockType>(it - kNames.begin());
+}
+
+TensorQuant quant_of(BlockType type) {
+  const BlockShape shape = shape_of(type);
+  TensorQuant quant;
+  quant.data_type = name_of(type);
+  quant.bits = shape.bits;
+  quant.group_size = shape.group;
+  quant.sym = !shape.minima;
+  quant.super_bits = shape.scale_bits;
+  quant.super_group_size = shape.scale_bits > 0 ? shape.block / shape.group : 0;
+  return quant;
+}
+
+}  // namespace arkit::sdk
