@@ -18,7 +18,12 @@ using testing::registry;
 // Plans for the two-block llama of the golden exports (hidden 128, untied head).
 class Plan : public ::testing::Test {
  protected:
-  QuantPlan make() { return build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_); }
+  QuantPlan make() {
+    QuantPlan plan = build_plan(layout_, resolve_preset(scheme_, registry()), options_, registry(), recorder_);
+    for (const std::string& warning : plan_warnings(plan)) recorder_.warn(warning);
+    for (const std::string& warning : shape_warnings(plan)) recorder_.warn(warning);
+    return plan;
+  }
   static std::string scheme_of(const QuantPlan& plan, const std::string& layer) {
     return describe(plan.find(layer)->quant);
   }

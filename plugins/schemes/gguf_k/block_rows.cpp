@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 
 #include <arkit/error.h>
+#include <arkit/kernel_set.h>
 #include <arkit/str.h>
 
 namespace arkit::gguf_k {
@@ -18,6 +19,15 @@ constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1
 
 int64_t grain_rows(int64_t columns) {
   return std::max<int64_t>(1, kGrain / columns);
+}
+
+const Searches& best_searches() {
+#if defined(__x86_64__)
+  static const KernelSet set = kernel_set();
+  if (set == KernelSet::avx512) return searches_avx512;
+  if (set == KernelSet::avx2) return searches_avx2;
+#endif
+  return searches_baseline;
 }
 
 // Rows of any float type as float32, a few at a time.
@@ -52,12 +62,13 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
   const bool plain = weight.scalar_type() == at::kFloat;
   at::parallel_for(0, rows, grain_rows(columns), [&](int64_t begin, int64_t end) {
     std::vector<float> numbers(plain ? 0 : static_cast<size_t>(columns));
+    RowRounder rounder(type, best_searches());
     for (int64_t row = begin; row < end; ++row) {
       if (!plain) copy_row(weight, row, numbers);
       const float* x = plain ? weight.const_data_ptr<float>() + row * columns : numbers.data();
       const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
-      quantize_ref(type, x, columns, by_column,
-                   {at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
+      rounder.round(x, columns, by_column,
+                    {at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
                     at_row(first.scales, groups), at_row(first.minima, groups)});
     }
   });

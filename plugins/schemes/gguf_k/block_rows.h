@@ -5,7 +5,7 @@
 
 #include <arkit/scheme.h>
 
-#include "ggml_ref.h"
+#include "ggml_rows.h"
 
 namespace arkit::gguf_k {
 

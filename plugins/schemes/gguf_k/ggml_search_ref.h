@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ggml_searches.h"
+
 namespace arkit::gguf_k {
 
 inline constexpr int kMostOfGroup = 32;
@@ -10,8 +12,6 @@ inline constexpr float kNothing = 1e-15F;  // groups whose largest magnitude is 
 
 // To nearest, ties to even, for |x| up to 4194303.
 [[nodiscard]] int nearest(float x);
-
-enum class Weights { squares, given };
 
 // A scale and codes from 0 to 2 * most - 1, zero at `most`. `weights`: null = x * x.
 float search_symmetric(int n, int most, const float* x, const float* weights, uint8_t* codes);
@@ -21,11 +21,6 @@ float descend_symmetric(int n, int most, const float* x, uint8_t* codes);
 
 struct Affine {
   float scale = 0, minimum = 0;  // weight = scale * code - minimum, minimum >= 0
-};
-struct Steps {
-  float first, step;
-  int count;          // of steps behind the first
-  bool by_magnitude;  // the error is |e|, else e * e
 };
 // Codes from 0 to `most`.
 Affine search_affine(int n, int most, const float* x, const float* weights, const Steps& steps, uint8_t* codes);

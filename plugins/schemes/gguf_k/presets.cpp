@@ -6,7 +6,7 @@
 
 #include <arkit/str.h>
 
-#include "ggml_ref.h"
+#include "ggml_rows.h"
 
 namespace arkit::gguf_k {
 namespace {

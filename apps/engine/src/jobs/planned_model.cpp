@@ -123,15 +123,16 @@ struct Planner {
     planned.recipe = std::move(record);
   }
 
-  // The formats' turn. What build() warned about, the user asked for.
+  // The formats' turn. What a recipe's own plan warned about is not said twice.
   void refine(PlannedModel& planned, Reporter& reporter) const {
-    const std::vector<std::string> warned = plan_warnings(planned.plan);
+    const std::vector<std::string> warned = recipe == nullptr ? std::vector<std::string>() : plan_warnings(planned.plan);
     planned.refined = refine_plan(planned.plan, {.formats = formats,
                                                  .source = *planned.source,
                                                  .registry = registry,
                                                  .on_indivisible = options.on_indivisible,
                                                  .from_recipe = recipe != nullptr});
     say(planned.refined, reporter);
+    for (const std::string& warning : shape_warnings(planned.plan)) reporter.warn(warning);
     for (const std::string& warning : plan_warnings(planned.plan))
       if (std::find(warned.begin(), warned.end(), warning) == warned.end()) reporter.warn(warning);
   }

@@ -163,30 +163,21 @@ bool has_short_groups(const LayerPlan& layer) {
          layer.in_features % weight.group_size != 0;
 }
 
+constexpr const char* kOddShape = "fp";  // what formats record of such a layer
+
 // What a shape forbids is found here, never after hours. AutoRound's behaviour is to keep such layers in 16 bits.
-void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry, Reporter& reporter) {
+void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Registry& registry) {
   const std::string& policy = options.on_indivisible;
   if (!policy.empty() && policy != "error" && policy != "skip" && policy != "pad")
     throw_usage(unknown_name("on-indivisible policy", policy, std::vector<std::string>{"error", "skip", "pad"},
                              "error, skip or pad"));
-  std::map<std::string, std::vector<std::string>> skipped;
   for (LayerPlan& layer : plan.layers) {
     if (!layer.quantized()) continue;
     const std::string refusal = fits_shape(layer, policy, registry).why_not;
-    if (refusal.empty()) {
-      if (has_short_groups(layer))
-        skipped[str("in_features not divisible by group_size ", layer.quant.weight.group_size,
-                    ": the last group of each row is short")]
-            .push_back(layer.name);
-      continue;
-    }
+    if (refusal.empty()) continue;
     if (policy == "error" || layer.user_fixed) throw_unsupported(str("layer '", layer.name, "': ", refusal));
-    skipped[refusal + ": kept in 16 bits"].push_back(layer.name);
-    keep_16_bit(layer, plan.global, refusal, false, "fp");
+    keep_16_bit(layer, plan.global, refusal, false, kOddShape);
   }
-  for (const auto& [reason, names] : skipped)
-    reporter.warn(
-        str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
 }
 
 // What every layer starts with: the model's own wish, a choice made for it, the scheme.
@@ -234,6 +225,23 @@ std::vector<std::string> plan_warnings(const QuantPlan& plan) {
   return fused_violations(plan, installed_runtimes());
 }
 
+std::vector<std::string> shape_warnings(const QuantPlan& plan) {
+  std::map<std::string, std::vector<std::string>> odd;
+  for (const LayerPlan& layer : plan.layers) {
+    if (!layer.quantized() && layer.quant.weight.data_type == kOddShape)
+      odd[layer.reason + ": kept in 16 bits"].push_back(layer.name);
+    if (layer.quantized() && has_short_groups(layer))
+      odd[str("in_features not divisible by group_size ", layer.quant.weight.group_size,
+              ": the last group of each row is short")]
+          .push_back(layer.name);
+  }
+  std::vector<std::string> sentences;
+  for (const auto& [reason, names] : odd)
+    sentences.push_back(
+        str(names.size(), names.size() == 1 ? " layer" : " layers", " (first '", names.front(), "'): ", reason));
+  return sentences;
+}
+
 QuantPlan empty_plan(const ModelLayout& layout) {
   QuantPlan plan;
   plan.model_type = layout.model_type;
@@ -254,9 +262,8 @@ QuantPlan build_plan(const ModelLayout& layout, const ResolvedScheme& scheme, co
   apply_block_names(plan, options, reporter);
   apply_head_rules(plan, options, reporter);
   apply_ignore_layers(plan, options, reporter);
-  apply_shape_rules(plan, options, registry, reporter);
+  apply_shape_rules(plan, options, registry);
   plan_attention(plan, layout, options.attention, registry);
-  for (const std::string& warning : plan_warnings(plan)) reporter.warn(warning);
   return plan;
 }
 

@@ -42,8 +42,11 @@ using LayerChoices = std::map<std::string, LayerChoice, std::less<>>;
 [[nodiscard]] bool in_chosen_blocks(const LayerPlan& layer, const std::vector<std::string>& block_names);
 
 // What is allowed but will be regretted: layers that a serving engine fuses with different schemes (runtime_rules.h).
-// One sentence a cause; build_plan passes them to the reporter, --dry-run and arkit-run.json list them.
+// One sentence a cause; --dry-run and arkit-run.json list them.
 [[nodiscard]] ARKIT_INTERNAL std::vector<std::string> plan_warnings(const QuantPlan& plan);
+
+// Layers whose shape keeps them in 16 bits or makes their last groups short. One sentence a cause.
+[[nodiscard]] ARKIT_INTERNAL std::vector<std::string> shape_warnings(const QuantPlan& plan);
 
 // What a layer that stays as it is says of itself in a plan whose scheme is `global`. `data_type` is what formats
 // record: "float" where a rule says so, "fp" where the shape forbids more.

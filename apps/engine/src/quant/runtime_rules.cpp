@@ -132,6 +132,13 @@ std::string formats_it_reads(const RuntimeRules& runtime) {
   return quoted_list(names);
 }
 
+// Does the engine load layers of this number format in any of its formats?
+bool knows(const RuntimeRules& rules, const std::string& data_type) {
+  return std::any_of(rules.loads.begin(), rules.loads.end(), [&](const RuntimeRules::Entry& entry) {
+    return !entry.data_types.empty() && fits(entry.data_types, data_type);
+  });
+}
+
 }  // namespace
 
 std::string listed(const std::vector<std::string>& names) {
@@ -203,6 +210,10 @@ std::vector<std::string> fused_violations(const QuantPlan& plan, std::span<const
   for (const RuntimeRules& runtime : runtimes) {
     for (const RuntimeRules::Fused& rule : runtime.fused) {
       for (const Members& members : mixed_groups(plan, rule)) {
+        // Layers it cannot load at all it does not fuse: blocks of GGUF.
+        if (std::none_of(members.begin(), members.end(),
+                         [&](const LayerPlan* layer) { return knows(runtime, layer->quant.weight.data_type); }))
+          continue;
         Cause& cause = causes[describe_members(members)];
         add_once(cause.engines, runtime.title);
         if (cause.first.empty()) cause.first = members.front()->name;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -5,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <arkit/engine/reported_jobs.h>
 #include <arkit/error.h>
@@ -95,6 +97,26 @@ std::unique_ptr<ModelSource> open_outlined(const ModelReader& reader, const fs::
   return without_values(std::move(source));
 }
 
+struct ReadableFile {
+  fs::path path;
+  ModelReader* reader;
+};
+
+// Of a folder without config.json: files that are models by themselves.
+std::vector<ReadableFile> models_in(const fs::path& folder, const Registry& registry) {
+  std::vector<ReadableFile> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    for (const std::string& name : registry.names(Kind::reader))
+      if (ModelReader& reader = registry.reader(name); reader.matches(entry.path(), nullptr)) {
+        found.push_back({entry.path(), &reader});
+        break;
+      }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  return found;
+}
+
 // A view and what it is a view of, which goes last.
 struct Kept {
   std::unique_ptr<ModelSource> stored;
@@ -125,6 +147,13 @@ std::unique_ptr<ModelSource> open_stored(const std::string& model, const Registr
     const Verdict mine = reader.matches(path, config_object);
     if (mine) return outlined ? open_outlined(reader, path) : reader.open(path);
     refusals += str("; ", name, ": ", mine.why_not);
+  }
+  if (config_object == nullptr && fs::is_directory(path)) {
+    const std::vector<ReadableFile> files = models_in(path, registry);
+    if (files.size() == 1) return files.front().reader->open(files.front().path);
+    if (files.size() > 1)
+      throw_input(str("'", path.string(), "' has no config.json and ", files.size(), " files that are models, '",
+                      files.front().path.filename().string(), "' among them; name one of them"));
   }
   if (fs::is_regular_file(path)) {
     refuse_if_pointer(path);

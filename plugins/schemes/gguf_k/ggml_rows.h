@@ -1,11 +1,13 @@
 #pragma once
-// ggml's rounding of a row into the block types of GGUF, one number after the other: what the vectorized kernels are held
-// to (docs/spec/gguf-rounding.md 2 and 3). Every formula in binary32, in the written order, without fused multiply-add: the
+// ggml's rounding of a row into the block types of GGUF (docs/spec/gguf-rounding.md 2 and 3). Every formula in binary32, in the written order, without fused multiply-add: the
 // same bits on every machine. No LibTorch here.
 
 #include <cstdint>
+#include <vector>
 
 #include <arkit/sdk/gguf_blocks.h>
+
+#include "ggml_searches.h"
 
 namespace arkit::gguf_k {
 
@@ -26,7 +28,19 @@ struct Row {
   uint8_t* minima;  // the same, types with minima
 };
 
-// `n` is a multiple of the type's block. `importance`: of each of the n columns, none negative; null = none.
-void quantize_ref(BlockType type, const float* x, int64_t n, const float* importance, const Row& to);
+// Memory of one thread, kept from row to row.
+class RowRounder {
+ public:
+  // `searches`: any of ggml_searches.h; all give the same bits.
+  RowRounder(BlockType type, const Searches& searches) : type_(type), searches_(searches) {}
+
+  // `n` is a multiple of the type's block. `importance`: of each of the n columns, none negative; null = none.
+  void round(const float* x, int64_t n, const float* importance, const Row& to);
+
+ private:
+  BlockType type_;
+  const Searches& searches_;
+  std::vector<float> scales_, minima_, sums_, spread_;
+};
 
 }  // namespace arkit::gguf_k

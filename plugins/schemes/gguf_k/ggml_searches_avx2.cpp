@@ -1,0 +1,8 @@
+#define ARKIT_LANES 8
+#include "ggml_lanes.h"
+
+namespace arkit::gguf_k {
+
+const Searches searches_avx2{"avx2", affine, symmetric, descend, again};
+
+}  // namespace arkit::gguf_k

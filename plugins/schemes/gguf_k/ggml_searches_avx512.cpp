@@ -1,0 +1,8 @@
+#define ARKIT_LANES 16
+#include "ggml_lanes.h"
+
+namespace arkit::gguf_k {
+
+const Searches searches_avx512{"avx512", affine, symmetric, descend, again};
+
+}  // namespace arkit::gguf_k

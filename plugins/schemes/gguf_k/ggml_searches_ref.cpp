@@ -1,0 +1,86 @@
+// The judge: one group after the other.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "ggml_search_ref.h"
+
+namespace arkit::gguf_k {
+namespace {
+
+using GroupWeights = std::array<float, kMostOfGroup>;
+
+void weigh(const GroupRun& run, int64_t group, GroupWeights& weights) {
+  const float* x = run.x + group * run.group;
+  const float* q = run.importance == nullptr ? nullptr : run.importance + group * run.group;
+  float deviation = 0;
+  if (run.weigh == Weigh::deviations) {
+    for (int i = 0; i < run.group; ++i) deviation += x[i] * x[i];
+    deviation = std::sqrt(deviation / static_cast<float>(run.group));
+  }
+  for (int i = 0; i < run.group; ++i) {
+    float& weight = weights[static_cast<size_t>(i)];
+    switch (run.weigh) {
+      case Weigh::squares:
+        weight = x[i] * x[i];
+        break;
+      case Weigh::magnitudes:
+        weight = std::fabs(x[i]);
+        break;
+      case Weigh::deviations:
+        weight = deviation + std::fabs(x[i]);
+        break;
+      case Weigh::importance:
+        weight = q[i];
+        break;
+      case Weigh::spread:
+        weight = q[i] * std::sqrt(run.spread[group] + x[i] * x[i]);
+        break;
+    }
+  }
+  if (run.sums == nullptr) return;
+  run.sums[group] = 0;
+  for (int i = 0; i < run.group; ++i) run.sums[group] += weights[static_cast<size_t>(i)];
+}
+
+void affine(const GroupRun& run) {
+  GroupWeights weights;
+  for (int64_t g = 0; g < run.groups; ++g) {
+    weigh(run, g, weights);
+    const Affine found = search_affine(run.group, run.most, run.x + g * run.group, weights.data(), run.steps,
+                                       run.codes + g * run.group);
+    run.scales[g] = found.scale;
+    run.minima[g] = found.minimum;
+  }
+}
+
+void symmetric(const GroupRun& run) {
+  GroupWeights weights;
+  for (int64_t g = 0; g < run.groups; ++g) {
+    weigh(run, g, weights);
+    run.scales[g] =
+        search_symmetric(run.group, run.most, run.x + g * run.group, weights.data(), run.codes + g * run.group);
+  }
+}
+
+void descend(const GroupRun& run) {
+  for (int64_t g = 0; g < run.groups; ++g)
+    run.scales[g] = descend_symmetric(run.group, run.most, run.x + g * run.group, run.codes + g * run.group);
+}
+
+void again(const AgainRun& run) {
+  for (int64_t g = 0; g < run.groups; ++g) {
+    const float scale = run.scales[g];
+    if (scale == 0) continue;
+    for (int64_t i = g * run.group; i < (g + 1) * run.group; ++i) {
+      const float shifted = run.minima != nullptr ? run.x[i] + run.minima[g] : run.x[i];
+      run.codes[i] = static_cast<uint8_t>(std::clamp(nearest(shifted / scale), run.least, run.most) - run.least);
+    }
+  }
+}
+
+}  // namespace
+
+const Searches searches_ref{"ref", affine, symmetric, descend, again};
+
+}  // namespace arkit::gguf_k
