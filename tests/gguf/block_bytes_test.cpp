@@ -26,12 +26,12 @@ struct Pair {
   TensorType tensor;
 };
 const std::map<std::string, Pair, std::less<>> kTypes{
-    {"Q4_0", {BlockType::q4_0, TensorType::q4_0}},       {"Q4_1", {BlockType::q4_1, TensorType::q4_1}},
-    {"Q5_0", {BlockType::q5_0, TensorType::q5_0}},       {"Q5_1", {BlockType::q5_1, TensorType::q5_1}},
-    {"Q8_0", {BlockType::q8_0, TensorType::q8_0}},       {"IQ4_NL", {BlockType::iq4_nl, TensorType::iq4_nl}},
-    {"Q2_K", {BlockType::q2_k, TensorType::q2_k}},       {"Q3_K", {BlockType::q3_k, TensorType::q3_k}},
-    {"Q4_K", {BlockType::q4_k, TensorType::q4_k}},       {"Q5_K", {BlockType::q5_k, TensorType::q5_k}},
-    {"Q6_K", {BlockType::q6_k, TensorType::q6_k}},       {"IQ4_XS", {BlockType::iq4_xs, TensorType::iq4_xs}}};
+    {"Q4_0", {BlockType::q4_0, TensorType::q4_0}}, {"Q4_1", {BlockType::q4_1, TensorType::q4_1}},
+    {"Q5_0", {BlockType::q5_0, TensorType::q5_0}}, {"Q5_1", {BlockType::q5_1, TensorType::q5_1}},
+    {"Q8_0", {BlockType::q8_0, TensorType::q8_0}}, {"IQ4_NL", {BlockType::iq4_nl, TensorType::iq4_nl}},
+    {"Q2_K", {BlockType::q2_k, TensorType::q2_k}}, {"Q3_K", {BlockType::q3_k, TensorType::q3_k}},
+    {"Q4_K", {BlockType::q4_k, TensorType::q4_k}}, {"Q5_K", {BlockType::q5_k, TensorType::q5_k}},
+    {"Q6_K", {BlockType::q6_k, TensorType::q6_k}}, {"IQ4_XS", {BlockType::iq4_xs, TensorType::iq4_xs}}};
 
 std::string from_hex(std::string_view hex) {
   std::string out;
@@ -51,7 +51,8 @@ std::string blocks_of(const Pair& type, const gguf_k::Searches& searches, const 
                       const std::optional<std::vector<float>>& importance) {
   const gguf_k::BlockShape shape = gguf_k::shape_of(type.block);
   const gguf::TypeInfo& info = *gguf::find_type(static_cast<uint32_t>(type.tensor));
-  const size_t blocks = x.size() / static_cast<size_t>(shape.block), groups = x.size() / static_cast<size_t>(shape.group);
+  const size_t blocks = x.size() / static_cast<size_t>(shape.block),
+               groups = x.size() / static_cast<size_t>(shape.group);
   std::vector<uint8_t> codes(x.size()), minima(groups);
   std::vector<float> d(blocks), dmin(blocks);
   std::vector<int8_t> scales(groups);
@@ -90,8 +91,8 @@ TEST(BlockBytes, EqualGgmlsInEveryVector) {
     for (const gguf_k::Searches* searches : sets())
       EXPECT_TRUE(blocks_of(kTypes.at(std::string(vector.at("type").as_string())), *searches, row, importance) ==
                   from_hex(vector.at("bytes").as_string()))
-          << vector.at("type") << " of row " << vector.at("row") << ", importance "
-          << json::dump(vector.at("imatrix")) << ", " << searches->name;
+          << vector.at("type") << " of row " << vector.at("row") << ", importance " << json::dump(vector.at("imatrix"))
+          << ", " << searches->name;
   }
 }
 

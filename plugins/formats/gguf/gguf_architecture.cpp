@@ -139,7 +139,8 @@ const Architecture& architecture_of(const Metadata& metadata) {
 
 const Architecture* architecture_for(std::string_view model_type) {
   const std::string_view name = model_type == "mistral" ? "llama" : model_type;
-  const auto it = std::find_if(kArchitectures.begin(), kArchitectures.end(), [&](const auto& a) { return a.name == name; });
+  const auto it =
+      std::find_if(kArchitectures.begin(), kArchitectures.end(), [&](const auto& a) { return a.name == name; });
   return it == kArchitectures.end() ? nullptr : &*it;
 }
 

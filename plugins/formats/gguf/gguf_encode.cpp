@@ -50,8 +50,7 @@ void put_k_scales(const int8_t* scales, const uint8_t* minima, uint8_t* to) {
 void put_k_nibbles(const uint8_t* codes, uint8_t* to) {
   for (int pair = 0; pair < 4; ++pair)
     for (int l = 0; l < 32; ++l)
-      to[32 * pair + l] =
-          static_cast<uint8_t>((codes[64 * pair + l] & 15) | (codes[64 * pair + 32 + l] & 15) << 4);
+      to[32 * pair + l] = static_cast<uint8_t>((codes[64 * pair + l] & 15) | (codes[64 * pair + 32 + l] & 15) << 4);
 }
 
 void put_q3_scales(const int8_t* scales, uint8_t* to) {

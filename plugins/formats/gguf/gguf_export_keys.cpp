@@ -58,14 +58,15 @@ void put_rope_keys(KeyValues& keys, const std::string& prefix, const Rope& rope)
 void put_sampling_keys(KeyValues& keys, const ModelSource& source) {
   for (const CompanionFile& file : source.companions()) {
     if (file.name != "generation_config.json") continue;
-    const json::Value parsed = file.path.empty() ? json::parse(file.content, "generation_config.json")
-                                                 : json::read_file(file.path);
+    const json::Value parsed =
+        file.path.empty() ? json::parse(file.content, "generation_config.json") : json::read_file(file.path);
     const json::Object& wishes = json::as_object(parsed, "generation_config.json");
     if (const auto top_k = json::get_int(wishes, "top_k", file.name)) keys.put_u32("general.sampling.top_k", *top_k);
     constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kNumbers{
         {{"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}}};
     for (const auto& [name, key] : kNumbers)
-      if (const auto value = json::get_double(wishes, name, file.name)) keys.put_f32(str("general.sampling.", key), *value);
+      if (const auto value = json::get_double(wishes, name, file.name))
+        keys.put_f32(str("general.sampling.", key), *value);
   }
 }
 

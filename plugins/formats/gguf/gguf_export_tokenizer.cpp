@@ -41,7 +41,8 @@ bool is_byte(std::string_view text) {
 }
 
 std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -51,7 +52,8 @@ class Export {
     const TokenizerTexts* texts = source.tokenizer();
     const std::string json = texts == nullptr ? std::string() : texts->tokenizer_json();
     if (json.empty())
-      throw_unsupported("the model brings no tokenizer.json, and a GGUF file holds its tokenizer; put one into its folder");
+      throw_unsupported(
+          "the model brings no tokenizer.json, and a GGUF file holds its tokenizer; put one into its folder");
     tokenizer_ = json::as_object(json::parse(json, kFile), kFile);
     settings_ = texts->tokenizer_config();
     model_ = &json::as_object(tokenizer_.at("model"), kFile);
@@ -61,8 +63,9 @@ class Export {
     if (!byte_fallback_) {
       pre_ = recognise_pre_tokenizer(tokenizer_);
       if (pre_ == nullptr)
-        throw_unsupported(str("the way its tokenizer cuts text before BPE is none that GGUF has a name for; known are: ",
-                              pre_tokenizer_names()));
+        throw_unsupported(
+            str("the way its tokenizer cuts text before BPE is none that GGUF has a name for; known are: ",
+                pre_tokenizer_names()));
     }
   }
 
@@ -88,8 +91,8 @@ class Export {
  private:
   void set(int64_t id, std::string text, TokenType type) {
     if (id < 0 || id >= static_cast<int64_t>(tokens_.size()))
-      throw_unsupported(str("token '", printable(text, 40), "' has id ", id, ", and the embeddings have ", tokens_.size(),
-                            " rows"));
+      throw_unsupported(
+          str("token '", printable(text, 40), "' has id ", id, ", and the embeddings have ", tokens_.size(), " rows"));
     tokens_[static_cast<size_t>(id)] = {std::move(text), type};
   }
 
@@ -175,14 +178,16 @@ class Export {
     for (const auto& [kind, key] : kKinds) {
       std::optional<int64_t> id;
       if (const auto text = setting(str(kind, "_token"))) id = id_of(*text);
-      if (const json::Value* own = json::find(config_, str(kind, "_token_id")); !id && own != nullptr && own->is_int64())
+      if (const json::Value* own = json::find(config_, str(kind, "_token_id"));
+          !id && own != nullptr && own->is_int64())
         id = own->as_int64();
       if (id && *id >= 0 && *id < static_cast<int64_t>(tokens_.size()))
         keys.put_u32(str("tokenizer.ggml.", key, "_token_id"), *id);
     }
     const auto flag = [&](std::string_view kind, std::optional<bool> from_template) {
       const auto said = json::get_bool(settings_, str("add_", kind, "_token"), kSettings);
-      if (said || from_template) keys.put_bool(str("tokenizer.ggml.add_", kind, "_token"), said ? *said : *from_template);
+      if (said || from_template)
+        keys.put_bool(str("tokenizer.ggml.add_", kind, "_token"), said ? *said : *from_template);
     };
     flag("bos", add_bos_);
     flag("eos", add_eos_);

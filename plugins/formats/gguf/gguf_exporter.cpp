@@ -88,7 +88,8 @@ class Refining {
         want(layer, part_of(layer));
     }
     for (const LayerPlan& table : request_.tables)
-      if (table.name == "model.embed_tokens") want(table, request_.plan.tied_embeddings ? Part::output : Part::embedding);
+      if (table.name == "model.embed_tokens")
+        want(table, request_.plan.tied_embeddings ? Part::output : Part::embedding);
     return std::move(refinement_);
   }
 
@@ -116,9 +117,8 @@ class Refining {
 }  // namespace
 
 const ExporterInfo& GgufExporter::info() const noexcept {
-  static constexpr ExporterInfo kInfo{.name = "gguf",
-                                      .summary = "one file for llama.cpp and programs made of it",
-                                      .quant_method = ""};
+  static constexpr ExporterInfo kInfo{
+      .name = "gguf", .summary = "one file for llama.cpp and programs made of it", .quant_method = ""};
   return kInfo;
 }
 
@@ -131,7 +131,8 @@ std::span<const std::string_view> GgufExporter::variants() const {
 std::string_view GgufExporter::implied_scheme(std::string_view variant) const {
   static const std::vector<std::string> kSchemes = names_of_kinds(kPrefix, true);
   const FileKind* kind = variant.starts_with(kPrefix) ? find_kind(variant.substr(kPrefix.size())) : nullptr;
-  return kind == nullptr ? std::string_view() : std::string_view(kSchemes.at(static_cast<size_t>(kind - file_kinds().data())));
+  return kind == nullptr ? std::string_view()
+                         : std::string_view(kSchemes.at(static_cast<size_t>(kind - file_kinds().data())));
 }
 
 Refinement GgufExporter::refine(const RefineRequest& request, std::string_view variant) const {

@@ -16,7 +16,8 @@ class GgufExporter final : public Exporter, public SourceCheck {
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan& plan,
                                         std::string_view variant) const override;
   // "weight" U8 [out, bytes of a row], in the order of the layer's rows.
-  [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan& plan, std::string_view variant) const override;
+  [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan& plan,
+                               std::string_view variant) const override;
   [[nodiscard]] QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan& plan,
                                        std::string_view variant) const override;
   [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view variant) const override;

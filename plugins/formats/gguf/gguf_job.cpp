@@ -163,8 +163,8 @@ class GgufJob final : public ExportJob {
         const LayerPlan* layer = plan.find(std::string_view(info.name).substr(0, info.name.size() - kWeight.size()));
         if (layer != nullptr && layer->quantized()) place.layer = layer;
       }
-      const auto type = place.layer == nullptr ? std::nullopt
-                                               : sdk::find_block_type(place.layer->quant.weight.data_type);
+      const auto type =
+          place.layer == nullptr ? std::nullopt : sdk::find_block_type(place.layer->quant.weight.data_type);
       place.stored.type = type ? tensor_type(*type) : plain_type(info);
       places_.push_back(std::move(place));
     }
@@ -191,7 +191,8 @@ class GgufJob final : public ExportJob {
   static void require_finite(const QuantizedWeight& weight, const std::string& layer) {
     for (const at::Tensor& scales : {weight.scale, weight.super_scale, weight.super_min, weight.offset})
       if (scales.defined() && !at::isfinite(scales).all().item<bool>())
-        throw_input(str("layer '", printable(layer), "': a scale is beyond float16, which GGUF keeps scales in; leave "
+        throw_input(str("layer '", printable(layer),
+                        "': a scale is beyond float16, which GGUF keeps scales in; leave "
                         "the layer in 16 bits (--ignore_layers)"));
   }
 

@@ -104,7 +104,8 @@ std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tenso
   for (const StoredTensor& tensor : tensors) {
     append_text(out, tensor.name);
     append(out, static_cast<uint32_t>(tensor.shape.size()));
-    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) append(out, static_cast<uint64_t>(*size));
+    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size)
+      append(out, static_cast<uint64_t>(*size));
     append(out, static_cast<uint32_t>(tensor.type));
     append(out, static_cast<uint64_t>(tensor.offset));
   }

@@ -10,14 +10,14 @@ namespace {
 
 using sdk::BlockType;
 
-constexpr std::array kKinds{FileKind{"q2_k", 10, BlockType::q2_k},     FileKind{"q2_k_s", 21, BlockType::q2_k},
-                            FileKind{"q3_k_s", 11, BlockType::q3_k},   FileKind{"q3_k_m", 12, BlockType::q3_k},
-                            FileKind{"q3_k_l", 13, BlockType::q3_k},   FileKind{"q4_0", 2, BlockType::q4_0},
-                            FileKind{"q4_1", 3, BlockType::q4_1},      FileKind{"q4_k_s", 14, BlockType::q4_k},
-                            FileKind{"q4_k_m", 15, BlockType::q4_k},   FileKind{"q5_0", 8, BlockType::q5_0},
-                            FileKind{"q5_1", 9, BlockType::q5_1},      FileKind{"q5_k_s", 16, BlockType::q5_k},
-                            FileKind{"q5_k_m", 17, BlockType::q5_k},   FileKind{"q6_k", 18, BlockType::q6_k},
-                            FileKind{"q8_0", 7, BlockType::q8_0},      FileKind{"iq4_nl", 25, BlockType::iq4_nl},
+constexpr std::array kKinds{FileKind{"q2_k", 10, BlockType::q2_k},    FileKind{"q2_k_s", 21, BlockType::q2_k},
+                            FileKind{"q3_k_s", 11, BlockType::q3_k},  FileKind{"q3_k_m", 12, BlockType::q3_k},
+                            FileKind{"q3_k_l", 13, BlockType::q3_k},  FileKind{"q4_0", 2, BlockType::q4_0},
+                            FileKind{"q4_1", 3, BlockType::q4_1},     FileKind{"q4_k_s", 14, BlockType::q4_k},
+                            FileKind{"q4_k_m", 15, BlockType::q4_k},  FileKind{"q5_0", 8, BlockType::q5_0},
+                            FileKind{"q5_1", 9, BlockType::q5_1},     FileKind{"q5_k_s", 16, BlockType::q5_k},
+                            FileKind{"q5_k_m", 17, BlockType::q5_k},  FileKind{"q6_k", 18, BlockType::q6_k},
+                            FileKind{"q8_0", 7, BlockType::q8_0},     FileKind{"iq4_nl", 25, BlockType::iq4_nl},
                             FileKind{"iq4_xs", 30, BlockType::iq4_xs}};
 
 // Is this block one of those that get more bits: the first and the last eighth, and every third between?

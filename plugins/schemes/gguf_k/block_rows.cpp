@@ -69,7 +69,7 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
       const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
       rounder.round(x, columns, by_column,
                     {at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
-                    at_row(first.scales, groups), at_row(first.minima, groups)});
+                     at_row(first.scales, groups), at_row(first.minima, groups)});
     }
   });
   if (super) {

@@ -104,9 +104,9 @@ class BlockTuner final : public WeightTuner {
 
   at::Tensor weight_;
   BlockShape shape_;
-  QuantizedWeight found_;  // by the search; its scales stay
+  QuantizedWeight found_;                 // by the search; its scales stay
   at::Tensor scale_, inverse_, minimum_;  // f32 [out, groups]
-  at::Tensor values_;  // f32 [out, in], of the last fake_quant
+  at::Tensor values_;                     // f32 [out, in], of the last fake_quant
   std::vector<Trainable> offset_;
 };
 

@@ -113,59 +113,62 @@ ARKIT_LANE_FN void each(const GroupRun& run, const Body& body) {
 void affine(const GroupRun& run) {
   const int32_t n = run.group, most = run.most;
   const float levels = static_cast<float>(most);
-  each(run, [&](int64_t first, int64_t count, Groups& g) __attribute__((always_inline)) {
-    weigh(run, first, count, g);
-    F low = g.x[0], high = g.x[0], sum_w = g.w[0], sum_x = g.w[0] * g.x[0];
-    for (int32_t i = 1; i < n; ++i) {
-      low = g.x[i] < low ? g.x[i] : low;
-      high = high < g.x[i] ? g.x[i] : high;
-      sum_w += g.w[i];
-      sum_x += g.w[i] * g.x[i];
-    }
-    low = low > 0 ? F{} : low;
-    const I flat = high <= low;
-    const F flat_low = low;
-    const auto error_of = [&](F e) __attribute__((always_inline)) { return run.steps.by_magnitude ? magnitude(e) : e * e; };
-    F inverse = levels / (high - low), scale = 1.0F / inverse, best = {};
-    for (int32_t i = 0; i < n; ++i) {
-      g.codes[i] = clamped(nearest(inverse * (g.x[i] - low)), 0, most);
-      best += g.w[i] * error_of(scale * to_float(g.codes[i]) + low - g.x[i]);
-    }
-    I trial[kMost];
-    for (int32_t step = 0; step <= run.steps.count; ++step) {
-      inverse = (run.steps.first + run.steps.step * static_cast<float>(step) + levels) / (high - low);
-      F sum_l = {}, sum_l2 = {}, sum_xl = {};
-      for (int32_t i = 0; i < n; ++i) {
-        trial[i] = clamped(nearest(inverse * (g.x[i] - low)), 0, most);
-        const F l = to_float(trial[i]);
-        sum_l += g.w[i] * l;
-        sum_l2 += g.w[i] * l * l;
-        sum_xl += g.w[i] * l * g.x[i];
-      }
-      const F determinant = sum_w * sum_l2 - sum_l * sum_l;
-      F new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-      F new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-      const I above = new_low > 0;
-      new_scale = above ? sum_xl / sum_l2 : new_scale;
-      new_low = above ? F{} : new_low;
-      F error = {};
-      for (int32_t i = 0; i < n; ++i) error += g.w[i] * error_of(new_scale * to_float(trial[i]) + new_low - g.x[i]);
-      const I better = (determinant > 0) & (error < best);
-      if (!any(better)) continue;
-      for (int32_t i = 0; i < n; ++i) g.codes[i] = better ? trial[i] : g.codes[i];
-      best = better ? error : best;
-      scale = better ? new_scale : scale;
-      low = better ? new_low : low;
-    }
-    for (int32_t i = 0; i < n; ++i) g.codes[i] = flat ? I{} : g.codes[i];
-    scale = flat ? F{} : scale;
-    low = flat ? flat_low : low;
-    for (int64_t l = 0; l < count; ++l) {
-      run.scales[first + l] = scale[l];
-      run.minima[first + l] = -low[l];
-    }
-    put_codes(run, first, count, g.codes, 0);
-  });
+  each(
+      run, [&](int64_t first, int64_t count, Groups & g) __attribute__((always_inline)) {
+        weigh(run, first, count, g);
+        F low = g.x[0], high = g.x[0], sum_w = g.w[0], sum_x = g.w[0] * g.x[0];
+        for (int32_t i = 1; i < n; ++i) {
+          low = g.x[i] < low ? g.x[i] : low;
+          high = high < g.x[i] ? g.x[i] : high;
+          sum_w += g.w[i];
+          sum_x += g.w[i] * g.x[i];
+        }
+        low = low > 0 ? F{} : low;
+        const I flat = high <= low;
+        const F flat_low = low;
+        const auto error_of = [&](F e) __attribute__((always_inline)) {
+          return run.steps.by_magnitude ? magnitude(e) : e * e;
+        };
+        F inverse = levels / (high - low), scale = 1.0F / inverse, best = {};
+        for (int32_t i = 0; i < n; ++i) {
+          g.codes[i] = clamped(nearest(inverse * (g.x[i] - low)), 0, most);
+          best += g.w[i] * error_of(scale * to_float(g.codes[i]) + low - g.x[i]);
+        }
+        I trial[kMost];
+        for (int32_t step = 0; step <= run.steps.count; ++step) {
+          inverse = (run.steps.first + run.steps.step * static_cast<float>(step) + levels) / (high - low);
+          F sum_l = {}, sum_l2 = {}, sum_xl = {};
+          for (int32_t i = 0; i < n; ++i) {
+            trial[i] = clamped(nearest(inverse * (g.x[i] - low)), 0, most);
+            const F l = to_float(trial[i]);
+            sum_l += g.w[i] * l;
+            sum_l2 += g.w[i] * l * l;
+            sum_xl += g.w[i] * l * g.x[i];
+          }
+          const F determinant = sum_w * sum_l2 - sum_l * sum_l;
+          F new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
+          F new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
+          const I above = new_low > 0;
+          new_scale = above ? sum_xl / sum_l2 : new_scale;
+          new_low = above ? F{} : new_low;
+          F error = {};
+          for (int32_t i = 0; i < n; ++i) error += g.w[i] * error_of(new_scale * to_float(trial[i]) + new_low - g.x[i]);
+          const I better = (determinant > 0) & (error < best);
+          if (!any(better)) continue;
+          for (int32_t i = 0; i < n; ++i) g.codes[i] = better ? trial[i] : g.codes[i];
+          best = better ? error : best;
+          scale = better ? new_scale : scale;
+          low = better ? new_low : low;
+        }
+        for (int32_t i = 0; i < n; ++i) g.codes[i] = flat ? I{} : g.codes[i];
+        scale = flat ? F{} : scale;
+        low = flat ? flat_low : low;
+        for (int64_t l = 0; l < count; ++l) {
+          run.scales[first + l] = scale[l];
+          run.minima[first + l] = -low[l];
+        }
+        put_codes(run, first, count, g.codes, 0);
+      });
 }
 
 // The value of largest magnitude, the first of equal ones, with its sign.
@@ -183,81 +186,83 @@ ARKIT_LANE_FN F extreme(const F* x, int32_t n) {
 void symmetric(const GroupRun& run) {
   const int32_t n = run.group, most = run.most;
   const float levels = static_cast<float>(most);
-  each(run, [&](int64_t first, int64_t count, Groups& g) __attribute__((always_inline)) {
-    weigh(run, first, count, g);
-    const F greatest = extreme(g.x, n);
-    const I nothing = magnitude(greatest) < kZeros;
-    F xl, ll;
-    const auto sums = [&](F inverse) __attribute__((always_inline)) {
-      xl = ll = F{};
-      for (int32_t i = 0; i < n; ++i) {
-        const F l = to_float(clamped(nearest(inverse * g.x[i]), -most, most - 1));
-        xl += g.w[i] * g.x[i] * l;
-        ll += g.w[i] * l * l;
-      }
-    };
-    F chosen = -levels / greatest;
-    sums(chosen);
-    F scale = ll != 0 ? xl / ll : F{};
-    F best = scale * xl;
-    for (int32_t step = -9; step <= 9; ++step) {
-      if (step == 0) continue;
-      const F inverse = -(levels + 0.1F * static_cast<float>(step)) / greatest;
-      sums(inverse);
-      const I better = (ll > 0) & (xl * xl > best * ll);
-      chosen = better ? inverse : chosen;
-      scale = better ? xl / ll : scale;
-      best = better ? scale * xl : best;
-    }
-    for (int32_t i = 0; i < n; ++i) {
-      const I level = clamped(nearest(chosen * g.x[i]), -most, most - 1) + most;
-      g.codes[i] = nothing ? I{} : level;
-    }
-    scale = nothing ? F{} : scale;
-    for (int64_t l = 0; l < count; ++l) run.scales[first + l] = scale[l];
-    put_codes(run, first, count, g.codes, 0);
-  });
+  each(
+      run, [&](int64_t first, int64_t count, Groups & g) __attribute__((always_inline)) {
+        weigh(run, first, count, g);
+        const F greatest = extreme(g.x, n);
+        const I nothing = magnitude(greatest) < kZeros;
+        F xl, ll;
+        const auto sums = [&](F inverse) __attribute__((always_inline)) {
+          xl = ll = F{};
+          for (int32_t i = 0; i < n; ++i) {
+            const F l = to_float(clamped(nearest(inverse * g.x[i]), -most, most - 1));
+            xl += g.w[i] * g.x[i] * l;
+            ll += g.w[i] * l * l;
+          }
+        };
+        F chosen = -levels / greatest;
+        sums(chosen);
+        F scale = ll != 0 ? xl / ll : F{};
+        F best = scale * xl;
+        for (int32_t step = -9; step <= 9; ++step) {
+          if (step == 0) continue;
+          const F inverse = -(levels + 0.1F * static_cast<float>(step)) / greatest;
+          sums(inverse);
+          const I better = (ll > 0) & (xl * xl > best * ll);
+          chosen = better ? inverse : chosen;
+          scale = better ? xl / ll : scale;
+          best = better ? scale * xl : best;
+        }
+        for (int32_t i = 0; i < n; ++i) {
+          const I level = clamped(nearest(chosen * g.x[i]), -most, most - 1) + most;
+          g.codes[i] = nothing ? I{} : level;
+        }
+        scale = nothing ? F{} : scale;
+        for (int64_t l = 0; l < count; ++l) run.scales[first + l] = scale[l];
+        put_codes(run, first, count, g.codes, 0);
+      });
 }
 
 void descend(const GroupRun& run) {
   const int32_t n = run.group, most = run.most;
-  each(run, [&](int64_t first, int64_t count, Groups& g) __attribute__((always_inline)) {
-    const F greatest = extreme(g.x, n);
-    const I nothing = magnitude(greatest) < kZeros;
-    const F inverse = -static_cast<float>(most) / greatest;
-    F xl = {}, ll = {};
-    for (int32_t i = 0; i < n; ++i) {
-      g.w[i] = g.x[i] * g.x[i];
-      g.codes[i] = clamped(nearest(inverse * g.x[i]), -most, most - 1);
-      const F l = to_float(g.codes[i]);
-      xl += g.w[i] * g.x[i] * l;
-      ll += g.w[i] * l * l;
-    }
-    for (int pass = 0; pass < 5; ++pass) {
-      I changed = {};
-      for (int32_t i = 0; i < n; ++i) {
-        const F l = to_float(g.codes[i]);
-        F new_xl = xl - g.w[i] * g.x[i] * l;
-        const I counts = new_xl > 0;
-        F new_ll = ll - g.w[i] * l * l;
-        const I better = clamped(nearest(g.x[i] * new_ll / new_xl), -most, most - 1);
-        const F b = to_float(better);
-        new_xl += g.w[i] * g.x[i] * b;
-        new_ll += g.w[i] * b * b;
-        const I taken = counts & (better != g.codes[i]) & (new_ll > 0) & (new_xl * new_xl * ll > xl * xl * new_ll);
-        g.codes[i] = taken ? better : g.codes[i];
-        xl = taken ? new_xl : xl;
-        ll = taken ? new_ll : ll;
-        changed |= taken;
-      }
-      if (!any(changed)) break;
-    }
-    for (int32_t i = 0; i < n; ++i) g.codes[i] = nothing ? I{} : g.codes[i] + most;
-    F scale = ll > 0 ? xl / ll : F{};
-    scale = nothing ? F{} : scale;
-    for (int64_t l = 0; l < count; ++l) run.scales[first + l] = scale[l];
-    put_codes(run, first, count, g.codes, 0);
-  });
+  each(
+      run, [&](int64_t first, int64_t count, Groups & g) __attribute__((always_inline)) {
+        const F greatest = extreme(g.x, n);
+        const I nothing = magnitude(greatest) < kZeros;
+        const F inverse = -static_cast<float>(most) / greatest;
+        F xl = {}, ll = {};
+        for (int32_t i = 0; i < n; ++i) {
+          g.w[i] = g.x[i] * g.x[i];
+          g.codes[i] = clamped(nearest(inverse * g.x[i]), -most, most - 1);
+          const F l = to_float(g.codes[i]);
+          xl += g.w[i] * g.x[i] * l;
+          ll += g.w[i] * l * l;
+        }
+        for (int pass = 0; pass < 5; ++pass) {
+          I changed = {};
+          for (int32_t i = 0; i < n; ++i) {
+            const F l = to_float(g.codes[i]);
+            F new_xl = xl - g.w[i] * g.x[i] * l;
+            const I counts = new_xl > 0;
+            F new_ll = ll - g.w[i] * l * l;
+            const I better = clamped(nearest(g.x[i] * new_ll / new_xl), -most, most - 1);
+            const F b = to_float(better);
+            new_xl += g.w[i] * g.x[i] * b;
+            new_ll += g.w[i] * b * b;
+            const I taken = counts & (better != g.codes[i]) & (new_ll > 0) & (new_xl * new_xl * ll > xl * xl * new_ll);
+            g.codes[i] = taken ? better : g.codes[i];
+            xl = taken ? new_xl : xl;
+            ll = taken ? new_ll : ll;
+            changed |= taken;
+          }
+          if (!any(changed)) break;
+        }
+        for (int32_t i = 0; i < n; ++i) g.codes[i] = nothing ? I{} : g.codes[i] + most;
+        F scale = ll > 0 ? xl / ll : F{};
+        scale = nothing ? F{} : scale;
+        for (int64_t l = 0; l < count; ++l) run.scales[first + l] = scale[l];
+        put_codes(run, first, count, g.codes, 0);
+      });
 }
 
 // Neighbours of one group side by side.

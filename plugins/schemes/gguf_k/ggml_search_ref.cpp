@@ -130,7 +130,9 @@ Affine search_affine(int n, int most, const float* x, const float* weights, cons
     return {0, -low};
   }
   const auto levels = static_cast<float>(most);
-  const auto error_of = [&](float difference) { return steps.by_magnitude ? std::fabs(difference) : square(difference); };
+  const auto error_of = [&](float difference) {
+    return steps.by_magnitude ? std::fabs(difference) : square(difference);
+  };
   float inverse = levels / (high - low), scale = 1 / inverse, best = 0;
   for (int i = 0; i < n; ++i) {
     const int l = std::clamp(nearest(inverse * (x[i] - low)), 0, most);

@@ -29,9 +29,9 @@ struct GroupRun {
   const float* spread;      // [groups]; spread
   Weigh weigh;
   int64_t groups;
-  int32_t group;  // 16 or 32
-  int32_t most;   // affine: codes 0 .. most; else -most .. most - 1, stored + most
-  Steps steps;    // affine
+  int32_t group;   // 16 or 32
+  int32_t most;    // affine: codes 0 .. most; else -most .. most - 1, stored + most
+  Steps steps;     // affine
   uint8_t* codes;  // [groups * group]
   float* scales;   // [groups]
   float* minima;   // [groups]; affine

@@ -47,8 +47,8 @@ void affine(const GroupRun& run) {
   GroupWeights weights;
   for (int64_t g = 0; g < run.groups; ++g) {
     weigh(run, g, weights);
-    const Affine found = search_affine(run.group, run.most, run.x + g * run.group, weights.data(), run.steps,
-                                       run.codes + g * run.group);
+    const Affine found =
+        search_affine(run.group, run.most, run.x + g * run.group, weights.data(), run.steps, run.codes + g * run.group);
     run.scales[g] = found.scale;
     run.minima[g] = found.minimum;
   }

@@ -50,7 +50,8 @@ Verdict GgufKScheme::supports(const LayerPlan& layer) const {
   fixed.scale_dtype = quant.scale_dtype;  // has no say: scales are float16
   if (quant != fixed)
     return Verdict::no(str("bits, groups and scales of '", quant.data_type, "' are fixed (", fixed.bits,
-                           " bits in groups of ", fixed.group_size, "); leave them out or choose another preset GGUF:..."));
+                           " bits in groups of ", fixed.group_size,
+                           "); leave them out or choose another preset GGUF:..."));
   if (const int block = shape_of(*type).block; layer.in_features % block != 0)
     return Verdict::no(str("in_features ", layer.in_features, " is not a multiple of ", block, ", the block of '",
                            quant.data_type, "'"));

@@ -57,8 +57,8 @@ struct Planner {
 
   [[nodiscard]] std::unique_ptr<ModelSource> open_source(bool model_free, PlannedModel& planned,
                                                          Reporter& reporter) const {
-    std::unique_ptr<ModelSource> source = low_disk != nullptr ? low_disk->open(registry, reporter)
-                                                              : open_plain_source(options.model, registry, reporter);
+    std::unique_ptr<ModelSource> source =
+        low_disk != nullptr ? low_disk->open(registry, reporter) : open_plain_source(options.model, registry, reporter);
     if (!hub::outlined_id(source->path())) warn_of_denied_biases(*source, reporter);  // which looks at values
     if (!sdk::packed_layers(*source).empty() && !forced())
       throw_unsupported(
@@ -125,7 +125,8 @@ struct Planner {
 
   // The formats' turn. What a recipe's own plan warned about is not said twice.
   void refine(PlannedModel& planned, Reporter& reporter) const {
-    const std::vector<std::string> warned = recipe == nullptr ? std::vector<std::string>() : plan_warnings(planned.plan);
+    const std::vector<std::string> warned =
+        recipe == nullptr ? std::vector<std::string>() : plan_warnings(planned.plan);
     planned.refined = refine_plan(planned.plan, {.formats = formats,
                                                  .source = *planned.source,
                                                  .registry = registry,

@@ -127,7 +127,8 @@ std::unique_ptr<ModelSource> open_original(const VerifyOptions& options, const R
                                            const Registry& registry, Reporter& reporter, std::string& why_not) {
   std::error_code error;
   if (!options.against.empty()) return open_plain_source(options.against, registry, reporter);
-  if (!facts.source.empty() && fs::exists(facts.source, error)) return open_plain_source(facts.source, registry, reporter);
+  if (!facts.source.empty() && fs::exists(facts.source, error))
+    return open_plain_source(facts.source, registry, reporter);
   why_not = "no source given or found";
   if (facts.hub.empty()) return nullptr;
   try {
