@@ -1,5 +1,5 @@
 #pragma once
-// The writing half: one .gguf file a run (docs/spec/gguf-writing.md).
+// The writing half: one .gguf file a run (docs/spec/gguf-writing.md 1).
 
 #include <arkit/exporter.h>
 #include <arkit/source_check.h>

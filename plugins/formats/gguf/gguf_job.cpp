@@ -23,7 +23,7 @@ namespace arkit::gguf {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint32_t kGuessed = 1024, kAllF32 = 0;
+constexpr uint32_t kGuessed = 1024;  // general.file_type of a mixture without a name
 constexpr int64_t kStripBytes = int64_t{4} << 20;
 constexpr std::string_view kWeight = ".weight", kRopeTensor = "rope_freqs.weight";
 
@@ -69,7 +69,8 @@ class GgufJob final : public ExportJob {
       : request_(request), architecture_(architecture_of(request.source)), lock_(request.output_dir) {
     plan_tensors();
     KeyValues keys;
-    put_model_keys(keys, request.source, architecture_, parameters_, kind != nullptr ? kind->id : kGuessed);
+    const Called called = called_after(kind);
+    put_model_keys(keys, request.source, architecture_, parameters_, called.file_type);
     put_tokenizer_keys(keys, request.source, vocabulary_);
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
@@ -78,7 +79,7 @@ class GgufJob final : public ExportJob {
     const std::string header = header_of(keys, tensors);
     data_at_ = static_cast<int64_t>(header.size());
     bytes_ = data_at_ + data;
-    file_.emplace(request.output_dir / file_name(kind));
+    file_.emplace(request.output_dir / file_name(called));
     file_->reserve(bytes_);
     file_->write_at(0, header.data(), data_at_);
     if (const std::vector<float> factors = rope_tensor(request.source); !factors.empty()) {
@@ -133,16 +134,34 @@ class GgufJob final : public ExportJob {
     return *architecture;
   }
 
+  struct Called {
+    std::string name;  // "Q4_K_M"
+    uint32_t file_type;
+  };
+  // A kind, or of a file without blocks the type of its matrices.
+  [[nodiscard]] Called called_after(const FileKind* kind) const {
+    if (kind != nullptr) {
+      std::string name(kind->name);
+      std::transform(name.begin(), name.end(), name.begin(),
+                     [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+      return {std::move(name), kind->id};
+    }
+    std::set<TensorType> types;
+    for (const Place& place : places_)
+      if (place.stored.shape.size() > 1) types.insert(place.stored.type);
+    if (types == std::set{TensorType::bf16}) return {"BF16", 32};
+    if (types == std::set{TensorType::f16}) return {"F16", 1};
+    if (types == std::set{TensorType::f32}) return {"F32", 0};
+    return {"mixed", kGuessed};
+  }
+
   // "SmolLM2-135M-Q4_K_M.gguf", as the format's readers name them.
-  [[nodiscard]] std::string file_name(const FileKind* kind) const {
+  [[nodiscard]] std::string file_name(const Called& called) const {
     std::string name = model_name(request_.source);
     std::replace(name.begin(), name.end(), ' ', '-');
     const std::string label = size_label(parameters_);
     if (lower(name).find(lower(label)) == std::string::npos) name += "-" + label;
-    std::string ending = kind != nullptr ? std::string(kind->name) : "mixed";
-    std::transform(ending.begin(), ending.end(), ending.begin(),
-                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-    return str(name, "-", ending, ".gguf");
+    return str(name, "-", called.name, ".gguf");
   }
 
   void plan_tensors() {

@@ -17,9 +17,6 @@ using I = int32_t __attribute__((vector_size(4 * kLanes)));
 
 #define ARKIT_LANE_FN inline __attribute__((always_inline))
 
-ARKIT_LANE_FN F all(float value) {
-  return F{} + value;
-}
 ARKIT_LANE_FN F to_float(I value) {
   return __builtin_convertvector(value, F);
 }

@@ -48,6 +48,39 @@ std::vector<std::string> schemes_of(const json::Array& rows) {
   return shown;
 }
 
+// Any of those that a row "GGUF:*" is about.
+std::string first_of(const std::string& scheme, const json::Object& verdicts) {
+  if (!scheme.ends_with(":*")) return scheme;
+  const std::string prefix = scheme.substr(0, scheme.size() - 1);
+  for (const auto& member : verdicts)
+    if (member.key().starts_with(prefix) && !member.key().ends_with(kAsym)) return member.key();
+  return scheme;
+}
+
+// "GGUF:Q4_K" and the other presets of that name in front are one row, "GGUF:*", where all formats take all or none.
+std::vector<std::string> families_of(std::vector<std::string> schemes, const json::Array& rows) {
+  std::vector<std::string> shown;
+  for (const std::string& scheme : schemes) {
+    const size_t colon = scheme.find(':');
+    if (colon == std::string::npos) {
+      shown.push_back(scheme);
+      continue;
+    }
+    const std::string prefix = scheme.substr(0, colon + 1);
+    const bool alike = std::all_of(schemes.begin(), schemes.end(), [&](const std::string& other) {
+      return !other.starts_with(prefix) || std::all_of(rows.begin(), rows.end(), [&](const json::Value& row) {
+        const json::Object& cells = row.at("schemes").as_object();
+        return cell_of(cells, scheme) == cell_of(cells, other);
+      });
+    });
+    if (!alike)
+      shown.push_back(scheme);
+    else if (shown.empty() || shown.back() != prefix + "*")
+      shown.push_back(prefix + "*");
+  }
+  return shown;
+}
+
 std::string line(const std::vector<Column>& columns, size_t row) {
   std::string text = "|";
   for (const auto& [head, cells] : columns) {
@@ -63,12 +96,14 @@ std::string line(const std::vector<Column>& columns, size_t row) {
 
 std::string format_matrix(const json::Array& rows) {
   if (rows.empty()) return {};
-  const std::vector<std::string> schemes = schemes_of(rows);
+  const std::vector<std::string> schemes = families_of(schemes_of(rows), rows);
   std::vector<Column> columns{{"scheme", schemes}};
   for (const json::Value& row : rows) {
+    if (row.as_object().contains("stands_for")) continue;  // a preset and the format it is a variant of
     const std::string format(row.at("format").as_string());
+    const json::Object& verdicts = row.at("schemes").as_object();
     std::vector<std::string> cells;
-    for (const std::string& scheme : schemes) cells.push_back(cell_of(row.at("schemes").as_object(), scheme));
+    for (const std::string& scheme : schemes) cells.push_back(cell_of(verdicts, first_of(scheme, verdicts)));
     const auto same = std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.second == cells; });
     if (same != columns.end())
       same->first += ", " + format;

@@ -98,8 +98,9 @@ json::Array list_formats(const Registry& registry) {
           cells[sym ? preset.name : preset.name + " asym"] = verdict ? std::string("yes") : verdict.why_not;
         }
       }
-      rows.push_back(
-          json::Object{{"format", variant}, {"summary", exporter.info().summary}, {"schemes", std::move(cells)}});
+      json::Object row{{"format", variant}, {"summary", exporter.info().summary}, {"schemes", std::move(cells)}};
+      if (const std::string_view preset = exporter.implied_scheme(variant); !preset.empty()) row["stands_for"] = preset;
+      rows.push_back(std::move(row));
     }
   }
   return rows;
