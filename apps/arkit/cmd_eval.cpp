@@ -19,6 +19,16 @@ Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& repo
   return result;
 }
 
+Result cmd_eval_kl(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
+  DivergenceOptions options;
+  options.model = arguments.positional(0);
+  read_options(options, arguments);
+  Result result;
+  result.json = evaluate_divergence(options, read_resident(arguments), plugins.registry(), reporter);
+  result.human = describe_object(result.json);
+  return result;
+}
+
 Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
   LastWordOptions options;
   options.model = arguments.positional(0);

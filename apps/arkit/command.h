@@ -46,6 +46,7 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 [[nodiscard]] Result cmd_autoscheme(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_eval_kl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& reporter);

@@ -257,6 +257,10 @@ std::vector<Command> own_commands() {
        "arkit inspect ./llama-w4 --json"},
       {"eval ppl", "MODEL", "perplexity on a text", tables<EvalOptions, ResidentOptions>(),
        "arkit eval ppl ./llama-w4 --text wiki.txt --seqlen 512 --against ./llama"},
+      {"eval kl", "MODEL", "distance from a reference model, token by token: KL divergence and top-1 agreement",
+       tables<DivergenceOptions, ResidentOptions>(),
+       "arkit eval kl ./llama-w4 --reference ./llama --text wiki.txt\n"
+       "arkit eval kl ./llama-w4 --reference ./llama --along-generation --prompt 'Once upon a time'"},
       {"eval lambada", "MODEL", "accuracy and perplexity of the last word of each text",
        tables<LastWordOptions, ResidentOptions>(),
        "arkit eval lambada ./llama-w4 --file lambada_test.jsonl --limit 500"},

@@ -1,5 +1,5 @@
 // The end of a text: scores against a forward of each text on its own, and the job that reads LAMBADA's file.
-#include "inference/last_word_eval.h"
+#include "inference/continuation_eval.h"
 
 #include <cmath>
 #include <fstream>

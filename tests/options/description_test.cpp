@@ -63,6 +63,7 @@ TEST(Description, HasARowForEveryField) {
   EXPECT_EQ(described<QuantizeOptions>("AttentionOptions"), fields<AttentionOptions>() - 1);  // averaging: of recipes
   // Beside options: positional arguments, and of convert the words again.
   EXPECT_EQ(described<EvalOptions>("EvalOptions"), fields<EvalOptions>() - 1);
+  EXPECT_EQ(described<DivergenceOptions>("DivergenceOptions"), fields<DivergenceOptions>() - 1);
   EXPECT_EQ(described<LastWordOptions>("LastWordOptions"), fields<LastWordOptions>() - 1);
   EXPECT_EQ(described<GenerateOptions>("GenerateOptions"), fields<GenerateOptions>() - 2);  // and how tokens are picked
   EXPECT_EQ(described<GenerateOptions>("SamplingWishes"), fields<SamplingWishes>());
@@ -280,6 +281,7 @@ void expect_fields_reached(const std::string& command, const Words& base) {
 
 TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
   expect_fields_reached<EvalOptions>("eval ppl", {"m"});
+  expect_fields_reached<DivergenceOptions>("eval kl", {"m"});
   expect_fields_reached<LastWordOptions>("eval lambada", {"m"});
   expect_fields_reached<GenerateOptions>("generate", {"m"});
   expect_fields_reached<ChatOptions>("chat", {"m"});
@@ -288,7 +290,7 @@ TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
   expect_fields_reached<ConvertOptions>("convert", {"m"});
   expect_fields_reached<DiffOptions>("diff", {"a", "b"});
   expect_fields_reached<ReproduceOptions>("reproduce", {"m"});
-  for (const char* command : {"eval ppl", "eval lambada", "forward", "verify"})
+  for (const char* command : {"eval ppl", "eval kl", "eval lambada", "forward", "verify"})
     expect_fields_reached<ResidentOptions>(command, {"m"});
 }
 

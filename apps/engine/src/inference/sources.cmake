@@ -5,14 +5,15 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/backend_probes.cpp
   src/inference/batcher.cpp
   src/inference/better_backend.cpp
+  src/inference/continuation_eval.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp
-  src/inference/last_word_eval.cpp
   src/inference/prepared_cache.cpp
   src/inference/residency.cpp
   src/inference/row_scores.cpp
   src/inference/sampler.cpp
   src/inference/sampling_choice.cpp
+  src/inference/score_sums.cpp
   src/inference/session.cpp
   src/inference/whole_blocks.cpp
   src/inference/window_eval.cpp)

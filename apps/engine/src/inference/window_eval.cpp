@@ -1,9 +1,6 @@
 #include "inference/window_eval.h"
 
 #include <algorithm>
-#include <cmath>
-#include <string>
-#include <vector>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -45,44 +42,6 @@ at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_s
   return hidden.narrow(1, 0, seqlen - 1).reshape({count * (seqlen - 1), hidden.size(2)});
 }
 
-class Accumulator {
- public:
-  void add(const ComparedScores& scores) {
-    model_.nll -= scores.model.log_likelihood.sum().item<double>();
-    model_.tokens += scores.model.log_likelihood.numel();
-    if (!scores.kl.defined()) return;
-    reference_.nll -= scores.reference.log_likelihood.sum().item<double>();
-    reference_.tokens += scores.reference.log_likelihood.numel();
-    const at::Tensor kl = scores.kl.contiguous();
-    kl_.insert(kl_.end(), kl.const_data_ptr<double>(), kl.const_data_ptr<double>() + kl.numel());
-    agree_ += scores.reference.likeliest.eq(scores.model.likeliest).sum().item<int64_t>();
-  }
-  [[nodiscard]] WindowScore model() const { return finished(model_); }
-  [[nodiscard]] WindowScore reference() const { return finished(reference_); }
-  Divergence divergence() {
-    Divergence out;
-    const double count = static_cast<double>(kl_.size());
-    for (const double kl : kl_) out.mean_kl += kl / count;
-    const size_t at = static_cast<size_t>(0.99 * (count - 1));
-    std::nth_element(kl_.begin(), kl_.begin() + static_cast<std::ptrdiff_t>(at), kl_.end());
-    out.p99_kl = kl_[at];
-    out.top1_agreement = static_cast<double>(agree_) / count;
-    return out;
-  }
-
- private:
-  static WindowScore finished(WindowScore score) {
-    score.nll /= static_cast<double>(score.tokens);
-    if (!std::isfinite(score.nll))
-      throw Error(ErrorCode::verification, "the model's logits are not finite; its weights or scales are damaged");
-    return score;
-  }
-
-  WindowScore model_, reference_;
-  std::vector<double> kl_;  // one a scored token
-  int64_t agree_ = 0;
-};
-
 }  // namespace
 
 int64_t window_passes(const at::Tensor& windows) {
@@ -90,17 +49,22 @@ int64_t window_passes(const at::Tensor& windows) {
   return (windows.size(0) + pass - 1) / pass;
 }
 
+void check_comparable(const Engine& model, const Engine& reference) {
+  const int64_t mine = model.model().vocab_size(), theirs = reference.model().vocab_size();
+  if (mine != theirs)
+    throw_input(str("the reference model has ", theirs, " tokens, the model ", mine,
+                    "; a distance is one of distributions over the same tokens"));
+}
+
 EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& windows, int64_t batch_size,
                             Reporter& reporter) {
   const c10::NoGradGuard no_grad;
-  const int64_t seqlen = windows.size(1), vocab = model.model().vocab_size();
+  const int64_t seqlen = windows.size(1);
   if (seqlen > model.model().max_positions())
     throw_usage(str("seqlen ", seqlen, " exceeds the model's ", model.model().max_positions(), " positions"));
-  if (reference != nullptr && reference->model().vocab_size() != vocab)
-    throw_input(str("the reference model has ", reference->model().vocab_size(), " tokens, the model ", vocab));
+  if (reference != nullptr) check_comparable(model, *reference);
   const TensorCacheScope reuse;
-  EvalResult result;
-  Accumulator accumulator;
+  ScoreSums sums;
   const int64_t pass = windows_of_a_pass(seqlen);
   for (int64_t first = 0; first < windows.size(0); first += pass) {
     const at::Tensor chunk = windows.narrow(0, first, std::min(pass, windows.size(0) - first));
@@ -108,14 +72,9 @@ EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& 
     const at::Tensor hidden = run_blocks(model, chunk, batch_size, "model", reporter);
     const at::Tensor reference_hidden =
         reference == nullptr ? at::Tensor() : run_blocks(*reference, chunk, batch_size, "reference", reporter);
-    accumulator.add(score_rows(model, hidden, reference, reference_hidden, targets));
+    sums.add(score_rows(model, hidden, reference, reference_hidden, targets));
   }
-  result.model = accumulator.model();
-  if (reference != nullptr) {
-    result.reference = accumulator.reference();
-    result.divergence = accumulator.divergence();
-  }
-  return result;
+  return sums.result();
 }
 
 }  // namespace arkit

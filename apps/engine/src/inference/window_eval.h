@@ -4,34 +4,20 @@
 // a slice of rows at a time.
 
 #include <cstdint>
-#include <optional>
 
 #include <ATen/core/Tensor.h>
 
 #include <arkit/log.h>
 
 #include "inference/engine.h"
+#include "inference/score_sums.h"
 
 namespace arkit {
 
-// Distances of one scored token each, over all of them.
-struct Divergence {
-  double mean_kl = 0, p99_kl = 0;  // KL(reference || model), nats
-  double top1_agreement = 0;       // share of tokens whose most likely successor is the same
-};
+// Throws ErrorCode::input where the two do not know the same number of tokens.
+void check_comparable(const Engine& model, const Engine& reference);
 
-struct WindowScore {
-  double nll = 0;      // mean, nats
-  int64_t tokens = 0;  // scored: seqlen - 1 a window
-};
-
-struct EvalResult {
-  WindowScore model;
-  std::optional<WindowScore> reference;
-  std::optional<Divergence> divergence;
-};
-
-// `windows` int64 [count, seqlen], seqlen >= 2; `batch_size` windows run through a block together. `reference` may be
+// `windows` int64 [count, seqlen], seqlen >= 2, of which seqlen - 1 tokens each are scored; `batch_size` windows run through a block together. `reference` may be
 // null; its vocabulary must be the model's.
 [[nodiscard]] EvalResult evaluate_windows(Engine& model, Engine* reference, const at::Tensor& windows,
                                           int64_t batch_size, Reporter& reporter);

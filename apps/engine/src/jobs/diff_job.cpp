@@ -22,9 +22,8 @@
 
 #include "convert/config_difference.h"
 #include "convert/weight_difference.h"
-#include "inference/engine.h"
-#include "inference/residency.h"
 #include "inference/window_eval.h"
+#include "jobs/measured_models.h"
 #include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "model_free/checkpoint_source.h"
@@ -188,24 +187,12 @@ json::Object describe_side(const Side& side) {
 
 json::Object compare_logits(const DiffOptions& options, const std::string& resident, const Side& a, const Side& b,
                             const Registry& registry, Reporter& reporter) {
-  const bool text = !options.text_file.empty();
-  const at::Tensor ids =
-      text ? tokenize_file(options.text_file, tokenizer_of(*a.source)) : read_input_ids(options.ids_file);
-  const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
-  for (const Side* side : {&a, &b}) warn_about_source(*side->source, reporter);
-  if (sdk::packed_layers(*a.source).empty()) warn_about_backend(backend_wish(options), *b.source, reporter);
-  const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine reference(*a.source, registry, dtype, exact_wish(options), reporter),
-      model(*b.source, registry, dtype, exact_wish(options), reporter);
-  const std::string what = str("'", (text ? options.text_file : options.ids_file).string(), "'");
-  reference.check_ids(windows, what);
-  model.check_ids(windows, what);
-  const std::vector<const ModelSource*> models = {a.source.get(), b.source.get()};
-  const Residency residency = choose_residency(resident, models, dtype, window_passes(windows));
-  if (residency.all)
-    for (Engine* each : {&reference, &model}) each->keep_resident();
+  const MeasuredModels models(*b.source, a.source.get(), compute_dtype(options.dtype), exact_wish(options), registry,
+                              reporter);
+  const at::Tensor windows = models.windows(options);
+  const Residency residency = models.settle(resident, window_passes(windows));
   reporter.step(str("comparing logits on ", windows.size(0), " windows of ", options.seqlen, " tokens"));
-  const EvalResult score = evaluate_windows(model, &reference, windows, options.batch_size, reporter);
+  const EvalResult score = evaluate_windows(models.model(), models.reference(), windows, options.batch_size, reporter);
   return {{"windows", windows.size(0)},
           {"tokens", score.model.tokens},
           {"mean_kl", score.divergence->mean_kl},

@@ -2,7 +2,7 @@
 // --against also the distance from a reference model.
 #include <chrono>
 #include <cmath>
-#include <vector>
+#include <memory>
 
 #include <ATen/ATen.h>
 
@@ -13,9 +13,8 @@
 #include <arkit/model_source.h>
 #include <arkit/str.h>
 
-#include "inference/engine.h"
-#include "inference/residency.h"
 #include "inference/window_eval.h"
+#include "jobs/measured_models.h"
 #include "jobs/source_notes.h"
 #include "jobs/token_source.h"
 #include "util/heap.h"
@@ -43,31 +42,14 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   const std::unique_ptr<ModelSource> source = open_source(options.model, registry, reporter);
   std::unique_ptr<ModelSource> reference_source;
   if (!options.against.empty()) reference_source = open_source(options.against, registry, reporter);
-  warn_about_source(*source, reporter);
-  warn_about_backend(backend_wish(options), *source, reporter);
-  if (reference_source) warn_about_source(*reference_source, reporter);
-  const at::ScalarType dtype = compute_dtype(options.dtype);
-  Engine engine(*source, registry, dtype, exact_wish(options), reporter);
-  std::unique_ptr<Engine> reference;
-  if (reference_source)
-    reference = std::make_unique<Engine>(*reference_source, registry, dtype, exact_wish(options), reporter);
-
-  const bool text = !options.text_file.empty();
-  const at::Tensor ids =
-      text ? tokenize_file(options.text_file, tokenizer_of(*source)) : read_input_ids(options.ids_file);
-  const at::Tensor windows = make_windows(ids, options.seqlen, options.max_windows);
-  engine.check_ids(windows, str("'", (text ? options.text_file : options.ids_file).string(), "'"));
-
-  std::vector<const ModelSource*> models = {source.get()};
-  if (reference_source) models.push_back(reference_source.get());
-  const Residency residency = choose_residency(resident, models, dtype, window_passes(windows));
-  if (residency.all)
-    for (Engine* each : {&engine, reference.get()})
-      if (each != nullptr) each->keep_resident();
+  const MeasuredModels models(*source, reference_source.get(), compute_dtype(options.dtype), exact_wish(options),
+                              registry, reporter);
+  const at::Tensor windows = models.windows(options);
+  const Residency residency = models.settle(resident, window_passes(windows));
 
   reporter.step(str("evaluate ", windows.size(0), " windows of ", options.seqlen, " tokens"));
   const auto start = std::chrono::steady_clock::now();
-  const EvalResult score = evaluate_windows(engine, reference.get(), windows, options.batch_size, reporter);
+  const EvalResult score = evaluate_windows(models.model(), models.reference(), windows, options.batch_size, reporter);
   const double seconds = seconds_since(start);
 
   json::Object result;
@@ -80,7 +62,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   result["dtype"] = options.dtype;
   result["seconds"] = seconds;
   result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
-  describe_backends(engine, result);
+  describe_backends(models.model(), result);
   result["resident"] = residency.describe();
   if (score.divergence) {
     result["against"] = json::Object{{"model", options.against},

@@ -12,8 +12,8 @@
 #include <arkit/str.h>
 
 #include "calibration/document_source.h"
+#include "inference/continuation_eval.h"
 #include "inference/engine.h"
-#include "inference/last_word_eval.h"
 #include "inference/residency.h"
 #include "jobs/source_notes.h"
 #include "jobs/token_source.h"

@@ -8,6 +8,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/diff_job.cpp
   src/jobs/evaluate_job.cpp
   src/jobs/family_job.cpp
+  src/jobs/divergence_job.cpp
   src/jobs/export_set.cpp
   src/jobs/export_size.cpp
   src/jobs/format_matrix.cpp
@@ -19,6 +20,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/list_job.cpp
   src/jobs/low_disk.cpp
   src/jobs/memory_estimate.cpp
+  src/jobs/measured_models.cpp
   src/jobs/mix_decision.cpp
   src/jobs/mix_report.cpp
   src/jobs/mix_rescore.cpp

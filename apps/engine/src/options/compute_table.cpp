@@ -66,6 +66,48 @@ constexpr OptionOf<EvalOptions> kEval[] = {
     option_at<&EvalOptions::prepared_cache>(kPreparedCache),
 };
 
+constexpr OptionOf<DivergenceOptions> kDivergence[] = {
+    option_at<&DivergenceOptions::reference>({.name = "reference",
+                                              .group = kRun,
+                                              .unit = "MODEL",
+                                              .help = "the model that MODEL should behave like",
+                                              .aliases = "against"}),
+    option_at<&DivergenceOptions::text_file>(
+        {.name = "text", .type = path, .group = kRun, .unit = "FILE", .help = "text to compare on", .excludes = "ids"}),
+    option_at<&DivergenceOptions::ids_file>({.name = "ids",
+                                             .type = path,
+                                             .group = kRun,
+                                             .unit = "FILE",
+                                             .help = "safetensors file of token ids to compare on",
+                                             .excludes = "text"}),
+    option_at<&DivergenceOptions::seqlen>(kSeqlen),
+    option_at<&DivergenceOptions::max_windows>({.name = "max_windows",
+                                                .type = integer,
+                                                .group = kRun,
+                                                .unit = "N",
+                                                .help = "compare only on the first N windows"}),
+    option_at<&DivergenceOptions::along_generation>(
+        {.name = "along_generation",
+         .type = flag,
+         .group = kRun,
+         .help = "compare on what the reference writes (greedily) behind each window or prompt, not on the text"}),
+    option_at<&DivergenceOptions::prompts>({.name = "prompt",
+                                            .type = texts,
+                                            .group = kRun,
+                                            .unit = "TEXT",
+                                            .help = "with --along_generation: text to write behind; may be repeated"}),
+    option_at<&DivergenceOptions::max_new_tokens>({.name = "max_new_tokens",
+                                                   .type = integer,
+                                                   .group = kRun,
+                                                   .unit = "N",
+                                                   .help = "with --along_generation: tokens to write behind each"}),
+    option_at<&DivergenceOptions::batch_size>(kBatchSize),
+    option_at<&DivergenceOptions::dtype>(kDtype),
+    option_at<&DivergenceOptions::backend>(kBackend),
+    option_at<&DivergenceOptions::device>(kDevice),
+    option_at<&DivergenceOptions::prepared_cache>(kPreparedCache),
+};
+
 constexpr OptionOf<LastWordOptions> kLastWord[] = {
     option_at<&LastWordOptions::file>({.name = "file",
                                        .type = path,
@@ -291,6 +333,10 @@ constexpr OptionOf<ResidentOptions> kResident[] = {
 template <>
 std::span<const OptionOf<EvalOptions>> option_table() {
   return kEval;
+}
+template <>
+std::span<const OptionOf<DivergenceOptions>> option_table() {
+  return kDivergence;
 }
 template <>
 std::span<const OptionOf<LastWordOptions>> option_table() {

@@ -129,6 +129,25 @@ struct EvalOptions {
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
+// Distance of a model from a reference, token by token: KL(reference || model).
+struct DivergenceOptions {
+  std::string model;
+  std::string reference;                      // folder, .gguf file or hub id
+  std::filesystem::path text_file, ids_file;  // one of them, or prompts
+  int64_t seqlen = 512;
+  std::optional<int64_t> max_windows;
+  // Not the tokens of the text are what both are asked about, but those the reference itself writes (greedily) behind
+  // each window, or behind each of `prompts`.
+  bool along_generation = false;
+  std::vector<std::string> prompts;
+  int64_t max_new_tokens = 64;  // written behind each
+  int64_t batch_size = 4;
+  std::string dtype = "float32";
+  std::string backend;                   // empty = best available
+  std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
+};
+
 struct LastWordOptions {
   std::string model;
   std::filesystem::path file;    // JSON lines with a "text" each, LAMBADA's form
@@ -218,6 +237,7 @@ struct DiffOptions {
 // Scores, allocates and reports; writes nothing but what AutoSchemeOptions names. Takes what quantize takes.
 [[nodiscard]] ARKIT_EXPORT json::Object autoscheme(const QuantizeOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object evaluate_divergence(const DivergenceOptions&, const Registry&, Reporter&);
 // LAMBADA's question: how likely is the last word of each text, and is it what greedy decoding writes?
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_last_words(const LastWordOptions&, const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object generate(const GenerateOptions&, const Registry&, Reporter&);

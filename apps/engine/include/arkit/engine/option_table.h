@@ -214,6 +214,8 @@ ARKIT_EXPORT std::span<const OptionOf<QuantizeOptions>> option_table();
 template <>
 ARKIT_EXPORT std::span<const OptionOf<EvalOptions>> option_table();
 template <>
+ARKIT_EXPORT std::span<const OptionOf<DivergenceOptions>> option_table();
+template <>
 ARKIT_EXPORT std::span<const OptionOf<LastWordOptions>> option_table();
 template <>
 ARKIT_EXPORT std::span<const OptionOf<GenerateOptions>> option_table();

@@ -14,6 +14,8 @@ namespace arkit {
 
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_perplexity(const EvalOptions&, const std::string& resident,
                                                             const Registry&, Reporter&);
+[[nodiscard]] ARKIT_EXPORT json::Object evaluate_divergence(const DivergenceOptions&, const std::string& resident,
+                                                            const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object evaluate_last_words(const LastWordOptions&, const std::string& resident,
                                                             const Registry&, Reporter&);
 [[nodiscard]] ARKIT_EXPORT json::Object forward(const ForwardOptions&, const std::string& resident, const Registry&,

@@ -1,6 +1,7 @@
 #pragma once
-// How well a model guesses the end of each text: log-likelihood of the last tokens, and whether greedy decoding would
-// have written them. Runs block by block over many texts of different length.
+// How well a model guesses the end of each text: log-likelihood of the last tokens, whether greedy decoding would have
+// written them, and how far its distribution is there from a reference's. Runs block by block over many texts of
+// different length.
 
 #include <cstdint>
 #include <vector>
@@ -8,6 +9,7 @@
 #include <arkit/log.h>
 
 #include "inference/engine.h"
+#include "inference/score_sums.h"
 
 namespace arkit {
 
@@ -24,6 +26,10 @@ struct ContinuationScore {
 // One score for each item, in their order. `batch_size` texts of similar length run through a block together.
 [[nodiscard]] std::vector<ContinuationScore> score_continuations(Engine& engine, const std::vector<Continuation>& items,
                                                                  int64_t batch_size, Reporter& reporter);
+
+// Over the targets of all items. Both have the same number of tokens.
+[[nodiscard]] EvalResult compare_continuations(Engine& model, Engine& reference, const std::vector<Continuation>& items,
+                                               int64_t batch_size, Reporter& reporter);
 
 // How often score_continuations computes with every block: 1, or more.
 [[nodiscard]] int64_t continuation_passes(const std::vector<Continuation>& items);
