@@ -31,7 +31,7 @@ install(FILES LICENSE README.md docs/PLUGINS.md docs/ARCHITECTURE.md DESTINATION
 set(build_package_dir ${CMAKE_BINARY_DIR}/${package_dir})
 configure_package_config_file(cmake/arkitConfig.cmake.in ${build_package_dir}/arkitConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${build_package_dir}/arkitConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-foreach(script ArkitTorch ArkitHeaderHash ArkitPlugin)
+foreach(script ArkitTorch ArkitHeaderHash ArkitPlugin ArkitCuda)
   configure_file(cmake/${script}.cmake ${build_package_dir}/${script}.cmake COPYONLY)
   list(APPEND package_scripts cmake/${script}.cmake)
 endforeach()
