@@ -151,15 +151,6 @@ TEST(AutoRound, WhatCannotBeIsRefusedWithTheReason) {
   }
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, {"--group_size", "128,128"}), "--scheme FP8_BLOCK"));
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, {"--group_size=128,128"}), "--scheme FP8_BLOCK"));
-  for (const Words& gguf :
-       {Words{"--format", "gguf:q4_k_m"}, Words{"--options", "GGUF:Q2_K_S,GGUF:Q4_K_S", "--bits", "3"},
-        Words{"--scheme", "GGUF:Q4_K_M"}}) {
-    Words line{"quantize", "m"};
-    line.insert(line.end(), gguf.begin(), gguf.end());
-    const Outcome answer = run_arkit(line);
-    EXPECT_EQ(answer.exit_code, 4) << answer.err;
-    EXPECT_TRUE(contains(answer.err, "arkit reads GGUF files and does not write them")) << answer.err;
-  }
   const Outcome run = run_arkit({"m", "--eval", "--tasks", "lambada_openai", "--eval_bs", "16"});
   EXPECT_EQ(run.exit_code, 2) << "a model is named by a path that exists or after 'quantize'";
   EXPECT_EQ(run_arkit({"--model=m", "--eval", "--tasks", "lambada_openai"}).exit_code, 4);
