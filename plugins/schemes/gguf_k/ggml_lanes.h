@@ -15,6 +15,8 @@ constexpr float kZeros = 1e-15F;
 using F = float __attribute__((vector_size(4 * kLanes)));
 using I = int32_t __attribute__((vector_size(4 * kLanes)));
 
+using Bytes = uint8_t __attribute__((vector_size(kLanes)));
+
 #define ARKIT_LANE_FN inline __attribute__((always_inline))
 
 ARKIT_LANE_FN F to_float(I value) {
@@ -40,6 +42,11 @@ ARKIT_LANE_FN bool any(I mask) {
   int32_t found = 0;
   for (int l = 0; l < kLanes; ++l) found |= mask[l];
   return found != 0;
+}
+
+ARKIT_LANE_FN void put_some(I levels, uint8_t* codes) {
+  const Bytes bytes = __builtin_convertvector(levels, Bytes);
+  __builtin_memcpy(codes, &bytes, sizeof(bytes));
 }
 
 // kLanes groups, one a lane. Lanes behind the last group hold zeros.
@@ -274,8 +281,109 @@ void again(const AgainRun& run) {
       __builtin_memcpy(&value, x + i, sizeof(value));
       if (run.minima != nullptr) value += minimum;
       const I code = clamped(nearest(value / scale), run.least, run.most) - run.least;
-      for (int l = 0; l < kLanes; ++l) codes[i + l] = static_cast<uint8_t>(code[l]);
+      put_some(code, codes + i);
     }
+  }
+}
+
+// ---- blocks of 32: neighbours side by side ----
+
+constexpr int kParts = 32 / kLanes;
+
+ARKIT_LANE_FN void load(const float* from, F* to) {
+  __builtin_memcpy(to, from, 32 * sizeof(float));
+}
+
+ARKIT_LANE_FN float largest(F x) {
+  float lanes[kLanes];
+  __builtin_memcpy(lanes, &x, sizeof(x));
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) lanes[l] = lanes[l + half] > lanes[l] ? lanes[l + half] : lanes[l];
+  return lanes[0];
+}
+
+ARKIT_LANE_FN float largest_magnitude(const F* x) {
+  F most = magnitude(x[0]);
+  for (int p = 1; p < kParts; ++p) {
+    const F mine = magnitude(x[p]);
+    most = mine > most ? mine : most;
+  }
+  return largest(most);
+}
+
+ARKIT_LANE_FN void put_bytes(const I* levels, uint8_t* codes) {
+  for (int p = 0; p < kParts; ++p) put_some(levels[p], codes + p * kLanes);
+}
+
+void plain_symmetric(const PlainRun& run) {
+  const int32_t most = 1 << (run.bits - 1);
+  const float shift = static_cast<float>(most) + 0.5F;
+  for (int64_t b = 0; b < run.blocks; ++b) {
+    const float* from = run.x + 32 * b;
+    F x[kParts];
+    load(from, x);
+    const float size = largest_magnitude(x);
+    float greatest = 0;
+    for (int i = 0; size > 0 && i < 32; ++i)
+      if (from[i] == size || from[i] == -size) {  // the first of equal ones
+        greatest = from[i];
+        break;
+      }
+    const float d = greatest / static_cast<float>(-most), inverse = d != 0 ? 1 / d : 0;
+    run.scales[b] = d;
+    I levels[kParts];
+    for (int p = 0; p < kParts; ++p) {
+      levels[p] = __builtin_convertvector(x[p] * inverse + shift, I);
+      levels[p] = levels[p] > 2 * most - 1 ? I{} + (2 * most - 1) : levels[p];
+    }
+    put_bytes(levels, run.codes + 32 * b);
+  }
+}
+
+void plain_affine(const PlainRun& run) {
+  const int32_t most = (1 << run.bits) - 1;
+  for (int64_t b = 0; b < run.blocks; ++b) {
+    const float* from = run.x + 32 * b;
+    F x[kParts];
+    load(from, x);
+    F least = x[0], most_of = x[0];
+    for (int p = 1; p < kParts; ++p) {
+      least = x[p] < least ? x[p] : least;
+      most_of = x[p] > most_of ? x[p] : most_of;
+    }
+    float low = -largest(-least);
+    const float high = largest(most_of);
+    for (int i = 0; low == 0 && i < 32; ++i)
+      if (from[i] == 0) {  // whose sign is kept: the first one's
+        low = from[i];
+        break;
+      }
+    const float d = (high - low) / static_cast<float>(most), inverse = d != 0 ? 1 / d : 0;
+    run.scales[b] = d;
+    run.minima[b] = -low;
+    I levels[kParts];
+    for (int p = 0; p < kParts; ++p) {
+      levels[p] = __builtin_convertvector((x[p] - low) * inverse + 0.5F, I);
+      levels[p] = levels[p] > most ? I{} + most : levels[p];
+    }
+    put_bytes(levels, run.codes + 32 * b);
+  }
+}
+
+void plain_bytes(const PlainRun& run) {
+  for (int64_t b = 0; b < run.blocks; ++b) {
+    F x[kParts];
+    load(run.x + 32 * b, x);
+    const float d = largest_magnitude(x) / 127, inverse = d != 0 ? 1 / d : 0;
+    run.scales[b] = d;
+    I levels[kParts];
+    for (int p = 0; p < kParts; ++p) {
+      const F value = x[p] * inverse;
+      const I whole = __builtin_convertvector(value, I);
+      const F rest = value - to_float(whole);  // exact; halves go away from zero
+      levels[p] = whole - (rest >= 0.5F) + (rest <= -0.5F) + 128;
+    }
+    put_bytes(levels, run.codes + 32 * b);
   }
 }
 

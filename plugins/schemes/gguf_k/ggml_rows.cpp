@@ -29,8 +29,6 @@ void weigh(const float* x, const float* importance, float spread, float* weights
   for (int i = 0; i < 32; ++i) weights[i] = importance[i] * std::sqrt(spread + x[i] * x[i]);
 }
 
-// ---- blocks of 32, without importance ----
-
 float extreme(const float* x) {
   float most = 0, magnitude = 0;
   for (int i = 0; i < 32; ++i)
@@ -39,30 +37,6 @@ float extreme(const float* x) {
       most = x[i];
     }
   return most;
-}
-
-float symmetric_block(const float* x, int bits, uint8_t* codes) {
-  const int most = 1 << (bits - 1);
-  const float d = extreme(x) / static_cast<float>(-most), inverse = d != 0 ? 1 / d : 0;
-  const float shift = static_cast<float>(most) + 0.5F;
-  for (int i = 0; i < 32; ++i)
-    codes[i] = static_cast<uint8_t>(std::min(2 * most - 1, static_cast<int>(x[i] * inverse + shift)));
-  return half(d);
-}
-
-Affine affine_block(const float* x, int bits, uint8_t* codes) {
-  const int most = (1 << bits) - 1;
-  const auto [low, high] = std::minmax_element(x, x + 32);
-  const float d = (*high - *low) / static_cast<float>(most), inverse = d != 0 ? 1 / d : 0;
-  for (int i = 0; i < 32; ++i)
-    codes[i] = static_cast<uint8_t>(std::min(most, static_cast<int>((x[i] - *low) * inverse + 0.5F)));
-  return {half(d), -half(*low)};
-}
-
-float eight_bit_block(const float* x, uint8_t* codes) {
-  const float d = std::fabs(extreme(x)) / 127, inverse = d != 0 ? 1 / d : 0;
-  for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(128 + static_cast<int>(std::round(x[i] * inverse)));
-  return half(d);
 }
 
 // ---- the table of IQ4 ----
@@ -206,31 +180,29 @@ Steps plain_steps(BlockType type) {
   return type == BlockType::q4_k ? Steps{-1.0F, 0.1F, 20, false} : Steps{-0.5F, 0.1F, 15, false};
 }
 
-void plain_block(BlockType type, const float* x, const float* importance, const Row& to) {
-  const int bits = shape_of(type).bits;
-  switch (type) {
-    case BlockType::q8_0:
-      *to.d = eight_bit_block(x, to.codes);
-      return;
-    case BlockType::iq4_nl:
-      *to.d = table_block(x, importance, to.codes);
-      return;
-    case BlockType::iq4_xs:
-      return table_super_block(x, importance, to);
-    case BlockType::q4_1:
-    case BlockType::q5_1: {
-      const Affine affine = affine_block(x, bits, to.codes);
-      *to.d = affine.scale;
-      *to.dmin = affine.minimum;
-      return;
+// Blocks whose codes are places in a table.
+void table_row(BlockType type, const float* x, int64_t n, const float* importance, Row to) {
+  const BlockShape shape = shape_of(type);
+  for (int64_t i = 0; i < n; i += shape.block, to.codes += shape.block, ++to.d) {
+    const float* weights = importance == nullptr ? nullptr : importance + i;
+    if (type == BlockType::iq4_nl) {
+      *to.d = table_block(x + i, weights, to.codes);
+    } else {
+      table_super_block(x + i, weights, to);
+      to.scales += kBlock / 32;
     }
-    default:
-      *to.d = symmetric_block(x, bits, to.codes);
-      return;
   }
 }
 
 }  // namespace
+
+// Scales of blocks without super-blocks.
+void RowRounder::put_blocks(BlockShape shape, const Row& to) const {
+  for (size_t g = 0; g < scales_.size(); ++g) {
+    to.d[g] = half(scales_[g]);
+    if (shape.minima) to.dmin[g] = -half(-minima_[g]);
+  }
+}
 
 void RowRounder::round(const float* x, int64_t n, const float* importance, const Row& to) {
   const BlockShape shape = shape_of(type_);
@@ -244,14 +216,21 @@ void RowRounder::round(const float* x, int64_t n, const float* importance, const
     if (shape.scale_bits > 0) at.scales += groups;
     if (shape.scale_bits > 0 && shape.minima) at.minima += groups;
   };
-  if (!searched || has_table(type_) || type_ == BlockType::q8_0) {
-    for (int64_t i = 0; i < n; i += shape.block, next())
-      plain_block(type_, x + i, importance == nullptr ? nullptr : importance + i, at);
-    return;
-  }
-
+  if (has_table(type_)) return table_row(type_, x, n, importance, to);
   const auto all = static_cast<size_t>(n / shape.group);
   for (std::vector<float>* values : {&scales_, &minima_, &sums_, &spread_}) values->resize(all);
+  if (!searched || type_ == BlockType::q8_0) {
+    const PlainRun plain{.x = x,
+                         .blocks = static_cast<int64_t>(all),
+                         .bits = shape.bits,
+                         .codes = to.codes,
+                         .scales = scales_.data(),
+                         .minima = minima_.data()};
+    (type_ == BlockType::q8_0 ? searches_.plain_bytes
+     : shape.minima           ? searches_.plain_affine
+                              : searches_.plain_symmetric)(plain);
+    return put_blocks(shape, to);
+  }
   GroupRun run{.x = x,
                .importance = importance,
                .spread = spread_.data(),
@@ -281,13 +260,7 @@ void RowRounder::round(const float* x, int64_t n, const float* importance, const
   else
     searches_.symmetric(run);
 
-  if (!super) {
-    for (size_t g = 0; g < all; ++g) {
-      to.d[g] = half(scales_[g]);
-      if (shape.minima) to.dmin[g] = -half(-minima_[g]);
-    }
-    return;
-  }
+  if (!super) return put_blocks(shape, to);
   const int most = shape.minima ? run.most : run.most - 1;
   for (size_t first = 0; first < all; first += static_cast<size_t>(groups), next()) {
     const float* sums = run.sums == nullptr ? nullptr : run.sums + first;

@@ -38,6 +38,8 @@ class RowRounder {
   void round(const float* x, int64_t n, const float* importance, const Row& to);
 
  private:
+  void put_blocks(BlockShape shape, const Row& to) const;
+
   BlockType type_;
   const Searches& searches_;
   std::vector<float> scales_, minima_, sums_, spread_;

@@ -49,12 +49,26 @@ struct AgainRun {
   uint8_t* codes;
 };
 
+// Blocks of 32 whose scale is a matter of their extremes; scales before they are rounded to float16.
+struct PlainRun {
+  const float* x;  // [blocks * 32]
+  int64_t blocks;
+  int32_t bits;
+  uint8_t* codes;
+  float* scales;  // [blocks]
+  float* minima;  // [blocks]; affine: the least value, negated
+};
+
 struct Searches {
   const char* name;
   void (*affine)(const GroupRun& run);
   void (*symmetric)(const GroupRun& run);
   void (*descend)(const GroupRun& run);  // weighs by squares
   void (*again)(const AgainRun& run);
+  // Without importance: Q4_0 and Q5_0, Q4_1 and Q5_1, Q8_0.
+  void (*plain_symmetric)(const PlainRun& run);
+  void (*plain_affine)(const PlainRun& run);
+  void (*plain_bytes)(const PlainRun& run);
 };
 
 extern const Searches searches_ref;
