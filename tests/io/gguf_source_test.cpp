@@ -7,6 +7,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <arkit/scheme.h>
+
 #include "gguf_architecture.h"
 #include "gguf_testing.h"
 #include "rope_factors.h"
