@@ -3,8 +3,8 @@
 
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -79,51 +79,20 @@ class Door {
   // y [rows, outputs] of x [rows, inputs], bytes of `type` both; with a stream or without.
   std::vector<std::byte> run(const Layer& layer, const std::vector<std::byte>& x, int64_t rows, ArkitType type,
                              bool streams, size_t device = 0) const {
-    const Shown shown(layer);
-    const ArkitPrepare request{sizeof(ArkitPrepare),
-                               &shown.unit,
-                               devices[device],
-                               &shown.weights_at,
-                               type,
-                               0,
-                               nullptr,
-                               0,
-                               nullptr,
-                               nullptr,
-                               nullptr};
-    ArkitPrepared* prepared = nullptr;
-    ArkitPreparedInfo info{};
-    info.struct_size = sizeof(info);
-    Why why;
-    check(backend->prepare(backend->self, &request, &prepared, &info, why.get()), why);
-    if (info.x_type != type || info.y_type != type || info.bytes <= 0)
-      throw std::runtime_error("x_type " + std::to_string(info.x_type) + ", bytes " + std::to_string(info.bytes));
-    const std::unique_ptr<ArkitPrepared, std::function<void(ArkitPrepared*)>> its(
-        prepared, [&](ArkitPrepared* p) { backend->release(backend->self, p); });
-    std::vector<std::byte> y(x.size() / static_cast<size_t>(rows * layer.inputs) *
-                             static_cast<size_t>(rows * layer.outputs));
-    ArkitStream* stream = nullptr;
-    if (streams) check(backend->create_stream(backend->self, devices[device], &stream, why.get()), why);
-    ArkitBuffer *in = nullptr, *out = nullptr;
-    check(backend->allocate_memory(backend->self, devices[device], x.size() + 6, &in, why.get()), why);
-    check(backend->allocate_memory(backend->self, devices[device], y.size(), &out, why.get()), why);
-    // Without a stream at an offset that no vector likes.
-    const uint64_t offset = streams ? 0 : 4;
-    check(backend->copy_in(backend->self, in, offset, x.data(), x.size(), stream, why.get()), why);
-    const int64_t x_shape[] = {rows, layer.inputs}, y_shape[] = {rows, layer.outputs};
-    const ArkitTensor x_tensor{sizeof(ArkitTensor), x_shape, 2, type, nullptr, in, offset};
-    const ArkitTensor y_tensor{sizeof(ArkitTensor), y_shape, 2, type, nullptr, out, 0};
-    const ArkitTensor* y_at = &y_tensor;
-    const ArkitStatus ran = backend->run(backend->self, prepared, &x_tensor, &y_at, 1, stream, why.get());
-    if (ran == ARKIT_OK) {
-      check(backend->copy_out(backend->self, y.data(), out, 0, y.size(), stream, why.get()), why);
-      if (streams) check(backend->synchronize(backend->self, stream, why.get()), why);
-    }
-    backend->free_memory(backend->self, in);
-    backend->free_memory(backend->self, out);
-    if (streams) backend->destroy_stream(backend->self, stream);
-    check(ran, why);
-    return y;
+    const Unit unit(*this, layer, x, rows, type, streams, device);
+    unit.start();
+    return unit.result();
+  }
+
+  // Seconds of a run, of `repeats` that follow each other on a stream.
+  double seconds(const Layer& layer, const std::vector<std::byte>& x, int64_t rows, ArkitType type, int repeats) const {
+    const Unit unit(*this, layer, x, rows, type, true, 0);
+    for (int i = 0; i < 3; ++i) unit.start();
+    (void)unit.result();
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < repeats; ++i) unit.start();
+    unit.finish();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / repeats;
   }
 
   const ArkitBackendManifest* manifest = nullptr;
@@ -147,6 +116,79 @@ class Door {
                                [](ArkitHeld*) {}, [] { return 0; }};
     return all;
   }
+
+  // A layer made ready, with its input on the device and room for its output.
+  class Unit {
+   public:
+    Unit(const Door& door, const Layer& layer, const std::vector<std::byte>& x, int64_t rows, ArkitType type,
+         bool streams, size_t device)
+        : backend_(*door.backend), type_(type), x_shape_{rows, layer.inputs}, y_shape_{rows, layer.outputs} {
+      const Shown shown(layer);
+      const ArkitPrepare request{sizeof(ArkitPrepare),
+                                 &shown.unit,
+                                 door.devices[device],
+                                 &shown.weights_at,
+                                 type,
+                                 0,
+                                 nullptr,
+                                 0,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr};
+      ArkitPreparedInfo info{};
+      info.struct_size = sizeof(info);
+      Why why;
+      check(backend_.prepare(backend_.self, &request, &prepared_, &info, why.get()), why);
+      y_bytes_ = x.size() / static_cast<size_t>(rows * layer.inputs) * static_cast<size_t>(rows * layer.outputs);
+      if (streams) check(backend_.create_stream(backend_.self, door.devices[device], &stream_, why.get()), why);
+      check(backend_.allocate_memory(backend_.self, door.devices[device], x.size() + 6, &in_, why.get()), why);
+      check(backend_.allocate_memory(backend_.self, door.devices[device], y_bytes_, &out_, why.get()), why);
+      // Without a stream at an offset that no vector likes.
+      offset_ = streams ? 0 : 4;
+      check(backend_.copy_in(backend_.self, in_, offset_, x.data(), x.size(), stream_, why.get()), why);
+      if (info.x_type != type || info.y_type != type || info.bytes <= 0)
+        throw std::runtime_error("x_type " + std::to_string(info.x_type) + ", bytes " + std::to_string(info.bytes));
+    }
+    ~Unit() {
+      Why why;
+      if (stream_ != nullptr) (void)backend_.synchronize(backend_.self, stream_, why.get());
+      if (in_ != nullptr) backend_.free_memory(backend_.self, in_);
+      if (out_ != nullptr) backend_.free_memory(backend_.self, out_);
+      if (stream_ != nullptr) backend_.destroy_stream(backend_.self, stream_);
+      backend_.release(backend_.self, prepared_);
+    }
+    Unit(const Unit&) = delete;
+    Unit& operator=(const Unit&) = delete;
+
+    void start() const {
+      const ArkitTensor x{sizeof(ArkitTensor), x_shape_, 2, type_, nullptr, in_, offset_};
+      const ArkitTensor y{sizeof(ArkitTensor), y_shape_, 2, type_, nullptr, out_, 0};
+      const ArkitTensor* y_at = &y;
+      Why why;
+      check(backend_.run(backend_.self, prepared_, &x, &y_at, 1, stream_, why.get()), why);
+    }
+    void finish() const {
+      Why why;
+      if (stream_ != nullptr) check(backend_.synchronize(backend_.self, stream_, why.get()), why);
+    }
+    [[nodiscard]] std::vector<std::byte> result() const {
+      std::vector<std::byte> y(y_bytes_);
+      Why why;
+      check(backend_.copy_out(backend_.self, y.data(), out_, 0, y.size(), stream_, why.get()), why);
+      finish();
+      return y;
+    }
+
+   private:
+    const ArkitBackend& backend_;
+    ArkitType type_;
+    int64_t x_shape_[2], y_shape_[2];
+    size_t y_bytes_ = 0;
+    uint64_t offset_ = 0;
+    ArkitPrepared* prepared_ = nullptr;
+    ArkitStream* stream_ = nullptr;
+    ArkitBuffer *in_ = nullptr, *out_ = nullptr;
+  };
 
   // A layer in structs of the door.
   struct Shown {

@@ -35,11 +35,9 @@ class Gemv {
  public:
   ARKIT_DEVICE explicit Gemv(const GemvArgs& args)
       : args_(args), lane_(cuda::thread_index() % cuda::kWarp), warp_(cuda::thread_index() / cuda::kWarp) {
-    ARKIT_UNROLL
-    for (int r = 0; r < Rows; ++r) {
+    ARKIT_EACH (r, Rows) {
       input_sum_[r] = 0;
-      ARKIT_UNROLL
-      for (int b = 0; b < 8; ++b) sum_[r][b] = part_[r][b] = 0;
+      ARKIT_EACH (b, 8) sum_[r][b] = part_[r][b] = 0;
     }
   }
 
@@ -66,57 +64,50 @@ class Gemv {
 
   ARKIT_DEVICE void multiply(const Weights& codes, int tile) {
     float x[Rows][4];
-    ARKIT_UNROLL
-    for (int i = 0; i < 4; ++i) {
+    ARKIT_EACH (i, 4) {
       const int64_t row = static_cast<int64_t>(tile) * cuda::kTileK + 2 * (lane_ % 4) + i % 2 + 8 * (i / 2);
       const int64_t input =
           args_.order != nullptr ? cuda::load(args_.order + row) : (row < args_.width ? row : int64_t{-1});
-      ARKIT_UNROLL
-      for (int r = 0; r < Rows; ++r) {
+      ARKIT_EACH (r, Rows) {
         const bool there = input >= 0 && r < args_.rows;
         x[r][i] = there ? cuda::load_row(args_.x, args_.x_type, r * args_.width + input) : 0.0F;
         input_sum_[r] += x[r][i];
       }
     }
-    ARKIT_UNROLL
-    for (int b = 0; b < 8; ++b) ARKIT_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const uint32_t pair = codes.template values<cuda::F16>(b, half);
-      const float low = cuda::F16::to_float(static_cast<uint16_t>(pair));
-      const float high = cuda::F16::to_float(static_cast<uint16_t>(pair >> 16));
-      ARKIT_UNROLL
-      for (int r = 0; r < Rows; ++r) part_[r][b] += low * x[r][2 * half] + high * x[r][2 * half + 1];
-    }
+    ARKIT_EACH (b, 8)
+      ARKIT_EACH (half, 2) {
+        const uint32_t pair = codes.template values<cuda::F16>(b, half);
+        const float low = cuda::F16::to_float(static_cast<uint16_t>(pair));
+        const float high = cuda::F16::to_float(static_cast<uint16_t>(pair >> 16));
+        ARKIT_EACH (r, Rows) part_[r][b] += low * x[r][2 * half] + high * x[r][2 * half + 1];
+      }
   }
 
   ARKIT_DEVICE void scale(int group) {
-    ARKIT_UNROLL
-    for (int b = 0; b < 8; ++b) {
+    ARKIT_EACH (b, 8) {
       const int64_t at = static_cast<int64_t>(group) * args_.columns + cuda::block_x() * cuda::kTileN +
                          cuda::factor_spot(8 * b + lane_ / 4);
       const float factor = cuda::load_row(args_.factors, static_cast<cuda::RowType>(args_.factor_type), at);
       const float zero = Weights::kZeros && args_.zeros != nullptr ? cuda::load(args_.zeros + at) : 0.0F;
-      ARKIT_UNROLL
-      for (int r = 0; r < Rows; ++r) {
+      ARKIT_EACH (r, Rows) {
         sum_[r][b] += factor * (part_[r][b] - zero * input_sum_[r]);
         part_[r][b] = 0;
       }
     }
-    ARKIT_UNROLL
-    for (int r = 0; r < Rows; ++r) input_sum_[r] = 0;
+    ARKIT_EACH (r, Rows) input_sum_[r] = 0;
   }
 
   // Quarters of a warp, then warps, then the column's sum.
   ARKIT_DEVICE void finish() {
     auto* shared = reinterpret_cast<float*>(cuda::shared_memory());
-    ARKIT_UNROLL
-    for (int r = 0; r < Rows; ++r) ARKIT_UNROLL
-    for (int b = 0; b < 8; ++b) {
-      float sum = sum_[r][b];
-      sum += cuda::shuffle_xor(sum, 1);
-      sum += cuda::shuffle_xor(sum, 2);
-      if (lane_ % 4 == 0) cuda::store_shared(shared + (r * kGemvWarps + warp_) * cuda::kTileN + 8 * b + lane_ / 4, sum);
-    }
+    ARKIT_EACH (r, Rows)
+      ARKIT_EACH (b, 8) {
+        float sum = sum_[r][b];
+        sum += cuda::shuffle_xor(sum, 1);
+        sum += cuda::shuffle_xor(sum, 2);
+        if (lane_ % 4 == 0)
+          cuda::store_shared(shared + (r * kGemvWarps + warp_) * cuda::kTileN + 8 * b + lane_ / 4, sum);
+      }
     cuda::sync_threads();
     for (int i = cuda::thread_index(); i < Rows * cuda::kTileN; i += kGemvThreads) {
       const int row = i / cuda::kTileN, column = cuda::block_x() * cuda::kTileN + i % cuda::kTileN;

@@ -12,7 +12,7 @@
 // Fragments of mma and load_matrices lie in lanes as PTX defines them for m16n8k16 (g = lane / 4, t = lane % 4):
 //   a[0] rows g,     k 2t 2t+1      a[1] rows g + 8, k 2t 2t+1    b[0] k 2t 2t+1,     column g    c[0..1] row g,     columns 2t 2t+1
 //   a[2] rows g,     k 2t+8 2t+9    a[3] rows g + 8, k 2t+8 2t+9  b[1] k 2t+8 2t+9,   column g    c[2..3] row g + 8, columns 2t 2t+1
-// Needs sm_80.
+// ARKIT_EACH(i, count) is a loop that has to be unrolled. Needs sm_80.
 
 #include <cstdint>
 
@@ -39,7 +39,7 @@ struct alignas(8) Floats2 {
 
 #define ARKIT_DEVICE __device__ __forceinline__
 #define ARKIT_BOTH __host__ __device__ __forceinline__
-#define ARKIT_UNROLL _Pragma("unroll")
+#define ARKIT_EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); ++i)
 #define ARKIT_KERNEL(name, Args, threads, ...) \
   extern "C" __global__ void __launch_bounds__(threads) name(const Args args) __VA_ARGS__
 
@@ -169,7 +169,7 @@ struct BF16 {
 
 #define ARKIT_DEVICE inline
 #define ARKIT_BOTH inline
-#define ARKIT_UNROLL /* a hint for nvcc */
+#define ARKIT_EACH(i, count) for (int i = 0; i < (count); ++i)
 #define ARKIT_KERNEL(name, Args, threads, ...)                                                             \
   inline void name##_body(const Args& args) __VA_ARGS__ inline const ::arkit::cuda::emulated::Kernel name{ \
       #name, threads, sizeof(Args), [](const void* given) { name##_body(*static_cast<const Args*>(given)); }};

@@ -62,17 +62,14 @@ struct Fragments {
   template <typename Read>
   ARKIT_DEVICE void take(const uint32_t* tile, int lane, Read&& read) {
     if constexpr (has_plane(Bits, 8)) {
-      ARKIT_UNROLL
-      for (int half = 0; half < 2; ++half) {
+      ARKIT_EACH (half, 2) {
         const Words4 four = read(reinterpret_cast<const Words4*>(tile + 8 * lane + 4 * half));
-        ARKIT_UNROLL
-        for (int i = 0; i < 4; ++i) eights[4 * half + i] = four.word[i];
+        ARKIT_EACH (i, 4) eights[4 * half + i] = four.word[i];
       }
     }
     if constexpr (has_plane(Bits, 4)) {
       const Words4 four = read(reinterpret_cast<const Words4*>(tile + plane_start(Bits, 4) + 4 * lane));
-      ARKIT_UNROLL
-      for (int i = 0; i < 4; ++i) fours[i] = four.word[i];
+      ARKIT_EACH (i, 4) fours[i] = four.word[i];
     }
     if constexpr (has_plane(Bits, 2)) {
       const Words2 two = read(reinterpret_cast<const Words2*>(tile + plane_start(Bits, 2) + 2 * lane));

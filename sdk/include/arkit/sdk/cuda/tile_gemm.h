@@ -79,18 +79,15 @@ class TileGemm {
     first_ = static_cast<int>(steps * block_z() / grid_z());
     count_ = static_cast<int>(steps * (block_z() + 1) / grid_z()) - first_;
     each_ = (count_ + Shape.slices - 1) / Shape.slices;
-    ARKIT_UNROLL
-    for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-    for (int b = 0; b < 8; ++b) ARKIT_UNROLL
-    for (int i = 0; i < 4; ++i) sum_[mt][b][i] = part_[mt][b][i] = 0;
-    ARKIT_UNROLL
-    for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-    for (int i = 0; i < 4; ++i) rows_[mt][i] = 0;
+    ARKIT_EACH (mt, Shape.mt)
+      ARKIT_EACH (b, 8)
+        ARKIT_EACH (i, 4) sum_[mt][b][i] = part_[mt][b][i] = 0;
+    ARKIT_EACH (mt, Shape.mt)
+      ARKIT_EACH (i, 4) rows_[mt][i] = 0;
   }
 
   ARKIT_DEVICE void run() {
-    ARKIT_UNROLL
-    for (int i = 0; i < Shape.stages - 1; ++i) fetch(i);
+    ARKIT_EACH (i, Shape.stages - 1) fetch(i);
     for (int i = 0; i < each_; ++i) {
       copy_wait<Shape.stages - 2>();
       sync_threads();
@@ -174,27 +171,22 @@ class TileGemm {
   ARKIT_DEVICE void multiply(int i) {
     const unsigned char* x = stage(i) + kStage.x_start + slice_ * kStage.x;
     const auto* weight = reinterpret_cast<const uint32_t*>(stage(i) + slice_ * kStage.weight);
-    ARKIT_UNROLL
-    for (int which = 0; which < 2; ++which) {
+    ARKIT_EACH (which, 2) {
       Weights codes;
       codes.take(weight + (which * Shape.column_warps + column_warp_) * 32 * Weights::kBits, lane_,
                  [](const auto* from) { return load_shared(from); });
       uint32_t a[Shape.mt][4];
-      ARKIT_UNROLL
-      for (int mt = 0; mt < Shape.mt; ++mt)
+      ARKIT_EACH (mt, Shape.mt)
         load_matrices(a[mt], x + x_spot((row_warp_ * Shape.mt + mt) * 16 + lane_ % 16, 2 * which + lane_ / 16));
-      ARKIT_UNROLL
-      for (int b = 0; b < 8; ++b) {
+      ARKIT_EACH (b, 8) {
         const uint32_t pair[2] = {codes.template values<Float>(b, 0), codes.template values<Float>(b, 1)};
-        ARKIT_UNROLL
-        for (int mt = 0; mt < Shape.mt; ++mt) Float::mma(part_[mt][b], a[mt], pair);
+        ARKIT_EACH (mt, Shape.mt) Float::mma(part_[mt][b], a[mt], pair);
       }
       if constexpr (Weights::kZeros) {
         if (args_.zeros != nullptr) {
           constexpr uint32_t kOnes = Float::kHalf ? 0x3C003C00U : 0x3F803F80U;
           const uint32_t ones[2] = {kOnes, kOnes};
-          ARKIT_UNROLL
-          for (int mt = 0; mt < Shape.mt; ++mt) Float::mma(rows_[mt], a[mt], ones);
+          ARKIT_EACH (mt, Shape.mt) Float::mma(rows_[mt], a[mt], ones);
         }
       }
       if (ends(slice_, first_tile(slice_, i) + which)) scale(i, which);
@@ -205,23 +197,20 @@ class TileGemm {
   ARKIT_DEVICE void scale(int i, int which) {
     const unsigned char* factors = stage(i) + kStage.factor_start + slice_ * kStage.factors + which * 4 * Shape.n();
     const unsigned char* zeros = stage(i) + kStage.zero_start + slice_ * kStage.zeros + which * 4 * Shape.n();
-    ARKIT_UNROLL
-    for (int b = 0; b < 8; ++b) {
+    ARKIT_EACH (b, 8) {
       const int spot = column_warp_ * kTileN + factor_spot(8 * b + 2 * (lane_ % 4));
       const Floats2 factor = factor_pair(factors, spot);
       Floats2 zero{{0, 0}};
       if constexpr (Weights::kZeros)
         if (args_.zeros != nullptr) zero = load_shared(reinterpret_cast<const Floats2*>(zeros + 4 * spot));
-      ARKIT_UNROLL
-      for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        sum_[mt][b][j] += factor.value[j % 2] * (part_[mt][b][j] - zero.value[j % 2] * rows_[mt][j]);
-        part_[mt][b][j] = 0;
-      }
+      ARKIT_EACH (mt, Shape.mt)
+        ARKIT_EACH (j, 4) {
+          sum_[mt][b][j] += factor.value[j % 2] * (part_[mt][b][j] - zero.value[j % 2] * rows_[mt][j]);
+          part_[mt][b][j] = 0;
+        }
     }
-    ARKIT_UNROLL
-    for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-    for (int j = 0; j < 4; ++j) rows_[mt][j] = 0;
+    ARKIT_EACH (mt, Shape.mt)
+      ARKIT_EACH (j, 4) rows_[mt][j] = 0;
   }
 
   ARKIT_DEVICE Floats2 factor_pair(const unsigned char* factors, int spot) const {
@@ -241,33 +230,28 @@ class TileGemm {
     sync_threads();
     if (slice_ > 0) {
       float* to = place + ((slice_ - 1) * kWarps + warp) * kEach * kWarp + lane_;
-      ARKIT_UNROLL
-      for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-      for (int j = 0; j < 32; ++j) store_shared(to + (32 * mt + j) * kWarp, sum_[mt][j / 4][j % 4]);
+      ARKIT_EACH (mt, Shape.mt)
+        ARKIT_EACH (j, 32) store_shared(to + (32 * mt + j) * kWarp, sum_[mt][j / 4][j % 4]);
     }
     sync_threads();
     if (slice_ > 0) return;
     for (int other = 0; other < Shape.slices - 1; ++other) {
       const float* from = place + (other * kWarps + warp) * kEach * kWarp + lane_;
-      ARKIT_UNROLL
-      for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-      for (int j = 0; j < 32; ++j) sum_[mt][j / 4][j % 4] += load_shared(from + (32 * mt + j) * kWarp);
+      ARKIT_EACH (mt, Shape.mt)
+        ARKIT_EACH (j, 32) sum_[mt][j / 4][j % 4] += load_shared(from + (32 * mt + j) * kWarp);
     }
   }
 
   ARKIT_DEVICE void finish() {
     const int column = (tile_ + column_warp_) * kTileN;
     if (column >= args_.columns) return;
-    ARKIT_UNROLL
-    for (int mt = 0; mt < Shape.mt; ++mt) ARKIT_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const int64_t row =
-          static_cast<int64_t>(block_y()) * Shape.m() + (row_warp_ * Shape.mt + mt) * 16 + lane_ / 4 + 8 * half;
-      if (row >= args_.rows) continue;
-      ARKIT_UNROLL
-      for (int b = 0; b < 8; ++b)
-        put(row, column + 8 * b + 2 * (lane_ % 4), sum_[mt][b][2 * half], sum_[mt][b][2 * half + 1]);
-    }
+    ARKIT_EACH (mt, Shape.mt)
+      ARKIT_EACH (half, 2) {
+        const int64_t row =
+            static_cast<int64_t>(block_y()) * Shape.m() + (row_warp_ * Shape.mt + mt) * 16 + lane_ / 4 + 8 * half;
+        if (row >= args_.rows) continue;
+        ARKIT_EACH (b, 8) put(row, column + 8 * b + 2 * (lane_ % 4), sum_[mt][b][2 * half], sum_[mt][b][2 * half + 1]);
+      }
   }
 
   ARKIT_DEVICE void put(int64_t row, int column, float first, float second) const {
