@@ -74,6 +74,7 @@ constexpr Entry kCommands[] = {
     {"eval lambada", cmd_eval_lambada},
     {"generate", cmd_generate},
     {"chat", cmd_chat},
+    {"serve", cmd_serve},
     {"forward", cmd_forward},
     {"tokenize", cmd_tokenize},
     {"verify", cmd_verify},
