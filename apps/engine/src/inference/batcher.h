@@ -11,6 +11,7 @@
 #include <arkit/engine/session.h>
 #include <arkit/sdk/paged_hook.h>
 
+#include "inference/constraint.h"
 #include "inference/engine.h"
 #include "inference/sampler.h"
 
@@ -57,6 +58,7 @@ class Batcher {
     int64_t reused = 0;
     int64_t left = 0;
     TokenHistory history;
+    Constraint constraint;
   };
   struct Kept {
     int64_t sequence = 0;

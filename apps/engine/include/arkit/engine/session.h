@@ -48,9 +48,10 @@ struct SessionRequest {
 struct SessionToken {
   int64_t sequence = 0;
   int64_t token = 0;
-  int64_t reused = 0;    // tokens of the prompt that were not computed again
-  bool last = false;     // the text ends with it
-  bool stopped = false;  // because it is one of its stop_ids
+  int64_t reused = 0;     // tokens of the prompt that were not computed again
+  bool last = false;      // the text ends with it
+  bool stopped = false;   // because it is one of its stop_ids
+  bool complete = false;  // because its grammar lets nothing follow
 };
 
 class ARKIT_EXPORT Session {
