@@ -31,7 +31,7 @@ MAY_INCLUDE = {
 }
 FLOORS = {
     "core": [["util"], ["io"], ["plugins"]],
-    "engine": [["util", "options"], ["hub"], ["text", "calibration", "quant", "model_free", "output"], ["source"], ["rounding", "oneshot"],
+    "engine": [["util", "options"], ["hub"], ["text", "calibration", "quant", "model_free", "output"], ["source", "grammar"], ["rounding", "oneshot"],
                ["transform"],
                ["tuning", "inference"], ["verify", "autoscheme"], ["convert"], ["jobs"], ["serve"]],
 }

@@ -72,6 +72,7 @@ int64_t Batcher::add(GrowingText text) {
   member.prompt = prompt;
   member.tokens = std::move(text.prompt);
   member.history = TokenHistory(member.tokens);
+  member.constraint = Constraint(text.sampler->grammar(), text.stop_ids);
   member.text = std::move(text);
   go_on(member);
   waiting_.push_back(std::move(member));
@@ -259,18 +260,21 @@ std::vector<Batcher::Feed> Batcher::plan() {
 }
 
 SessionToken Batcher::grow(Member& member, std::span<const float> logits) {
-  const int64_t token = member.text.sampler->pick(logits, member.history);
+  const int64_t token = member.text.sampler->pick(member.constraint.allowed(logits), member.history);
   const std::vector<int64_t>& stops = member.text.stop_ids;
   member.tokens.push_back(token);
   member.history.add(token);
+  member.constraint.add(token);
   --member.left;
   const bool stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
-  if (stopped) member.left = 0;
+  const bool complete = member.constraint.complete();
+  if (stopped || complete) member.left = 0;
   return {.sequence = member.id,
           .token = token,
           .reused = member.reused,
           .last = member.left == 0,
           .stopped = stopped,
+          .complete = complete,
           .score = {},
           .prompt = {}};
 }

@@ -11,6 +11,7 @@
 #include <arkit/engine/session.h>
 #include <arkit/sdk/paged_hook.h>
 
+#include "inference/constraint.h"
 #include "inference/engine.h"
 #include "inference/sampler.h"
 
@@ -68,6 +69,7 @@ class Batcher {
     int64_t left = 0;
     std::vector<ScoredToken> prompt_scores;  // as far as it was read; its first token has none
     TokenHistory history;
+    Constraint constraint;
   };
   struct Kept {
     int64_t sequence = 0;

@@ -2,6 +2,7 @@
 // Picks the next token from a row of logits. Equal seeds give equal tokens on every machine that computes equal logits.
 
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <span>
 #include <unordered_map>
@@ -34,6 +35,8 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
   // Every token of the history and of logit_bias has a logit.
   [[nodiscard]] int64_t pick(std::span<const float> logits, const TokenHistory& history = {});
+  // Each text follows it in a way of its own (constraint.h); pick() does not look at it.
+  [[nodiscard]] const std::shared_ptr<const OutputGrammar>& grammar() const { return options_.grammar; }
 
  private:
   [[nodiscard]] std::span<const float> adjusted(std::span<const float> logits, const TokenHistory& history);

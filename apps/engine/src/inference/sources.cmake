@@ -5,6 +5,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/backend_probes.cpp
   src/inference/batcher.cpp
   src/inference/better_backend.cpp
+  src/inference/constraint.cpp
   src/inference/continuation_eval.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp

@@ -1,6 +1,7 @@
 #pragma once
 // What `generate` and `chat` open alike: a model that writes text.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,7 @@ struct WritingWish {
   SamplingWishes sampling;
   bool model_defaults = false;
   std::vector<std::string> stop;
+  std::filesystem::path json_schema, grammar;
   std::string dtype;
   BackendWish backend;
   int64_t head_bits = 8;
@@ -37,6 +39,8 @@ template <typename Options>
           .sampling = options.sampling,
           .model_defaults = options.model_defaults,
           .stop = options.stop,
+          .json_schema = options.json_schema,
+          .grammar = options.grammar,
           .dtype = options.dtype,
           .backend = backend_wish(options),
           .head_bits = options.head_bits,
@@ -68,10 +72,10 @@ class WritingModel {
   std::unique_ptr<Engine> engine_;
 };
 
-// Why an output ends, in a word of its own: "stop_text", "stop_token", or `otherwise`.
+// Why an output ends, in a word of its own: "stop_text", "stop_token", "grammar" (nothing may follow), or `otherwise`.
 [[nodiscard]] inline std::string_view ended_by(const text::TextStream& stream, const SessionToken& last,
                                                std::string_view otherwise) {
-  return stream.stopped() ? "stop_text" : last.stopped ? "stop_token" : otherwise;
+  return stream.stopped() ? "stop_text" : last.stopped ? "stop_token" : last.complete ? "grammar" : otherwise;
 }
 
 }  // namespace arkit

@@ -138,6 +138,18 @@ constexpr OptionRow kStop{.name = "stop",
                           .group = kRun,
                           .unit = "TEXT",
                           .help = "end where this text would be written, and leave it out; may be repeated"};
+constexpr OptionRow kJsonSchema{.name = "json_schema",
+                                .type = path,
+                                .group = kRun,
+                                .unit = "FILE",
+                                .help = "write JSON that this schema accepts (docs/GRAMMARS.md)",
+                                .excludes = "grammar"};
+constexpr OptionRow kGrammar{.name = "grammar",
+                             .type = path,
+                             .group = kRun,
+                             .unit = "FILE",
+                             .help = "write a text of this grammar (docs/GRAMMARS.md)",
+                             .excludes = "json_schema"};
 constexpr OptionRow kHeadBits{
     .name = "head_bits",
     .type = integer,
@@ -218,6 +230,8 @@ constexpr OptionOf<GenerateOptions> kGenerate[] = {
                                           .may_be_empty = true}),
     option_at<&GenerateOptions::max_new_tokens>(kMaxNewTokens),
     option_at<&GenerateOptions::stop>(kStop),
+    option_at<&GenerateOptions::json_schema>(kJsonSchema),
+    option_at<&GenerateOptions::grammar>(kGrammar),
     option_at<&GenerateOptions::chat>(
         {.name = "chat", .type = flag, .group = kRun, .help = "wrap each prompt in the model's chat template"}),
     sampling_at<&SamplingWishes::temperature, GenerateOptions>(kTemperature),
@@ -252,6 +266,8 @@ constexpr OptionOf<ChatOptions> kChat[] = {
          .unit = "N",
          .help = "tokens of the whole conversation at most; fewer where the model's positions end"}),
     option_at<&ChatOptions::stop>(kStop),
+    option_at<&ChatOptions::json_schema>(kJsonSchema),
+    option_at<&ChatOptions::grammar>(kGrammar),
     sampling_at<&SamplingWishes::temperature, ChatOptions>(kTemperature),
     sampling_at<&SamplingWishes::top_k, ChatOptions>(kTopK),
     sampling_at<&SamplingWishes::top_p, ChatOptions>(kTopP),

@@ -46,6 +46,11 @@ class ByteLevel final : public DecoderStep {
       if (!append_alphabet_bytes(bytes, token)) bytes += token;
     return {repair_utf8(bytes)};
   }
+  [[nodiscard]] bool to_bytes(std::string& token, bool&) const override {
+    std::string bytes;
+    if (append_alphabet_bytes(bytes, token)) token = std::move(bytes);
+    return true;
+  }
 };
 
 // Runs of <0xXX> tokens to text; a run that is not valid UTF-8 gives one U+FFFD a byte.
@@ -73,6 +78,10 @@ class ByteFallback final : public DecoderStep {
     flush();
     return out;
   }
+  [[nodiscard]] bool to_bytes(std::string& token, bool&) const override {
+    if (const auto byte = byte_of(token)) token = std::string(1, *byte);
+    return true;
+  }
 
  private:
   static std::optional<char> byte_of(std::string_view token) {
@@ -87,6 +96,10 @@ class ByteFallback final : public DecoderStep {
 class Fuse final : public DecoderStep {
  public:
   [[nodiscard]] TokenStrings apply(TokenStrings tokens, Effort&) const override { return {joined(tokens)}; }
+  [[nodiscard]] bool to_bytes(std::string&, bool& joined) const override {
+    joined = true;
+    return true;
+  }
 };
 
 class Replace final : public DecoderStep {
@@ -108,6 +121,12 @@ class Replace final : public DecoderStep {
       token = std::move(out);
     }
     return tokens;
+  }
+  [[nodiscard]] bool to_bytes(std::string& token, bool&) const override {
+    if (valid_utf8_prefix(token) != token.size()) return true;  // a byte by itself
+    Effort effort(token.size());
+    token = apply({std::move(token)}, effort).at(0);
+    return true;
   }
 
  private:
@@ -131,6 +150,11 @@ class Strip final : public DecoderStep {
       token = token.substr(begin, end - begin);
     }
     return tokens;
+  }
+  [[nodiscard]] bool to_bytes(std::string& token, bool& joined) const override {
+    Effort effort(token.size());
+    if (!joined) token = apply({std::move(token)}, effort).at(0);
+    return true;
   }
 
  private:
@@ -158,6 +182,11 @@ class Metaspace final : public DecoderStep {
     }
     return tokens;
   }
+  [[nodiscard]] bool to_bytes(std::string& token, bool&) const override {
+    Effort effort(token.size());
+    token = apply({std::string(), std::move(token)}, effort).at(1);
+    return true;
+  }
 
  private:
   std::string replacement_;
@@ -182,6 +211,7 @@ class BpeSuffix final : public DecoderStep {
     }
     return tokens;
   }
+  [[nodiscard]] bool to_bytes(std::string&, bool&) const override { return false; }  // the last one has no blank
 
  private:
   std::string suffix_;
@@ -220,6 +250,14 @@ Decoder::Decoder(const json::Value* spec) {
     steps_.push_back(make_step(type, component));
   });
   check_steps(steps_.size(), std::string(kWhat));
+}
+
+std::optional<std::string> Decoder::bytes_of(std::string token) const {
+  if (steps_.empty()) return std::nullopt;  // blanks between
+  bool joined = false;
+  for (const auto& step : steps_)
+    if (!step->to_bytes(token, joined)) return std::nullopt;
+  return token;
 }
 
 std::string Decoder::decode(TokenStrings tokens) const {

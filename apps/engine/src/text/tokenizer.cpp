@@ -292,6 +292,20 @@ std::optional<int64_t> Tokenizer::token_to_id(std::string_view token) const {
 std::string Tokenizer::id_to_token(int64_t id) const {
   return std::string(impl_->vocabulary.token(id));
 }
+std::string Tokenizer::token_bytes(int64_t id) const {
+  if (!impl_->vocabulary.has_id(id) || impl_->special[static_cast<size_t>(id)]) return {};
+  auto bytes = impl_->decoder.bytes_of(std::string(impl_->vocabulary.token(id)));
+  if (!bytes)
+    throw_unsupported(str(kFile,
+                          ": its decoder makes the text of a token depend on those around it, and outputs "
+                          "cannot be held to a grammar or schema"));
+  return *std::move(bytes);
+}
+
+int64_t Tokenizer::end_id() const noexcept {
+  return impl_->vocabulary.end_id();
+}
+
 std::optional<int64_t> Tokenizer::bos_id() const noexcept {
   return impl_->bos;
 }

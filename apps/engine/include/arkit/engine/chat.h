@@ -27,7 +27,7 @@ struct ChatAnswer {
   int64_t prompt_tokens = 0;  // the whole conversation, as the chat template writes it
   int64_t reused_tokens = 0;  // of those, the ones that earlier turns had computed
   int64_t new_tokens = 0;
-  std::string_view ended_by;  // "stop_token", "stop_text", "max_new_tokens", "context", "interrupt"
+  std::string_view ended_by;  // "stop_token", "stop_text", "grammar", "max_new_tokens", "context", "interrupt"
 };
 
 // A conversation through the model's chat template. What a turn has computed is kept for the next one. One thread at a

@@ -175,8 +175,9 @@ struct GenerateOptions {
   int64_t max_new_tokens = 64;
   SamplingWishes sampling;
   bool model_defaults = false;
-  std::vector<std::string> stop;  // texts that end an output and are no part of it
-  bool chat = false;              // wrap each prompt in the model's chat template
+  std::vector<std::string> stop;               // texts that end an output and are no part of it
+  std::filesystem::path json_schema, grammar;  // files of what outputs may be (docs/GRAMMARS.md); at most one
+  bool chat = false;                           // wrap each prompt in the model's chat template
   std::string dtype = "auto", backend, device;
   std::filesystem::path prepared_cache;
   int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 8 or 16
@@ -190,6 +191,7 @@ struct ChatOptions {
   SamplingWishes sampling;
   bool model_defaults = true;
   std::vector<std::string> stop;
+  std::filesystem::path json_schema, grammar;  // of each answer, as of GenerateOptions
   std::string dtype = "auto", backend, device;
   std::filesystem::path prepared_cache;
   int64_t head_bits = 8;  // as of GenerateOptions

@@ -3,11 +3,16 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 
 namespace arkit {
 
+class OutputGrammar;  // output_grammar.h
+
 // In the order in which they act. Values as they are by themselves change nothing and pick the likeliest token.
 struct SamplingOptions {
+  // Only tokens that begin a text of it are picked, and the output ends where it is complete. Null = any text.
+  std::shared_ptr<const OutputGrammar> grammar;
   std::map<int64_t, double> logit_bias;  // token id -> what is added to its logit, -100 to 100
   // > 0: logits of tokens of the prompt and the output are divided by it, negative ones multiplied; 1 = off.
   double repetition_penalty = 1.0;

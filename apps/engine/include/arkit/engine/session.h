@@ -75,6 +75,7 @@ struct SessionToken {
   int64_t reused = 0;               // tokens of the prompt that were not computed again
   bool last = false;                // the text ends with it
   bool stopped = false;             // because it is one of its stop_ids
+  bool complete = false;            // because its grammar lets nothing follow
   ScoredToken score;                // where asked for
   std::vector<ScoredToken> prompt;  // where asked for, with the first token of a text
 };

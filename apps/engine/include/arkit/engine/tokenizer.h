@@ -33,6 +33,10 @@ class ARKIT_EXPORT Tokenizer {
   [[nodiscard]] int64_t vocab_size() const noexcept;  // added tokens included
   [[nodiscard]] std::optional<int64_t> token_to_id(std::string_view token) const;
   [[nodiscard]] std::string id_to_token(int64_t id) const;  // empty for an unknown id
+  // What a token adds to a text that has begun, as bytes, which may be a part of a character. Empty for special tokens
+  // and unknown ids. Throws ErrorCode::unsupported where it depends on the tokens around it.
+  [[nodiscard]] std::string token_bytes(int64_t id) const;
+  [[nodiscard]] int64_t end_id() const noexcept;  // the largest id + 1: there may be holes
   [[nodiscard]] std::optional<int64_t> bos_id() const noexcept;
   [[nodiscard]] std::optional<int64_t> eos_id() const noexcept;
   [[nodiscard]] std::optional<int64_t> pad_id() const noexcept;
