@@ -66,12 +66,25 @@ struct Entry {
   CommandFunction function;
 };
 constexpr Entry kCommands[] = {
-    {"quantize", cmd_quantize},         {"autoscheme", cmd_autoscheme}, {"list", cmd_list},
-    {"inspect", cmd_inspect},           {"eval ppl", cmd_eval_ppl},     {"eval kl", cmd_eval_kl},
-    {"eval lambada", cmd_eval_lambada}, {"generate", cmd_generate},     {"chat", cmd_chat},
-    {"forward", cmd_forward},           {"tokenize", cmd_tokenize},     {"verify", cmd_verify},
-    {"reproduce", cmd_reproduce},       {"convert", cmd_convert},       {"diff", cmd_diff},
-    {"models new", cmd_models_new},     {"plugin new", cmd_plugin_new}, {"plugin inspect", cmd_plugin_inspect},
+    {"quantize", cmd_quantize},
+    {"autoscheme", cmd_autoscheme},
+    {"list", cmd_list},
+    {"inspect", cmd_inspect},
+    {"eval ppl", cmd_eval_ppl},
+    {"eval kl", cmd_eval_kl},
+    {"eval lambada", cmd_eval_lambada},
+    {"eval lm", cmd_eval_lm},
+    {"generate", cmd_generate},
+    {"chat", cmd_chat},
+    {"forward", cmd_forward},
+    {"tokenize", cmd_tokenize},
+    {"verify", cmd_verify},
+    {"reproduce", cmd_reproduce},
+    {"convert", cmd_convert},
+    {"diff", cmd_diff},
+    {"models new", cmd_models_new},
+    {"plugin new", cmd_plugin_new},
+    {"plugin inspect", cmd_plugin_inspect},
 };
 
 CommandFunction find_function(const std::string& name) {
