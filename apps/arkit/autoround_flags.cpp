@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include <arkit/engine/task_eval.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
 
@@ -13,7 +14,6 @@ using Flag = AutoRoundFlag;
 using enum AutoRoundFlag::Kind;
 constexpr auto kNone = Flag::Value::none;
 constexpr auto kOne = Flag::Value::one;
-constexpr auto kMaybe = Flag::Value::maybe;
 
 constexpr std::string_view kDiffusion = "arkit quantizes language models, not diffusion models";
 constexpr std::string_view kTextOnly = "arkit calibrates language models on text; other parts are copied as they are";
@@ -66,18 +66,7 @@ constexpr Flag kFlags[] = {
     {"awq_apply_clip", kNone, absent, kAwqClip},
     {"awq_clip_as_init", kNone, absent, kAwqClip},
 
-    {"tasks task", kMaybe, evaluation, {}},
-    {"eval", kNone, evaluation, {}},
-    {"eval_bs", kOne, evaluation, {}},
-    {"eval_backend", kOne, evaluation, {}},
-    {"eval_gen_kwargs", kOne, evaluation, {}},
-    {"eval_model_dtype", kOne, evaluation, {}},
-    {"eval_task_by_task", kNone, evaluation, {}},
-    {"vllm_args", kOne, evaluation, {}},
-    {"limit", kOne, evaluation, {}},
-    {"num_fewshot", kOne, evaluation, {}},
-    {"fewshot_as_multiturn", kNone, evaluation, {}},
-    {"add_bos_token", kNone, evaluation, {}},
+    {"eval", kNone, measure, "arkit eval lm"},
 
     {"enable_lfq", kNone, absent, "the last block is tuned on its own output, as every other"},
     {"super_bits", kOne, absent, kDouble},
@@ -143,6 +132,7 @@ std::span<const AutoRoundFlag> autoround_flags() {
 
 std::vector<std::string> AutoRoundWords::take(const Command& command, const std::vector<std::string>& arguments) {
   std::vector<std::string> rest;
+  const bool quantizes = command.name == "quantize";
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
     if (word == "--") {
@@ -153,11 +143,16 @@ std::vector<std::string> AutoRoundWords::take(const Command& command, const std:
     std::string name = word.starts_with("--") ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
     std::optional<std::string> value;
     if (equals != std::string::npos) value = word.substr(equals + 1);
-    if (name == "group_size")  // its blocks are a scheme here
+    if (name == "group_size" && quantizes)  // its blocks are a scheme here
       if (const std::string& size = value || i + 1 == arguments.size() ? value.value_or("") : arguments[i + 1];
           size.find(',') != std::string::npos)
         throw_unsupported(str("--group_size ", printable(size),
                               ": scales of blocks belong to a scheme; give --scheme FP8_BLOCK and leave it out"));
+    const bool next = i + 1 < arguments.size() && !arguments[i + 1].starts_with("--");
+    if ((name == "tasks" || name == "task") && !value && !next) {
+      rest.push_back(str("--tasks=", kUsualTasks));
+      continue;
+    }
     const bool known = name.empty() || find_option(command, name) != nullptr;
     const bool off = !known && name.starts_with("no_") && !value;
     if (off) name.erase(0, 3);
@@ -166,12 +161,13 @@ std::vector<std::string> AutoRoundWords::take(const Command& command, const std:
       rest.push_back(str("--", own->name, "=false"));
       continue;
     }
-    const Flag* const flag = known ? nullptr : find_flag(name);
+    const Flag* flag = known ? nullptr : find_flag(name);
+    // Its flags of quantization mean nothing where nothing is quantized, but for those that never do anything.
+    if (flag != nullptr && !quantizes && flag->kind != always && flag->kind != absent) flag = nullptr;
     if (flag == nullptr || (off && flag->value != kNone)) {
       rest.push_back(word);
       continue;
     }
-    const bool next = i + 1 < arguments.size() && !arguments[i + 1].starts_with("--");
     if (flag->value == kNone) {
       if (!value) value = off ? "false" : "true";
       if (*value != "true" && *value != "false")
@@ -204,8 +200,7 @@ void AutoRoundWords::take_flag(const AutoRoundFlag& flag, const std::string& nam
     case awq:
       awq_[std::string(flag.says)] = as_json(value);
       return;
-    case evaluation:
-      if (!off) throw_unsupported(str("--", name, ": ", kNoEvaluation));
+    case measure:
       return;
     case absent:
       if (!off) throw_unsupported(str("--", name, ": ", flag.says, "; leave it out"));

@@ -16,14 +16,14 @@ namespace arkit::cli {
 
 struct AutoRoundFlag {
   enum class Kind {
-    always,      // nothing to do; `says` why
-    instead,     // `says` the option, "amp_dtype=float32", that it stands for
-    rotation,    // a field of the rotation; `says` which
-    awq,         // a setting of the transform awq; `says` which
-    evaluation,  // measuring with lm-eval's tasks
-    absent,      // `says` why it is not here
+    always,    // nothing to do; `says` why
+    instead,   // `says` the option, "amp_dtype=float32", that it stands for
+    rotation,  // a field of the rotation; `says` which
+    awq,       // a setting of the transform awq; `says` which
+    measure,   // another command, `says` which; command_line.cpp has taken it where it is on
+    absent,    // `says` why it is not here
   };
-  enum class Value { none, one, maybe };
+  enum class Value { none, one };
 
   std::string_view names;  // separated by blanks, the first is shown
   Value value;
@@ -34,12 +34,7 @@ struct AutoRoundFlag {
 
 [[nodiscard]] std::span<const AutoRoundFlag> autoround_flags();
 
-// What `quantize` has to say to an evaluation flag.
-inline constexpr std::string_view kNoEvaluation =
-    "arkit does not run evaluation tasks; leave it out and measure the result with 'arkit eval ppl DIR --text FILE "
-    "--against MODEL' or 'arkit eval lambada DIR --file FILE'";
-
-// The words of one call of `quantize`.
+// The words of one call of `quantize` or `eval lm`.
 class AutoRoundWords {
  public:
   // `arguments` without those words; "--no_X" of a flag X of the command becomes "--X=false". Throws

@@ -48,6 +48,7 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 [[nodiscard]] Result cmd_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_kl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_lambada(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_eval_lm(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_ppl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_chat(const Arguments& arguments, Plugins& plugins, Reporter& reporter);

@@ -198,6 +198,17 @@ bool begins_commands(const std::string& word) {
                      [&](const Command& command) { return command.name.starts_with(word + " "); });
 }
 
+// `auto-round eval MODEL --tasks T`, which names no kind of evaluation.
+bool means_tasks(const std::string& first, const std::vector<std::string>& arguments, size_t second,
+                 const CalledAs& program) {
+  if (first != "eval" || second >= arguments.size()) return false;
+  const std::string& word = arguments[second];
+  std::error_code ignored;
+  return find_command(first + " " + word) == nullptr &&
+         (program.quantizes() || word.starts_with("-") || word.find('/') != std::string::npos ||
+          std::filesystem::exists(word, ignored));
+}
+
 const Command* two_words(const std::string& first, const std::vector<std::string>& arguments, size_t second) {
   std::vector<std::string> names;
   for (const Command& command : commands())
@@ -232,6 +243,9 @@ Verb find_verb(const std::vector<std::string>& arguments, const CalledAs& progra
     verb.group = word;
   } else if ((verb.command = find_command(word)) != nullptr) {
     verb.rest.erase(first);
+  } else if (means_tasks(word, arguments, at + 1, program)) {
+    verb.command = find_command("eval lm");
+    verb.rest.erase(first);
   } else if ((verb.command = two_words(word, arguments, at + 1)) != nullptr) {
     verb.rest.erase(first, first + 2);
   } else if (std::error_code ignored; program.quantizes() || std::filesystem::exists(word, ignored)) {
@@ -240,6 +254,17 @@ Verb find_verb(const std::vector<std::string>& arguments, const CalledAs& progra
     unknown_command(word);
   }
   return verb;
+}
+
+// `auto-round MODEL --eval --tasks T` measures a model as it is and quantizes nothing.
+void settle_eval(Verb& verb) {
+  if (verb.command == nullptr || verb.command->name != "quantize") return;
+  const auto end = std::find(verb.rest.begin(), verb.rest.end(), "--");
+  const auto is_eval = [](const std::string& word) { return word == "--eval" || word == "--eval=true"; };
+  const auto kept = std::remove_if(verb.rest.begin(), end, is_eval);
+  if (kept == end) return;
+  verb.rest.erase(kept, end);
+  verb.command = find_command("eval lm");
 }
 
 // About the command that the words name; none = about all.
@@ -437,7 +462,8 @@ Request parse_command_line(const std::vector<std::string>& arguments, const Call
   if (normal.empty()) return {Request::Kind::help, nullptr, {}, {}};
   if (normal.front() == "--version" || normal.front() == "-V") return {Request::Kind::version, nullptr, {}, {}};
 
-  const Verb verb = find_verb(with_joined_words(with_list_command(normal)), program);
+  Verb verb = find_verb(with_joined_words(with_list_command(normal)), program);
+  settle_eval(verb);
   if (!verb.group.empty()) return {Request::Kind::help, nullptr, {}, verb.group};
   if (verb.command == nullptr) {
     if (asks_for_help(normal)) return {Request::Kind::help, nullptr, {}, {}};
@@ -451,9 +477,9 @@ Request parse_command_line(const std::vector<std::string>& arguments, const Call
   if (asks_for_help(verb.rest))
     return {Request::Kind::help, verb.command->name == "help" ? nullptr : verb.command, {}, {}};
   AutoRoundWords foreign;
-  const bool quantizes = verb.command->name == "quantize";
-  parsed.values =
-      parse_options(*verb.command, quantizes ? foreign.take(*verb.command, verb.rest) : verb.rest, parsed.positionals);
+  const bool quantizes = verb.command->name == "quantize", measures = verb.command->name == "eval lm";
+  parsed.values = parse_options(
+      *verb.command, quantizes || measures ? foreign.take(*verb.command, verb.rest) : verb.rest, parsed.positionals);
   foreign.settle(parsed.values);
   parsed.notes = foreign.notes();
   if (verb.command->name == "help") return request_about(Request::Kind::help, parsed);

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include <arkit/engine/serve_options.h>
+#include <arkit/engine/task_eval.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {
@@ -201,6 +202,20 @@ std::vector<Option> quantize_options() {
   const auto run = std::find_if(options.begin(), options.end(), [](const Option& o) { return o.name == "dry_run"; });
   const std::vector<Option> files = rows(kFileRows);
   options.insert(run, files.begin(), files.end());
+  add_table<TaskOptions>(options);
+  return options;
+}
+
+// As AutoRound's `eval` calls them.
+std::vector<Option> task_options() {
+  std::vector<Option> options;
+  add_table<QuantizeOptions>(options, [](const OptionRow& row) { return row.name == "model"; });
+  add_table<TaskOptions>(options);
+  add_table<TaskModelOptions>(options);
+  for (Option& option : options) {
+    if (option.name == "eval_bs") option.aliases = "bs batch_size";
+    if (option.name == "tasks") option.absent = "AutoRound's thirteen";
+  }
   return options;
 }
 
@@ -265,6 +280,9 @@ std::vector<Command> own_commands() {
       {"eval lambada", "MODEL", "accuracy and perplexity of the last word of each text",
        tables<LastWordOptions, ResidentOptions>(),
        "arkit eval lambada ./llama-w4 --file lambada_test.jsonl --limit 500"},
+      {"eval lm", "MODEL", "tasks of the standard harness, lm-eval", task_options(),
+       "arkit eval lm ./llama-w4 --tasks lambada_openai,piqa --limit 100\n"
+       "arkit eval lm ./llama-w4 --tasks my_task --include_path ./tasks --python ./venv/bin/python"},
       {"generate", "MODEL", "continue a text", tables<GenerateOptions>(),
        "arkit generate ./llama-w4 --prompt 'The capital of France is'"},
       {"chat", "MODEL", "talk with a model; its answers appear as they are written", tables<ChatOptions>(),

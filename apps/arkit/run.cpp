@@ -73,6 +73,7 @@ constexpr Entry kCommands[] = {
     {"eval ppl", cmd_eval_ppl},
     {"eval kl", cmd_eval_kl},
     {"eval lambada", cmd_eval_lambada},
+    {"eval lm", cmd_eval_lm},
     {"generate", cmd_generate},
     {"chat", cmd_chat},
     {"serve", cmd_serve},

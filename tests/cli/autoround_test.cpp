@@ -141,11 +141,6 @@ TEST(AutoRound, WhatCannotBeIsRefusedWithTheReason) {
       const std::string said = refusal(ErrorCode::unsupported, typed(flag));
       EXPECT_EQ(said, "--" + first_name(flag) + ": " + std::string(flag.says) + "; leave it out");
     }
-    if (flag.kind == AutoRoundFlag::Kind::evaluation) {
-      const std::string said = refusal(ErrorCode::unsupported, typed(flag));
-      EXPECT_TRUE(contains(said, "'arkit eval ppl")) << said;
-      EXPECT_TRUE(said.starts_with("--" + first_name(flag) + ": ")) << said;
-    }
     const bool one = flag.value == AutoRoundFlag::Value::one;
     if (one) EXPECT_TRUE(contains(refusal(ErrorCode::usage, {"--" + first_name(flag)}), "needs a value"));
   }
@@ -153,8 +148,7 @@ TEST(AutoRound, WhatCannotBeIsRefusedWithTheReason) {
   EXPECT_TRUE(contains(refusal(ErrorCode::unsupported, {"--group_size=128,128"}), "--scheme FP8_BLOCK"));
   const Outcome run = run_arkit({"m", "--eval", "--tasks", "lambada_openai", "--eval_bs", "16"});
   EXPECT_EQ(run.exit_code, 2) << "a model is named by a path that exists or after 'quantize'";
-  EXPECT_EQ(run_arkit({"--model=m", "--eval", "--tasks", "lambada_openai"}).exit_code, 4);
-  EXPECT_EQ(run_arkit({"quantize", "m", "--vllm_args=tensor_parallel_size=2"}).exit_code, 4);
+  EXPECT_EQ(run_arkit({"quantize", "m", "--vllm_args=tensor_parallel_size=2"}).exit_code, 2) << "no tasks, no vLLM";
 }
 
 TEST(AutoRound, FlagsCanBeTurnedOffAsThere) {
@@ -187,6 +181,27 @@ TEST(AutoRound, ARotationAmongTheAlgorithmsIsTheOnlyOne) {
   EXPECT_TRUE(contains(named.out, R"(\"algorithm\": \"random_hadamard\")")) << named.out;
   EXPECT_EQ(plan({"--algs", "quarot,rtn", "--rotation", "quarot"}).exit_code, 0);
   EXPECT_EQ(plan({"--algs", "quarot,rtn", "--r4", "--rotation_size", "32"}).exit_code, 0);
+}
+
+TEST(AutoRound, EvalMeasuresAndQuantizesNothing) {
+  const auto parse = [](const Words& words, const char* program = "arkit") {
+    return parse_command_line(words, called_as(program)).parsed;
+  };
+  for (const ParsedCommand& parsed :
+       {quantize({"--eval", "--tasks", "a,b", "--eval_bs", "16"}), parse({"--model=m", "--eval", "--task", "a", "b"}),
+        parse({"m", "--tasks", "a,b", "--eval=true"}, "auto-round"), parse({"eval", "--model", "m", "--tasks", "a,b"}),
+        parse({"eval", "m", "--tasks", "a,b"}, "auto-round"), parse({"eval", "lm", "m", "--tasks", "a,b", "--mllm"})}) {
+    EXPECT_EQ(parsed.command, "eval lm");
+    EXPECT_EQ(parsed.positionals, Words{"m"});
+    EXPECT_EQ(parsed.values.at("tasks"), (Words{"a", "b"}));
+    EXPECT_FALSE(parsed.values.contains("output_dir"));
+  }
+  EXPECT_EQ(quantize({"--eval=false"}).command, "quantize");
+  EXPECT_EQ(quantize({"--tasks"}).values.at("tasks").size(), 13U) << "AutoRound's";
+  EXPECT_EQ(quantize({"--tasks", "--iters", "5"}).values.at("tasks").size(), 13U);
+  EXPECT_EQ(parse({"eval", "lm", "m", "--batch_size", "3"}).values.at("eval_bs"), Words{"3"});
+  EXPECT_EQ(quantize({"--eval_bs", "3", "--bs", "4", "--tasks", "a"}).values.at("batch_size"), Words{"4"});
+  EXPECT_THROW((void)quantize({"--eval", "--bits", "4"}), Error) << "bits of what";
 }
 
 TEST(AutoRound, FlagsUnderAnotherNameBecomeTheOption) {

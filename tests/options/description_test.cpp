@@ -10,6 +10,7 @@
 #include <arkit/engine/reproduce.h>
 #include <arkit/engine/resolved_options.h>
 #include <arkit/engine/serve_options.h>
+#include <arkit/engine/task_eval.h>
 
 #include "options/option_checks.h"
 #include "options/option_json.h"
@@ -65,6 +66,8 @@ TEST(Description, HasARowForEveryField) {
   // Beside options: positional arguments, and of convert the words again.
   EXPECT_EQ(described<EvalOptions>("EvalOptions"), fields<EvalOptions>() - 1);
   EXPECT_EQ(described<DivergenceOptions>("DivergenceOptions"), fields<DivergenceOptions>() - 1);
+  EXPECT_EQ(described<TaskOptions>("TaskOptions"), fields<TaskOptions>());
+  EXPECT_EQ(described<TaskModelOptions>("TaskModelOptions"), fields<TaskModelOptions>() - 1);
   EXPECT_EQ(described<LastWordOptions>("LastWordOptions"), fields<LastWordOptions>() - 1);
   EXPECT_EQ(described<GenerateOptions>("GenerateOptions"), fields<GenerateOptions>() - 2);  // and how tokens are picked
   EXPECT_EQ(described<GenerateOptions>("SamplingWishes"), fields<SamplingWishes>());
@@ -284,6 +287,9 @@ void expect_fields_reached(const std::string& command, const Words& base) {
 TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
   expect_fields_reached<EvalOptions>("eval ppl", {"m"});
   expect_fields_reached<DivergenceOptions>("eval kl", {"m"});
+  expect_fields_reached<TaskOptions>("eval lm", {"m"});
+  expect_fields_reached<TaskOptions>("quantize", {"m"});
+  expect_fields_reached<TaskModelOptions>("eval lm", {"m"});
   expect_fields_reached<LastWordOptions>("eval lambada", {"m"});
   expect_fields_reached<GenerateOptions>("generate", {"m"});
   expect_fields_reached<ChatOptions>("chat", {"m"});

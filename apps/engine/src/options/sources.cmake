@@ -3,4 +3,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/options/convert_table.cpp
   src/options/option_checks.cpp
   src/options/option_json.cpp
-  src/options/quantize_table.cpp)
+  src/options/quantize_table.cpp
+  src/options/task_table.cpp)

@@ -1,0 +1,1 @@
+"""Models register themselves here."""
