@@ -1,5 +1,6 @@
 #include <arkit/engine/session.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,9 +22,10 @@ struct Session::State {
     if (options.page_size < 1 || options.cache_tokens < options.page_size)
       throw_usage(str("a cache of ", options.cache_tokens, " tokens in pages of ", options.page_size,
                       " has no room; expected at least one page of at least one token"));
-    engine.use_whole_blocks(options.head_bits);
+    engine.use_whole_blocks(options.head_bits, options.kv_cache_dtype);
     engine.load_all();
-    batcher.emplace(engine, options.page_size, options.cache_tokens / options.page_size);
+    const int64_t page_size = engine.page_size(options.page_size);
+    batcher.emplace(engine, page_size, std::max<int64_t>(1, options.cache_tokens / page_size));
   }
 
   Reporter nobody;

@@ -15,4 +15,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/sampling_choice.cpp
   src/inference/session.cpp
   src/inference/whole_blocks.cpp
+  src/inference/whole_windows.cpp
   src/inference/window_eval.cpp)

@@ -27,6 +27,8 @@ namespace {
 void check_options(const EvalOptions& options) {
   if (options.text_file.empty() == options.ids_file.empty()) throw_usage("give one of --text FILE and --ids FILE");
   check_window_options(options.seqlen, options.batch_size, options.max_windows);
+  if (options.head_bits < 16 && options.kv_cache_dtype.empty())
+    throw_usage(str("head_bits ", options.head_bits, " is of blocks that run whole: give --kv_cache_dtype as well"));
 }
 
 }  // namespace
@@ -48,6 +50,13 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   if (reference_source) warn_about_source(*reference_source, reporter);
   const at::ScalarType dtype = compute_dtype(options.dtype);
   Engine engine(*source, registry, dtype, exact_wish(options), reporter);
+  if (!options.kv_cache_dtype.empty()) {
+    engine.use_whole_blocks(options.head_bits, options.kv_cache_dtype);
+    if (engine.whole_blocks() == 0)
+      throw_unsupported(str("'", options.model, "': kv_cache_dtype ", options.kv_cache_dtype,
+                            ": no backend that was chosen runs its blocks whole; '--backend NAME' chooses, and 'arkit "
+                            "inspect MODEL' shows what each says"));
+  }
   std::unique_ptr<Engine> reference;
   if (reference_source)
     reference = std::make_unique<Engine>(*reference_source, registry, dtype, exact_wish(options), reporter);
@@ -78,6 +87,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   result["seqlen"] = options.seqlen;
   result["tokens"] = score.model.tokens;
   result["dtype"] = options.dtype;
+  if (!options.kv_cache_dtype.empty()) result["kv_cache_dtype"] = options.kv_cache_dtype;
   result["seconds"] = seconds;
   result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
   describe_backends(engine, result);

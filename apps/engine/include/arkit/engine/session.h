@@ -22,14 +22,15 @@
 namespace arkit {
 
 struct SessionOptions {
-  std::string model;             // as open_source takes it
-  std::string backend;           // empty = the best for each layer
-  std::string device;            // "cpu", "cuda:1"; empty = the best one
-  std::string prepared_cache;    // folder for layers made ready, so that the next session need not; empty = none
-  std::string dtype = "auto";    // as of `arkit generate`
-  int64_t head_bits = 8;         // as of `arkit generate`
-  int64_t cache_tokens = 16384;  // positions of all texts together
-  int64_t page_size = 64;        // positions a text takes at a time
+  std::string model;                    // as open_source takes it
+  std::string backend;                  // empty = the best for each layer
+  std::string device;                   // "cpu", "cuda:1"; empty = the best one
+  std::string prepared_cache;           // folder for layers made ready, so that the next session need not; empty = none
+  std::string dtype = "auto";           // as of `arkit generate`
+  int64_t head_bits = 8;                // as of `arkit generate`
+  std::string kv_cache_dtype = "auto";  // as of `arkit generate`
+  int64_t cache_tokens = 16384;         // positions of all texts together
+  int64_t page_size = 64;               // positions a text takes at a time
 };
 
 struct SessionRequest {
