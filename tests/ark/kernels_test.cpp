@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <arkit/sdk/backend.h>
+
 #include "ark/ark_testing.h"
+#include "ark/emulated_tiles.h"
 
 namespace arkit::ark::tests {
 namespace {
@@ -75,6 +78,69 @@ TEST_P(KernelSets, EqualTheReferenceInEveryBit) {
       const std::vector<float> got = product(kernels, weight, rows, count);
       ASSERT_EQ(std::memcmp(got.data(), y.data(), got.size() * sizeof(float)), 0) << count << " rows";
     }
+  }
+}
+
+#if defined(__x86_64__)
+// Blocks of less than a tile, of one and of more; rows of less than a tile, of one and of more.
+TEST(AmxTiles, EmulatedEqualTheReferenceInEveryBit) {
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) GTEST_SKIP() << "needs a CPU with avx2";
+  Kernels emulated = kernels_ref;
+  emulated.multiply = multiply_emulated;
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of "
+                                    << shape.group);
+    const Layer layer(shape, 1);
+    const PackedWeight weight(layer.view(), "layer");
+    const Rows rows(kernels_ref, weight.blocks(), random_rows(35, shape.in, 2));
+    for (const int64_t count : {1, 16, 35}) {
+      const auto expected = product(kernels_ref, weight, rows, count), got = product(emulated, weight, rows, count);
+      ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0) << count << " rows";
+    }
+  }
+}
+#endif
+
+const Shape kFloatShapes[] = {
+    {.bits = 8, .out = 96, .in = 576, .group = -1, .scales = ScaleType::float32, .kind = CodeKind::e4m3},
+    {.bits = 8, .out = 65, .in = 256, .group = 32, .scales = ScaleType::bfloat16, .kind = CodeKind::e4m3},
+    {.bits = 8, .out = 64, .in = 200, .group = 128, .scales = ScaleType::float32, .kind = CodeKind::e5m2},
+};
+
+// Every scheme has its product with x as it is.
+TEST_P(KernelSets, EqualTheReferenceWithFloats) {
+  const Kernels& kernels = *GetParam().kernels;
+  std::vector<Shape> shapes(std::begin(kShapes), std::end(kShapes));
+  shapes.insert(shapes.end(), std::begin(kFloatShapes), std::end(kFloatShapes));
+  for (const Shape& shape : shapes) {
+    SCOPED_TRACE(testing::Message() << shape.bits << " bits, " << shape.out << "x" << shape.in << ", groups of "
+                                    << shape.group << ", kind " << static_cast<int>(shape.kind));
+    const Layer layer(shape, 1);
+    const PackedWeight weight(layer.view(), "layer");
+    const std::vector<float> x = random_rows(15, shape.in, 2);
+    const FloatRows rows(weight.blocks(), x);
+    const std::vector<float> y = product(kernels_ref, weight, rows, 15);
+    for (const int64_t count : {1, 2, 4, 5, 13, 15}) {
+      const std::vector<float> got = product(kernels, weight, rows, count);
+      ASSERT_EQ(std::memcmp(got.data(), y.data(), got.size() * sizeof(float)), 0) << count << " rows";
+    }
+    for (int64_t n = 0; n < shape.out; n += 7) {
+      double sum = 0, size = 0;
+      for (int64_t k = 0; k < shape.in; ++k) {
+        const double product = layer.weight(n, k) * x[static_cast<size_t>(k)];
+        sum += product;
+        size += std::abs(product);
+      }
+      ASSERT_NEAR(y[static_cast<size_t>(n)], sum, 2e-6 * size + 1e-30) << "row " << n;
+    }
+  }
+}
+
+TEST(Float8Weights, WithoutAFiniteNumberAreRefused) {
+  for (const auto& [kind, code] : {std::pair(CodeKind::e4m3, 0xFF), std::pair(CodeKind::e5m2, 0x7C)}) {
+    Layer layer({.bits = 8, .out = 2, .in = 32, .group = -1, .kind = kind}, 1);
+    layer.codes[40] = static_cast<uint8_t>(code);
+    EXPECT_THROW(PackedWeight(layer.view(), "layer"), sdk::BackendError);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <arkit/engine/open_source.h>
+#include <arkit/error.h>
 #include <arkit/scheme.h>
 #include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/paged_hook.h>
@@ -136,13 +137,95 @@ INSTANTIATE_TEST_SUITE_P(
                     Export{"auto_round-MXINT4", false}, Export{"auto_round-MXFP4", false},
                     Export{"auto_round-NVFP4", false}, Export{"mixed-auto_round-W4A16", false},
                     Export{"lmhead-auto_round-W4A16", true}, Export{"qwen3tied-auto_round-W4A16", true},
-                    Export{"qwen3tied-llm_compressor-INT8_W8A8", true}),
+                    Export{"qwen3tied-llm_compressor-INT8_W8A8", true}, Export{"auto_round-FPW8A16", true},
+                    Export{"auto_round-FP8_STATIC", true}, Export{"llm_compressor-FP8_STATIC", true},
+                    Export{"auto_round-FP8_BLOCK", true, 0.04}, Export{"fp8-FP8_BLOCK", true},
+                    Export{"llm_compressor-MXFP8", true}, Export{"llm_compressor-MXFP8_RCEIL", false}),
     [](const auto& info) {
       std::string name = info.param.name;
       for (char& c : name)
         if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
       return name;
     });
+
+// Whoever asks for all digits gets what torch gives up to its rounding, from the same packed weights.
+TEST_F(ArkWholeBlocks, WithFloatsGiveTheLogitsOfTorch) {
+  // 8-bit activations fall on other steps where sums were rounded in another order.
+  for (const auto& [name, whole, most] :
+       {Export{"auto_round-W4A16", true, 1e-5}, Export{"auto_round-W2A16-asym", true, 1e-5},
+        Export{"auto_round-W7A16G32-asym", true, 1e-5}, Export{"mlx-W4A16G32", true, 1e-5},
+        Export{"auto_gptq-W4A16G32-bias-fp32", true, 1e-5}, Export{"llm_compressor-INT8_W8A8", false, 0.01},
+        Export{"auto_round-MXFP4", false, 1e-5}, Export{"auto_round-NVFP4", false, 1e-5},
+        Export{"auto_round-FPW8A16", true, 1e-5}}) {
+    SCOPED_TRACE(name);
+    if (folder_of(name).empty()) continue;
+    const auto source = export_of(name);
+    Engine torch(*source, tests::registry(), at::kFloat, "torch");
+    torch.load_all();
+    const at::Tensor ids = random_ids(torch, 20);
+    const at::Tensor expected = torch.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0);
+    BackendWish wish("ark");
+    wish.compute = "float";
+    Reporter nobody;
+    Engine layers(*source, tests::registry(), at::kFloat, wish, nobody);
+    layers.load_all();
+    EXPECT_LT(distance(layers.forward(ids.unsqueeze(0), {}, {}, false).select(0, 0), expected), most);
+    Engine blocks(*source, tests::registry(), at::kFloat, wish, nobody);
+    blocks.use_whole_blocks(16);
+    EXPECT_EQ(blocks.whole_blocks(), whole ? blocks.model().num_blocks() : 0);
+    blocks.load_all();
+    Growing growing(blocks, 16, 8);
+    EXPECT_LT(distance(growing.feed({{growing.add(), ids}}), expected), most);
+  }
+}
+
+// Keys and values in 8 bits cost little, and nothing depends on how a text was cut or where its pages lie.
+TEST_F(ArkWholeBlocks, KeepKeysAndValuesInEightBits) {
+  for (const char* const name : {"auto_round-W4A16", "qwen3tied-auto_round-W4A16"}) {
+    SCOPED_TRACE(name);
+    const auto source = export_of(name);
+    const auto engine_with = [&](const char* dtype) {
+      auto engine = std::make_unique<Engine>(*source, tests::registry(), at::kFloat, "ark");
+      engine->use_whole_blocks(16, dtype);
+      engine->load_all();
+      return engine;
+    };
+    const auto floats = engine_with("float32"), bytes = engine_with("int8"), halves = engine_with("bfloat16");
+    const at::Tensor ids = random_ids(*bytes, 100);
+    const auto all_of = [&](Engine& engine) {
+      Growing growing(engine, 128, 1);
+      return growing.feed({{growing.add(), ids}});
+    };
+    const at::Tensor expected = all_of(*floats), got = all_of(*bytes);
+    EXPECT_LT(distance(got, expected), 0.03);
+    EXPECT_GT(distance(got, expected), 0);
+    EXPECT_LT(distance(all_of(*halves), expected), 0.02);
+    EXPECT_GT(distance(all_of(*halves), expected), 0);
+    EXPECT_EQ(bytes->page_size(50), 64);
+    EXPECT_EQ(floats->page_size(50), 50);
+    Growing parts(*bytes, 16, 16);
+    const int64_t one = parts.add(), beside = parts.add();
+    std::vector<at::Tensor> rows;
+    for (const auto& [first, count] : {std::pair(0, 37), std::pair(37, 1), std::pair(38, 62)}) {
+      const at::Tensor logits = parts.feed({{beside, ids.narrow(0, 5, 3)}, {one, ids.narrow(0, first, count)}});
+      rows.push_back(logits.narrow(0, 3, count));
+    }
+    EXPECT_LT(distance(at::cat(rows), got), 1e-6);  // the head is torch's
+  }
+}
+
+TEST_F(ArkWholeBlocks, SayWhereKeysAndValuesCannotBeKept) {
+  const auto source = export_of("auto_round-W4A16");
+  Engine torch(*source, tests::registry(), at::kFloat, "torch");
+  try {
+    torch.use_whole_blocks(16, "int8");
+    FAIL() << "torch runs no blocks";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("blocks run layer by layer"), std::string::npos) << error.what();
+  }
+  torch.use_whole_blocks(16, "float32");  // as they are anyway
+}
 
 // With the families that are files.
 const Registry& families() {

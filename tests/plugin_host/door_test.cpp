@@ -62,7 +62,7 @@ arkit::Error error_of_opening(const std::string& variant) {
 TEST(BackendDoor, PluginsOfOlderAndNewerMinorVersionsRun) {
   const TemporaryCache cache;
   for (const auto& [variant, door] : std::vector<std::pair<std::string, std::string>>{
-           {"plain", "backend door 1.2"}, {"old", "backend door 1.0"}, {"new", "backend door 1.9"}}) {
+           {"plain", "backend door 1.3"}, {"old", "backend door 1.0"}, {"new", "backend door 1.9"}}) {
     const arkit::Registry registry({{}, {fixture_folder("door_" + variant)}});
     ASSERT_EQ(registry.plugins().size(), 1U);
     const arkit::PluginEntry& entry = registry.plugins()[0];
@@ -90,7 +90,7 @@ TEST(BackendDoor, AnotherMajorIsRefusedWithBothSidesNamed) {
   }();
   EXPECT_EQ(entry.state, arkit::PluginState::refused);
   EXPECT_EQ(entry.reason,
-            "built for  backend door 2.3\nthis arkit backend door 1.2\nbuild it with the <arkit/backend_c.h> of this "
+            "built for  backend door 2.3\nthis arkit backend door 1.3\nbuild it with the <arkit/backend_c.h> of this "
             "arkit or ask its vendor for that build");
   const arkit::PluginInspection seen = arkit::inspect_plugin(door_file("wrong_major"));
   EXPECT_EQ(seen.entry.reason, entry.reason);

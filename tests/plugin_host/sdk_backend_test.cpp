@@ -15,9 +15,12 @@ namespace {
 
 constexpr char kDevice[] = ARKIT_FIXTURES "/virtual_device/libarkit_backend_virtual_device.so";
 
+uint32_t host_minor = 0;
+
 const ArkitHost* host_of(uint32_t major, uint32_t) {
-  static const ArkitHost kHost = {sizeof(ArkitHost), 1, 0, "test", "cpu", 0, 1, [](ArkitHeld*) {}, [] { return 0; }};
-  return major == 1 ? &kHost : nullptr;
+  static ArkitHost host = {sizeof(ArkitHost), 1, 0, "test", "cpu", 0, 1, [](ArkitHeld*) {}, [] { return 0; }};
+  host.minor = host_minor;
+  return major == 1 ? &host : nullptr;
 }
 
 struct Words {
@@ -198,6 +201,25 @@ TEST_F(SdkBackend, BlocksAreDescribedOrRefused) {
   EXPECT_EQ(words_.said(), "a block has no description");
 }
 
+// A host refuses verdicts with flags it does not know.
+TEST_F(SdkBackend, FlagsOfTodayAreNotShownToTheHostOfYesterday) {
+  for (const uint32_t minor : {2U, 3U}) {
+    host_minor = minor;
+    const ArkitDoor door{sizeof(ArkitDoor), host_of};
+    const ArkitBackend* table = nullptr;
+    ASSERT_EQ(manifest_->open(&door, &table, &words_.text), ARKIT_OK) << words_.said();
+    ArkitVerdict verdict{sizeof(ArkitVerdict), 0, 0, 0};
+    const ArkitDevice* const* devices = nullptr;
+    size_t count = 0;
+    ASSERT_EQ(table->devices(table->self, &devices, &count, &words_.text), ARKIT_OK);
+    EXPECT_EQ(table->supports(table->self, &layer_.unit.unit, devices[0], &verdict, &words_.text), ARKIT_OK);
+    EXPECT_GT(verdict.score, 0);
+    EXPECT_EQ((verdict.flags & ARKIT_VERDICT_EXACT_TOO) != 0, minor == 3U);
+    table->close(table->self);
+  }
+  host_minor = 0;
+}
+
 TEST_F(SdkBackend, TooSmallStructsAreMisuse) {
   ArkitVerdict verdict{sizeof(ArkitVerdict), 0, 0, 0};
   layer_.unit.unit.struct_size = ARKIT_UNIT_SIZE_1_0 - 8;
@@ -224,6 +246,6 @@ TEST_F(SdkBackend, AHostWithoutThisMajorIsRefused) {
   const ArkitDoor closed{sizeof(ArkitDoor), [](uint32_t, uint32_t) -> const ArkitHost* { return nullptr; }};
   const ArkitBackend* none = nullptr;
   EXPECT_EQ(manifest_->open(&closed, &none, &words_.text), ARKIT_UNSUPPORTED);
-  EXPECT_EQ(words_.said(), "this arkit has no backend door 1.2");
+  EXPECT_EQ(words_.said(), "this arkit has no backend door 1.3");
   EXPECT_EQ(none, nullptr);
 }

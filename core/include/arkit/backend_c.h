@@ -32,6 +32,8 @@
  *   1.1  repacked weights as blobs: ArkitPrepare.blob, ArkitSink, ArkitBackend.blob_compatibility and save.
  *   1.2  decoder blocks: ArkitBlock, ArkitUnit.block, ArkitPrepare.norms, ArkitBlockRun, ArkitBackend.run_block; a blob may
  *        be kept where it lies: ArkitPrepare.hold_blob; ARKIT_VERDICT_APPROXIMATE.
+ *   1.3  blocks with keys and values in 8 bits: ARKIT_VERDICT_CACHE_INT8; exact products of a backend that otherwise
+ *        approximates: ARKIT_VERDICT_EXACT_TOO, ArkitPrepare.flags. A flag of a verdict is set for hosts that know it.
  *
  * WHO OWNS WHAT
  *
@@ -62,7 +64,7 @@ extern "C" {
 #endif
 
 #define ARKIT_BACKEND_MAJOR 1
-#define ARKIT_BACKEND_MINOR 2
+#define ARKIT_BACKEND_MINOR 3
 
 /* Is `member` of the struct at `pointer` there? */
 #define ARKIT_HAS(type, pointer, member) \
@@ -253,6 +255,10 @@ typedef struct ArkitUnit {
 /* 1.2. What run() gives is not the product of x and the weight up to rounding errors of the compute type: the kernel
  * computes with fewer digits of x. Commands that measure leave it out unless it is named. */
 #define ARKIT_VERDICT_APPROXIMATE 2u
+/* 1.3. With ARKIT_PREPARE_EXACT it computes as if it had set neither of these two. */
+#define ARKIT_VERDICT_EXACT_TOO 4u
+/* 1.3. Of a block: it also runs on pools of int8, see ArkitBlockRun. */
+#define ARKIT_VERDICT_CACHE_INT8 8u
 
 typedef struct ArkitVerdict {
   size_t struct_size;
@@ -293,6 +299,8 @@ typedef struct ArkitWeights {
 
 typedef struct ArkitPrepared ArkitPrepared; /* a unit made ready; `release` ends it */
 
+#define ARKIT_PREPARE_EXACT 1u /* 1.3. Only where the verdict had ARKIT_VERDICT_EXACT_TOO */
+
 typedef struct ArkitPrepare {
   size_t struct_size;
   const ArkitUnit* unit;              /* supports() said yes to it */
@@ -308,6 +316,7 @@ typedef struct ArkitPrepare {
   ArkitHeld* (*hold_blob)(void* blob_self);
   /* 1.2: for ARKIT_UNIT_BLOCK, ARKIT_NORM_COUNT factors in float32, without norm_offset; null = absent. */
   const ArkitTensor* const* norms;
+  uint64_t flags; /* 1.3: ARKIT_PREPARE_... */
 } ArkitPrepare;
 #define ARKIT_PREPARE_SIZE_1_0 (offsetof(ArkitPrepare, padding) + sizeof(int32_t))
 
@@ -346,7 +355,9 @@ typedef struct ArkitBlockRun {
   const ArkitTensor* cos; /* [rows, rope_dim / 2] float32; null where rope_dim is 0 */
   const ArkitTensor* sin;
   /* Pools [pages, kv_heads, page_size, head_dim] of one type: float32 or bfloat16. The keys and values of the new
-   * positions are written, those of earlier ones are there. */
+   * positions are written, those of earlier ones are there. 1.3, after ARKIT_VERDICT_CACHE_INT8: or pools of int8,
+   * [pages, kv_heads, page_size, head_dim + 4] with page_size a multiple of 16. What lies where within a head of a page is
+   * the backend's affair; the host copies pages as a whole and reads none. */
   const ArkitTensor* keys;
   const ArkitTensor* values;
   const ArkitSpan* const* spans;

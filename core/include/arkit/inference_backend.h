@@ -80,6 +80,8 @@ struct BackendVerdict : Verdict {
   size_t device = 0;             // among devices()
   bool own_activations = false;  // takes its input as it is and rounds it itself
   bool approximate = false;      // computes with fewer digits of its input than the compute type has
+  bool exact_too = false;        // unless LayerWeights::exact asks for all of them
+  bool cache_int8 = false;       // of a block: see BlockStep
 };
 
 // A layer's weights as a backend asks for them while it is made ready.
@@ -88,6 +90,7 @@ struct LayerWeights {
   TensorMap packed;                                       // by suffix, as the format stores them; `bias` among them
   std::function<QuantizedWeight()> codes;                 // null = there are none
   std::function<at::Tensor(at::ScalarType)> dequantized;  // the exact weight
+  bool exact = false;                                     // see BackendVerdict::exact_too
 };
 
 // A decoder block that a backend may take whole; what is pointed to outlives it.
@@ -110,9 +113,11 @@ struct BlockStep {
     int64_t past = 0, count = 0;
     const int64_t* pages = nullptr;  // of the pools, in the order of positions
   };
-  at::Tensor hidden;        // [rows, hidden_size], contiguous, in the compute dtype; the result takes its place
-  at::Tensor cos, sin;      // f32 [rows, rope dim / 2], undefined without rope
-  at::Tensor keys, values;  // pools [pages, kv_heads, page_size, head_dim], f32 or bf16
+  at::Tensor hidden;    // [rows, hidden_size], contiguous, in the compute dtype; the result takes its place
+  at::Tensor cos, sin;  // f32 [rows, rope dim / 2], undefined without rope
+  // Pools [pages, kv_heads, page_size, head_dim], f32 or bf16; or after BackendVerdict::cache_int8 i8 with head_dim + 4
+  // and a page_size that is a multiple of 16.
+  at::Tensor keys, values;
   std::span<const Span> spans;
 };
 

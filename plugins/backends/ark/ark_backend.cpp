@@ -31,6 +31,8 @@ Choice choose([[maybe_unused]] const ArkitHost& host) {
   const bool v3 = (host.cpu & ARKIT_CPU_AVX2) != 0 && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool wide =
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (v3 && wide && (host.cpu & ARKIT_CPU_AVX512_VNNI) != 0 && (host.cpu & ARKIT_CPU_AMX_INT8) != 0 && amx_permitted())
+    return {&kernels_amx(), &block_kernels_avx512, 70};
   if (v3 && wide && (host.cpu & ARKIT_CPU_AVX512_VNNI) != 0) return {&kernels_avx512_vnni, &block_kernels_avx512, 60};
   // A CPU with AVX-512 that is not to use it is one that is asked for plain AVX2.
   if (v3 && __builtin_cpu_supports("avxvnni") && !__builtin_cpu_supports("avx512f"))
@@ -60,23 +62,29 @@ class ArkBackend final : public sdk::Backend {
   sdk::Answer supports(std::span<const sdk::LinearSpec> layers, const sdk::Device&) override {
     sdk::Answer answer = sdk::Answer::yes(choice_.score);
     answer.own_activations = true;
-    answer.approximate = true;
     for (const sdk::LinearSpec& layer : layers) {
       if (std::string why = why_no_codes(layer); !why.empty()) return sdk::Answer::no(std::move(why));
-      answer.own_activations = answer.own_activations && rounds_itself(layer.activation);
+      const bool floats = is_float8(layer.weight);
+      answer.own_activations =
+          answer.own_activations &&
+          (floats ? rounding_of(layer.activation, layer.in_features).has_value() : rounds_itself(layer.activation));
+      answer.approximate = answer.approximate || !floats;
     }
+    answer.exact_too = answer.approximate;
     return answer;
   }
 
   std::unique_ptr<sdk::PreparedLinears> prepare(const sdk::PrepareRequest& request) override {
     const ArkitType type = request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32;
     return std::make_unique<ArkLinears>(*choice_.kernels, threads(), type, layers(request),
-                                        levels_for(request.layers.front().activation));
+                                        levels_for(request.layers.front().activation), request.exact());
   }
 
   sdk::Answer supports_block(const sdk::BlockSpec& block, const sdk::Device& device) override {
     if (std::string why = why_no_block(block); !why.empty()) return sdk::Answer::no(std::move(why));
-    return supports(block.layers, device);
+    sdk::Answer answer = supports(block.layers, device);
+    answer.cache_int8 = true;
+    return answer;
   }
 
   std::unique_ptr<sdk::PreparedBlock> prepare_block(const sdk::BlockRequest& request) override {
@@ -84,7 +92,7 @@ class ArkBackend final : public sdk::Backend {
   }
 
   std::string blob_compatibility(std::span<const sdk::LinearSpec>, const sdk::Device&) override {
-    return "ark layout 1";  // the same for all sets of kernels
+    return "ark layout 2";  // the same for all sets of kernels
   }
 
  private:
@@ -114,7 +122,7 @@ class ArkBackend final : public sdk::Backend {
     for (size_t i = 0; i < request.layers.size(); ++i) {
       const sdk::LinearSpec& spec = request.layers[i];
       LayerCodes codes(spec, request.weights[i]);
-      ArkLayer layer{PackedWeight(codes.view, spec.name), {}, std::move(codes.order)};
+      ArkLayer layer{PackedWeight(codes.view, spec.name), {}, std::move(codes.order), codes.rounding};
       if (spec.has_bias) {
         const auto bias = request.weights[i].packed("bias");
         if (!bias || bias->count() != static_cast<size_t>(spec.out_features))

@@ -122,15 +122,18 @@ std::string why_no_block(const sdk::BlockSpec& block) {
 
 ArkBlock::ArkBlock(const Kernels& kernels, const BlockKernels& between, int threads, const sdk::BlockRequest& request,
                    std::vector<ArkLayer> layers)
-    : between_(between),
+    : kernels_(kernels),
+      between_(between),
       threads_(threads),
       type_(request.compute_type == ARKIT_BFLOAT16 ? ARKIT_BFLOAT16 : ARKIT_FLOAT32),
       roles_(request.block.roles.begin(), request.block.roles.end()),
       attention_in_(kernels,
-                    taken(layers, roles_, {ARKIT_ROLE_QKV, ARKIT_ROLE_QUERY, ARKIT_ROLE_KEY, ARKIT_ROLE_VALUE})),
-      attention_out_(kernels, taken(layers, roles_, {ARKIT_ROLE_OUTPUT})),
-      feed_in_(kernels, taken(layers, roles_, {ARKIT_ROLE_GATE_UP, ARKIT_ROLE_GATE, ARKIT_ROLE_UP})),
-      feed_out_(kernels, taken(layers, roles_, {ARKIT_ROLE_DOWN})) {
+                    taken(layers, roles_, {ARKIT_ROLE_QKV, ARKIT_ROLE_QUERY, ARKIT_ROLE_KEY, ARKIT_ROLE_VALUE}),
+                    kMostLevels, request.exact()),
+      attention_out_(kernels, taken(layers, roles_, {ARKIT_ROLE_OUTPUT}), kMostLevels, request.exact()),
+      feed_in_(kernels, taken(layers, roles_, {ARKIT_ROLE_GATE_UP, ARKIT_ROLE_GATE, ARKIT_ROLE_UP}), kMostLevels,
+               request.exact()),
+      feed_out_(kernels, taken(layers, roles_, {ARKIT_ROLE_DOWN}), kMostLevels, request.exact()) {
   const sdk::BlockSpec& block = request.block;
   shape_ = {.hidden = block.hidden_size,
             .heads = block.heads,
@@ -208,12 +211,27 @@ void ArkBlock::turn_row(const Rows& rows, const Part& part, int64_t row) const {
     between_.rope(query, shape_.heads, dim, shape_.rope_half, shape_.neighbours, cos, sin);
     between_.rope(key, shape_.kv_heads, dim, shape_.rope_half, shape_.neighbours, cos, sin);
   }
-  const int64_t page_size = rows.run->keys.shape[2], position = part.position + row - part.first;
-  const int64_t page = part.pages[position / page_size];
-  for (int64_t h = 0; h < shape_.kv_heads; ++h) {
-    const int64_t at = ((page * shape_.kv_heads + h) * page_size + position % page_size) * dim;
-    from_floats(key + h * dim, dim, rows.run->keys, at);
-    from_floats(value + h * dim, dim, rows.run->values, at);
+  keep(rows, part, part.position + row - part.first, key, value);
+}
+
+void ArkBlock::keep(const Rows& rows, const Part& part, int64_t position, const float* key, const float* value) const {
+  const int64_t dim = shape_.head_dim, page_size = rows.run->keys.shape[2], slot = position % page_size;
+  const bool bytes = rows.run->keys.type == ARKIT_INT8;
+  for (int64_t h = 0; h < shape_.kv_heads; ++h, key += dim, value += dim) {
+    const int64_t head = part.pages[position / page_size] * shape_.kv_heads + h;
+    if (!bytes) {
+      from_floats(key, dim, rows.run->keys, (head * page_size + slot) * dim);
+      from_floats(value, dim, rows.run->values, (head * page_size + slot) * dim);
+      continue;
+    }
+    int8_t codes[kMaxHeadDim];
+    float scale = 0;
+    int32_t sum = 0;
+    const int64_t at = (head * page_size + slot / kStrip * kStrip) * (dim + 4);
+    kernels_.quantize(key, 1, static_cast<int32_t>(dim), kMostLevels, codes, &scale, &sum);
+    put_key(codes, scale, dim, slot % kStrip, static_cast<uint8_t*>(rows.run->keys.host) + at);
+    kernels_.quantize(value, 1, static_cast<int32_t>(dim), kMostLevels, codes, &scale, &sum);
+    put_value(codes, scale, dim, slot % kStrip, static_cast<uint8_t*>(rows.run->values.host) + at);
   }
 }
 
@@ -227,6 +245,26 @@ void ArkBlock::attend(const Rows& rows, int64_t task, float* scratch) const {
     return static_cast<const std::byte*>(pool.host) + h * page_size * dim * (floats ? 4 : 2);
   };
   float* query = rows.projected + (part.first + first) * stride + h * heads * dim;
+  const int64_t count = std::min<int64_t>(kQueryTile, part.count - first);
+  if (rows.run->keys.type == ARKIT_INT8) {
+    const int64_t of_head = page_size * (dim + 4);
+    kernels_.attend({.keys = static_cast<const uint8_t*>(rows.run->keys.host) + h * of_head,
+                     .values = static_cast<const uint8_t*>(rows.run->values.host) + h * of_head,
+                     .pages = part.pages,
+                     .page_stride = shape_.kv_heads * of_head,
+                     .page_size = page_size,
+                     .first = part.position + first,
+                     .queries = count,
+                     .heads = heads,
+                     .dim = dim,
+                     .window = shape_.window,
+                     .scale = shape_.attention_scale,
+                     .query = query,
+                     .out = query,
+                     .stride = stride,
+                     .scratch = scratch});
+    return;
+  }
   between_.attend({.cache = {.keys = at_head(rows.run->keys),
                              .values = at_head(rows.run->values),
                              .pages = part.pages,
@@ -234,7 +272,7 @@ void ArkBlock::attend(const Rows& rows, int64_t task, float* scratch) const {
                              .page_size = page_size,
                              .type = floats ? CacheType::float32 : CacheType::bfloat16},
                    .first = part.position + first,
-                   .queries = std::min<int64_t>(kQueryTile, part.count - first),
+                   .queries = count,
                    .heads = heads,
                    .dim = dim,
                    .window = shape_.window,
@@ -317,10 +355,11 @@ void ArkBlock::run_rows(Rows& rows, int64_t me, int64_t of) const {
 
 void ArkBlock::run(const sdk::BlockRun& run, ArkitStream*) {
   const int64_t all = static_cast<int64_t>(run.x.count()) / shape_.hidden, at_once = std::min(all, kRowsAtOnce);
-  const bool pools = run.keys.shape.size() == 4 && run.keys.type == run.values.type &&
-                     run.keys.shape[1] == shape_.kv_heads && run.keys.shape[3] == shape_.head_dim &&
-                     run.keys.count() == run.values.count() &&
-                     (run.keys.type == ARKIT_FLOAT32 || run.keys.type == ARKIT_BFLOAT16);
+  const bool in_bytes = run.keys.type == ARKIT_INT8;
+  const bool pools =
+      run.keys.shape.size() == 4 && run.keys.type == run.values.type && run.keys.shape[1] == shape_.kv_heads &&
+      run.keys.shape[3] == shape_.head_dim + (in_bytes ? 4 : 0) && run.keys.count() == run.values.count() &&
+      (in_bytes ? run.keys.shape[2] % kStrip == 0 : run.keys.type == ARKIT_FLOAT32 || run.keys.type == ARKIT_BFLOAT16);
   if (!pools || run.x.type != type_ || (shape_.rope_half > 0 && (!run.cos || !run.sin)))
     throw sdk::BackendError(ARKIT_MISUSED, "a block is run on tensors of another kind than it was prepared for");
   const LayerGroup* const groups[] = {&attention_in_, &attention_out_, &feed_in_, &feed_out_};
@@ -334,8 +373,10 @@ void ArkBlock::run(const sdk::BlockRun& run, ArkitStream*) {
   const int threads = work * all >= kWorthThreads ? threads_ : 1;
   Rows rows;
   rows.run = &run;
-  rows.scratch_size = std::max(std::max(shape_.hidden, shape_.width) + row_scratch,
-                               attend_scratch(shape_.heads / shape_.kv_heads, shape_.head_dim));
+  const int64_t sharing = shape_.heads / shape_.kv_heads;
+  rows.scratch_size =
+      std::max({std::max(shape_.hidden, shape_.width) + row_scratch, attend_scratch(sharing, shape_.head_dim),
+                byte_attention_scratch(sharing * kQueryTile, shape_.head_dim)});
   const int64_t projected = at_once * (shape_.query_width + 2 * shape_.kv_width);
   for (const int64_t floats : {at_once * shape_.hidden, projected, at_once * shape_.hidden, at_once * 2 * shape_.width,
                                threads * rows.scratch_size})

@@ -42,9 +42,11 @@ class ArkBlock final : public sdk::PreparedBlock {
   void run_rows(Rows& rows, int64_t me, int64_t of) const;
   void norm_row(int place, const float* x, int64_t n, float* out) const;
   void turn_row(const Rows& rows, const Part& part, int64_t row) const;
+  void keep(const Rows& rows, const Part& part, int64_t position, const float* key, const float* value) const;
   void attend(const Rows& rows, int64_t task, float* scratch) const;
   void add_output(const Rows& rows, int place, const float* sublayer, int64_t row, float* scratch) const;
 
+  const Kernels& kernels_;
   const BlockKernels& between_;
   int threads_;
   ArkitType type_;

@@ -11,8 +11,9 @@ namespace arkit::ark {
 
 class ArkLinears final : public sdk::PreparedLinears {
  public:
-  ArkLinears(const Kernels& kernels, int threads, ArkitType type, std::vector<ArkLayer> layers, int32_t levels)
-      : group_(kernels, std::move(layers), levels), threads_(threads), type_(type) {}
+  ArkLinears(const Kernels& kernels, int threads, ArkitType type, std::vector<ArkLayer> layers, int32_t levels,
+             bool exact)
+      : group_(kernels, std::move(layers), levels, exact), threads_(threads), type_(type) {}
 
   [[nodiscard]] int64_t bytes() const override { return static_cast<int64_t>(group_.bytes()); }
   [[nodiscard]] ArkitType x_type() const override { return type_; }

@@ -5,12 +5,14 @@
 #include <string>
 #include <utility>
 
+#include "layer_codes.h"
+
 namespace arkit::ark {
 namespace {
 
-// A blob: this, then for each layer the sizes in bytes of weight, bias and order, and these three; each part fills up to
+// A blob: this, then for each layer the sizes in bytes of weight, bias, order and rounding, and these four; each part fills up to
 // the next multiple of 64 bytes, so that weights can be used where they lie.
-constexpr char kMagic[8] = {'a', 'r', 'k', 'l', 'i', 'n', '0', '1'};
+constexpr char kMagic[8] = {'a', 'r', 'k', 'l', 'i', 'n', '0', '2'};
 struct BlobHead {
   char magic[8];
   uint64_t layers;
@@ -54,8 +56,9 @@ void write_layers(std::span<const ArkLayer* const> layers, const sdk::BlobSink& 
   put(sink, std::as_bytes(std::span(&head, 1)));
   for (const ArkLayer* layer : layers) {
     const std::span<const std::byte> parts[] = {layer->weight.bytes(), std::as_bytes(std::span(layer->bias)),
-                                                std::as_bytes(std::span(layer->order))};
-    const uint64_t sizes[] = {parts[0].size(), parts[1].size(), parts[2].size()};
+                                                std::as_bytes(std::span(layer->order)),
+                                                std::as_bytes(std::span(&layer->rounding, 1))};
+    const uint64_t sizes[] = {parts[0].size(), parts[1].size(), parts[2].size(), parts[3].size()};
     put(sink, std::as_bytes(std::span(sizes)));
     for (const std::span<const std::byte> part : parts) put(sink, part);
   }
@@ -68,10 +71,23 @@ std::vector<ArkLayer> read_layers(std::span<const std::byte> blob, std::span<con
   if (!std::equal(std::begin(kMagic), std::end(kMagic), head.magic) || head.layers != specs.size()) bad_blob();
   std::vector<ArkLayer> layers;
   for (const sdk::LinearSpec& spec : specs) {
-    uint64_t sizes[3];
+    uint64_t sizes[4];
     std::memcpy(sizes, taken(blob, sizeof(sizes)).data(), sizeof(sizes));
-    ArkLayer layer{PackedWeight(taken(blob, sizes[0]), keeper), values_of<float>(taken(blob, sizes[1])),
-                   values_of<int32_t>(taken(blob, sizes[2]))};
+    ArkLayer layer{PackedWeight(taken(blob, sizes[0]), keeper),
+                   values_of<float>(taken(blob, sizes[1])),
+                   values_of<int32_t>(taken(blob, sizes[2])),
+                   {}};
+    const std::vector<Rounding> rounding = values_of<Rounding>(taken(blob, sizes[3]));
+    if (rounding.size() != 1) bad_blob();
+    layer.rounding = rounding.front();
+    Rounding wanted;  // but for a limit, which is the file's
+    if (layer.weight.view().kind != CodeKind::integer)
+      wanted = rounding_of(spec.activation, spec.in_features).value_or(wanted);
+    wanted.limit = layer.rounding.limit;
+    const bool fixed = wanted.kind != Rounding::none && !spec.activation.dynamic;
+    if (wanted != layer.rounding || fixed != (wanted.limit > 0) ||
+        (layer.weight.view().kind != CodeKind::integer) != is_float8(spec.weight))
+      bad_blob();
     if (layer.weight.out_features() != spec.out_features || layer.weight.blocks().in_features != spec.in_features ||
         layer.bias.size() != (spec.has_bias ? static_cast<size_t>(spec.out_features) : 0) ||
         (!layer.order.empty() && layer.order.size() != static_cast<size_t>(spec.in_features)))

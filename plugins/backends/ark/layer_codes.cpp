@@ -54,6 +54,12 @@ bool is_e2m1(const sdk::QuantSpec& quant) {
   return quant.bits == 4 && (type.starts_with("mx_fp") || type.starts_with("nv_fp") || type == "nvfp4_v2");
 }
 
+bool is_float8(const sdk::QuantSpec& quant) {
+  const std::string_view type = quant.data_type;
+  return quant.bits == 8 &&
+         (type == "fp" || type == "fp8_e5m2" || type == "mx_fp" || type == "mx_fp_rceil" || type == "mx_fp8e5m2");
+}
+
 std::vector<float> floats_of(const sdk::TensorView& tensor) {
   std::vector<float> values(tensor.count());
   for (size_t i = 0; i < values.size(); ++i) values[i] = to_float(tensor, i);
@@ -65,11 +71,11 @@ std::string why_no_codes(const sdk::LinearSpec& layer) {
   const std::string kind = std::to_string(weight.bits) + "-bit '" + std::string(weight.data_type) + "'";
   if (!weight.quantized()) return named(layer) + " is not quantized";
   if (!layer.rotation.empty()) return named(layer) + " needs the online rotation '" + std::string(layer.rotation) + "'";
-  if (weight.block_rows > 0) return named(layer) + " has scales of two-dimensional blocks";
+  if (weight.block_rows > 0 && !is_float8(weight)) return named(layer) + " has scales of two-dimensional blocks";
   if (weight.super_bits > 0) return named(layer) + " has super-blocks";
   const bool integers =
       (weight.data_type == "int" || weight.data_type == "mx_int") && weight.bits >= 2 && weight.bits <= 8;
-  if (!integers && !is_e2m1(weight)) return named(layer) + " has " + kind + " weights";
+  if (!integers && !is_e2m1(weight) && !is_float8(weight)) return named(layer) + " has " + kind + " weights";
   return {};
 }
 
@@ -86,6 +92,8 @@ LayerCodes::LayerCodes(const sdk::LinearSpec& layer, const sdk::Weights& weights
   read_groups(layer, weights);
   if (layer.weight.data_type == "int")
     read_integers(layer, weights);
+  else if (is_float8(layer.weight))
+    read_float8(layer, weights);
   else
     read_floats(layer, weights);
   view.scales = scales_;
@@ -97,11 +105,24 @@ LayerCodes::LayerCodes(const sdk::LinearSpec& layer, const sdk::Weights& weights
 void LayerCodes::read_groups(const sdk::LinearSpec& layer, const sdk::Weights& weights) {
   const Blocks blocks = Blocks::of(layer.in_features, layer.weight.group_size, layer.weight.bits);
   const auto many = static_cast<size_t>(layer.out_features * blocks.groups);
+  const int64_t tall = layer.weight.block_rows;  // rows of a two-dimensional block, each of which gets its scale
+  const auto spread = [&](std::vector<float>& of) {
+    const auto groups = static_cast<size_t>(blocks.groups);
+    if (tall <= 0 || of.size() != static_cast<size_t>((layer.out_features + tall - 1) / tall) * groups) return;
+    std::vector<float> rows;
+    rows.reserve(many);
+    for (size_t n = 0; n < static_cast<size_t>(layer.out_features); ++n) {
+      const auto from = of.begin() + static_cast<ptrdiff_t>(n / static_cast<size_t>(tall) * groups);
+      rows.insert(rows.end(), from, from + static_cast<ptrdiff_t>(groups));
+    }
+    of = std::move(rows);
+  };
   const auto read = [&](const char* name, std::vector<float>& to) {
     const auto tensor = weights.unpacked(name);
     if (!tensor) return;
     to = floats_of(*tensor);
     if (to.size() == 1) to.resize(many, to.front());  // one for the whole tensor
+    spread(to);
     if (to.size() != many)
       bad(layer, std::string(name) + " has " + std::to_string(to.size()) + " values, expected " + std::to_string(many));
   };
@@ -123,6 +144,17 @@ void LayerCodes::read_groups(const sdk::LinearSpec& layer, const sdk::Weights& w
 void LayerCodes::read_integers(const sdk::LinearSpec& layer, const sdk::Weights& weights) {
   view.zero = offsets_.empty() ? 1 << (view.bits - 1) : 0;
   sort_columns(layer, weights);
+}
+
+void LayerCodes::read_float8(const sdk::LinearSpec& layer, const sdk::Weights& weights) {
+  const bool wide = layer.weight.data_type == "fp8_e5m2" || layer.weight.data_type == "mx_fp8e5m2";
+  view.kind = wide ? CodeKind::e5m2 : CodeKind::e4m3;
+  rounding = rounding_of(layer.activation, layer.in_features).value_or(Rounding{});  // else the host rounds
+  if (rounding.kind == Rounding::none || layer.activation.dynamic) return;
+  const auto limit = weights.unpacked("act_max");
+  if (limit) rounding.limit = to_float(*limit, 0);
+  if (!(rounding.limit > 0 && std::isfinite(rounding.limit)))
+    bad(layer, "its activations are static but the export has no scale for them that is a positive number");
 }
 
 // Signs and magnitudes become whole numbers of the smallest step.

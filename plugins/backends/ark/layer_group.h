@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "arena.h"
+#include "float_rounding.h"
 #include "packed_weight.h"
 
 namespace arkit::ark {
@@ -17,6 +18,7 @@ struct ArkLayer {
   PackedWeight weight;
   std::vector<float> bias;     // [out]; empty = none
   std::vector<int32_t> order;  // see LayerCodes
+  Rounding rounding = {};      // of its input, where that is multiplied as it is
 
   [[nodiscard]] size_t bytes() const noexcept {
     return weight.bytes().size() + bias.size() * sizeof(float) + order.size() * sizeof(int32_t);
@@ -34,8 +36,8 @@ struct Output {
 
 class LayerGroup {
  public:
-  // `levels` as Kernels::quantize takes them.
-  LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers, int32_t levels = kMostLevels);
+  // `levels` as Kernels::quantize takes them; with `exact` all inputs are multiplied as they are.
+  LayerGroup(const Kernels& kernels, std::vector<ArkLayer> layers, int32_t levels = kMostLevels, bool exact = false);
 
   [[nodiscard]] const std::vector<ArkLayer>& layers() const noexcept { return layers_; }
   [[nodiscard]] int64_t in_features() const noexcept { return layers_.front().weight.blocks().in_features; }
@@ -44,7 +46,8 @@ class LayerGroup {
 
   // x of some rows as the kernels want it, once for each way in which layers do.
   struct Input {
-    int8_t* codes = nullptr;
+    float *floats = nullptr, *float_sums = nullptr;  // either
+    int8_t* codes = nullptr;                         // or
     float* scales = nullptr;
     int32_t* sums = nullptr;
   };
@@ -63,7 +66,12 @@ class LayerGroup {
   void multiply_panel(size_t layer, int64_t panel, const Input& input, int64_t rows, const Output& output) const;
 
   const Kernels& kernels_;
+  [[nodiscard]] bool in_floats(const ArkLayer& layer) const {
+    return exact_ || layer.weight.view().kind != CodeKind::integer;
+  }
+
   int32_t levels_;
+  bool exact_;
   std::vector<ArkLayer> layers_;
   std::vector<size_t> input_of_;    // of each layer, among inputs_
   std::vector<size_t> inputs_;      // a layer for each

@@ -129,7 +129,7 @@ PackedWeight::PackedWeight(const Codes& codes, std::string_view name) {
                 .has_offsets = codes.offsets.empty() ? 0 : 1,
                 .has_table = codes.table.empty() ? 0 : 1,
                 .factor = codes.factor,
-                .padding = 0,
+                .kind = static_cast<int32_t>(codes.kind),
                 .table = {}};
   std::copy(codes.table.begin(), codes.table.end(), header.table);
   std::byte* memory = allocate(header);
@@ -145,7 +145,8 @@ PackedWeight::PackedWeight(std::span<const std::byte> bytes, std::shared_ptr<con
   const bool good = header.out_features > 0 && header.out_features < kMostFeatures && header.in_features > 0 &&
                     header.in_features < kMostFeatures && header.bits >= 2 && header.bits <= 8 &&
                     header.scale_type >= 0 && header.zero >= 0 && header.zero <= 255 &&
-                    header.scale_type <= static_cast<int32_t>(ScaleType::float32);
+                    header.scale_type <= static_cast<int32_t>(ScaleType::float32) && header.kind >= 0 &&
+                    header.kind <= static_cast<int32_t>(CodeKind::e5m2) && (header.kind == 0 || header.bits == 8);
   if (!good || lay_out(header) != bytes.size())
     throw sdk::BackendError(ARKIT_BAD_INPUT, "a kept weight contradicts its own description");
   if (keeper != nullptr) {
@@ -189,6 +190,7 @@ void PackedWeight::look() {
            .offsets = kept.has_offsets != 0 ? reinterpret_cast<const float*>(memory + offsets_at_) : nullptr,
            .table = kept.has_table != 0 ? kept.table : nullptr,
            .scale_type = static_cast<ScaleType>(kept.scale_type),
+           .kind = static_cast<CodeKind>(kept.kind),
            .bits = kept.bits,
            .zero = kept.zero,
            .block = blocks_.block,
@@ -234,6 +236,11 @@ void PackedWeight::put_codes(std::byte* memory, const Codes& codes, std::string_
     if (most > limit)
       bad(name, "code " + std::to_string(most) + " of row " + std::to_string(n) + " does not fit " +
                     std::to_string(codes.bits) + " bits");
+    if (codes.kind != CodeKind::integer) {
+      const int least = codes.kind == CodeKind::e4m3 ? 0x7F : 0x7C;  // that is no finite number
+      for (const uint8_t code : from)
+        if ((code & 0x7F) >= least) bad(name, "row " + std::to_string(n) + " has a weight that is no finite number");
+    }
     blocks_.spread(from.data(), row.data());
     auto* panel = reinterpret_cast<uint8_t*>(memory + codes_at_) +
                   n / kPanel * static_cast<size_t>(blocks_.blocks()) * block_bytes;

@@ -45,6 +45,7 @@ struct Blocks {
 struct Codes {
   int64_t out_features = 0, in_features = 0, group_size = 0;
   int bits = 8;
+  CodeKind kind = CodeKind::integer;
   std::span<const uint8_t> codes;  // [out, in], below 2^bits
   std::span<const float> scales;   // [out, groups]
   std::span<const float> zeros;    // [out, groups], whole numbers from 0 to 255; empty = `zero` everywhere
@@ -75,7 +76,7 @@ class PackedWeight {
     int64_t out_features, in_features, group_size;
     int32_t bits, zero, scale_type, has_zeros, has_offsets, has_table;
     float factor;
-    int32_t padding;
+    int32_t kind;  // CodeKind
     uint8_t table[16];
   };
   [[nodiscard]] const Header& header() const noexcept { return *reinterpret_cast<const Header*>(memory_.get()); }

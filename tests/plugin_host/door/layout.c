@@ -7,7 +7,7 @@
 #define SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " ends elsewhere")
 #define LEAST(name, size) _Static_assert((name) == (size), #name " has changed")
 
-_Static_assert(ARKIT_BACKEND_MAJOR == 1 && ARKIT_BACKEND_MINOR == 2, "a new version needs new lines here");
+_Static_assert(ARKIT_BACKEND_MAJOR == 1 && ARKIT_BACKEND_MINOR == 3, "a new version needs new lines here");
 
 AT(ArkitText, bytes, 8); AT(ArkitText, length, 24); SIZE(ArkitText, 32); LEAST(ARKIT_TEXT_SIZE_1_0, 32);
 AT(ArkitTensor, shape, 8); AT(ArkitTensor, rank, 16); AT(ArkitTensor, type, 20); AT(ArkitTensor, host, 24);
@@ -23,7 +23,8 @@ AT(ArkitVerdict, flags, 8); AT(ArkitVerdict, score, 16); SIZE(ArkitVerdict, 24);
 AT(ArkitWeights, self, 8); AT(ArkitWeights, packed, 32); AT(ArkitWeights, dense, 48); SIZE(ArkitWeights, 56);
 LEAST(ARKIT_WEIGHTS_SIZE_1_0, 56);
 AT(ArkitPrepare, unit, 8); AT(ArkitPrepare, weights, 24); AT(ArkitPrepare, compute_type, 32); AT(ArkitPrepare, blob, 40);
-AT(ArkitPrepare, blob_self, 56); AT(ArkitPrepare, hold_blob, 64); AT(ArkitPrepare, norms, 72); SIZE(ArkitPrepare, 80);
+AT(ArkitPrepare, blob_self, 56); AT(ArkitPrepare, hold_blob, 64); AT(ArkitPrepare, norms, 72);
+AT(ArkitPrepare, flags, 80); SIZE(ArkitPrepare, 88);
 LEAST(ARKIT_PREPARE_SIZE_1_0, 40);
 AT(ArkitPreparedInfo, bytes, 8); AT(ArkitPreparedInfo, y_type, 20); SIZE(ArkitPreparedInfo, 24);
 LEAST(ARKIT_PREPARED_INFO_SIZE_1_0, 24);

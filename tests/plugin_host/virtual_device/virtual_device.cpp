@@ -317,6 +317,7 @@ class VirtualDevice final : public sdk::DeviceBackend {
     }
     sdk::Answer answer = sdk::Answer::yes(number("ARKIT_TEST_VIRTUAL_SCORE", device.score));
     answer.own_activations = own_activations;
+    answer.exact_too = true;
     return answer;
   }
 

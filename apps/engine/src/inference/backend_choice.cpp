@@ -109,13 +109,21 @@ BackendChoice BackendChooser::choose(const LinearSpec& layer) const {
     InferenceBackend& backend = registry_.backend(name);
     choice.answers.push_back({name, backend.supports(layer, wish_.device)});
     BackendVerdict& verdict = choice.answers.back().verdict;
-    if (wish_.exact && automatic() && verdict.score > 0 && verdict.approximate) {
+    const bool floats = wish_.compute == "float";
+    const bool exact = floats && verdict.approximate && verdict.exact_too;
+    if (exact) {
+      verdict.approximate = false;
+      verdict.own_activations = false;
+    }
+    if (verdict.score > 0 && verdict.approximate &&
+        (floats || (wish_.exact && automatic() && wish_.compute == "auto"))) {
       verdict.score = 0;
-      verdict.why_not =
-          str("layer '", layer.name, "': computes with rounded activations; '--backend ", name, "' measures with it");
+      verdict.why_not = str("layer '", layer.name, "': computes with rounded activations",
+                            floats ? str(" only") : str("; '--backend ", name, "' measures with it"));
     }
     if (verdict.score <= choice.verdict.score) continue;
     choice.verdict = verdict;
+    choice.exact = exact;
     choice.backend = &backend;
   }
   std::stable_sort(choice.answers.begin(), choice.answers.end(),

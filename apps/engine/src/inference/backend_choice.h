@@ -25,6 +25,7 @@ struct BackendWish {
   // A measurement: unless it is named, no backend that is approximate, so that figures are those of the export and not of
   // the machine.
   bool exact = false;
+  std::string compute = "auto";  // "float": none that is approximate, not even by name; "int8": also for a measurement
 };
 
 // What a backend says of a layer.
@@ -36,6 +37,7 @@ struct BackendAnswer {
 struct BackendChoice {
   InferenceBackend* backend = nullptr;  // null = none can
   BackendVerdict verdict;               // its
+  bool exact = false;                   // LayerWeights::exact
   std::vector<BackendAnswer> answers;   // of all that were asked, the chosen one's first
 
   [[nodiscard]] std::vector<std::string> refusals() const;  // "name: reason"

@@ -107,6 +107,7 @@ void Engine::choose_backends(const BackendWish& wish, Reporter& reporter) {
     PackedLayer& layer = packed_[spec.name];
     layer.backend = choice.backend;
     layer.device = choice.verdict.device;
+    layer.exact = choice.exact;
     if (spec.quant.act.quantized() && !choice.verdict.own_activations)
       layer.act_scheme = &registry_.scheme_for(spec.quant.act.data_type);
     layer.spec = std::move(spec);
@@ -128,13 +129,15 @@ bool Engine::one_unit(const std::vector<PackedLayer*>& layers) const {
   std::vector<const LinearSpec*> specs;
   for (const PackedLayer* layer : layers) {
     const bool alike = layer->backend == first.backend && layer->device == first.device &&
-                       layer->act_scheme == first.act_scheme && layer->spec.quant.act == first.spec.quant.act &&
+                       layer->act_scheme == first.act_scheme && layer->exact == first.exact &&
+                       layer->spec.quant.act == first.spec.quant.act &&
                        sdk::input_rotation(source_, layer->spec.name) == rotation;
     if (!alike) return false;
     specs.push_back(&layer->spec);
   }
-  const BackendVerdict verdict = first.backend->supports_on(specs, first.device);
+  BackendVerdict verdict = first.backend->supports_on(specs, first.device);
   if (verdict.score == 0) return false;
+  if (first.exact) verdict.own_activations = false;
   const TensorQuant& act = first.spec.quant.act;
   if (!act.quantized()) return true;
   const bool own_ranges = !act.dynamic || act.data_type.find("static") != std::string::npos;
@@ -164,7 +167,7 @@ LayerWeights Engine::weights_of(PackedLayer& layer, const std::function<Quantize
   const auto dequantized = [this, &spec, codes](at::ScalarType dtype) {
     return registry_.scheme_for(spec.quant.weight.data_type).dequantize(codes(), spec.quant.weight, dtype);
   };
-  LayerWeights weights{spec, sdk::packed_of(source_).tensors(spec.name), codes, dequantized};
+  LayerWeights weights{spec, sdk::packed_of(source_).tensors(spec.name), codes, dequantized, layer.exact};
   layer.parts.clear();
   for (const auto& [suffix, tensor] : weights.packed) layer.parts.push_back(str(spec.name, ".", suffix));
   return weights;

@@ -47,8 +47,11 @@ class Engine {
   void keep_resident() noexcept { keeps_ = true; }
   // From now on blocks that a backend takes whole are made ready and run by it, in run_whole alone; with one at least
   // and `head_bits` below 16, the head too, rounded to integers of so many bits where it is stored in 16. To be called
-  // before anything is loaded.
-  void use_whole_blocks(int64_t head_bits);
+  // before anything is loaded. `kv_cache_dtype` is "auto", "float32", "bfloat16" or "int8"; ErrorCode::unsupported where
+  // a block's keys and values cannot be kept so.
+  void use_whole_blocks(int64_t head_bits, const std::string& kv_cache_dtype = "auto");
+  // Positions of a page of a cache, `wanted` at least.
+  [[nodiscard]] int64_t page_size(int64_t wanted) const;
   [[nodiscard]] int64_t whole_blocks() const { return static_cast<int64_t>(whole_.size()); }
   [[nodiscard]] bool has_packed_head() const { return !packed_head_.empty(); }
   // What the whole blocks of one forward share; empty at its beginning.
@@ -104,8 +107,11 @@ class Engine {
   void release_parts(const PackedLayer& layer) const noexcept;
   [[nodiscard]] const QuantLinear& alone(PackedLayer& layer);
   void make_whole(WholeBlock& block);
+  void find_whole_blocks();
+  void choose_cache(const std::string& dtype);
   void plan_packed_head(int64_t bits);
   void make_packed_head();
+  [[nodiscard]] QuantizedWeight rounded_head(const LinearSpec& spec) const;
 
   std::unique_ptr<ModelSource> plain_tables_;  // null = no embedding is packed
   const ModelSource& source_;
@@ -119,6 +125,7 @@ class Engine {
   std::unique_ptr<QuantizedAttention> dense_;  // hook_ with attention over whole rows
   ModelLayout layout_;                         // what whole_ points into
   std::map<int64_t, WholeBlock> whole_;        // by block
+  std::optional<at::ScalarType> cache_dtype_;  // of whole blocks' keys and values; unset = dtype_
   std::string packed_head_;                    // its name, where its codes are made here; empty = they are not
   std::map<std::string, int64_t> layers_by_backend_;
   std::unique_ptr<PreparedCache> cache_;

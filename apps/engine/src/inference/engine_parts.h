@@ -19,6 +19,7 @@ struct Engine::PackedLayer {
   LinearSpec spec;  // see for_backends
   InferenceBackend* backend = nullptr;
   size_t device = 0;             // of the backend
+  bool exact = false;            // LayerWeights::exact
   Scheme* act_scheme = nullptr;  // null = the backend is given activations as they are
   at::Tensor act_max;            // calibrated maximum of static activations; undefined = dynamic
   PackedUnit* unit = nullptr;    // runs it with others
@@ -45,6 +46,7 @@ struct Engine::PackedUnit {
 struct Engine::WholeBlock {
   BlockSpec spec;
   std::vector<PackedLayer*> layers;  // all of one backend and device
+  bool cache_int8 = false;           // see BackendVerdict
   std::unique_ptr<QuantBlock> ready;
 };
 

@@ -35,7 +35,7 @@ GenerationResult generate_tokens(Engine& engine, const GenerationRequest& reques
     reporter.warn(str("only ", least, " new tokens fit the model's ", engine.model().max_positions(), " positions"));
 
   // A page a text: attention reads keys and values where they lie.
-  Batcher batcher(engine, longest, static_cast<int64_t>(request.prompts.size()));
+  Batcher batcher(engine, engine.page_size(longest), static_cast<int64_t>(request.prompts.size()));
   const auto sampler = std::make_shared<Sampler>(request.sampling);
   for (const std::vector<int64_t>& prompt : request.prompts)
     batcher.add({.prompt = prompt, .most = request.max_new_tokens, .stop_ids = request.stop_ids, .sampler = sampler});

@@ -64,7 +64,8 @@ ComparedScores score_rows(Engine& model, const at::Tensor& hidden, Engine* refer
                           const at::Tensor& reference_hidden, const at::Tensor& targets) {
   const c10::NoGradGuard no_grad;
   const int64_t rows = hidden.size(0), vocab = model.model().vocab_size();
-  const bool strips = model.has_head_strips() && (reference == nullptr || reference->has_head_strips());
+  const bool strips =
+      model.has_head_strips() && !model.has_packed_head() && (reference == nullptr || reference->has_head_strips());
   const int64_t width = strips ? std::max(hidden.size(1), reference == nullptr ? 0 : reference_hidden.size(1)) : 0;
   Softmax mine(rows), theirs(reference == nullptr ? 0 : rows);
   at::Tensor cross = at::zeros({reference == nullptr ? 0 : rows}, at::kDouble);

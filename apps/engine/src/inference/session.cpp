@@ -1,5 +1,6 @@
 #include <arkit/engine/session.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -12,20 +13,29 @@
 #include "inference/batcher.h"
 
 namespace arkit {
+namespace {
+
+BackendWish wish_of(const SessionOptions& options) {
+  BackendWish wish(options.backend, options.device, options.prepared_cache);
+  wish.compute = options.compute;
+  return wish;
+}
+
+}  // namespace
 
 struct Session::State {
   State(const SessionOptions& options, const Registry& registry, Reporter& reporter)
       : source(open_source(options.model, registry)),
-        engine(*source, registry, compute_dtype(options.dtype),
-               {options.backend, options.device, options.prepared_cache}, reporter) {
+        engine(*source, registry, compute_dtype(options.dtype), wish_of(options), reporter) {
     if (options.max_running < 0 || options.step_tokens < 0)
       throw_usage("max_running and step_tokens of a session must be 0 (no limit) or more");
     if (options.page_size < 1 || options.cache_tokens < options.page_size)
       throw_usage(str("a cache of ", options.cache_tokens, " tokens in pages of ", options.page_size,
                       " has no room; expected at least one page of at least one token"));
-    engine.use_whole_blocks(options.head_bits);
+    engine.use_whole_blocks(options.head_bits, options.kv_cache_dtype);
     engine.load_all();
-    batcher.emplace(engine, options.page_size, options.cache_tokens / options.page_size,
+    const int64_t page_size = engine.page_size(options.page_size);
+    batcher.emplace(engine, page_size, std::max<int64_t>(1, options.cache_tokens / page_size),
                     BatchLimits{options.max_running, options.step_tokens});
   }
 

@@ -18,4 +18,5 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/session.cpp
   src/inference/token_scores.cpp
   src/inference/whole_blocks.cpp
+  src/inference/whole_windows.cpp
   src/inference/window_eval.cpp)

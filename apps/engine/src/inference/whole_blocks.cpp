@@ -1,5 +1,6 @@
 // Engine: decoder blocks that a backend takes whole.
 #include <algorithm>
+#include <optional>
 #include <tuple>
 #include <variant>
 
@@ -9,12 +10,19 @@
 #include <arkit/error.h>
 #include <arkit/head_strips.h>
 #include <arkit/sdk/forwarding_source.h>
+#include <arkit/str.h>
 
 #include "inference/engine_parts.h"
 
 namespace arkit {
 
-void Engine::use_whole_blocks(int64_t head_bits) {
+void Engine::use_whole_blocks(int64_t head_bits, const std::string& kv_cache_dtype) {
+  find_whole_blocks();
+  if (!whole_.empty() && head_bits < 16) plan_packed_head(head_bits);
+  choose_cache(kv_cache_dtype);
+}
+
+void Engine::find_whole_blocks() {
   if (packed_.empty() || !attention_.empty() || source_.rotations() != nullptr) return;
   layout_ = adapter_for(source_, registry_).layout(source_);
   for (size_t i = 0; i < layout_.blocks.size(); ++i) {
@@ -34,15 +42,43 @@ void Engine::use_whole_blocks(int64_t head_bits) {
     if (whole.layers.size() != block.layers.size()) continue;
     const PackedLayer& first = *whole.layers.front();
     const bool alike = std::all_of(whole.layers.begin(), whole.layers.end(), [&](const PackedLayer* layer) {
-      return layer->backend == first.backend && layer->device == first.device && layer->act_scheme == nullptr;
+      return layer->backend == first.backend && layer->device == first.device && layer->act_scheme == nullptr &&
+             layer->exact == first.exact;
     });
-    if (!alike || first.backend->supports_block(whole.spec, first.device).score == 0) continue;
+    if (!alike) continue;
+    const BackendVerdict verdict = first.backend->supports_block(whole.spec, first.device);
+    if (verdict.score == 0) continue;
+    whole.cache_int8 = verdict.cache_int8;
     whole_.emplace(static_cast<int64_t>(i), std::move(whole));
   }
-  if (!whole_.empty() && head_bits < 16) plan_packed_head(head_bits);
+}
+
+void Engine::choose_cache(const std::string& dtype) {
+  const auto all = [&](auto good) { return std::all_of(whole_.begin(), whole_.end(), good); };
+  const auto takes_bytes = [](const auto& block) { return block.second.cache_int8; };
+  if (dtype == "auto") return;
+  const bool bytes = dtype == "int8";
+  const at::ScalarType wanted = bytes ? at::kChar : compute_dtype(dtype);
+  if (wanted == dtype_) return;
+  const bool everywhere = static_cast<int64_t>(whole_.size()) == model_->num_blocks();
+  if (!everywhere || (bytes && !all(takes_bytes)))
+    throw_unsupported(str("'", source_.path().string(), "': keys and values are kept as ", dtype,
+                          " only where a backend runs whole blocks",
+                          everywhere ? " and takes such keys and values" : "", ", and ",
+                          everywhere ? std::string("its backend does not")
+                                     : str(model_->num_blocks() - static_cast<int64_t>(whole_.size()), " of ",
+                                           model_->num_blocks(), " blocks run layer by layer"),
+                          "; leave kv_cache_dtype at auto, or see 'arkit inspect MODEL' for why"));
+  cache_dtype_ = wanted;
+}
+
+int64_t Engine::page_size(int64_t wanted) const {
+  constexpr int64_t kOfBytes = 16;
+  return cache_dtype_ == at::kChar ? (wanted + kOfBytes - 1) / kOfBytes * kOfBytes : wanted;
 }
 
 void Engine::plan_packed_head(int64_t bits) {
+  constexpr int64_t kGroupOfFewBits = 32;  // a row's scale would lose too much
   const auto head = std::find_if(layout_.outside.begin(), layout_.outside.end(),
                                  [](const LayerPlan& plan) { return plan.role == LayerRole::head; });
   if (head == layout_.outside.end() || packed_.contains(head->name) || !has_head_strips()) return;
@@ -53,7 +89,9 @@ void Engine::plan_packed_head(int64_t bits) {
                 .out_features = head->out_features,
                 .in_features = head->in_features,
                 .has_bias = head->has_bias,
-                .quant = {.weight = {.bits = static_cast<int>(bits), .group_size = -1, .scale_dtype = "float32"}}};
+                .quant = {.weight = {.bits = static_cast<int>(bits),
+                                     .group_size = bits < 8 ? kGroupOfFewBits : -1,
+                                     .scale_dtype = bits < 8 ? "float16" : "float32"}}};
   layer.backend = beside.backend;
   layer.device = beside.device;
   const LinearSpec* const one = &layer.spec;
@@ -63,31 +101,41 @@ void Engine::plan_packed_head(int64_t bits) {
 }
 
 // Strip by strip: a head in float32 may be larger than all blocks.
-void Engine::make_packed_head() {
+QuantizedWeight Engine::rounded_head(const LinearSpec& spec) const {
   constexpr int64_t kRows = 4096;
-  PackedLayer& layer = packed_.at(packed_head_);
-  if (layer.linear) return;
-  const LinearSpec& spec = layer.spec;
   Scheme& scheme = registry_.scheme_for(spec.quant.weight.data_type);
   QuantizedWeight whole{.codes = at::empty({spec.out_features, spec.in_features}, at::kByte)};
-  std::vector<at::Tensor> scales, biases;
+  std::vector<at::Tensor> scales;
   for (int64_t first = 0; first < spec.out_features; first += kRows) {
     const Linear strip = head_strip(first, std::min(kRows, spec.out_features - first));
     const QuantizedWeight part =
         scheme.quantize_rtn(strip.weight.to(at::kFloat), spec.quant.weight, RtnMode::plain, {}, 0, {});
     whole.codes.narrow(0, first, part.codes.size(0)).copy_(part.codes);
     scales.push_back(part.scale);
-    if (spec.has_bias) biases.push_back(strip.bias);
   }
   whole.scale = at::cat(scales);
-  LayerWeights weights{spec,
-                       {},
-                       [&] { return whole; },
-                       [&](at::ScalarType dtype) { return scheme.dequantize(whole, spec.quant.weight, dtype); }};
-  if (spec.has_bias) weights.packed["bias"] = at::cat(biases);
-  layer.linear = layer.backend->make_linear(weights, layer.device, dtype_);
+  return whole;
+}
+
+// Rounded once where there is a cache of prepared layers: its key follows from the tensors as they are stored.
+void Engine::make_packed_head() {
+  PackedLayer& layer = packed_.at(packed_head_);
+  if (layer.linear) return;
+  const LinearSpec& spec = layer.spec;
+  Scheme& scheme = registry_.scheme_for(spec.quant.weight.data_type);
+  std::optional<QuantizedWeight> rounded;
+  const auto codes = [&]() -> const QuantizedWeight& {
+    if (!rounded) rounded = rounded_head(spec);
+    return *rounded;
+  };
   const std::string own = packed_head_ + ".weight";
-  source_.weights().release(source_.weights().find(own) == nullptr ? layout_.tokens.embedding : own);
+  const std::string stored = source_.weights().find(own) == nullptr ? layout_.tokens.embedding : own;
+  LayerWeights weights{spec, {{"weight", source_.weights().load(stored)}}, codes, [&](at::ScalarType dtype) {
+                         return scheme.dequantize(codes(), spec.quant.weight, dtype);
+                       }};
+  if (spec.has_bias) weights.packed["bias"] = source_.weights().load(packed_head_ + ".bias");
+  layer.linear = make_linears(layer, {&weights, 1});
+  source_.weights().release(stored);
 }
 
 void Engine::make_whole(WholeBlock& block) {
@@ -111,7 +159,10 @@ bool Engine::run_whole(int64_t index, at::Tensor& hidden, const ForwardContext& 
   const WholeBlock& block = found->second;
   ARKIT_CHECK(block.ready, "a block is not ready");
   const auto& attention = std::get<Attention>(block.spec.layout->mixer);
-  const auto& pools = cache.pools(index, attention.kv_heads, attention.key_dim, attention.value_dim, dtype_);
+  const at::ScalarType dtype = cache_dtype_.value_or(dtype_);
+  const int64_t more = dtype == at::kChar ? 4 : 0;  // a scale each
+  const auto& pools =
+      cache.pools(index, attention.kv_heads, attention.key_dim + more, attention.value_dim + more, dtype);
   if (shared.spans.empty())
     for (const SequenceSpan& span : context.sequences)
       shared.spans.push_back({.past = span.past, .count = span.count, .pages = cache.pages(span.id).data()});

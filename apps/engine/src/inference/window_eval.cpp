@@ -9,6 +9,7 @@
 #include <arkit/str.h>
 
 #include "inference/row_scores.h"
+#include "inference/whole_windows.h"
 #include "util/tensor_cache.h"
 
 namespace arkit {
@@ -33,6 +34,7 @@ at::Tensor run_blocks(Engine& engine, const at::Tensor& windows, int64_t batch_s
     for (int64_t first = 0; first < count; first += batch_size) {
       const int64_t rows = std::min(batch_size, count - first);
       at::Tensor batch = hidden.narrow(0, first, rows);
+      if (run_whole_windows(engine, block, batch)) continue;
       const ForwardContext context = model.context(rows, seqlen, {}, {}, {});
       batch.copy_(engine.run_block(block, batch, context));
     }

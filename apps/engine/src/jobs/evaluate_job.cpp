@@ -26,6 +26,8 @@ namespace {
 void check_options(const EvalOptions& options) {
   if (options.text_file.empty() == options.ids_file.empty()) throw_usage("give one of --text FILE and --ids FILE");
   check_window_options(options.seqlen, options.batch_size, options.max_windows);
+  if (options.head_bits < 16 && options.kv_cache_dtype.empty())
+    throw_usage(str("head_bits ", options.head_bits, " is of blocks that run whole: give --kv_cache_dtype as well"));
 }
 
 }  // namespace
@@ -44,6 +46,13 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   if (!options.against.empty()) reference_source = open_source(options.against, registry, reporter);
   const MeasuredModels models(*source, reference_source.get(), compute_dtype(options.dtype), exact_wish(options),
                               registry, reporter);
+  if (!options.kv_cache_dtype.empty()) {
+    models.model().use_whole_blocks(options.head_bits, options.kv_cache_dtype);
+    if (models.model().whole_blocks() == 0)
+      throw_unsupported(str("'", options.model, "': kv_cache_dtype ", options.kv_cache_dtype,
+                            ": no backend that was chosen runs its blocks whole; '--backend NAME' chooses, and 'arkit "
+                            "inspect MODEL' shows what each says"));
+  }
   const at::Tensor windows = models.windows(options);
   const Residency residency = models.settle(resident, window_passes(windows));
 
@@ -60,6 +69,7 @@ json::Object evaluate_perplexity(const EvalOptions& options, const std::string& 
   result["seqlen"] = options.seqlen;
   result["tokens"] = score.model.tokens;
   result["dtype"] = options.dtype;
+  if (!options.kv_cache_dtype.empty()) result["kv_cache_dtype"] = options.kv_cache_dtype;
   result["seconds"] = seconds;
   result["tokens_per_second"] = static_cast<double>(windows.numel()) / seconds;
   describe_backends(models.model(), result);

@@ -16,7 +16,9 @@ void warn_about_source(const ModelSource& source, Reporter& reporter);
 // What the options of a command that computes say of backends.
 template <typename Options>
 [[nodiscard]] BackendWish backend_wish(const Options& options) {
-  return {options.backend, options.device, options.prepared_cache};
+  BackendWish wish{options.backend, options.device, options.prepared_cache};
+  wish.compute = options.compute;
+  return wish;
 }
 
 // The same of one that measures.

@@ -61,7 +61,7 @@ WritingModel::WritingModel(const WritingWish& wish, const Registry& registry, Re
 
 void WritingModel::load(Reporter& reporter) {
   engine_ = std::make_unique<Engine>(*source_, registry_, compute_dtype(wish_.dtype), wish_.backend, reporter);
-  engine_->use_whole_blocks(wish_.head_bits);
+  engine_->use_whole_blocks(wish_.head_bits, wish_.kv_cache_dtype);
   engine_->load_all();
 }
 

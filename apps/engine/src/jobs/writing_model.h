@@ -30,6 +30,7 @@ struct WritingWish {
   std::string dtype;
   BackendWish backend;
   int64_t head_bits = 8;
+  std::string kv_cache_dtype = "auto";
   bool needs_template = false;
 };
 
@@ -44,6 +45,7 @@ template <typename Options>
           .dtype = options.dtype,
           .backend = backend_wish(options),
           .head_bits = options.head_bits,
+          .kv_cache_dtype = options.kv_cache_dtype,
           .needs_template = needs_template};
 }
 

@@ -25,6 +25,15 @@ constexpr OptionRow kBackend{.name = "backend",
                                  "backend for packed layers, or the name of one of another program "
                                  "('arkit list backends')",
                              .absent = "the best for each layer"};
+constexpr OptionRow kCompute{
+    .name = "compute",
+    .group = kRun,
+    .unit = "C",
+    .help =
+        "how packed layers are multiplied: int8 = activations rounded to 8 bits, where a backend "
+        "is faster so; float = never; auto = int8 where text is written, float where something "
+        "is measured and no backend is named",
+    .choices = "auto float int8"};
 constexpr OptionRow kDevice{.name = "device",
                             .group = kRun,
                             .unit = "D",
@@ -39,6 +48,20 @@ constexpr OptionRow kPreparedCache{.name = "prepared_cache",
                                        "keep layers as backends have made them ready in this folder, from which the "
                                        "next start maps them",
                                    .place = true};
+
+constexpr OptionRow kHeadBits{
+    .name = "head_bits",
+    .type = integer,
+    .group = kRun,
+    .unit = "N",
+    .help = "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
+    .choices = "4 6 8 16"};
+constexpr OptionRow kKvCacheDtype{
+    .name = "kv_cache_dtype",
+    .group = kRun,
+    .unit = "T",
+    .help = "type in which keys and values of earlier tokens are kept, where a backend runs whole blocks",
+    .choices = "auto float32 bfloat16 int8"};
 
 constexpr OptionOf<EvalOptions> kEval[] = {
     option_at<&EvalOptions::text_file>(
@@ -62,6 +85,16 @@ constexpr OptionOf<EvalOptions> kEval[] = {
     option_at<&EvalOptions::batch_size>(kBatchSize),
     option_at<&EvalOptions::dtype>(kDtype),
     option_at<&EvalOptions::backend>(kBackend),
+    option_at<&EvalOptions::compute>(kCompute),
+    option_at<&EvalOptions::head_bits>(kHeadBits),
+    option_at<&EvalOptions::kv_cache_dtype>(
+        {.name = "kv_cache_dtype",
+         .group = kRun,
+         .unit = "T",
+         .help = "run blocks whole, as `generate` does, with keys and values of earlier tokens in this type; needs a "
+                 "backend that does so",
+         .absent = "layer by layer, without a cache",
+         .choices = "auto float32 bfloat16 int8"}),
     option_at<&EvalOptions::device>(kDevice),
     option_at<&EvalOptions::prepared_cache>(kPreparedCache),
 };
@@ -104,6 +137,7 @@ constexpr OptionOf<DivergenceOptions> kDivergence[] = {
     option_at<&DivergenceOptions::batch_size>(kBatchSize),
     option_at<&DivergenceOptions::dtype>(kDtype),
     option_at<&DivergenceOptions::backend>(kBackend),
+    option_at<&DivergenceOptions::compute>(kCompute),
     option_at<&DivergenceOptions::device>(kDevice),
     option_at<&DivergenceOptions::prepared_cache>(kPreparedCache),
 };
@@ -124,6 +158,7 @@ constexpr OptionOf<LastWordOptions> kLastWord[] = {
                                              .aliases = "bs"}),
     option_at<&LastWordOptions::dtype>(kDtype),
     option_at<&LastWordOptions::backend>(kBackend),
+    option_at<&LastWordOptions::compute>(kCompute),
     option_at<&LastWordOptions::device>(kDevice),
     option_at<&LastWordOptions::prepared_cache>(kPreparedCache),
 };
@@ -150,13 +185,6 @@ constexpr OptionRow kGrammar{.name = "grammar",
                              .unit = "FILE",
                              .help = "write a text of this grammar (docs/GRAMMARS.md)",
                              .excludes = "json_schema"};
-constexpr OptionRow kHeadBits{
-    .name = "head_bits",
-    .type = integer,
-    .group = kRun,
-    .unit = "N",
-    .help = "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
-    .choices = "8 16"};
 constexpr OptionRow kTemperature{.name = "temperature",
                                  .type = number,
                                  .group = kSampling,
@@ -246,7 +274,9 @@ constexpr OptionOf<GenerateOptions> kGenerate[] = {
     option_at<&GenerateOptions::model_defaults>(kModelDefaults),
     option_at<&GenerateOptions::dtype>(kDtype),
     option_at<&GenerateOptions::backend>(kBackend),
+    option_at<&GenerateOptions::compute>(kCompute),
     option_at<&GenerateOptions::head_bits>(kHeadBits),
+    option_at<&GenerateOptions::kv_cache_dtype>(kKvCacheDtype),
     option_at<&GenerateOptions::device>(kDevice),
     option_at<&GenerateOptions::prepared_cache>(kPreparedCache),
 };
@@ -280,7 +310,9 @@ constexpr OptionOf<ChatOptions> kChat[] = {
     option_at<&ChatOptions::model_defaults>(kModelDefaults),
     option_at<&ChatOptions::dtype>(kDtype),
     option_at<&ChatOptions::backend>(kBackend),
+    option_at<&ChatOptions::compute>(kCompute),
     option_at<&ChatOptions::head_bits>(kHeadBits),
+    option_at<&ChatOptions::kv_cache_dtype>(kKvCacheDtype),
     option_at<&ChatOptions::device>(kDevice),
     option_at<&ChatOptions::prepared_cache>(kPreparedCache),
 };
@@ -375,6 +407,8 @@ constexpr OptionOf<ServeOptions> kServe[] = {
     option_at<&ServeOptions::model_defaults>(kModelDefaults),
     option_at<&ServeOptions::dtype>(kDtype),
     option_at<&ServeOptions::backend>(kBackend),
+    option_at<&ServeOptions::compute>(kCompute),
+    option_at<&ServeOptions::kv_cache_dtype>(kKvCacheDtype),
     option_at<&ServeOptions::head_bits>(kHeadBits),
     option_at<&ServeOptions::device>(kDevice),
     option_at<&ServeOptions::prepared_cache>(kPreparedCache),
@@ -395,6 +429,7 @@ constexpr OptionOf<ForwardOptions> kForward[] = {
                                         .aliases = "o"}),
     option_at<&ForwardOptions::dtype>(kDtype),
     option_at<&ForwardOptions::backend>(kBackend),
+    option_at<&ForwardOptions::compute>(kCompute),
     option_at<&ForwardOptions::device>(kDevice),
     option_at<&ForwardOptions::prepared_cache>(kPreparedCache),
 };
@@ -426,6 +461,7 @@ constexpr OptionOf<DiffOptions> kDiff[] = {
     option_at<&DiffOptions::batch_size>(kBatchSize),
     option_at<&DiffOptions::dtype>(kDtype),
     option_at<&DiffOptions::backend>(kBackend),
+    option_at<&DiffOptions::compute>(kCompute),
     option_at<&DiffOptions::device>(kDevice),
     option_at<&DiffOptions::prepared_cache>(kPreparedCache),
 };

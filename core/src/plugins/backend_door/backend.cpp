@@ -139,7 +139,8 @@ class DoorBackend final : public InferenceBackend {
   }
 
   BackendVerdict verdict_of(const ArkitUnit& unit, const OpenDevice& device) const {
-    constexpr uint64_t kKnownFlags = ARKIT_VERDICT_OWN_ACTIVATIONS | ARKIT_VERDICT_APPROXIMATE;
+    constexpr uint64_t kKnownFlags =
+        ARKIT_VERDICT_OWN_ACTIVATIONS | ARKIT_VERDICT_APPROXIMATE | ARKIT_VERDICT_EXACT_TOO | ARKIT_VERDICT_CACHE_INT8;
     const ArkitBackend& table = calls_->table();
     ArkitVerdict given{.struct_size = sizeof(ArkitVerdict)};
     Words words;
@@ -156,6 +157,8 @@ class DoorBackend final : public InferenceBackend {
       verdict.score = given.score;
       verdict.own_activations = (given.flags & ARKIT_VERDICT_OWN_ACTIVATIONS) != 0;
       verdict.approximate = (given.flags & ARKIT_VERDICT_APPROXIMATE) != 0;
+      verdict.exact_too = (given.flags & ARKIT_VERDICT_EXACT_TOO) != 0;
+      verdict.cache_int8 = (given.flags & ARKIT_VERDICT_CACHE_INT8) != 0;
     }
     return verdict;
   }

@@ -1,5 +1,6 @@
 #include "plugins/backend_door/prepared.h"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <exception>
@@ -79,6 +80,7 @@ Unit::Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const A
   std::deque<WeightsDescription> described;
   std::vector<const ArkitWeights*> weights;
   for (const LayerWeights& layer : layers) weights.push_back(&described.emplace_back(layer).weights());
+  const bool exact = std::any_of(layers.begin(), layers.end(), [](const LayerWeights& layer) { return layer.exact; });
   const ArkitPrepare request = {.struct_size = sizeof(ArkitPrepare),
                                 .unit = &unit,
                                 .device = device.shown,
@@ -89,7 +91,8 @@ Unit::Unit(std::shared_ptr<const Calls> calls, const OpenDevice& device, const A
                                 .blob_size = blob.defined() ? blob.nbytes() : 0,
                                 .blob_self = const_cast<at::Tensor*>(&blob),
                                 .hold_blob = blob.defined() ? hold_blob : nullptr,
-                                .norms = norms.data()};
+                                .norms = norms.data(),
+                                .flags = exact ? ARKIT_PREPARE_EXACT : 0U};
   info_.struct_size = sizeof(info_);
   const ArkitBackend& table = calls_->table();
   Words words;

@@ -83,6 +83,29 @@ struct Avx2 {
     return dot_of_seven(sum, band(right<7>(codes), 1), four, 128);
   }
 #endif
+  ARK_INLINE static I sub(I a, I b) {
+    return _mm256_sub_epi32(a, b);
+  }
+  ARK_INLINE static I both(I a, int32_t bits) {
+    return _mm256_and_si256(a, _mm256_set1_epi32(bits));
+  }
+  template <int By>
+  ARK_INLINE static I right_of_four(I value) {
+    return _mm256_srli_epi32(value, By);
+  }
+  template <int By>
+  ARK_INLINE static I left_of_four(I value) {
+    return _mm256_slli_epi32(value, By);
+  }
+  ARK_INLINE static F as_float(I bits) {
+    return _mm256_castsi256_ps(bits);
+  }
+  ARK_INLINE static I as_bits(F value) {
+    return _mm256_castps_si256(value);
+  }
+  ARK_INLINE static F least(F a, F b) {
+    return _mm256_min_ps(a, b);
+  }
   ARK_INLINE static I add(I a, I b) {
     return _mm256_add_epi32(a, b);
   }
@@ -148,6 +171,10 @@ struct Avx2 {
       _mm_storel_epi64(reinterpret_cast<__m128i*>(to), bytes);
     else
       _mm_storeu_si32(to, bytes);
+  }
+  ARK_INLINE static void store_bytes(uint8_t* to, I value) {  // of 0 to 255
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
   }
   ARK_INLINE static __m256i first(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

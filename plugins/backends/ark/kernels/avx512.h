@@ -48,6 +48,19 @@ struct Avx512 {
     return _mm512_dpbusd_epi32(sum, codes, four);
   }
   ARK_INLINE static I add(I a, I b) { return _mm512_add_epi32(a, b); }
+  ARK_INLINE static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+  ARK_INLINE static I both(I a, int32_t bits) { return _mm512_and_si512(a, _mm512_set1_epi32(bits)); }
+  template <int By>
+  ARK_INLINE static I right_of_four(I value) {
+    return _mm512_srli_epi32(value, By);
+  }
+  template <int By>
+  ARK_INLINE static I left_of_four(I value) {
+    return _mm512_slli_epi32(value, By);
+  }
+  ARK_INLINE static F as_float(I bits) { return _mm512_castsi512_ps(bits); }
+  ARK_INLINE static I as_bits(F value) { return _mm512_castps_si512(value); }
+  ARK_INLINE static F least(F a, F b) { return _mm512_min_ps(a, b); }
   ARK_INLINE static I mul(I a, I b) { return _mm512_mullo_epi32(a, b); }
   ARK_INLINE static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
   ARK_INLINE static F add(F a, F b) { return _mm512_add_ps(a, b); }
@@ -79,6 +92,9 @@ struct Avx512 {
   ARK_INLINE static F load_some(const float* from, int count) { return _mm512_maskz_loadu_ps(first(count), from); }
   ARK_INLINE static void store_some(int8_t* to, I value, int count) {
     _mm_mask_storeu_epi8(to, first(count), _mm512_cvtepi32_epi8(value));
+  }
+  ARK_INLINE static void store_bytes(uint8_t* to, I value) {  // of 0 to 255
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(value));
   }
   ARK_INLINE static F load_floats(const float* from, int count) { return load_some(from, count); }
   ARK_INLINE static void store_floats(float* to, F value, int count) { _mm512_mask_storeu_ps(to, first(count), value); }

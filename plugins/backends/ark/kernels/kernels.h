@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "byte_attention.h"
+
 namespace arkit::ark {
 
 inline constexpr int kPanel = 64;                   // rows of W (columns of y) that are computed together
@@ -39,6 +41,10 @@ inline constexpr int32_t kMostLevels = 127, kLevelsOfE2m1 = 120, kPowerOfTwo = 0
 
 enum class ScaleType : int32_t { float16, bfloat16, float32 };
 
+// What a code stands for: itself less its zero point, or an 8-bit float (of OCP's two kinds, none of them NaN or infinite),
+// which `multiply_floats` alone takes.
+enum class CodeKind : int32_t { integer, e4m3, e5m2 };
+
 struct Weight {
   const uint8_t* codes;  // see above
   const void* scales;    // [panel][group][kPanel]
@@ -46,6 +52,7 @@ struct Weight {
   const float* offsets;  // [panel][group][kPanel]; null = none
   const uint8_t* table;  // 16 entries that 4-bit codes stand for; null = themselves
   ScaleType scale_type;
+  CodeKind kind;
   int32_t bits;
   int32_t zero;
   int32_t block;  // k of a block: a multiple of step_of(bits), at most kMaxBlock
@@ -58,6 +65,12 @@ struct Activations {
   const int8_t* codes;  // [rows][blocks * block]
   const float* scales;  // [rows][blocks]; what is no number makes the sums of its row none
   const int32_t* sums;  // [rows][blocks] of codes
+};
+
+// The same rows as they are.
+struct FloatActivations {
+  const float* x;     // [rows][blocks * block]
+  const float* sums;  // [rows][blocks] of x, added in its order
 };
 
 // y[i] = sums[i] * factor + bias[i], or with `add` y[i] += scale * that; bias may be null.
@@ -77,14 +90,27 @@ struct Kernels {
   // y[rows][kPanel] of one panel, `rows` from the first of `x` on; y is overwritten. `scratch`: kMaxBlock * kPanel bytes,
   // aligned to 64.
   void (*multiply)(const Weight& weight, int64_t panel, const Activations& x, int64_t rows, float* y, uint8_t* scratch);
+  // The same with x as it is:
+  //
+  //   y[m][n] = sum over blocks b of  s_w[n][g] * sum_k w[n][k] * x[m][k]  +  o[n][g] * sum_k x[m][k]
+  //
+  // w = u - z or the float that u is, both exact; a block's sum is float32, one fused step for each k in their order.
+  // `scratch`: kMaxBlock * kPanel floats, aligned to 64.
+  void (*multiply_floats)(const Weight& weight, int64_t panel, const FloatActivations& x, int64_t rows, float* y,
+                          float* scratch);
   void (*finish)(const float* sums, int64_t count, const Finish& how, float* y);
+  void (*attend)(const ByteAttention& a);
 };
 
 extern const Kernels kernels_ref;
+void attend_bytes_ref(const ByteAttention& a);
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx_vnni;
 extern const Kernels kernels_avx512_vnni;
+// With tiles for many rows; only where amx_permitted(), which asks the system for them once for the whole process.
+const Kernels& kernels_amx();
+bool amx_permitted();
 #endif
 
 }  // namespace arkit::ark

@@ -93,6 +93,38 @@ void multiply(const Weight& weight, int64_t panel, const Activations& x, int64_t
   }
 }
 
+float value_of(const Weight& weight, int code, int zero) {
+  if (weight.kind == CodeKind::integer) return static_cast<float>(code - zero);
+  const int mantissa_bits = weight.kind == CodeKind::e4m3 ? 3 : 2, bias = weight.kind == CodeKind::e4m3 ? 7 : 15;
+  const int exponent = (code & 127) >> mantissa_bits, mantissa = code & ((1 << mantissa_bits) - 1);
+  const int whole = exponent == 0 ? mantissa : mantissa + (1 << mantissa_bits);
+  const float size = std::ldexp(static_cast<float>(whole), (exponent == 0 ? 1 : exponent) - bias - mantissa_bits);
+  return (code & 128) != 0 ? -size : size;
+}
+
+void multiply_floats(const Weight& weight, int64_t panel, const FloatActivations& x, int64_t rows, float* y, float*) {
+  const int64_t blocks = weight.groups * weight.blocks_a_group;
+  const ptrdiff_t block_bytes =
+      static_cast<ptrdiff_t>(weight.block / step_of(weight.bits)) * kStrips * lines_of(weight.bits) * kLine;
+  for (int64_t m = 0; m < rows; ++m) {
+    for (int n = 0; n < kPanel; ++n) {
+      float sum = 0;
+      for (int64_t b = 0; b < blocks; ++b) {
+        const int64_t at = (panel * weight.groups + b / weight.blocks_a_group) * kPanel + n;
+        const int zero = weight.zeros == nullptr ? weight.zero : weight.zeros[at];
+        const uint8_t* block = weight.codes + (panel * blocks + b) * block_bytes;
+        const float* from = x.x + (m * blocks + b) * weight.block;
+        float dot = 0;
+        for (int k = 0; k < weight.block; ++k)
+          dot = std::fma(value_of(weight, code_at(weight, block, n, k), zero), from[k], dot);
+        sum = std::fma(dot, scale_at(weight, at), sum);
+        if (weight.offsets != nullptr) sum = std::fma(x.sums[m * blocks + b], weight.offsets[at], sum);
+      }
+      y[m * kPanel + n] = sum;
+    }
+  }
+}
+
 void finish(const float* sums, int64_t count, const Finish& how, float* y) {
   for (int64_t i = 0; i < count; ++i) {
     const float value = std::fma(sums[i], how.factor, how.bias == nullptr ? 0.0F : how.bias[i]);
@@ -102,6 +134,6 @@ void finish(const float* sums, int64_t count, const Finish& how, float* y) {
 
 }  // namespace
 
-const Kernels kernels_ref = {"ref", quantize, multiply, finish};
+const Kernels kernels_ref = {"ref", quantize, multiply, multiply_floats, finish, attend_bytes_ref};
 
 }  // namespace arkit::ark

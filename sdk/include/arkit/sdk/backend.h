@@ -152,9 +152,11 @@ struct Answer {
   std::string why_not;
   bool own_activations = false;
   bool approximate = false;
+  bool exact_too = false;
+  bool cache_int8 = false;
 
-  static Answer yes(int score) { return {score, {}, false, false}; }
-  static Answer no(std::string why) { return {0, std::move(why), false, false}; }
+  static Answer yes(int score) { return {score, {}, false, false, false, false}; }
+  static Answer no(std::string why) { return {0, std::move(why), false, false, false, false}; }
 };
 
 struct ReleaseHeld {
@@ -239,6 +241,10 @@ struct PrepareRequest {
   const ArkitPrepare* shown = nullptr;
   const ArkitHost* host = nullptr;
 
+  // See ARKIT_PREPARE_EXACT.
+  [[nodiscard]] bool exact() const {
+    return shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, flags) && (shown->flags & ARKIT_PREPARE_EXACT) != 0;
+  }
   // Keeps the blob, which is mostly a mapped file, as long as what it returns. Null = it has to be copied.
   [[nodiscard]] HeldMemory hold_blob() const {
     const bool can = shown != nullptr && ARKIT_HAS(ArkitPrepare, shown, hold_blob) && shown->hold_blob != nullptr;
@@ -528,6 +534,9 @@ class Table {
     verdict->score = answer.score;
     verdict->flags = (answer.own_activations ? ARKIT_VERDICT_OWN_ACTIVATIONS : 0U) |
                      (answer.approximate ? ARKIT_VERDICT_APPROXIMATE : 0U);
+    if (host_->minor >= 3)
+      verdict->flags |=
+          (answer.exact_too ? ARKIT_VERDICT_EXACT_TOO : 0U) | (answer.cache_int8 ? ARKIT_VERDICT_CACHE_INT8 : 0U);
     if (answer.score <= 0) put(why, answer.why_not);
   }
 

@@ -126,7 +126,11 @@ struct EvalOptions {
   std::string dtype = "float32";
   std::string backend;                   // empty = best available
   std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::string compute = "auto";          // "float", "int8": of backends that round activations (docs/BACKENDS.md)
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
+  // Blocks run whole, as `generate` runs them, with keys and values of this type; empty = layer by layer, without a cache.
+  std::string kv_cache_dtype;
+  int64_t head_bits = 16;  // with kv_cache_dtype: as of GenerateOptions
 };
 
 // Distance of a model from a reference, token by token: KL(reference || model).
@@ -145,6 +149,7 @@ struct DivergenceOptions {
   std::string dtype = "float32";
   std::string backend;                   // empty = best available
   std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::string compute = "auto";          // as of EvalOptions
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
@@ -156,6 +161,7 @@ struct LastWordOptions {
   std::string dtype = "float32";
   std::string backend;                   // empty = best available
   std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::string compute = "auto";          // "float", "int8": of backends that round activations (docs/BACKENDS.md)
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
@@ -178,9 +184,10 @@ struct GenerateOptions {
   std::vector<std::string> stop;               // texts that end an output and are no part of it
   std::filesystem::path json_schema, grammar;  // files of what outputs may be (docs/GRAMMARS.md); at most one
   bool chat = false;                           // wrap each prompt in the model's chat template
-  std::string dtype = "auto", backend, device;
+  std::string dtype = "auto", backend, device, compute = "auto";
   std::filesystem::path prepared_cache;
-  int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 8 or 16
+  int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 4, 6, 8 or 16
+  std::string kv_cache_dtype = "auto";  // of keys and values: "float32", "bfloat16", "int8"
 };
 
 struct ChatOptions {
@@ -192,15 +199,16 @@ struct ChatOptions {
   bool model_defaults = true;
   std::vector<std::string> stop;
   std::filesystem::path json_schema, grammar;  // of each answer, as of GenerateOptions
-  std::string dtype = "auto", backend, device;
+  std::string dtype = "auto", backend, device, compute = "auto";
   std::filesystem::path prepared_cache;
-  int64_t head_bits = 8;  // as of GenerateOptions
+  int64_t head_bits = 8;  // these two as of GenerateOptions
+  std::string kv_cache_dtype = "auto";
 };
 
 struct ForwardOptions {
   std::string model;
   std::filesystem::path input_ids, output;  // safetensors: input_ids [B,S] (and attention_mask, position_ids) -> logits
-  std::string dtype = "float32", backend, device;
+  std::string dtype = "float32", backend, device, compute = "auto";
   std::filesystem::path prepared_cache;
 };
 
@@ -231,6 +239,7 @@ struct DiffOptions {
   std::string dtype = "float32";
   std::string backend;                   // empty = best available
   std::string device;                    // "cpu", "cuda:1"; empty = the best one
+  std::string compute = "auto";          // "float", "int8": of backends that round activations (docs/BACKENDS.md)
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 

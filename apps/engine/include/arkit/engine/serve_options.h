@@ -30,9 +30,10 @@ struct ServeOptions {
   double timeout = 30;          // seconds for a client to send a request, and to take each piece of an answer
   double answer_timeout = 600;  // seconds for an answer to be there whole
   double stop_timeout = 30;     // seconds for answers to end when the server stops
-  std::string dtype = "auto", backend, device;
+  std::string dtype = "auto", backend, device, compute = "auto";
   std::filesystem::path prepared_cache;
-  int64_t head_bits = 8;  // as of GenerateOptions
+  int64_t head_bits = 8;  // these two as of GenerateOptions
+  std::string kv_cache_dtype = "auto";
 };
 
 template <>

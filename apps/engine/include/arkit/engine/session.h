@@ -29,8 +29,10 @@ struct SessionOptions {
   std::string backend;           // empty = the best for each layer
   std::string device;            // "cpu", "cuda:1"; empty = the best one
   std::string prepared_cache;    // folder for layers made ready, so that the next session need not; empty = none
-  std::string dtype = "auto";    // as of `arkit generate`
-  int64_t head_bits = 8;         // as of `arkit generate`
+  std::string dtype = "auto";    // these four as of `arkit generate`
+  std::string compute = "auto";
+  int64_t head_bits = 8;
+  std::string kv_cache_dtype = "auto";
   int64_t cache_tokens = 16384;  // positions of all texts together
   int64_t page_size = 64;        // positions a text takes at a time
   int64_t max_running = 0;       // texts that grow side by side; 0 = as many as find room
