@@ -70,22 +70,166 @@ TEST_F(Sessions, TextsComeAndLeaveWhileOthersGoOn) {
   EXPECT_FALSE(session.cancel(first));
 }
 
-// Six pages of four: a text of eight and twelve new tokens takes five of them, one of two and two takes one.
-TEST_F(Sessions, TextsWaitForRoomInTheirOrder) {
+// Six pages of four: a text of eight and twelve new tokens becomes five of them. Two begin side by side, and the younger
+// one gives way when there are no more.
+TEST_F(Sessions, TheYoungestWaitsForRoomAndGoesOn) {
   Session session(options(24), tests::registry());
   const int64_t first = session.add({.prompt = kLong, .max_new_tokens = 12});
   const int64_t second = session.add({.prompt = kLong, .max_new_tokens = 12});
   const int64_t third = session.add({.prompt = kShort, .max_new_tokens = 2});
-  steps(session, 12);
-  EXPECT_EQ(made_.size(), 1U) << "none passes another by";
-  EXPECT_EQ(ended_, std::vector<int64_t>{first});
+  steps(session, 4);
+  EXPECT_EQ(made_.size(), 2U) << "the third has no room, though it is short";
   steps(session, 1000);
-  EXPECT_EQ(made_[second], made_[first]);
+  EXPECT_GE(session.state().put_back, 1);
+  EXPECT_EQ(made_[first], alone(kLong, 12));
+  EXPECT_EQ(made_[second], made_[first]) << "what it had written is neither lost nor written twice";
   EXPECT_EQ(made_[third], alone(kShort, 2));
-  EXPECT_EQ(ended_, (std::vector<int64_t>{first, third, second}));
-  const int64_t waiting = session.add({.prompt = kLong, .max_new_tokens = 12});
-  EXPECT_TRUE(session.cancel(waiting)) << "before it began";
+  EXPECT_EQ(ended_.front(), first);
+  EXPECT_EQ(session.state().free_pages, 6);
+  const int64_t fourth = session.add({.prompt = kLong, .max_new_tokens = 12});
+  EXPECT_TRUE(session.cancel(fourth)) << "before it began";
   EXPECT_EQ(session.unfinished(), 0);
+}
+
+TEST_F(Sessions, LongPromptsAreReadInPartsWhileOthersGoOn) {
+  SessionOptions parts = options(512);
+  parts.step_tokens = 3;
+  Session session(parts, tests::registry());
+  const int64_t first = session.add({.prompt = kShort, .max_new_tokens = 8});
+  steps(session, 1);
+  const int64_t second = session.add({.prompt = kLong, .max_new_tokens = 5});
+  steps(session, 3);
+  EXPECT_EQ(made_[first].size(), 4U);
+  EXPECT_TRUE(made_[second].empty()) << "two tokens a step beside the one that is written";
+  steps(session, 1000);
+  EXPECT_EQ(made_[first], alone(kShort, 8));
+  EXPECT_EQ(made_[second], alone(kLong, 5));
+}
+
+TEST_F(Sessions, NoMoreRunThanAreAllowed) {
+  SessionOptions two = options(512);
+  two.max_running = 2;
+  Session session(two, tests::registry());
+  for (int i = 0; i < 5; ++i) (void)session.add({.prompt = kShort, .max_new_tokens = 3});
+  EXPECT_EQ(session.step().size(), 2U);
+  EXPECT_EQ(session.state().waiting, 3);
+  steps(session, 1000);
+  EXPECT_EQ(ended_.size(), 5U);
+}
+
+// Long enough to be worth sharing.
+std::vector<int64_t> long_text() {
+  std::vector<int64_t> text;
+  for (int64_t i = 0; i < 37; ++i) text.push_back((i * 29 + 3) % 256);
+  return text;
+}
+
+TEST_F(Sessions, TextsShareWhatTheyBeginWith) {
+  Session session(options(512), tests::registry());
+  const auto ask = [&](const std::vector<int64_t>& prompt) {
+    return session.add({.prompt = prompt, .max_new_tokens = 6, .keep = true, .share = true});
+  };
+  const std::vector<int64_t> begin = long_text();
+  const int64_t first = ask(begin + kShort), twin = ask(begin + kOther);
+  steps(session, 1000);
+  EXPECT_EQ(reused_[twin], 37) << "it waited for the first one to be read";
+  const int64_t later = ask(begin + kOther + made_[twin]), runs = ask(begin + kLong);
+  steps(session, 2);
+  EXPECT_EQ(reused_[later], 37 + 4 + 5);
+  const int64_t beside = ask(begin + kLong + kShort);
+  steps(session, 1000);
+  EXPECT_EQ(reused_[beside], 37 + 8) << "of one that runs";
+  EXPECT_EQ(made_[first], alone(begin + kShort, 6));
+  EXPECT_EQ(made_[twin], alone(begin + kOther, 6));
+  EXPECT_EQ(made_[later], alone(begin + kOther + made_[twin], 6));
+  EXPECT_EQ(made_[runs], alone(begin + kLong, 6));
+  EXPECT_EQ(made_[beside], alone(begin + kLong + kShort, 6));
+  EXPECT_GT(session.state().free_pages, 128 - 5 * 12) << "pages are shared, too";
+}
+
+// A kept text that is cut and goes on must not write into a page that another one reads.
+TEST_F(Sessions, WhatIsSharedIsNotWrittenOver) {
+  Session session(options(512), tests::registry());
+  const std::vector<int64_t> begin = long_text();
+  const int64_t first = session.add({.prompt = begin, .max_new_tokens = 2, .keep = true});
+  steps(session, 1000);
+  const int64_t reader = session.add({.prompt = begin + kLong, .max_new_tokens = 12, .share = true});
+  steps(session, 2);
+  EXPECT_EQ(reused_[reader], 37);
+  const std::vector<int64_t> cut(begin.begin(), begin.begin() + 30);
+  const int64_t writer = session.add({.prompt = cut + kShort, .max_new_tokens = 12, .goes_on_from = first});
+  steps(session, 1000);
+  EXPECT_EQ(reused_[writer], 30);
+  EXPECT_EQ(made_[writer], alone(cut + kShort, 12));
+  EXPECT_EQ(made_[reader], alone(begin + kLong, 12));
+}
+
+class Scores : public Sessions {
+ protected:
+  // log_softmax of all logits of the whole text.
+  static at::Tensor expected(const std::vector<int64_t>& text) {
+    const auto source = open_hf_folder(tests::model_folder("llama31"));
+    Engine engine(*source, tests::registry(), at::kFloat, "");
+    engine.load_all();
+    const at::Tensor ids = at::tensor(text, at::kLong).unsqueeze(0);
+    return engine.forward(ids, {}, {}, false).squeeze(0).to(at::kFloat).log_softmax(1);
+  }
+  static void expect_score(const ScoredToken& score, const at::Tensor& row, int64_t token, size_t likeliest) {
+    EXPECT_EQ(score.own.token, token);
+    EXPECT_NEAR(score.own.logprob, row[token].item<float>(), 1e-4);
+    ASSERT_EQ(score.likeliest.size(), likeliest);
+    const auto [values, ids] = row.topk(3);
+    for (size_t k = 0; k < likeliest; ++k) {
+      EXPECT_NEAR(score.likeliest[k].logprob, values[static_cast<int64_t>(k)].item<float>(), 1e-4);
+      if (score.likeliest[k].token == token) EXPECT_EQ(score.likeliest[k].logprob, score.own.logprob);
+    }
+  }
+};
+
+TEST_F(Scores, OfPromptsAndNewTokensAreThoseOfTheWholeText) {
+  for (const int64_t parts : {0, 3}) {
+    SessionOptions asked = options(512);
+    asked.step_tokens = parts;
+    Session session(asked, tests::registry());
+    const SessionRequest request{.prompt = kLong, .max_new_tokens = 4, .scores = 3, .score_prompt = true};
+    const int64_t text = session.add(request);
+    const int64_t only = session.add({.prompt = kOther, .max_new_tokens = 0, .scores = 1, .score_prompt = true});
+    std::map<int64_t, std::vector<SessionToken>> made;
+    while (session.unfinished() > 0)
+      for (SessionToken& token : session.step()) made[token.sequence].push_back(std::move(token));
+    ASSERT_EQ(made[text].size(), 4U);
+    std::vector<int64_t> all = kLong;
+    for (const SessionToken& token : made[text]) all.push_back(token.token);
+    const at::Tensor rows = expected(all);
+    const std::vector<ScoredToken>& prompt = made[text].front().prompt;
+    ASSERT_EQ(prompt.size(), kLong.size());
+    for (size_t i = 1; i < prompt.size(); ++i) expect_score(prompt[i], rows[static_cast<int64_t>(i) - 1], kLong[i], 3);
+    for (size_t i = 0; i < 4; ++i)
+      expect_score(made[text][i].score, rows[static_cast<int64_t>(kLong.size() + i) - 1], made[text][i].token, 3);
+    EXPECT_TRUE(made[text][1].prompt.empty()) << "once";
+    ASSERT_EQ(made[only].size(), 1U);
+    EXPECT_EQ(made[only].front().token, -1);
+    EXPECT_TRUE(made[only].front().last);
+    const at::Tensor other = expected(kOther);
+    for (size_t i = 1; i < kOther.size(); ++i)
+      expect_score(made[only].front().prompt[i], other[static_cast<int64_t>(i) - 1], kOther[i], 1);
+  }
+}
+
+TEST_F(Scores, AreNotLostWhereATextHasToWait) {
+  SessionOptions asked = options(24);
+  asked.step_tokens = 4;
+  Session session(asked, tests::registry());
+  (void)session.add({.prompt = kOther, .max_new_tokens = 18});
+  const int64_t text = session.add({.prompt = kLong + kLong, .max_new_tokens = 4, .scores = 0, .score_prompt = true});
+  std::vector<ScoredToken> prompt;
+  while (session.unfinished() > 0)
+    for (SessionToken& token : session.step())
+      if (token.sequence == text && !token.prompt.empty()) prompt = std::move(token.prompt);
+  const at::Tensor rows = expected(kLong + kLong);
+  ASSERT_EQ(prompt.size(), 16U);
+  for (size_t i = 1; i < prompt.size(); ++i)
+    expect_score(prompt[i], rows[static_cast<int64_t>(i) - 1], (kLong + kLong)[i], 0);
 }
 
 TEST_F(Sessions, EachTextHasItsOwnChance) {
@@ -198,6 +342,8 @@ TEST_F(Sessions, RefuseWhatCanNeverBe) {
   EXPECT_THROW((void)session.add({.prompt = {}}), Error);
   EXPECT_THROW((void)session.add({.prompt = {256}}), Error);
   EXPECT_THROW((void)session.add({.prompt = {1}, .max_new_tokens = 0}), Error);
+  EXPECT_THROW((void)session.add({.prompt = {1}, .scores = -2}), Error);
+  EXPECT_THROW((void)session.add({.prompt = {1}, .scores = 257}), Error);
   EXPECT_THROW((void)session.add({.prompt = {1}, .sampling = {.logit_bias = {{256, 1.0}}}}), Error);
   EXPECT_THROW((void)session.add({.prompt = {1}, .goes_on_from = 0}), Error);
   EXPECT_THROW((void)session.add({.prompt = {1}, .sampling = {.temperature = -1.0}}), Error);

@@ -31,6 +31,7 @@ class Api final : public HttpHandler {
   std::shared_ptr<HttpAnswer> answer(HttpRequest&& request, Wake wake) override;
   HttpPiece problem(int status, const std::string& what) override;
   void sends(const std::string& path, int status) noexcept override;
+  void hurry() noexcept override { engine_.give_up(); }
 
   [[nodiscard]] int64_t requests() const;
 

@@ -38,6 +38,14 @@ void EngineThread::cancel(int64_t list) {
   wakes_.notify_one();
 }
 
+void EngineThread::give_up() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    gives_up_ = true;
+  }
+  wakes_.notify_one();
+}
+
 EngineCounts EngineThread::counts() const {
   const std::lock_guard lock(mutex_);
   EngineCounts counts = counts_;
@@ -46,25 +54,28 @@ EngineCounts EngineThread::counts() const {
 }
 
 void EngineThread::run() {
+  const Error stopped(ErrorCode::interrupted, "the server is stopping, before this answer was whole");
   for (;;) {
+    bool gives_up = false;
     std::vector<List> lists;
     std::vector<int64_t> cancelled;
     {
       std::unique_lock lock(mutex_);
-      wakes_.wait(lock, [&] { return ends_ || !given_.empty() || !cancelled_.empty() || session_.unfinished() > 0; });
+      wakes_.wait(lock, [&] {
+        return ends_ || gives_up_ || !given_.empty() || !cancelled_.empty() || session_.unfinished() > 0;
+      });
       if (ends_) break;
+      gives_up = std::exchange(gives_up_, false);
       lists = std::exchange(given_, {});
       cancelled = std::exchange(cancelled_, {});
     }
     take(std::move(lists), cancelled);
+    if (gives_up) fail_all(stopped);
     step();
     publish();
   }
-  const Error stopped(ErrorCode::interrupted, "the server was stopped");
-  for (auto& [id, text] : texts_) text.owner->failed(text.index, stopped);
-  const std::lock_guard lock(mutex_);
-  for (const List& list : given_)
-    for (size_t i = 0; i < list.texts.size(); ++i) list.owner->failed(i, stopped);
+  take(std::exchange(given_, {}), {});  // nobody submits any more
+  fail_all(stopped);
 }
 
 void EngineThread::take(std::vector<List> lists, const std::vector<int64_t>& cancelled) {
@@ -106,13 +117,17 @@ void EngineThread::step() {
     // Whatever it was, it may have left any of them half done.
     const auto* own = dynamic_cast<const Error*>(&error);
     const Error said = own != nullptr ? *own : Error(ErrorCode::resource, str("computing failed: ", error.what()));
-    for (auto& [id, text] : texts_) {
-      (void)session_.cancel(id);
-      ++own_.failed;
-      text.owner->failed(text.index, said);
-    }
-    texts_.clear();
+    fail_all(said);
   }
+}
+
+void EngineThread::fail_all(const Error& error) {
+  for (auto& [id, text] : texts_) {
+    (void)session_.cancel(id);
+    ++own_.failed;
+    text.owner->failed(text.index, error);
+  }
+  texts_.clear();
 }
 
 void EngineThread::hand_over(SessionToken&& token) {

@@ -49,6 +49,8 @@ class EngineThread {
   [[nodiscard]] std::optional<int64_t> submit(std::vector<SessionRequest> texts, std::shared_ptr<TextOwner> owner);
   // What is left of a list; nothing when it has ended. The owner hears of it no more once a step has passed.
   void cancel(int64_t list);
+  // Of all lists, those that are still to come among them: they end with a fault.
+  void give_up() noexcept;
   [[nodiscard]] EngineCounts counts() const;
 
  private:
@@ -67,6 +69,7 @@ class EngineThread {
   void take(std::vector<List> lists, const std::vector<int64_t>& cancelled);
   void add(List& list);
   void drop(int64_t list);
+  void fail_all(const Error& error);
   void step();
   void hand_over(SessionToken&& token);
   void publish();
@@ -79,7 +82,7 @@ class EngineThread {
   std::vector<int64_t> cancelled_;
   int64_t given_texts_ = 0;
   int64_t next_list_ = 0;
-  bool ends_ = false;
+  bool ends_ = false, gives_up_ = false;
   EngineCounts counts_;
   // Of the thread alone.
   std::map<int64_t, Text> texts_;  // by their number in the session

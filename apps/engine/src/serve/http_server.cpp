@@ -1,7 +1,7 @@
 #include "serve/http_server.h"
 
 #include <algorithm>
-#include <array>
+#include <cerrno>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -229,7 +229,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void look_whether_gone() {
     char byte = 0;
     const ssize_t read = ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (read > 0) return;  // its next request
+    // Its next request; or that was read meanwhile.
+    if (read > 0 || (read < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))) return;
     gone_ = true;
     timer_.cancel();
   }
@@ -450,8 +451,11 @@ void HttpServer::stop(std::chrono::milliseconds grace) {
     hurry(false);
     const auto done = [&] { return state.connections.empty(); };
     if (!state.left.wait_for(lock, grace, done)) {
-      hurry(true);
-      state.left.wait_for(lock, std::chrono::seconds(5), done);
+      state.handler.hurry();
+      if (!state.left.wait_for(lock, kLinger, done)) {
+        hurry(true);
+        state.left.wait_for(lock, kLinger, done);
+      }
     }
   }
   state.context.stop();

@@ -55,6 +55,8 @@ class HttpHandler {
   virtual HttpPiece problem(int status, const std::string& what) = 0;
   // An answer begins to be sent; no path where none was read.
   virtual void sends(const std::string& path, int status) noexcept = 0;
+  // The server stops: answers that are not whole end now, as well as they can.
+  virtual void hurry() noexcept = 0;
 };
 
 struct HttpLimits {
@@ -87,7 +89,8 @@ class HttpServer {
   [[nodiscard]] bool loopback() const;
   [[nodiscard]] const HttpCounts& counts() const;
   void start();
-  // Takes no more connections and requests; returns when the last answer is sent, or after `grace` gives the rest up.
+  // Takes no more connections and requests; returns when the last answer is sent. After `grace` the handler is told to
+  // hurry, and soon after that whoever is left is.
   void stop(std::chrono::milliseconds grace);
 
  private:

@@ -130,6 +130,7 @@ struct Server::State {
     }
     serve::HttpPiece problem(int status, const std::string& what) override { return api->problem(status, what); }
     void sends(const std::string& path, int status) noexcept override { api->sends(path, status); }
+    void hurry() noexcept override { api->hurry(); }
     serve::Api* api = nullptr;
   };
 

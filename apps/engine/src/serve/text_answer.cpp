@@ -54,7 +54,7 @@ bool TextAnswer::token(size_t text, SessionToken&& token) {
   bool tell = request_.stream, goes_on = true;
   {
     const std::lock_guard lock(mutex_);
-    if (abandoned_) return false;
+    if (abandoned_) return true;  // the engine is told to cancel it
     Choice& choice = choices_[text];
     if (choice.new_tokens == 0) reused_tokens_ += token.reused;
     if (!token.prompt.empty()) choice.prompt = std::move(token.prompt);
