@@ -30,6 +30,7 @@ enum : int {
   kOneWaitTooLate,
   kTwoBlocks,
   kDiverges,
+  kStale,
   kFaults
 };
 
@@ -66,6 +67,8 @@ ARKIT_KERNEL(faulty, arkit::cuda::tests::Args, 64, {
     copy_wait<0>();
   sync_threads();
   got += load_shared(shared + i) + load_shared(shared + 64 + i);
+  if (fault == kStale && i < 32) store_shared(shared + 96 + i, 5U);
+  if (fault == kStale && i >= 32) got += load_shared(shared + 64 + i);
   float lane = static_cast<float>(i);
   if (fault != kDiverges || i != 3)
     lane = shuffle_xor(lane, 1);
@@ -118,7 +121,8 @@ TEST(Emulator, SeesEachFaultInEveryOrder) {
                          "cp.async has not brought",
                          "cp.async has not brought",
                          "another block",
-                         "wait at a barrier"};
+                         "wait at a barrier",
+                         "no barrier between"};
   for (int fault = 1; fault < kFaults; ++fault)
     for (uint64_t seed = 0; seed < 4; ++seed)
       EXPECT_NE(outcome(fault, seed).find(words[fault]), std::string::npos)

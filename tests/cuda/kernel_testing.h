@@ -201,7 +201,7 @@ inline std::vector<std::byte> run_tiles(const LayerCase& c, const RandomLayer& l
       zeros((weight.zeros.size() + 3) / 4);
   std::memcpy(words.data(), weight.words.data(), weight.words.size() * 4);
   std::memcpy(factors.data(), weight.factors.data(), weight.factors.size());
-  std::memcpy(zeros.data(), weight.zeros.data(), weight.zeros.size() * 4);
+  if (!zeros.empty()) std::memcpy(zeros.data(), weight.zeros.data(), weight.zeros.size() * 4);
   std::vector<std::byte> y(static_cast<size_t>(c.rows * c.outputs) * (split_x ? 4 : 2));
   const bool add = split_x || c.parts > 1;
   std::vector<Words4> partial(add ? static_cast<size_t>(c.parts * rows * weight.columns) / 4 : 0);

@@ -12,92 +12,23 @@
 // Of the memory model only this is known: a barrier orders a block, a block sees what blocks before its launch wrote.
 // Products of mma are summed exactly enough (in double) and rounded once; a GPU sums in another order.
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <array>
-#include <csetjmp>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <span>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include <arkit/sdk/cuda/emulator_fiber.h>
+#include <arkit/sdk/cuda/emulator_memory.h>
 #include <arkit/sdk/float16.h>
 
 namespace arkit::cuda::emulated {
-
-struct Fault : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-struct Kernel {
-  Kernel(const char* its_name, int its_threads, size_t its_args, void (*its_body)(const void*));
-  const char* name;
-  int threads;  // of a block, at most
-  size_t args;  // bytes
-  void (*body)(const void*);
-};
-
-// Kernels of this program by name.
-inline std::map<std::string_view, const Kernel*>& kernels() {
-  static std::map<std::string_view, const Kernel*> all;
-  return all;
-}
-
-inline Kernel::Kernel(const char* its_name, int its_threads, size_t its_args, void (*its_body)(const void*))
-    : name(its_name), threads(its_threads), args(its_args), body(its_body) {
-  kernels().emplace(name, this);
-}
-
-struct Place {
-  int x = 1, y = 1, z = 1;
-};
-
-// Who touched two bytes last. A thread is -1 for nobody.
-struct Cell {
-  int32_t writer = -1, reader = -1, writer_block = -1;
-  uint32_t written_at = 0, read_at = 0;  // barriers the block had passed
-  bool readers = false;                  // several since then
-  bool known = false, coming = false;    // was written; cp.async is on its way
-};
-
-enum class Use { read, write, both };
-
-// What kernels may touch, and what else they may not.
-class Memory {
- public:
-  void add(const void* begin, size_t bytes, Use use) {
-    Region region{static_cast<const std::byte*>(begin), bytes, use, {}};
-    regions_[region.begin] = std::move(region);
-  }
-  void remove(const void* begin) { regions_.erase(static_cast<const std::byte*>(begin)); }
-
- private:
-  friend class Block;
-  friend void launch(const Kernel&, const Place&, size_t, const void*, Memory&, uint64_t);
-  struct Region {
-    const std::byte* begin;
-    size_t bytes;
-    Use use;
-    std::vector<Cell> cells;
-  };
-  Region* find(const void* pointer, size_t bytes) {
-    const auto* begin = static_cast<const std::byte*>(pointer);
-    auto after = regions_.upper_bound(begin);
-    if (after == regions_.begin()) return nullptr;
-    Region& region = std::prev(after)->second;
-    return begin + bytes <= region.begin + region.bytes ? &region : nullptr;
-  }
-  std::map<const std::byte*, Region> regions_;
-};
 
 enum class WarpCall { none, matrices, shuffle, mma_f16, mma_bf16 };
 
@@ -108,9 +39,8 @@ class Block {
       : grid(its_grid), kernel_(kernel), args_(args), memory_(memory) {
     shared_.resize(shared_bytes / 16 + 1);
     shared_bytes_ = shared_bytes;
-    fibers_.resize(static_cast<size_t>(kernel.threads));
-    for (Fiber& fiber : fibers_) fiber.stack = std::make_unique<std::byte[]>(kStack);
-    warps_.resize((fibers_.size() + 31) / 32);
+    threads_.resize(static_cast<size_t>(kernel.threads));
+    warps_.resize((threads_.size() + 31) / 32);
   }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
@@ -154,14 +84,14 @@ class Block {
     self().open.push_back({to, from, valid});
   }
   void copy_commit() {
-    Fiber& fiber = self();
-    fiber.groups.push_back(std::move(fiber.open));
-    fiber.open.clear();
+    Thread& its = self();
+    its.groups.push_back(std::move(its.open));
+    its.open.clear();
   }
   void copy_wait(int left) {
-    Fiber& fiber = self();
-    while (fiber.groups.size() > static_cast<size_t>(left)) {
-      for (const Copy& copy : fiber.groups.front()) {
+    Thread& its = self();
+    while (its.groups.size() > static_cast<size_t>(left)) {
+      for (const Copy& copy : its.groups.front()) {
         each_shared(copy.to, 16, 16, [&](Cell& cell) {
           cell.coming = false;
           cell.written_at = epoch_;
@@ -171,7 +101,7 @@ class Block {
         else
           std::memset(copy.to, 0, 16);
       }
-      fiber.groups.erase(fiber.groups.begin());
+      its.groups.erase(its.groups.begin());
     }
   }
   // All 32 lanes meet here; `in`, `more` and `out` are each lane's own.
@@ -187,23 +117,20 @@ class Block {
     }
     finish(warp);
     warp.arrived = 0;
-    for (Fiber& fiber : fibers_of(warp))
-      if (fiber.state == State::warp) fiber.state = State::ready;
+    for (Thread& its : threads_of(warp))
+      if (its.state == State::warp) its.state = State::ready;
   }
 
  private:
   enum class State { fresh, ready, barrier, warp, ended };
-  static constexpr size_t kStack = size_t{128} * 1024;
   struct Copy {
     void* to;
     const void* from;
     bool valid;
   };
-  struct Fiber {
+  struct Thread {
     State state = State::fresh;
-    std::unique_ptr<std::byte[]> stack;
-    ucontext_t start{};
-    jmp_buf at{};
+    Fiber fiber;
     std::vector<Copy> open;
     std::vector<std::vector<Copy>> groups;
   };
@@ -217,12 +144,12 @@ class Block {
     std::array<Lane, 32> lanes{};
   };
 
-  Fiber& self() { return fibers_[static_cast<size_t>(running_)]; }
-  std::span<Fiber> fibers_of(const Warp& warp) {
+  Thread& self() { return threads_[static_cast<size_t>(running_)]; }
+  std::span<Thread> threads_of(const Warp& warp) {
     const auto first = static_cast<size_t>(&warp - warps_.data()) * 32;
-    return std::span(fibers_).subspan(first, std::min<size_t>(32, fibers_.size() - first));
+    return std::span(threads_).subspan(first, std::min<size_t>(32, threads_.size() - first));
   }
-  int lanes(const Warp& warp) { return static_cast<int>(fibers_of(warp).size()); }
+  int lanes(const Warp& warp) { return static_cast<int>(threads_of(warp).size()); }
 
   [[noreturn]] void fault(const std::string& what, const void* where) const {
     std::string text = std::string(kernel_.name) + ": thread " + std::to_string(running_) + " of block (" +
@@ -287,9 +214,7 @@ class Block {
   }
   static void finish(Warp& warp);
   void enter();
-  void yield() {
-    if (_setjmp(self().at) == 0) _longjmp(scheduler_, 1);
-  }
+  void yield() { Fiber::pass(self().fiber, scheduler_); }
   void resume(int thread);
 
   friend void launch(const Kernel&, const Place&, size_t, const void*, Memory&, uint64_t);
@@ -299,9 +224,9 @@ class Block {
   std::vector<std::array<std::byte, 16>> shared_;
   size_t shared_bytes_ = 0;
   std::vector<Cell> cells_;
-  std::vector<Fiber> fibers_;
+  std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  jmp_buf scheduler_{};
+  Fiber scheduler_;
   int running_ = -1, number_ = 0;
   uint32_t epoch_ = 1;
   std::string error_;
@@ -315,47 +240,41 @@ inline Block& here() {
 }
 
 inline void Block::enter() {
+  Fiber::begun(scheduler_);
   try {
     kernel_.body(args_);
   } catch (const std::exception& error) {
     error_ = error.what();
   }
   self().state = State::ended;
-  _longjmp(scheduler_, 1);
+  Fiber::pass(self().fiber, scheduler_, true);
 }
 
 inline void Block::resume(int thread) {
   running_ = thread;
-  Fiber& fiber = self();
-  if (_setjmp(scheduler_) != 0) return;
-  if (fiber.state == State::fresh) {
-    fiber.state = State::ready;
-    getcontext(&fiber.start);
-    fiber.start.uc_stack.ss_sp = fiber.stack.get();
-    fiber.start.uc_stack.ss_size = kStack;
-    fiber.start.uc_link = nullptr;
-    makecontext(
-        &fiber.start, +[] { current->enter(); }, 0);
-    setcontext(&fiber.start);
+  Thread& its = self();
+  if (its.state == State::fresh) {
+    its.state = State::ready;
+    its.fiber.prepare(+[] { current->enter(); });
   }
-  _longjmp(fiber.at, 1);
+  Fiber::pass(scheduler_, its.fiber);
 }
 
 inline void Block::run(const std::vector<int>& order) {
   // What nobody wrote reads as NaN in every float.
   std::memset(shared_.data(), 0xFF, shared_.size() * 16);
   cells_.assign(shared_bytes_ / 2 + 1, {});
-  for (Fiber& fiber : fibers_) {
-    fiber.state = State::fresh;
-    fiber.open.clear();
-    fiber.groups.clear();
+  for (Thread& its : threads_) {
+    its.state = State::fresh;
+    its.open.clear();
+    its.groups.clear();
   }
   for (Warp& warp : warps_) warp.arrived = 0;
   current = this;
   for (;;) {
     bool moved = false;
     for (const int thread : order) {
-      State& state = fibers_[static_cast<size_t>(thread)].state;
+      State& state = threads_[static_cast<size_t>(thread)].state;
       if (state != State::fresh && state != State::ready) continue;
       moved = true;
       resume(thread);
@@ -364,9 +283,9 @@ inline void Block::run(const std::vector<int>& order) {
     if (!error_.empty()) break;
     if (moved) continue;
     const auto count = [&](State state) {
-      return std::count_if(fibers_.begin(), fibers_.end(), [&](const Fiber& f) { return f.state == state; });
+      return std::count_if(threads_.begin(), threads_.end(), [&](const Thread& t) { return t.state == state; });
     };
-    const auto all = static_cast<std::ptrdiff_t>(fibers_.size());
+    const auto all = static_cast<std::ptrdiff_t>(threads_.size());
     if (count(State::ended) == all) break;
     if (count(State::barrier) != all) {
       error_ = std::string(kernel_.name) + ": " + std::to_string(count(State::barrier)) +
@@ -375,7 +294,7 @@ inline void Block::run(const std::vector<int>& order) {
       break;
     }
     ++epoch_;
-    for (Fiber& fiber : fibers_) fiber.state = State::ready;
+    for (Thread& its : threads_) its.state = State::ready;
   }
   current = nullptr;
   ++epoch_;

@@ -65,20 +65,30 @@ struct StageBytes {
 
 template <class Weights, class Float, TileShape Shape>
 class TileGemm {
+  static constexpr int kSliceThreads = Shape.threads() / Shape.slices;
   static constexpr StageBytes kStage{Weights::kBits, Weights::kZeros, Shape};
 
  public:
   ARKIT_DEVICE explicit TileGemm(const TileArgs& args) : args_(args), shared_(shared_memory()) {
     const int warp = thread_index() / kWarp;
     lane_ = thread_index() % kWarp;
+    thread_ = thread_index() % kSliceThreads;
     row_warp_ = warp % Shape.row_warps;
     column_warp_ = warp / Shape.row_warps % Shape.column_warps;
     slice_ = warp / (Shape.row_warps * Shape.column_warps);
     tile_ = block_x() * Shape.column_warps;
+    // The block's steps, of which each slice has as many as the first, or fewer.
     const int64_t steps = args.steps;
-    first_ = static_cast<int>(steps * block_z() / grid_z());
-    count_ = static_cast<int>(steps * (block_z() + 1) / grid_z()) - first_;
-    each_ = (count_ + Shape.slices - 1) / Shape.slices;
+    const int first = static_cast<int>(steps * block_z() / grid_z());
+    const int count = static_cast<int>(steps * (block_z() + 1) / grid_z()) - first;
+    each_ = (count + Shape.slices - 1) / Shape.slices;
+    const int left = count - slice_ * each_;
+    slice_count_ = left < 0 ? 0 : (left < each_ ? left : each_);
+    first_tile_ = 2 * (first + slice_ * each_);
+    last_ = first_tile_ + 2 * slice_count_;
+    shift_ = 0;
+    while ((1 << shift_) < args.group_tiles) ++shift_;
+    if ((1 << shift_) != args.group_tiles) shift_ = -1;
     ARKIT_EACH (mt, Shape.mt)
       ARKIT_EACH (b, 8)
         ARKIT_EACH (i, 4) sum_[mt][b][i] = part_[mt][b][i] = 0;
@@ -92,7 +102,7 @@ class TileGemm {
       copy_wait<Shape.stages - 2>();
       sync_threads();
       fetch(i + Shape.stages - 1);  // into the stage that everybody has left at the barrier
-      if (i < slice_count(slice_)) multiply(i);
+      if (i < slice_count_) multiply(i);
     }
     copy_wait<0>();
     if constexpr (Shape.slices > 1) meet();
@@ -100,59 +110,51 @@ class TileGemm {
   }
 
  private:
-  // Steps of a slice, and the tile its step i begins with.
-  ARKIT_DEVICE int slice_count(int slice) const {
-    const int left = count_ - slice * each_;
-    return left < 0 ? 0 : (left < each_ ? left : each_);
-  }
-  ARKIT_DEVICE int first_tile(int slice, int i) const { return 2 * (first_ + slice * each_ + i); }
+  // Whole numbers of groups cost a division where their size is no power of two.
+  ARKIT_DEVICE int group_of(int tile) const { return shift_ >= 0 ? tile >> shift_ : tile / args_.group_tiles; }
   // Does a group, or the slice's part of it, end with this tile?
-  ARKIT_DEVICE bool ends(int slice, int tile) const {
-    return (tile + 1) % args_.group_tiles == 0 || tile + 1 == first_tile(slice, slice_count(slice));
-  }
+  ARKIT_DEVICE bool ends(int tile) const { return group_of(tile) != group_of(tile + 1) || tile + 1 == last_; }
   ARKIT_DEVICE int factor_bytes() const { return args_.factor_type == FactorType::float32 ? 4 : 2; }
   ARKIT_DEVICE unsigned char* stage(int i) const { return shared_ + i % Shape.stages * kStage.all; }
 
+  // Step i of the slice, by the slice's own threads.
   ARKIT_DEVICE void fetch(int i) {
-    if (i < each_) {
-      for (int slice = 0; slice < Shape.slices; ++slice) {
-        if (i >= slice_count(slice)) continue;
-        fetch_weight(slice, i);
-        fetch_x(slice, i);
-        for (int which = 0; which < 2; ++which) {
-          const int tile = first_tile(slice, i) + which;
-          if (!ends(slice, tile)) continue;
-          const int64_t row = tile / args_.group_tiles;
-          fetch_row(stage(i) + kStage.factor_start + slice * kStage.factors + which * 4 * Shape.n(),
-                    static_cast<const unsigned char*>(args_.factors) + row * args_.columns * factor_bytes(),
-                    factor_bytes());
-          if constexpr (Weights::kZeros)
-            if (args_.zeros != nullptr)
-              fetch_row(stage(i) + kStage.zero_start + slice * kStage.zeros + which * 4 * Shape.n(),
-                        reinterpret_cast<const unsigned char*>(args_.zeros + row * args_.columns), 4);
-        }
+    if (i < slice_count_) {
+      fetch_weight(i);
+      fetch_x(i);
+      for (int which = 0; which < 2; ++which) {
+        const int tile = first_tile_ + 2 * i + which;
+        if (!ends(tile)) continue;
+        const int64_t row = group_of(tile);
+        fetch_row(stage(i) + kStage.factor_start + slice_ * kStage.factors + which * 4 * Shape.n(),
+                  static_cast<const unsigned char*>(args_.factors) + row * args_.columns * factor_bytes(),
+                  factor_bytes());
+        if constexpr (Weights::kZeros)
+          if (args_.zeros != nullptr)
+            fetch_row(stage(i) + kStage.zero_start + slice_ * kStage.zeros + which * 4 * Shape.n(),
+                      reinterpret_cast<const unsigned char*>(args_.zeros + row * args_.columns), 4);
       }
     }
     copy_commit();
   }
 
-  ARKIT_DEVICE void fetch_weight(int slice, int i) {
+  ARKIT_DEVICE void fetch_weight(int i) {
     constexpr int kTile = 8 * Weights::kBits, kOfRow = kTile * Shape.column_warps;  // pieces of 16 bytes
-    unsigned char* to = stage(i) + slice * kStage.weight;
+    unsigned char* to = stage(i) + slice_ * kStage.weight;
     const int64_t tiles = args_.columns / kTileN;
-    for (int piece = thread_index(); piece < 2 * kOfRow; piece += Shape.threads()) {
+    for (int piece = thread_; piece < 2 * kOfRow; piece += kSliceThreads) {
       const int tile = tile_ + piece % kOfRow / kTile;
-      const int64_t at = (first_tile(slice, i) + piece / kOfRow) * tiles + tile;
+      const int64_t at = (first_tile_ + 2 * i + piece / kOfRow) * tiles + tile;
       const bool there = tile < tiles;
       copy_async(to + 16 * piece, args_.weight + (there ? at * kTile + piece % kTile : 0) * 4, there);
     }
   }
 
   // 32 inputs of each row, 4 pieces of 16 bytes; pieces of eight rows on end lie in different banks.
-  ARKIT_DEVICE void fetch_x(int slice, int i) {
-    unsigned char* to = stage(i) + kStage.x_start + slice * kStage.x;
-    const int first = first_tile(slice, i) * kTileK;
-    for (int piece = thread_index(); piece < 4 * Shape.m(); piece += Shape.threads()) {
+  ARKIT_DEVICE void fetch_x(int i) {
+    unsigned char* to = stage(i) + kStage.x_start + slice_ * kStage.x;
+    const int first = (first_tile_ + 2 * i) * kTileK;
+    for (int piece = thread_; piece < 4 * Shape.m(); piece += kSliceThreads) {
       const int row = piece / 4, from = first + piece % 4 * 8;
       const int64_t whole = static_cast<int64_t>(block_y()) * Shape.m() + row;
       const bool there = whole < args_.rows && from < args_.x_width;
@@ -162,7 +164,7 @@ class TileGemm {
   static ARKIT_DEVICE int x_spot(int row, int piece) { return 64 * row + 16 * (piece ^ (row / 2 % 4)); }
 
   ARKIT_DEVICE void fetch_row(unsigned char* to, const unsigned char* row, int bytes) {
-    for (int piece = thread_index(); piece < Shape.n() * bytes / 16; piece += Shape.threads()) {
+    for (int piece = thread_; piece < Shape.n() * bytes / 16; piece += kSliceThreads) {
       const bool there = tile_ * kTileN + piece * (16 / bytes) < args_.columns;
       copy_async(to + 16 * piece, there ? row + static_cast<int64_t>(tile_) * kTileN * bytes + 16 * piece : row, there);
     }
@@ -189,7 +191,7 @@ class TileGemm {
           ARKIT_EACH (mt, Shape.mt) Float::mma(rows_[mt], a[mt], ones);
         }
       }
-      if (ends(slice_, first_tile(slice_, i) + which)) scale(i, which);
+      if (ends(first_tile_ + 2 * i + which)) scale(i, which);
     }
   }
 
@@ -268,8 +270,9 @@ class TileGemm {
 
   const TileArgs& args_;
   unsigned char* shared_;
-  int lane_, row_warp_, column_warp_, slice_, tile_;
-  int first_, count_, each_;  // steps of this block, of a slice
+  int lane_, thread_, row_warp_, column_warp_, slice_, tile_;  // thread_: among those of the slice
+  int each_, slice_count_;                                     // steps of the longest slice, of this one
+  int first_tile_, last_, shift_;                              // of this slice; group_tiles as a power of two, or -1
   float sum_[Shape.mt][8][4], part_[Shape.mt][8][4], rows_[Shape.mt][4];
 };
 
