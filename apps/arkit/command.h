@@ -53,6 +53,7 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 [[nodiscard]] Result cmd_generate(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_chat(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_forward(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_serve(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_tokenize(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_verify(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_reproduce(const Arguments& arguments, Plugins& plugins, Reporter& reporter);

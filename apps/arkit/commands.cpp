@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include <arkit/engine/serve_options.h>
 #include <arkit/engine/task_eval.h>
 #include <arkit/str.h>
 
@@ -288,6 +289,11 @@ std::vector<Command> own_commands() {
        "arkit chat ./llama-w4\n"
        "arkit chat ./llama-w4 --system 'Answer in one sentence.' --temperature 0.7\n"
        "arkit chat ./llama-w4 --json < questions.txt"},
+      {"serve", "MODEL", "answer requests as OpenAI's clients send them, and a chat page in the browser",
+       tables<ServeOptions>(),
+       "arkit serve ./llama-w4\n"
+       "arkit serve ./llama-w4 --port 0 --json\n"
+       "ARKIT_API_KEY=secret arkit serve ./llama-w4 --host 0.0.0.0 --cache_tokens 131072"},
       {"forward", "MODEL", "logits of given token ids", tables<ForwardOptions, ResidentOptions>(),
        "arkit forward ./model --input_ids ids.safetensors --output logits.safetensors"},
       {"tokenize", "MODEL", "token ids of a text", rows(kTokenizeRows),

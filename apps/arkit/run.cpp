@@ -76,6 +76,7 @@ constexpr Entry kCommands[] = {
     {"eval lm", cmd_eval_lm},
     {"generate", cmd_generate},
     {"chat", cmd_chat},
+    {"serve", cmd_serve},
     {"forward", cmd_forward},
     {"tokenize", cmd_tokenize},
     {"verify", cmd_verify},

@@ -11,7 +11,8 @@
 
 namespace arkit::sdk {
 
-SequenceCache::SequenceCache(int64_t page_size, int64_t pages) : page_size_(page_size), num_pages_(pages) {
+SequenceCache::SequenceCache(int64_t page_size, int64_t pages)
+    : page_size_(page_size), num_pages_(pages), owners_(static_cast<size_t>(std::max<int64_t>(pages, 0))) {
   ARKIT_CHECK(page_size > 0 && pages > 0, "a cache has pages of at least one position");
   for (int64_t page = 0; page < pages; ++page) free_.insert(free_.end(), page);
 }
@@ -32,16 +33,53 @@ int64_t SequenceCache::add() {
 }
 
 void SequenceCache::remove(int64_t id) {
-  const Sequence& gone = sequence(id);
-  free_.insert(gone.pages.begin(), gone.pages.end());
+  give_back(sequence(id).pages);
   sequences_.erase(id);
+}
+
+int64_t SequenceCache::take_page() {
+  const int64_t page = free_.extract(free_.begin()).value();
+  owners_[static_cast<size_t>(page)] = 1;
+  return page;
+}
+
+void SequenceCache::give_back(std::span<const int64_t> pages) {
+  for (const int64_t page : pages)
+    if (--owners_[static_cast<size_t>(page)] == 0) free_.insert(page);
+}
+
+// A page of its own with the first positions of another.
+int64_t SequenceCache::copy_page(int64_t page, int64_t positions) {
+  const int64_t fresh = take_page();
+  const auto copy = [&](const at::Tensor& pool) {
+    if (pool.defined())
+      pool.select(0, fresh).narrow(1, 0, positions).copy_(pool.select(0, page).narrow(1, 0, positions));
+  };
+  for (const KeysValues& pool : blocks_) {
+    copy(pool.key);
+    copy(pool.value);
+  }
+  return fresh;
+}
+
+std::optional<int64_t> SequenceCache::fork(int64_t id, int64_t length) {
+  const Sequence& from = sequence(id);
+  ARKIT_CHECK(length >= 0 && length <= from.length, str("sequence ", id, " has ", from.length, " positions"));
+  const int64_t full = length / page_size_, rest = length % page_size_;
+  if (!from.states.empty() || (rest > 0 && free_pages() == 0)) return std::nullopt;
+  Sequence made{
+      .length = length, .pages = {from.pages.begin(), from.pages.begin() + full}, .states = {}, .next_states = {}};
+  for (const int64_t page : made.pages) ++owners_[static_cast<size_t>(page)];
+  if (rest > 0) made.pages.push_back(copy_page(from.pages[static_cast<size_t>(full)], rest));
+  sequences_.emplace(next_id_, std::move(made));
+  return next_id_++;
 }
 
 bool SequenceCache::reserve(int64_t id, int64_t count) {
   Sequence& grown = sequence(id);
   const int64_t missing = pages_for(grown.length + count) - static_cast<int64_t>(grown.pages.size());
   if (missing > free_pages()) return false;
-  for (int64_t i = 0; i < missing; ++i) grown.pages.push_back(free_.extract(free_.begin()).value());
+  for (int64_t i = 0; i < missing; ++i) grown.pages.push_back(take_page());
   return true;
 }
 
@@ -65,10 +103,18 @@ bool SequenceCache::truncate(int64_t id, int64_t length) {
   Sequence& cut = sequence(id);
   ARKIT_CHECK(length >= 0 && length <= cut.length, str("sequence ", id, " has ", cut.length, " positions"));
   if (length < cut.length && !cut.states.empty()) return false;
+  const auto kept = static_cast<size_t>(pages_for(length));
+  // It will write behind its last position, into a page that others may read.
+  const bool shares = length % page_size_ > 0 && owners_[static_cast<size_t>(cut.pages[kept - 1])] > 1;
+  if (shares && free_pages() == 0) return false;
   cut.length = length;
-  const auto kept = cut.pages.begin() + static_cast<std::ptrdiff_t>(pages_for(length));
-  free_.insert(kept, cut.pages.end());
-  cut.pages.erase(kept, cut.pages.end());
+  give_back(std::span<const int64_t>(cut.pages).subspan(kept));
+  cut.pages.resize(kept);
+  if (shares) {
+    const int64_t own = copy_page(cut.pages.back(), length % page_size_);
+    give_back({&cut.pages.back(), 1});
+    cut.pages.back() = own;
+  }
   return true;
 }
 

@@ -15,5 +15,6 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/sampling_choice.cpp
   src/inference/score_sums.cpp
   src/inference/session.cpp
+  src/inference/token_scores.cpp
   src/inference/whole_blocks.cpp
   src/inference/window_eval.cpp)

@@ -1,5 +1,5 @@
 // Options of the commands that compute with a model.
-#include <arkit/engine/option_table.h>
+#include <arkit/engine/serve_options.h>
 
 namespace arkit {
 namespace {
@@ -269,6 +269,101 @@ constexpr OptionOf<ChatOptions> kChat[] = {
     option_at<&ChatOptions::prepared_cache>(kPreparedCache),
 };
 
+// Of a server.
+constexpr std::string_view kNetwork = "Network", kLimits = "Limits";
+
+constexpr OptionOf<ServeOptions> kServe[] = {
+    option_at<&ServeOptions::host>({.name = "host",
+                                    .group = kNetwork,
+                                    .unit = "H",
+                                    .help = "address or name of this machine to listen on; 0.0.0.0 = every one, for "
+                                            "whoever reaches it"}),
+    option_at<&ServeOptions::port>({.name = "port",
+                                    .type = integer,
+                                    .group = kNetwork,
+                                    .unit = "P",
+                                    .help = "port; 0 = a free one, which is printed"}),
+    option_at<&ServeOptions::api_key>({.name = "api_key",
+                                       .group = kNetwork,
+                                       .unit = "K",
+                                       .help =
+                                           "answer only requests that bring this key; other users of the machine may "
+                                           "see it here, and not in the variable ARKIT_API_KEY",
+                                       .absent = "ARKIT_API_KEY, else none is asked for"}),
+    option_at<&ServeOptions::served_name>({.name = "served_name",
+                                           .group = kNetwork,
+                                           .unit = "NAME",
+                                           .help = "what requests call the model",
+                                           .absent = "the name of its folder"}),
+    option_at<&ServeOptions::timeout>({.name = "timeout",
+                                       .type = number,
+                                       .group = kNetwork,
+                                       .unit = "S",
+                                       .help = "seconds for a client to send a request, and to take each 64 KiB"}),
+    option_at<&ServeOptions::answer_timeout>({.name = "answer_timeout",
+                                              .type = number,
+                                              .group = kNetwork,
+                                              .unit = "S",
+                                              .help = "seconds for an answer to be there whole"}),
+    option_at<&ServeOptions::stop_timeout>(
+        {.name = "stop_timeout",
+         .type = number,
+         .group = kNetwork,
+         .unit = "S",
+         .help = "seconds for answers to end after Ctrl-C or SIGTERM; then they are cut"}),
+    option_at<&ServeOptions::context_tokens>({.name = "context_tokens",
+                                              .type = integer,
+                                              .group = kLimits,
+                                              .unit = "N",
+                                              .help = "tokens of a text at most, its answer included",
+                                              .absent = "the model's positions, or what the cache holds"}),
+    option_at<&ServeOptions::max_new_tokens>({.name = "max_new_tokens",
+                                              .type = integer,
+                                              .group = kLimits,
+                                              .unit = "N",
+                                              .help = "tokens of an answer at most, whatever a request asks for",
+                                              .absent = "what has room"}),
+    option_at<&ServeOptions::cache_tokens>({.name = "cache_tokens",
+                                            .type = integer,
+                                            .group = kLimits,
+                                            .unit = "N",
+                                            .help = "tokens of all texts together whose keys and values are kept"}),
+    option_at<&ServeOptions::page_size>({.name = "page_size",
+                                         .type = integer,
+                                         .group = kLimits,
+                                         .unit = "N",
+                                         .help = "tokens of a page, of which a text takes one after the other"}),
+    option_at<&ServeOptions::max_running>({.name = "max_running",
+                                           .type = integer,
+                                           .group = kLimits,
+                                           .unit = "N",
+                                           .help = "texts that are written side by side"}),
+    option_at<&ServeOptions::step_tokens>(
+        {.name = "step_tokens",
+         .type = integer,
+         .group = kLimits,
+         .unit = "N",
+         .help = "tokens of prompts read in one step, between which the others go on"}),
+    option_at<&ServeOptions::max_waiting>({.name = "max_waiting",
+                                           .type = integer,
+                                           .group = kLimits,
+                                           .unit = "N",
+                                           .help = "texts that wait for their turn; more are refused with status 429"}),
+    option_at<&ServeOptions::max_connections>(
+        {.name = "max_connections", .type = integer, .group = kLimits, .unit = "N", .help = "connections at once"}),
+    option_at<&ServeOptions::max_body_bytes>({.name = "max_body_size",
+                                              .type = bytes,
+                                              .group = kLimits,
+                                              .unit = "SIZE",
+                                              .help = "size of a request, as 16MiB"}),
+    option_at<&ServeOptions::model_defaults>(kModelDefaults),
+    option_at<&ServeOptions::dtype>(kDtype),
+    option_at<&ServeOptions::backend>(kBackend),
+    option_at<&ServeOptions::head_bits>(kHeadBits),
+    option_at<&ServeOptions::device>(kDevice),
+    option_at<&ServeOptions::prepared_cache>(kPreparedCache),
+};
+
 constexpr OptionOf<ForwardOptions> kForward[] = {
     option_at<&ForwardOptions::input_ids>(
         {.name = "input_ids",
@@ -349,6 +444,10 @@ std::span<const OptionOf<GenerateOptions>> option_table() {
 template <>
 std::span<const OptionOf<ChatOptions>> option_table() {
   return kChat;
+}
+template <>
+std::span<const OptionOf<ServeOptions>> option_table() {
+  return kServe;
 }
 template <>
 std::span<const OptionOf<ForwardOptions>> option_table() {

@@ -31,8 +31,8 @@ void check_stop_texts(std::span<const std::string> stops) {
   }
 }
 
-TextStream::TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops)
-    : tokenizer_(tokenizer), stops_(std::move(stops)) {}
+TextStream::TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool special_tokens)
+    : tokenizer_(tokenizer), stops_(std::move(stops)), special_tokens_(special_tokens) {}
 
 std::string TextStream::push(int64_t token) {
   if (stopped_) return {};
@@ -48,12 +48,12 @@ std::string TextStream::finish() {
 // What the tokens after done_ add to the text.
 std::string TextStream::decoded(bool all) {
   const std::span<const int64_t> window = std::span<const int64_t>(tokens_).subspan(begin_);
-  const std::string before = tokenizer_.decode(window.first(done_ - begin_)), now = tokenizer_.decode(window);
+  const auto decode = [&](std::span<const int64_t> ids) { return tokenizer_.decode(ids, !special_tokens_); };
+  const std::string before = decode(window.first(done_ - begin_)), now = decode(window);
   const bool waits = now.ends_with(kNoCharacter) && tokens_.size() - done_ < kMostBytes;
   if (waits && !all) return {};
   // Bytes may turn a character that was shown into none; what was shown stays.
-  std::string more =
-      now.starts_with(before) ? now.substr(before.size()) : tokenizer_.decode(window.subspan(done_ - begin_));
+  std::string more = now.starts_with(before) ? now.substr(before.size()) : decode(window.subspan(done_ - begin_));
   // A window begins with text: a decoder may treat the beginning of all text in a way of its own.
   if (!more.empty()) begin_ = done_;
   done_ = tokens_.size();

@@ -21,8 +21,8 @@ ARKIT_EXPORT void check_stop_texts(std::span<const std::string> stops);
 // held back. (Bytes that are no text may become fewer or more U+FFFD than in one go.)
 class ARKIT_EXPORT TextStream {
  public:
-  // The tokenizer outlives it. Stop texts as check_stop_texts takes them.
-  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops);
+  // The tokenizer outlives it. Stop texts as check_stop_texts takes them. Special tokens are no text unless wished for.
+  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool special_tokens = false);
 
   // Text that is certain now; whole characters, often none. After a stop text: none.
   [[nodiscard]] std::string push(int64_t token);
@@ -37,6 +37,7 @@ class ARKIT_EXPORT TextStream {
 
   const Tokenizer& tokenizer_;
   std::vector<std::string> stops_;
+  bool special_tokens_;
   // Tokens since `begin_` are decoded together, because a token alone may read otherwise; those before `done_` were.
   std::vector<int64_t> tokens_;
   size_t begin_ = 0, done_ = 0;

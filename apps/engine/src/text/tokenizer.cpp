@@ -78,8 +78,13 @@ struct Tokenizer::Impl {
   text::Decoder decoder;
   json::Object special_strings;  // bos_token ... as chat templates see them
   std::optional<int64_t> bos, eos, pad, max_length;
-  std::optional<text::ChatTemplate> chat_template;
-  std::string chat_template_problem;  // why there is none although the model brings one
+  struct Template {
+    std::string text;
+    std::optional<text::ChatTemplate> parsed;
+    std::string problem;  // why it is not, although the model brings one
+    void read(const json::Value& source);
+  };
+  Template chat_template, tool_template;  // the latter where the model has one of its own
 
   void add_file_tokens(const json::Object& file);
   void add_config_tokens(const json::Object& config);
@@ -194,24 +199,29 @@ void Tokenizer::Impl::read_config(const json::Object& config) {
 void Tokenizer::Impl::read_chat_template(const json::Object& config) {
   const json::Value* value = json::find(config, "chat_template");
   if (value == nullptr) return;
-  const json::Value* source = value;
-  if (value->is_array()) {
-    source = nullptr;
-    for (const json::Value& item : value->get_array()) {
-      const json::Object& named = json::as_object(item, "tokenizer_config.json: chat_template");
-      if (json::get_string(named, "name", kConfigFile) == "default") source = json::find(named, "template");
-    }
-    if (source == nullptr) {
-      chat_template_problem = "tokenizer_config.json: chat_template has no template named 'default'";
-      return;
-    }
+  if (!value->is_array()) return chat_template.read(*value);
+  const json::Value* usual = nullptr;
+  for (const json::Value& item : value->get_array()) {
+    const json::Object& named = json::as_object(item, "tokenizer_config.json: chat_template");
+    const auto name = json::get_string(named, "name", kConfigFile);
+    const json::Value* source = json::find(named, "template");
+    if (name == "default") usual = source;
+    if (name == "tool_use" && source != nullptr) tool_template.read(*source);
   }
-  if (!source->is_string())
+  if (usual != nullptr)
+    chat_template.read(*usual);
+  else
+    chat_template.problem = "tokenizer_config.json: chat_template has no template named 'default'";
+}
+
+void Tokenizer::Impl::Template::read(const json::Value& source) {
+  if (!source.is_string())
     throw_input(str(kConfigFile, ": chat_template is neither a string nor a list of named templates"));
+  text = source.get_string();
   try {
-    chat_template.emplace(std::string_view(source->get_string()));
+    parsed.emplace(text);
   } catch (const Error& error) {
-    chat_template_problem = error.what();
+    problem = error.what();
   }
 }
 
@@ -296,19 +306,31 @@ std::optional<int64_t> Tokenizer::model_max_length() const noexcept {
 }
 
 bool Tokenizer::has_chat_template() const noexcept {
-  return impl_->chat_template.has_value() || !impl_->chat_template_problem.empty();
+  return impl_->chat_template.parsed.has_value() || !impl_->chat_template.problem.empty();
+}
+
+std::string_view Tokenizer::chat_template_text(bool with_tools) const noexcept {
+  return with_tools && !impl_->tool_template.text.empty() ? impl_->tool_template.text : impl_->chat_template.text;
 }
 
 std::string Tokenizer::apply_chat_template(const json::Array& messages, bool add_generation_prompt) const {
-  if (!impl_->chat_template_problem.empty()) throw_unsupported(impl_->chat_template_problem);
-  if (!impl_->chat_template)
+  return apply_chat_template(messages, add_generation_prompt, {});
+}
+
+std::string Tokenizer::apply_chat_template(const json::Array& messages, bool add_generation_prompt,
+                                           const json::Object& variables) const {
+  const bool tools = json::find(variables, "tools") != nullptr && !impl_->tool_template.text.empty();
+  const Impl::Template& chosen = tools ? impl_->tool_template : impl_->chat_template;
+  if (!chosen.problem.empty()) throw_unsupported(chosen.problem);
+  if (!chosen.parsed)
     throw_unsupported("the model brings no chat template; leave out apply_chat_template or give the model one");
   json::Object context = impl_->special_strings;
   context["messages"] = messages;
   context["tools"] = nullptr;
   context["documents"] = nullptr;
   context["add_generation_prompt"] = add_generation_prompt;
-  return impl_->chat_template->render(context);
+  for (const auto& [name, value] : variables) context[name] = value;
+  return chosen.parsed->render(context);
 }
 
 }  // namespace arkit

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -27,7 +28,10 @@ class SequenceCache {
 
   // A new sequence without positions; ids are never used twice.
   [[nodiscard]] int64_t add();
-  // Its pages are free for others.
+  // A new sequence that begins with the first `length` positions of another, which goes on by itself: full pages are
+  // shared, the rest is copied. nullopt where there is no page for the rest, or the other has states (as truncate).
+  [[nodiscard]] std::optional<int64_t> fork(int64_t id, int64_t length);
+  // Its pages are free for others, but for those that sequences share.
   void remove(int64_t id);
   [[nodiscard]] int64_t length(int64_t id) const { return sequence(id).length; }
   [[nodiscard]] int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
@@ -41,7 +45,7 @@ class SequenceCache {
   // half-way leaves no trace.
   void advance(std::span<const SequenceSpan> spans);
   // Forgets all positions but the first `length`, and frees their pages. False, and nothing is changed, where the
-  // sequence has states: those of an earlier position are gone.
+  // sequence has states: those of an earlier position are gone; or no page for what it can no longer share.
   [[nodiscard]] bool truncate(int64_t id, int64_t length);
 
   // How many of the first spans can be computed as one batch: of equal past and count, their pages lying as a batch.
@@ -73,6 +77,9 @@ class SequenceCache {
   [[nodiscard]] const Sequence& sequence(int64_t id) const;
   [[nodiscard]] Sequence& sequence(int64_t id);
   [[nodiscard]] bool in_one_page(const SequenceSpan& span) const { return span.past + span.count <= page_size_; }
+  [[nodiscard]] int64_t take_page();
+  void give_back(std::span<const int64_t> pages);
+  [[nodiscard]] int64_t copy_page(int64_t page, int64_t positions);
   void write(const at::Tensor& pool, std::span<const SequenceSpan> run, const at::Tensor& x) const;
   [[nodiscard]] at::Tensor read(const at::Tensor& pool, std::span<const SequenceSpan> run) const;
 
@@ -80,7 +87,8 @@ class SequenceCache {
   int64_t num_pages_;
   int64_t next_id_ = 0;
   std::map<int64_t, Sequence> sequences_;
-  std::set<int64_t> free_;  // the lowest first, so that sequences that come together lie together
+  std::set<int64_t> free_;       // the lowest first, so that sequences that come together lie together
+  std::vector<int64_t> owners_;  // sequences that have a page
   std::vector<KeysValues> blocks_;
 };
 

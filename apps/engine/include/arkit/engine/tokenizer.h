@@ -43,6 +43,11 @@ class ARKIT_EXPORT Tokenizer {
   // ErrorCode::unsupported naming the construct for template syntax outside the supported Jinja subset.
   [[nodiscard]] bool has_chat_template() const noexcept;
   [[nodiscard]] std::string apply_chat_template(const json::Array& messages, bool add_generation_prompt) const;
+  // The same with more variables, "tools" among them; of several templates the one for tools where there are any.
+  [[nodiscard]] std::string apply_chat_template(const json::Array& messages, bool add_generation_prompt,
+                                                const json::Object& variables) const;
+  // The text of the template that these variables are for; empty when there is none.
+  [[nodiscard]] std::string_view chat_template_text(bool with_tools) const noexcept;
 
  private:
   struct Impl;
