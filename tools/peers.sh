@@ -3,6 +3,7 @@
 # Nothing here is needed to build or use arkit: only interop tests and side-by-side measurements call it.
 #   tools/peers.sh [auto-round]      AutoRound, transformers and what they need (2 GB)
 #   tools/peers.sh mlx               mlx and mlx-lm on the CPU (1 GB)
+#   tools/peers.sh lm-eval           lm-eval and transformers (1 GB)
 #   ARKIT_PEERS_DIR                  where the environments are (default .deps/peers); an existing one is used as it is
 #   ARKIT_PYTHON                     Python >= 3.10 to make them with
 set -euo pipefail
@@ -23,8 +24,13 @@ case $peer in
     packages=('mlx[cpu]==0.32.4' mlx-lm==0.32.2)
     names='mlx mlx-lm'
     ;;
+  lm-eval)
+    first=(torch==2.13.0)
+    packages=('lm_eval[api,hf]==0.4.13' transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0)
+    names='lm_eval transformers accelerate torch aiohttp'
+    ;;
   *)
-    echo "peers: unknown program '$peer'; known: auto-round mlx" >&2
+    echo "peers: unknown program '$peer'; known: auto-round mlx lm-eval" >&2
     exit 2
     ;;
 esac

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# run.sh auto-round|mlx ARKIT WORK [CASE...]: check_interop.py or check_mlx.py with the interpreter and the model that
-# `./setup interop` brings; exits 77 (skipped) when one of them is not there.
+# run.sh auto-round|mlx|lm-eval ARKIT WORK [CASE...]: check_interop.py, check_mlx.py or check_lm_eval.py with the interpreter and the
+# model that `./setup interop` brings; exits 77 (skipped) when one of them is not there.
 set -euo pipefail
 peer=$1 arkit=$2 work=$3
 shift 3
 case $peer in
   auto-round) script=check_interop.py ;;
   mlx) script=check_mlx.py ;;
+  lm-eval) script=check_lm_eval.py ;;
   *)
-    echo "run.sh: unknown program '$peer'; known: auto-round mlx" >&2
+    echo "run.sh: unknown program '$peer'; known: auto-round mlx lm-eval" >&2
     exit 2
     ;;
 esac

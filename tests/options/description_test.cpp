@@ -73,7 +73,7 @@ TEST(Description, HasARowForEveryField) {
   EXPECT_EQ(described<GenerateOptions>("SamplingWishes"), fields<SamplingWishes>());
   EXPECT_EQ(described<ChatOptions>("ChatOptions"), fields<ChatOptions>() - 2);
   EXPECT_EQ(described<ChatOptions>("SamplingWishes"), fields<SamplingWishes>());
-  EXPECT_EQ(described<ServeOptions>("ServeOptions"), fields<ServeOptions>() - 1);
+  EXPECT_EQ(described<ServeOptions>("ServeOptions"), fields<ServeOptions>() - 2);
   EXPECT_EQ(described<ForwardOptions>("ForwardOptions"), fields<ForwardOptions>() - 1);
   EXPECT_EQ(described<VerifyOptions>("VerifyOptions"), fields<VerifyOptions>() - 1);
   EXPECT_EQ(described<ConvertOptions>("ConvertOptions"), fields<ConvertOptions>() - 2);

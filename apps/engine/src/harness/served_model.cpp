@@ -19,7 +19,7 @@ ServeOptions serve_options(const TaskModelOptions& model, const std::string& dty
   options.backend = model.backend;
   options.device = model.device;
   options.prepared_cache = model.prepared_cache;
-  if (model.backend.empty()) options.compute = "float";
+  options.exact = model.backend.empty();
   constexpr int64_t kStored = 16;
   options.head_bits = kStored;
   options.answer_timeout = 3600;

@@ -18,6 +18,7 @@ namespace {
 BackendWish wish_of(const SessionOptions& options) {
   BackendWish wish(options.backend, options.device, options.prepared_cache);
   wish.compute = options.compute;
+  wish.exact = options.exact;
   return wish;
 }
 
@@ -32,7 +33,7 @@ struct Session::State {
     if (options.page_size < 1 || options.cache_tokens < options.page_size)
       throw_usage(str("a cache of ", options.cache_tokens, " tokens in pages of ", options.page_size,
                       " has no room; expected at least one page of at least one token"));
-    engine.use_whole_blocks(options.head_bits, options.kv_cache_dtype);
+    if (!options.exact) engine.use_whole_blocks(options.head_bits, options.kv_cache_dtype);
     engine.load_all();
     const int64_t page_size = engine.page_size(options.page_size);
     batcher.emplace(engine, page_size, std::max<int64_t>(1, options.cache_tokens / page_size),

@@ -94,6 +94,7 @@ struct Server::State {
                  .compute = given.compute,
                  .head_bits = given.head_bits,
                  .kv_cache_dtype = given.kv_cache_dtype,
+                 .exact = given.exact,
                  .cache_tokens = given.cache_tokens,
                  .page_size = given.page_size,
                  .max_running = given.max_running,

@@ -33,6 +33,7 @@ struct SessionOptions {
   std::string compute = "auto";
   int64_t head_bits = 8;
   std::string kv_cache_dtype = "auto";
+  bool exact = false;            // a measurement: where no backend is named, only such as compute exactly
   int64_t cache_tokens = 16384;  // positions of all texts together
   int64_t page_size = 64;        // positions a text takes at a time
   int64_t max_running = 0;       // texts that grow side by side; 0 = as many as find room
