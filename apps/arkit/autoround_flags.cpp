@@ -18,7 +18,8 @@ constexpr auto kOne = Flag::Value::one;
 constexpr std::string_view kDiffusion = "arkit quantizes language models, not diffusion models";
 constexpr std::string_view kTextOnly = "arkit calibrates language models on text; other parts are copied as they are";
 constexpr std::string_view kSvd = "SVDQuant is made for diffusion models, which arkit does not quantize";
-constexpr std::string_view kDouble = "double quantization is fixed by the presets of GGUF; choose one, as --format gguf:q4_k_m does";
+constexpr std::string_view kDouble =
+    "double quantization is fixed by the presets of GGUF; choose one, as --format gguf:q4_k_m does";
 constexpr std::string_view kAwqSamples = "awq looks at the samples of the run, in batches of --batch_size";
 constexpr std::string_view kAwqClip =
     "arkit's awq chooses scales and clips nothing; tuning (--algs awq,signround) does";

@@ -3,6 +3,7 @@
 
 namespace arkit::gguf_k {
 
-const Searches searches_baseline{"baseline", affine, symmetric, descend, again, plain_symmetric, plain_affine, plain_bytes};
+const Searches searches_baseline{"baseline", affine,          symmetric,    descend,
+                                 again,      plain_symmetric, plain_affine, plain_bytes};
 
 }  // namespace arkit::gguf_k

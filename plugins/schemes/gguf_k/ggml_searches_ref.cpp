@@ -128,7 +128,6 @@ void plain_bytes(const PlainRun& run) {
 
 }  // namespace
 
-const Searches searches_ref{"ref",           affine,       symmetric,  descend, again,
-                            plain_symmetric, plain_affine, plain_bytes};
+const Searches searches_ref{"ref", affine, symmetric, descend, again, plain_symmetric, plain_affine, plain_bytes};
 
 }  // namespace arkit::gguf_k

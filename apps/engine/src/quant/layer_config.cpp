@@ -93,9 +93,10 @@ LayerRule parse_rule(const std::string& key, const json::Value& value, std::stri
     return number ? std::optional<int>(static_cast<int>(*number)) : std::nullopt;
   };
   if (as_int("super_bits").value_or(0) != 0)
-    throw_usage(str(where,
-                    ": super_bits asks for double quantization, which block types have by themselves; give the layer the "
-                    "scheme of one ('arkit list schemes' shows all)"));
+    throw_usage(
+        str(where,
+            ": super_bits asks for double quantization, which block types have by themselves; give the layer the "
+            "scheme of one ('arkit list schemes' shows all)"));
   rule.scheme = json::get_string(fields, "scheme", where).value_or("");
   SchemeOverrides& o = rule.overrides;
   o.bits = as_int("bits");

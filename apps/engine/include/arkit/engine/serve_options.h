@@ -34,7 +34,7 @@ struct ServeOptions {
   std::filesystem::path prepared_cache;
   int64_t head_bits = 8;  // these two as of GenerateOptions
   std::string kv_cache_dtype = "auto";
-  bool exact = false;     // as of SessionOptions; no option of `arkit serve`, but of what measures through a server
+  bool exact = false;  // as of SessionOptions; no option of `arkit serve`, but of what measures through a server
 };
 
 template <>

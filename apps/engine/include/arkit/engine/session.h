@@ -25,11 +25,11 @@
 namespace arkit {
 
 struct SessionOptions {
-  std::string model;             // as open_source takes it
-  std::string backend;           // empty = the best for each layer
-  std::string device;            // "cpu", "cuda:1"; empty = the best one
-  std::string prepared_cache;    // folder for layers made ready, so that the next session need not; empty = none
-  std::string dtype = "auto";    // these four as of `arkit generate`
+  std::string model;           // as open_source takes it
+  std::string backend;         // empty = the best for each layer
+  std::string device;          // "cpu", "cuda:1"; empty = the best one
+  std::string prepared_cache;  // folder for layers made ready, so that the next session need not; empty = none
+  std::string dtype = "auto";  // these four as of `arkit generate`
   std::string compute = "auto";
   int64_t head_bits = 8;
   std::string kv_cache_dtype = "auto";
