@@ -3,6 +3,7 @@
 # Nothing here is needed to build or use arkit: only interop tests and side-by-side measurements call it.
 #   tools/peers.sh [auto-round]      AutoRound, transformers and what they need (2 GB)
 #   tools/peers.sh mlx               mlx and mlx-lm on the CPU (1 GB)
+#   tools/peers.sh llama             llama.cpp through llama-cpp-python, compiled for this machine (some minutes)
 #   ARKIT_PEERS_DIR                  where the environments are (default .deps/peers); an existing one is used as it is
 #   ARKIT_PYTHON                     Python >= 3.10 to make them with
 set -euo pipefail
@@ -23,8 +24,14 @@ case $peer in
     packages=('mlx[cpu]==0.32.4' mlx-lm==0.32.2)
     names='mlx mlx-lm'
     ;;
+  llama)
+    first=(numpy)
+    packages=(llama-cpp-python==0.3.36)
+    names='llama-cpp-python'
+    export CMAKE_ARGS="-DGGML_NATIVE=ON" CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)"
+    ;;
   *)
-    echo "peers: unknown program '$peer'; known: auto-round mlx" >&2
+    echo "peers: unknown program '$peer'; known: auto-round mlx llama" >&2
     exit 2
     ;;
 esac

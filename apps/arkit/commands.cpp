@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include <arkit/engine/bench.h>
 #include <arkit/str.h>
 
 namespace arkit::cli {
@@ -266,6 +267,9 @@ std::vector<Command> own_commands() {
        "arkit chat ./llama-w4\n"
        "arkit chat ./llama-w4 --system 'Answer in one sentence.' --temperature 0.7\n"
        "arkit chat ./llama-w4 --json < questions.txt"},
+      {"bench", "[MODEL]", "how fast this machine, its backends and a model are", tables<BenchOptions>(),
+       "arkit bench\narkit bench ./llama-w4 --only prefill,decode --svg bench.svg\narkit bench --backend torch --only "
+       "kernels --threads 1"},
       {"forward", "MODEL", "logits of given token ids", tables<ForwardOptions, ResidentOptions>(),
        "arkit forward ./model --input_ids ids.safetensors --output logits.safetensors"},
       {"tokenize", "MODEL", "token ids of a text", rows(kTokenizeRows),
