@@ -7,6 +7,7 @@ source tools/steps.sh
 
 bring() { tools/smollm2.sh >build/bench/model.path; }
 peers() { tools/peers.sh auto-round >build/bench/python.path; }
+llama() { tools/peers.sh llama >build/bench/llama.path; }
 convert() {
   local folder=.cache/models/smollm2-135m
   [ -s $folder/model.safetensors ] || HF_HUB_OFFLINE=1 "$(cat build/bench/python.path)" tools/bench/gguf_to_hf.py "$(cat build/bench/model.path)" $folder
@@ -16,5 +17,9 @@ mkdir -p build/bench
 step "SmolLM2-135M-Instruct" bench-model bring
 step "AutoRound" bench-peers peers
 step "the model as a Hugging Face folder" bench-convert convert
-exec "${ARKIT_PYTHON:-python3}" tools/bench/bench.py --peer "$(cat build/bench/python.path)" --gguf "$(cat build/bench/model.path)" \
+case " $* " in
+  "  " | *" infer "*) step "llama.cpp" bench-llama llama ;;
+  *) : >build/bench/llama.path ;;
+esac
+exec "${ARKIT_PYTHON:-python3}" tools/bench/bench.py --peer "$(cat build/bench/python.path)" --llama "$(cat build/bench/llama.path)" --gguf "$(cat build/bench/model.path)" \
   --model .cache/models/smollm2-135m --shared "${ARKIT_SHARED:-../shared}" --work build/bench "$@"

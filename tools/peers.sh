@@ -4,6 +4,7 @@
 #   tools/peers.sh [auto-round]      AutoRound, transformers and what they need (2 GB)
 #   tools/peers.sh mlx               mlx and mlx-lm on the CPU (1 GB)
 #   tools/peers.sh lm-eval           lm-eval and transformers (1 GB)
+#   tools/peers.sh llama             llama.cpp through llama-cpp-python, compiled for this machine (some minutes)
 #   ARKIT_PEERS_DIR                  where the environments are (default .deps/peers); an existing one is used as it is
 #   ARKIT_PYTHON                     Python >= 3.10 to make them with
 set -euo pipefail
@@ -29,8 +30,14 @@ case $peer in
     packages=('lm_eval[api,hf]==0.4.13' transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0)
     names='lm_eval transformers accelerate torch aiohttp'
     ;;
+  llama)
+    first=(numpy)
+    packages=(llama-cpp-python==0.3.36)
+    names='llama-cpp-python'
+    export CMAKE_ARGS="-DGGML_NATIVE=ON" CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)"
+    ;;
   *)
-    echo "peers: unknown program '$peer'; known: auto-round mlx lm-eval" >&2
+    echo "peers: unknown program '$peer'; known: auto-round mlx lm-eval llama" >&2
     exit 2
     ;;
 esac

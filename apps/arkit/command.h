@@ -44,6 +44,7 @@ using CommandFunction = Result (*)(const Arguments&, Plugins&, Reporter&);
 
 [[nodiscard]] Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_autoscheme(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
+[[nodiscard]] Result cmd_bench(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_list(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_inspect(const Arguments& arguments, Plugins& plugins, Reporter& reporter);
 [[nodiscard]] Result cmd_eval_kl(const Arguments& arguments, Plugins& plugins, Reporter& reporter);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include <arkit/engine/bench.h>
 #include <arkit/engine/serve_options.h>
 #include <arkit/engine/task_eval.h>
 #include <arkit/str.h>
@@ -294,6 +295,9 @@ std::vector<Command> own_commands() {
        "arkit serve ./llama-w4\n"
        "arkit serve ./llama-w4 --port 0 --json\n"
        "ARKIT_API_KEY=secret arkit serve ./llama-w4 --host 0.0.0.0 --cache_tokens 131072"},
+      {"bench", "[MODEL]", "how fast this machine, its backends and a model are", tables<BenchOptions>(),
+       "arkit bench\narkit bench ./llama-w4 --only prefill,decode --svg bench.svg\narkit bench --backend torch --only "
+       "kernels --threads 1"},
       {"forward", "MODEL", "logits of given token ids", tables<ForwardOptions, ResidentOptions>(),
        "arkit forward ./model --input_ids ids.safetensors --output logits.safetensors"},
       {"tokenize", "MODEL", "token ids of a text", rows(kTokenizeRows),

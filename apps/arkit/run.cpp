@@ -68,6 +68,7 @@ struct Entry {
 constexpr Entry kCommands[] = {
     {"quantize", cmd_quantize},
     {"autoscheme", cmd_autoscheme},
+    {"bench", cmd_bench},
     {"list", cmd_list},
     {"inspect", cmd_inspect},
     {"eval ppl", cmd_eval_ppl},

@@ -210,8 +210,8 @@ TEST(JsonSchema, HostileSchemasEndSoon) {
                 "\"}, {\"$ref\": \"#/$defs/d", i + 1, "\"}]}");
   (void)refused("{\"$ref\": \"#/$defs/d0\", \"type\": \"integer\", \"$defs\": {" + defs + R"(, "d60": {}}})");
   std::string many = "{\"type\": \"object\", \"properties\": {";
-  for (int i = 0; i < 700; ++i) many += str(i > 0 ? "," : "", "\"property", i, "\": {\"type\": \"integer\"}");
-  EXPECT_EQ(read(of_schema(many + "}}"), R"({"property7": 1, "property699": 2})"), Reading::fits);
+  for (int i = 0; i < 500; ++i) many += str(i > 0 ? "," : "", "\"property", i, "\": {\"type\": \"integer\"}");
+  EXPECT_EQ(read(of_schema(many + "}}"), R"({"property7": 1, "property499": 2})"), Reading::fits);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
 }
 

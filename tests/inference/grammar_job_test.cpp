@@ -1,5 +1,6 @@
 // `generate` and sessions under schemas and grammars, on a tiny model that writes nonsense.
 #include <fstream>
+#include <map>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -21,7 +22,7 @@ constexpr const char* kSchema =
     R"({"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
        "tags": {"type": "array", "items": {"enum": ["red", "blue", null]}, "maxItems": 3}}, "required": ["name", "age"]})";
 
-class GrammarJobs : public testing::Test {
+class GrammarJobs : public ::testing::Test {
  protected:
   std::filesystem::path written(const std::string& name, const std::string& text) const {
     std::ofstream(folder_.path() / name) << text;

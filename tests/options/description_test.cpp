@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <arkit/engine/bench.h>
 #include <arkit/engine/option_table.h>
 #include <arkit/engine/reproduce.h>
 #include <arkit/engine/resolved_options.h>
@@ -74,6 +75,7 @@ TEST(Description, HasARowForEveryField) {
   EXPECT_EQ(described<ChatOptions>("ChatOptions"), fields<ChatOptions>() - 2);
   EXPECT_EQ(described<ChatOptions>("SamplingWishes"), fields<SamplingWishes>());
   EXPECT_EQ(described<ServeOptions>("ServeOptions"), fields<ServeOptions>() - 2);
+  EXPECT_EQ(described<BenchOptions>("BenchOptions"), fields<BenchOptions>() - 1);
   EXPECT_EQ(described<ForwardOptions>("ForwardOptions"), fields<ForwardOptions>() - 1);
   EXPECT_EQ(described<VerifyOptions>("VerifyOptions"), fields<VerifyOptions>() - 1);
   EXPECT_EQ(described<ConvertOptions>("ConvertOptions"), fields<ConvertOptions>() - 2);
@@ -294,6 +296,7 @@ TEST(Description, OfEveryOtherCommandReachesItsFieldToo) {
   expect_fields_reached<GenerateOptions>("generate", {"m"});
   expect_fields_reached<ChatOptions>("chat", {"m"});
   expect_fields_reached<ServeOptions>("serve", {"m"});
+  expect_fields_reached<BenchOptions>("bench", {"m"});
   expect_fields_reached<ForwardOptions>("forward", {"m"});
   expect_fields_reached<VerifyOptions>("verify", {"m"});
   expect_fields_reached<ConvertOptions>("convert", {"m"});

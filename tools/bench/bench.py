@@ -2,7 +2,7 @@
 
 bench.py --peer PYTHON --model DIR --gguf FILE --shared DIR --work DIR [--repeat N] [--modelfree_bytes B] [ROW ...]
 
-Rows: startup rtn opt_rtn step tune ppl large modelfree. Runs of the two programs alternate; a figure is the median of --repeat runs.
+Rows: startup rtn opt_rtn step tune ppl large modelfree infer kernels. Runs of the two programs alternate; a figure is the median of --repeat runs.
 """
 import argparse
 import datetime
@@ -211,6 +211,30 @@ class Bench:
         self.add("model-free W4A16, bytes from the disk per byte of input", max(r.read for r in mine) / gigabytes / 1e9, None, "", "1.0")
         self.add("model-free W4A16, peak memory", max(r.peak for r in mine) / MB, None, "MB", f"<= {300 + 2 * largest / MB:.0f} MB", 0)
 
+    def infer(self):
+        """`arkit bench` and llama.cpp in turns, on W4A16 in groups of 64 and on Q4_0 of the same source."""
+        self.arkit("infer-w4", "--recipe", "rtn")
+        ours = next((self.work / "infer-w4").rglob("config.json")).parent
+        Run(["arkit", "quantize", self.a.model, "--format", "gguf:q4_0", "--recipe", "rtn", "--output_dir", self.out("infer-gguf"), "--json"])
+        theirs = next((self.work / "infer-gguf").rglob("*.gguf"))
+
+        def arkit(threads):
+            made = Run(["arkit", "bench", ours, "--only", "prefill,decode", "--threads", threads, "--json"]).json()
+            return {row["group"]: row["value"] for row in made["rows"]}
+
+        for threads in sorted({1, os.cpu_count()}):
+            mine, peers = self.alternate(lambda: arkit(threads), lambda: Run([self.a.llama, HERE / "llama.py", theirs, threads]).json())
+            for group, target in (("prefill", "ratio >= 3"), ("decode", "ratio >= 2")):
+                median = lambda runs: statistics.median(run[group] for run in runs)
+                self.add(f"{group}, W4A16 G64 against llama.cpp Q4_0, {threads} thread{'s' * (threads > 1)}", median(mine), median(peers),
+                         "tokens/s", target, 1)
+
+    def kernels(self):
+        """int4 products of the backend over bandwidth and dot peak, as `arkit bench` measures them on the spot."""
+        for row in Run(["arkit", "bench", "--only", "kernels", "--json"]).json()["rows"]:
+            self.add(f"{row['what']}, {row['threads']} thread{'s' * (row['threads'] > 1)}; reference: {row['bound_by']} of this machine",
+                     row["value"], row["roofline"], row["unit"], "ratio >= 0.70", 1)
+
     @staticmethod
     def forget(folder):
         """Writes back what is dirty and drops the folder's files from the page cache."""
@@ -228,7 +252,7 @@ class Bench:
 
 
 ROWS = {"startup": Bench.startup, "rtn": Bench.rtn, "ppl": Bench.ppl_rows, "opt_rtn": Bench.opt_rtn, "step": Bench.step,
-        "tune": Bench.tune, "large": Bench.large, "modelfree": Bench.modelfree}
+        "tune": Bench.tune, "large": Bench.large, "modelfree": Bench.modelfree, "infer": Bench.infer, "kernels": Bench.kernels}
 NEED_DATA = {"ppl", "opt_rtn", "step", "tune"}
 
 
@@ -256,6 +280,7 @@ def main():
     p = argparse.ArgumentParser()
     for name in ("--peer", "--model", "--gguf", "--shared", "--work"):
         p.add_argument(name, required=True)
+    p.add_argument("--llama", help="Python with llama-cpp-python, for row infer")
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--modelfree_bytes", type=int, default=16_000_000_000, help="size of the model of row modelfree; a third of the free disk at most")
     p.add_argument("--dry", action="store_true", help="print the rows without appending them to docs/BENCHMARKS.md")

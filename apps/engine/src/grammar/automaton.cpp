@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kMostStates = size_t{1} << 16;
 // Nodes in all sets of nodes that states stand for.
-constexpr size_t kMostEffort = size_t{1} << 23;
+constexpr size_t kMostEffort = size_t{1} << 24;
 
 template <typename T>
 void sort_unique(std::vector<T>& values) {

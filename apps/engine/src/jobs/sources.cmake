@@ -1,6 +1,10 @@
 list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/autoscheme_job.cpp
   src/jobs/backend_list.cpp
+  src/jobs/bench_job.cpp
+  src/jobs/bench_kernels.cpp
+  src/jobs/bench_model.cpp
+  src/jobs/bench_picture.cpp
   src/jobs/calibrate.cpp
   src/jobs/chat_job.cpp
   src/jobs/conversion_record.cpp

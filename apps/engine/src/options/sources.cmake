@@ -1,4 +1,5 @@
 list(APPEND ARKIT_ENGINE_SOURCES
+  src/options/bench_table.cpp
   src/options/compute_table.cpp
   src/options/convert_table.cpp
   src/options/option_checks.cpp
