@@ -367,6 +367,30 @@ TEST_F(ArkWholeBlocks, CommandsThatMeasureLeaveItOutUnlessItIsNamed) {
 }
 
 // torch runs no blocks: nothing changes for it.
+// In groups, which keep most of what six bits lose; and not rounded again where prepared layers are kept.
+TEST_F(ArkWholeBlocks, TakeAHeadOfSixBits) {
+  const auto source = export_of("auto_round-W4A16");
+  const std::filesystem::path kept = std::filesystem::path(testing::TempDir()) / "ark_head_of_six_bits";
+  std::filesystem::remove_all(kept);
+  std::vector<at::Tensor> logits;
+  for (const auto& [bits, folder] : {std::pair(16, std::filesystem::path()), std::pair(6, kept), std::pair(6, kept)}) {
+    Reporter nobody;
+    Engine engine(*source, tests::registry(), at::kFloat, BackendWish("ark", {}, folder), nobody);
+    engine.use_whole_blocks(bits);
+    engine.load_all();
+    EXPECT_EQ(engine.has_packed_head(), bits == 6);
+    if (logits.size() == 2) {
+      EXPECT_EQ(engine.prepared_cache()->written(), 0);
+      EXPECT_EQ(engine.prepared_cache()->used(), engine.whole_blocks() + 1);
+    }
+    Growing growing(engine, 64, 1);
+    logits.push_back(growing.feed({{growing.add(), random_ids(engine, 20)}}));
+  }
+  EXPECT_LT(distance(logits[1], logits[0]), 0.04);
+  EXPECT_TRUE(at::equal(logits[1], logits[2]));
+  std::filesystem::remove_all(kept);
+}
+
 TEST_F(ArkWholeBlocks, AreAMatterOfTheBackend) {
   const auto source = export_of("auto_round-W4A16");
   Engine engine(*source, tests::registry(), at::kFloat, "torch");

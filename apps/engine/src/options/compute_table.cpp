@@ -55,7 +55,7 @@ constexpr OptionRow kHeadBits{
     .group = kRun,
     .unit = "N",
     .help = "bits of the head while running, where it is stored in 16 and a backend runs whole blocks; 16 = as stored",
-    .choices = "4 6 8 16"};
+    .choices = "6 8 16"};
 constexpr OptionRow kKvCacheDtype{
     .name = "kv_cache_dtype",
     .group = kRun,

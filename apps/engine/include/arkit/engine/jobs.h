@@ -186,7 +186,7 @@ struct GenerateOptions {
   bool chat = false;                           // wrap each prompt in the model's chat template
   std::string dtype = "auto", backend, device, compute = "auto";
   std::filesystem::path prepared_cache;
-  int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 4, 6, 8 or 16
+  int64_t head_bits = 8;  // of a head that is stored in 16 bits, while a backend runs whole blocks: 6, 8 or 16
   std::string kv_cache_dtype = "auto";  // of keys and values: "float32", "bfloat16", "int8"
 };
 
