@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """arkit behind lm-eval, and lm-eval's own model of transformers: the same numbers?
 
-    check_lm_eval.py --arkit ARKIT --work DIR --model MODEL [--text FILE.jsonl] [--limit N]
+    check_lm_eval.py --arkit ARKIT --work DIR --model MODEL [--text FILE.jsonl] [--limit N] [CASE...]
 
 Run by an interpreter that has lm-eval, transformers and torch. MODEL, a Hugging Face folder or a GGUF file, becomes a folder of plain
-bfloat16 weights, and one of weights rounded to 4 bits and written as real numbers (format fake), which transformers can read. Then
+bfloat16 weights, and one of weights rounded to 4 bits: packed for arkit, as real numbers (format fake) for transformers. Then
 LAMBADA's question is put to each by `arkit eval lm` over the server and by `--eval_backend hf`. Without --text, a text of its own is
 asked, of 40 sentences: enough to see a token that is scored at another place.
 
@@ -55,6 +55,7 @@ def main():
     parser.add_argument("--text", type=pathlib.Path)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--model", required=True)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="BF16, W4A16; all when none is named")
     args = parser.parse_args()
     work = args.work.resolve()
     tasks = work / "tasks"
@@ -64,11 +65,15 @@ def main():
     (tasks / "lambada_local.yaml").write_text(task, encoding="utf-8")
     failed = False
     name = pathlib.Path(args.model).stem
-    for scheme in ("BF16", "W4A16"):
+    for scheme, formats in (("BF16", ["fake"]), ("W4A16", ["auto_round", "fake"])):
+        if args.cases and scheme not in args.cases:
+            continue
         folder = work / f"{name}-{scheme}"
         if not folder.exists():
-            arkit(args, work, "quantize", args.model, "--scheme", scheme, "--recipe", "rtn", "--format", "fake", "--group_size", 64, "--output_dir", folder)
-        ours, theirs = (numbers(args, work, folder, tasks, backend) for backend in ("arkit", "hf"))
+            arkit(args, work, "quantize", args.model, "--scheme", scheme, "--recipe", "rtn", "--format", ",".join(formats), "--group_size", 64,
+                  "--output_dir", folder)
+        ours, theirs = (numbers(args, work, folder / f if len(formats) > 1 else folder, tasks, backend)
+                        for f, backend in ((formats[0], "arkit"), (formats[-1], "hf")))
         apart = abs(ours["perplexity"] / theirs["perplexity"] - 1)
         errors = abs(ours["acc"] - theirs["acc"]) / max(theirs["acc_stderr"] or 0, 1e-9)
         good = apart <= PERPLEXITY and errors <= ERRORS

@@ -2,6 +2,7 @@
 #include <arkit/engine/task_eval.h>
 
 #include <chrono>
+#include <tuple>
 #include <utility>
 
 #include <arkit/error.h>
@@ -20,6 +21,8 @@ namespace {
 
 using namespace harness;
 using Environment = std::vector<std::pair<std::string, std::string>>;
+
+constexpr std::string_view kOwn = "arkit";
 
 std::string words_of(const json::Value& array) {
   std::string line;
@@ -54,7 +57,7 @@ std::pair<fs::path, json::Object> find_python(const TaskOptions& options, Report
     missing += str(missing.empty() ? "" : "; ", python.string(), " lacks ", words_of(answers.checked.at("missing")));
   }
   throw_unsupported(str("tasks are run by lm-eval",
-                        options.eval_backend == "arkit" ? "" : str(" with --eval_backend ", options.eval_backend),
+                        options.eval_backend == kOwn ? "" : str(" with --eval_backend ", options.eval_backend),
                         ", and what it needs is not installed (", missing,
                         "); install it with: ", install_command(options), ", and name another Python with --python"));
 }
@@ -66,6 +69,62 @@ void merge(json::Object& into, const json::Object& results) {
     if (json::find(into, name) == nullptr) into[name] = json::Object();
     for (const auto& [task, value] : *part->if_object()) into[name].as_object()[task] = value;
   }
+}
+
+// GPUs by number are chosen for another program; ours has a device or its best one.
+Environment settle_device(const TaskOptions& options, TaskModelOptions& model, Reporter& reporter) {
+  const bool numbers = !gpus_of(model.device).empty();
+  if (options.eval_backend != kOwn)
+    return numbers ? Environment{{"CUDA_VISIBLE_DEVICES", model.device}} : Environment{};
+  if (numbers)
+    reporter.info(str("--device_map ", model.device,
+                      ": arkit's server runs on its best device; GPUs by number go with --eval_backend hf and vllm"));
+  if (numbers || model.device == "auto") model.device.clear();
+  return {};
+}
+
+TaskAnswers ask(const TaskOptions& options, const TaskModelOptions& given, const fs::path& python,
+                const Registry& registry, Reporter& reporter) {
+  TaskModelOptions model = given;
+  const Environment environment = settle_device(options, model, reporter);
+  std::string tasks;
+  for (const std::string& task : options.tasks) tasks += (tasks.empty() ? "" : ", ") + task;
+  const std::string step = str("lm-eval: ", tasks);
+  if (options.eval_backend != kOwn) {
+    reporter.step(step);
+    return ask_harness(python, run_request(options, model), environment, {}, reporter);
+  }
+  const ServedModel served(model, options.eval_model_dtype, registry, reporter);
+  reporter.step(step);
+  return ask_harness(
+      python, served_request(options, served.url(), served.name()), environment, [&] { served.check(); }, reporter);
+}
+
+// Results of all answers as one, and what failed.
+json::Object gathered(const TaskAnswers& answers, Reporter& reporter) {
+  json::Object result;
+  std::string table, why;
+  for (const json::Object& one : answers.results) {
+    merge(result, one);
+    table += std::string(one.at("table").as_string()) + "\n";
+  }
+  json::Array failed;
+  for (const json::Object& one : answers.failed) {
+    const std::string said = str(words_of(one.at("tasks")), ": ", printable(one.at("error").as_string(), 600));
+    reporter.warn(str("failed: ", said));
+    if (why.empty()) why = said;
+    failed.push_back(json::Object{{"tasks", one.at("tasks")}, {"error", one.at("error")}});
+  }
+  if (!answers.ended.empty()) {
+    why = str("lm-eval ", answers.ended, last_words(answers));
+    reporter.warn(why);
+    failed.push_back(json::Object{{"tasks", json::Array()}, {"error", why}});
+  }
+  if (answers.results.empty())
+    throw_resource(str("no task was evaluated: ", why.empty() ? "lm-eval gave no results" : why));
+  result["failed"] = std::move(failed);
+  result["table"] = table;
+  return result;
 }
 
 }  // namespace
@@ -86,7 +145,7 @@ TaskEvaluation::TaskEvaluation(TaskOptions options, Reporter& reporter)
     throw_usage(str("lm-eval knows no task ", words_of(unknown), "; '", state_->python.string(),
                     " -m lm_eval ls tasks' shows all, and --include_path DIR brings others"));
   const json::Value* remote = json::find(state_->checked, "reads_remote");
-  if (wish.eval_backend == "arkit" && (remote == nullptr || !remote->as_bool()))
+  if (wish.eval_backend == kOwn && (remote == nullptr || !remote->as_bool()))
     throw_unsupported(
         str("lm-eval of '", state_->python.string(),
             "' is too old to take the server's tokenizer; bring it up to date with: pip install -U 'lm-eval[api]'"));
@@ -94,61 +153,16 @@ TaskEvaluation::TaskEvaluation(TaskOptions options, Reporter& reporter)
 
 TaskEvaluation::~TaskEvaluation() = default;
 
-json::Object TaskEvaluation::run(const TaskModelOptions& given, const Registry& registry, Reporter& reporter) {
+json::Object TaskEvaluation::run(const TaskModelOptions& model, const Registry& registry, Reporter& reporter) {
   const TaskOptions& options = state_->options;
-  const bool own = options.eval_backend == "arkit";
-  TaskModelOptions model = given;
-  Environment environment;
-  if (const std::vector<std::string> gpus = gpus_of(model.device); !gpus.empty()) {
-    if (own)
-      reporter.info(
-          str("--device_map ", model.device,
-              ": arkit's server runs on its best device; GPUs are chosen by number with --eval_backend hf and vllm"));
-    else
-      environment.emplace_back("CUDA_VISIBLE_DEVICES", model.device);
-  }
-  if (own && (!gpus_of(model.device).empty() || model.device == "auto")) model.device.clear();
-  if (!own && !model.backend.empty())
-    throw_usage("--backend is of arkit's own server; leave it out or leave --eval_backend out");
-  if (!own && !model.prepared_cache.empty())
-    throw_usage("--prepared_cache is of arkit's own server; leave it out or leave --eval_backend out");
-
+  if (options.eval_backend != kOwn)
+    for (const auto& [idle, name] :
+         {std::pair(!model.backend.empty(), "backend"), std::pair(!model.prepared_cache.empty(), "prepared_cache")})
+      if (idle) throw_usage(str("--", name, " is of arkit's own server; leave it or --eval_backend out"));
   const auto start = std::chrono::steady_clock::now();
-  std::unique_ptr<ServedModel> served;
-  if (own) {
-    reporter.step("open the model");
-    served = std::make_unique<ServedModel>(model, options.eval_model_dtype, registry, reporter);
-  }
-  std::string tasks;
-  for (const std::string& task : options.tasks) tasks += (tasks.empty() ? "" : ", ") + task;
-  reporter.step(str("lm-eval: ", tasks));
-  const TaskAnswers answers = own ? ask_harness(
-                                        state_->python, served_request(options, served->url(), served->name()),
-                                        environment, [&] { served->check(); }, reporter)
-                                  : ask_harness(state_->python, run_request(options, model), environment, {}, reporter);
-
-  json::Array failed;
-  std::string why, table;
-  json::Object result{{"model", given.model}, {"eval_backend", options.eval_backend}};
-  for (const json::Object& one : answers.results) {
-    merge(result, one);
-    table += std::string(one.at("table").as_string()) + "\n";
-  }
-  for (const json::Object& one : answers.failed) {
-    const std::string said = str(words_of(one.at("tasks")), ": ", printable(one.at("error").as_string(), 600));
-    reporter.warn(str("failed: ", said));
-    if (why.empty()) why = said;
-    failed.push_back(json::Object{{"tasks", one.at("tasks")}, {"error", one.at("error")}});
-  }
-  if (!answers.ended.empty()) {
-    why = str("lm-eval ", answers.ended, last_words(answers));
-    failed.push_back(json::Object{{"tasks", json::Array()}, {"error", why}});
-    reporter.warn(why);
-  }
-  if (answers.results.empty())
-    throw_resource(str("no task was evaluated: ", why.empty() ? "lm-eval gave no results" : why));
-  result["failed"] = std::move(failed);
-  result["table"] = table;
+  json::Object result = gathered(ask(options, model, state_->python, registry, reporter), reporter);
+  result["model"] = model.model;
+  result["eval_backend"] = options.eval_backend;
   result["lm_eval"] = state_->checked.at("lm_eval");
   result["python"] = state_->python.string();
   result["seconds"] = seconds_since(start);
