@@ -62,13 +62,13 @@ void Engine::choose_cache(const std::string& dtype) {
   if (wanted == dtype_) return;
   const bool everywhere = static_cast<int64_t>(whole_.size()) == model_->num_blocks();
   if (!everywhere || (bytes && !all(takes_bytes)))
-    throw_unsupported(str("'", source_.path().string(), "': keys and values are kept as ", dtype,
-                          " only where a backend runs whole blocks",
-                          everywhere ? " and takes such keys and values" : "", ", and ",
-                          everywhere ? std::string("its backend does not")
-                                     : str(model_->num_blocks() - static_cast<int64_t>(whole_.size()), " of ",
-                                           model_->num_blocks(), " blocks run layer by layer"),
-                          "; leave kv_cache_dtype at auto, or see 'arkit inspect MODEL' for why"));
+    throw_unsupported(str(
+        "'", source_.path().string(), "': keys and values are kept as ", dtype,
+        " only where a backend runs whole blocks", everywhere ? " and takes such keys and values" : "", ", and ",
+        everywhere ? std::string("its backend does not")
+                   : str(model_->num_blocks() - static_cast<int64_t>(whole_.size()), " of ", model_->num_blocks(),
+                         " blocks run layer by layer"),
+        "; name a backend that does ('arkit inspect MODEL' shows what each says), or leave kv_cache_dtype at auto"));
   cache_dtype_ = wanted;
 }
 
