@@ -47,9 +47,9 @@ def compare(dtype, row, output):
     return result
 
 
-results = {dtype: [compare(dtype, row, output) for row, output in zip(golden[dtype], written(dtype), strict=True)] for dtype in STEP_BITS}
+results = {dtype: [compare(dtype, row, output) for row, output in zip(golden[dtype], written(dtype), strict=True)] for dtype in STEP_BITS if dtype in golden}
 faults = [r for each in results.values() for r in each if r == "wrong"]
-if "equal" not in results["float32"]:
-    print("no text in float32 was compared to its end")
+if not any("equal" in each for each in results.values()):
+    print("no text was compared to its end")
     faults.append("ties")
 sys.exit(1 if faults else 0)

@@ -1,20 +1,23 @@
 #!/usr/bin/env python3
-"""make.py MODEL_DIR OUT.json: what transformers writes greedily in float32 and bfloat16, for tests/real/greedy.py.
+"""make.py MODEL.gguf MODEL_DIR OUT.json: what transformers writes greedily in float32 and bfloat16, for tests/real/greedy.py.
 
-MODEL_DIR is a Hugging Face folder in bfloat16 that shared/tools/gguf_to_hf.py made of the GGUF file that the test runs.
+In float32 it is the GGUF file that the test runs, taken apart in float32; in bfloat16 the Hugging Face folder that
+shared/tools/gguf_to_hf.py made of it, because transformers keeps tables of positions in float32 only when it loads in bfloat16.
 """
 import json
+import os
 import sys
 
 import torch
 import transformers
 
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Once upon a time, in a small village by the sea,"]
-folder, out = sys.argv[1:3]
+gguf, folder, out = sys.argv[1:4]
 tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
 made_with = {"transformers": transformers.__version__, "torch": torch.__version__}
 for dtype in (torch.float32, torch.bfloat16):
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    source = (os.path.dirname(gguf), {"gguf_file": os.path.basename(gguf)}) if dtype == torch.float32 else (folder, {})
+    model = transformers.AutoModelForCausalLM.from_pretrained(source[0], dtype=dtype, **source[1]).eval()
     rows = made_with[str(dtype).removeprefix("torch.")] = []
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids  # as the original tokenizers do
