@@ -7,6 +7,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/better_backend.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp
+  src/inference/largest.cpp
   src/inference/last_word_eval.cpp
   src/inference/prepared_cache.cpp
   src/inference/residency.cpp
@@ -17,3 +18,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/token_scores.cpp
   src/inference/whole_blocks.cpp
   src/inference/window_eval.cpp)
+set_source_files_properties(src/inference/largest.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -O3)
