@@ -42,7 +42,7 @@ class GgufFile : public ::testing::Test {
     options.model = kSource.string();
     options.formats = {format};
     options.recipe = "rtn";
-    options.disable_opt_rtn = true;
+    options.tuning.disable_opt_rtn = true;
     options.output_dir = folder_.path() / format.substr(format.find(':') + 1);
     testing::Recorder recorder;
     report_ = quantize(options, registry(), recorder);

@@ -7,6 +7,8 @@
 #include <arkit/error.h>
 #include <arkit/str.h>
 
+#include "inference/largest.h"
+
 namespace arkit {
 namespace {
 
@@ -67,7 +69,7 @@ int64_t Sampler::draw(size_t kept, double total) {
 
 int64_t Sampler::pick(std::span<const float> raw, const TokenHistory& history) {
   const std::span<const float> logits = adjusted(raw, history);
-  const auto largest = std::max_element(logits.begin(), logits.end());
+  const auto largest = logits.begin() + static_cast<std::ptrdiff_t>(first_largest(logits));
   if (options_.temperature == 0.0) return largest - logits.begin();
 
   const auto weight = [&](int64_t i) {

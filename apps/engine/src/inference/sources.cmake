@@ -9,6 +9,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/continuation_eval.cpp
   src/inference/engine.cpp
   src/inference/generator.cpp
+  src/inference/largest.cpp
   src/inference/prepared_cache.cpp
   src/inference/residency.cpp
   src/inference/row_scores.cpp
@@ -20,3 +21,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/inference/whole_blocks.cpp
   src/inference/whole_windows.cpp
   src/inference/window_eval.cpp)
+set_source_files_properties(src/inference/largest.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -O3)

@@ -4,6 +4,7 @@
 #include <arkit/str.h>
 
 #include "serve/text_fields.h"
+#include "serve/tool_calls.h"
 
 namespace arkit::serve {
 namespace {
@@ -86,7 +87,7 @@ json::Object read_variables(Fields& fields, const ServedModel& model, TextReques
   if (model.tokenizer->chat_template_text(true).find("tools") == std::string_view::npos)
     throw_field("tools", str("cannot be used: the chat template of '", model.name, "' has no place for tools"));
   variables["tools"] = *tools;
-  request.calls_tools = true;
+  request.calls_tools = writes_calls(model.tokenizer->chat_template_text(true));
   return variables;
 }
 

@@ -53,6 +53,18 @@ SamplingOptions usual_sampling(const ServeOptions& options, const WritingModel& 
   return sampling;
 }
 
+// Which defaults a model has is said where they are all that counts, and here requests say more.
+class WithoutDefaults final : public Reporter {
+ public:
+  explicit WithoutDefaults(Reporter& reporter) : reporter_(reporter) {}
+  void step(std::string_view what) override { reporter_.step(what); }
+  void warn(std::string_view message) override { reporter_.warn(message); }
+  void progress(const Progress& progress) override { reporter_.progress(progress); }
+
+ private:
+  Reporter& reporter_;
+};
+
 std::string name_of(const ServeOptions& options) {
   if (!options.served_name.empty()) return options.served_name;
   std::filesystem::path path = std::filesystem::path(options.model).lexically_normal();
@@ -77,6 +89,7 @@ serve::HttpLimits limits_of(const ServeOptions& options) {
 struct Server::State {
   State(const ServeOptions& given, const Registry& registry, Reporter& reporter)
       : options(checked(given)),
+        without_defaults(reporter),
         texts({.model = given.model,
                .sampling = {},
                .model_defaults = given.model_defaults,
@@ -85,7 +98,7 @@ struct Server::State {
                .backend = backend_wish(given),
                .head_bits = given.head_bits,
                .kv_cache_dtype = given.kv_cache_dtype},
-              registry, reporter),
+              registry, without_defaults),
         session({.model = given.model,
                  .backend = given.backend,
                  .device = given.device,
@@ -136,6 +149,7 @@ struct Server::State {
   };
 
   const ServeOptions options;
+  WithoutDefaults without_defaults;  // while it is opened
   WritingModel texts;
   Session session;
   serve::ServedModel model;

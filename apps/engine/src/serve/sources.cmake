@@ -10,7 +10,8 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/serve/server.cpp
   src/serve/text_answer.cpp
   src/serve/text_format.cpp
-  src/serve/text_request.cpp)
+  src/serve/text_request.cpp
+  src/serve/tool_calls.cpp)
 
 # The chat page.
 arkit_share(serve)

@@ -5,6 +5,8 @@
 
 #include <arkit/str.h>
 
+#include "serve/tool_calls.h"
+
 namespace arkit::serve {
 namespace {
 
@@ -148,9 +150,12 @@ std::optional<HttpPiece> TextAnswer::streamed() {
       const std::vector<ScoredToken>& prompt = choices_[i - i % static_cast<size_t>(request_.n)].prompt;
       if (request_.echo && request_.scores >= 0 && prompt.empty()) continue;
       const bool ends = !choice.ended_by.empty();
-      if (choice.fresh.empty() && choice.scored.tokens.empty() && !ends && began_[i]) continue;
-      fresh.push_back({i, std::exchange(choice.fresh, {}), std::exchange(choice.scored, {}), choice.ended_by,
-                       !began_[i], began_[i] ? std::vector<ScoredToken>() : prompt});
+      std::string text = choice.fresh;
+      if (request_.calls_tools && !ends) text.resize(before_call(text));
+      if (text.empty() && choice.scored.tokens.empty() && !ends && began_[i]) continue;
+      choice.fresh.erase(0, text.size());
+      fresh.push_back({i, std::move(text), std::exchange(choice.scored, {}), choice.ended_by, !began_[i],
+                       began_[i] ? std::vector<ScoredToken>() : prompt});
       choice.given_end = ends;
       began_[i] = true;
     }

@@ -9,6 +9,8 @@
 
 #include <arkit/str.h>
 
+#include "serve/tool_calls.h"
+
 namespace arkit::serve {
 namespace {
 
@@ -42,6 +44,20 @@ json::Value or_null(std::string_view text) {
 
 std::string data(const json::Value& value) {
   return "data: " + json::dump(value) + "\n\n";
+}
+
+// As clients send them back in the next request. `numbered`: of a piece of a stream.
+json::Array calls_json(const std::vector<ToolCall>& calls, bool numbered) {
+  json::Array all;
+  for (const ToolCall& call : calls) {
+    json::Object one;
+    if (numbered) one["index"] = all.size();
+    one["id"] = new_id("call-");
+    one["type"] = "function";
+    one["function"] = json::Object{{"name", call.name}, {"arguments", call.arguments}};
+    all.push_back(std::move(one));
+  }
+  return all;
 }
 
 json::Array bytes_of(std::string_view text) {
@@ -147,10 +163,18 @@ json::Object TextFormat::completion(size_t index, const Choice& choice, const st
 }
 
 json::Object TextFormat::message(size_t index, const Choice& choice) const {
+  json::Object message{{"role", "assistant"}, {"content", choice.stream.text()}, {"refusal", nullptr}};
+  std::string_view ended_by = choice.ended_by;
+  if (request_.calls_tools)
+    if (const CalledText called = split_calls(choice.stream.text()); !called.calls.empty()) {
+      message["content"] = or_null(called.content);
+      message["tool_calls"] = calls_json(called.calls, false);
+      ended_by = "tool_calls";
+    }
   return {{"index", index},
-          {"message", json::Object{{"role", "assistant"}, {"content", choice.stream.text()}, {"refusal", nullptr}}},
+          {"message", std::move(message)},
           {"logprobs", chat_scores(choice.scored)},
-          {"finish_reason", choice.ended_by}};
+          {"finish_reason", ended_by}};
 }
 
 std::string TextFormat::whole(const std::vector<Choice>& choices, const Usage& usage) const {
@@ -191,7 +215,15 @@ std::string TextFormat::piece(size_t choice, std::string_view text, const Scored
                               std::string_view ended_by) const {
   json::Object made{{"index", choice}};
   if (request_.chat) {
-    made["delta"] = text.empty() ? json::Object() : json::Object{{"content", text}};
+    json::Object delta;
+    CalledText called{.content = std::string(text), .calls = {}};
+    if (request_.calls_tools && !ended_by.empty()) called = split_calls(text);
+    if (!called.content.empty()) delta["content"] = called.content;
+    if (!called.calls.empty()) {
+      delta["tool_calls"] = calls_json(called.calls, true);
+      ended_by = "tool_calls";
+    }
+    made["delta"] = std::move(delta);
     made["logprobs"] = scored.tokens.empty() ? json::Value(nullptr) : chat_scores(scored);
   } else {
     const int64_t offset = request_.echo ? characters(echoed(prompt_of(choice))) : 0;

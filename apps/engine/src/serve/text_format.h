@@ -29,7 +29,8 @@ class TextFormat {
 
   // Without the prompt's scores of an echo, if there are any: those of choice 0 of a prompt go for all.
   [[nodiscard]] std::string whole(const std::vector<Choice>& choices, const Usage& usage) const;
-  // Of a stream: what comes before all text of a choice, text of it, the end of all.
+  // Of a stream: what comes before all text of a choice, text of it, the end of all. With the end of a choice that may
+  // call tools comes all that may be a call.
   [[nodiscard]] std::string begin(size_t choice, const std::vector<ScoredToken>& prompt) const;
   [[nodiscard]] std::string piece(size_t choice, std::string_view text, const ScoredText& scored,
                                   std::string_view ended_by) const;
