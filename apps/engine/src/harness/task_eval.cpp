@@ -59,7 +59,7 @@ std::pair<fs::path, json::Object> find_python(const TaskOptions& options, Report
   throw_unsupported(str("tasks are run by lm-eval",
                         options.eval_backend == kOwn ? "" : str(" with --eval_backend ", options.eval_backend),
                         ", and what it needs is not installed (", missing,
-                        "); install it with: ", install_command(options), ", or name a Python that has it with --python"));
+                        "); install it with: ", install_command(options), ", and name another Python with --python"));
 }
 
 void merge(json::Object& into, const json::Object& results) {
