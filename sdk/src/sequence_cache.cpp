@@ -48,12 +48,11 @@ void SequenceCache::give_back(std::span<const int64_t> pages) {
     if (--owners_[static_cast<size_t>(page)] == 0) free_.insert(page);
 }
 
-// A page of its own with the first positions of another.
-int64_t SequenceCache::copy_page(int64_t page, int64_t positions) {
+// A page of its own with what another holds, all of it: how positions lie in a page is the affair of whoever fills it.
+int64_t SequenceCache::copy_page(int64_t page) {
   const int64_t fresh = take_page();
   const auto copy = [&](const at::Tensor& pool) {
-    if (pool.defined())
-      pool.select(0, fresh).narrow(1, 0, positions).copy_(pool.select(0, page).narrow(1, 0, positions));
+    if (pool.defined()) pool.select(0, fresh).copy_(pool.select(0, page));
   };
   for (const KeysValues& pool : blocks_) {
     copy(pool.key);
@@ -70,7 +69,7 @@ std::optional<int64_t> SequenceCache::fork(int64_t id, int64_t length) {
   Sequence made{
       .length = length, .pages = {from.pages.begin(), from.pages.begin() + full}, .states = {}, .next_states = {}};
   for (const int64_t page : made.pages) ++owners_[static_cast<size_t>(page)];
-  if (rest > 0) made.pages.push_back(copy_page(from.pages[static_cast<size_t>(full)], rest));
+  if (rest > 0) made.pages.push_back(copy_page(from.pages[static_cast<size_t>(full)]));
   sequences_.emplace(next_id_, std::move(made));
   return next_id_++;
 }
@@ -111,7 +110,7 @@ bool SequenceCache::truncate(int64_t id, int64_t length) {
   give_back(std::span<const int64_t>(cut.pages).subspan(kept));
   cut.pages.resize(kept);
   if (shares) {
-    const int64_t own = copy_page(cut.pages.back(), length % page_size_);
+    const int64_t own = copy_page(cut.pages.back());
     give_back({&cut.pages.back(), 1});
     cut.pages.back() = own;
   }

@@ -18,7 +18,7 @@ golden = json.load(open(golden_file, encoding="utf-8"))
 
 
 def written(dtype):
-    command = [arkit, "generate", model, "--json", "--dtype", dtype, "--head_bits", "16", "--max_new_tokens", "64"]
+    command = [arkit, "generate", model, "--json", "--dtype", dtype, "--backend", "torch", "--max_new_tokens", "64"]
     for row in golden[dtype]:
         command += ["--prompt", row["prompt"]]
     with open(out, "w", encoding="utf-8") as file:

@@ -90,6 +90,26 @@ class Endpoints(unittest.TestCase):
         answer = self.server.ask(prompt="one two three", temperature=0, max_tokens=20)
         self.assertEqual(answer["choices"][0]["text"], json.loads(out)["outputs"][0]["text"])
 
+    def test_answers_that_fit_a_schema(self):
+        schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+                  "required": ["name", "age"], "additionalProperties": False}
+        asked = {"response_format": {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}, "temperature": 1.5,
+                 "max_tokens": 200}
+        for path, prompt in (("/v1/completions", {"prompt": "a person: "}),
+                             ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a person"}]})):
+            for choice in self.server.ask(path, n=4, seed=3, **prompt, **asked)["choices"]:
+                self.assertEqual(choice["finish_reason"], "stop")
+                person = json.loads(choice["text"] if "text" in choice else choice["message"]["content"])
+                self.assertEqual(set(person), {"name", "age"})
+                self.assertIsInstance(person["name"], str)
+                self.assertIn(person["age"], range(100))
+        answer = self.server.ask(prompt="x", response_format={"type": "json_object"}, max_tokens=300, seed=1, temperature=1.0)["choices"][0]
+        if answer["finish_reason"] == "stop":
+            self.assertIsInstance(json.loads(answer["text"]), dict)
+        self.refused(400, prompt="a", response_format={"type": "json_schema"})
+        wrong = {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}
+        self.assertIn("cannot be followed", self.refused(400, prompt="a", response_format=wrong)["message"])
+
     def test_scores_of_a_prompt(self):
         """As lm-eval's local-completions reads them."""
         ids = self.server.ask("/tokenize", prompt="what is the house on", add_special_tokens=False)["tokens"]

@@ -129,9 +129,6 @@ TextRequest read_chat(const json::Object& body, const ServedModel& model) {
   const auto most = fields.integer("max_completion_tokens", 1, kMostTokens),
              old = fields.integer("max_tokens", 1, kMostTokens);
   request.most = most ? *most : old.value_or(kMostTokens);
-  if (const json::Object* format = fields.object("response_format"))
-    if (const json::Value* type = json::find(*format, "type"); type == nullptr || *type != "text")
-      throw_field("response_format", "can be {\"type\": \"text\"} alone");
   Prompt prompt;
   // The template writes special tokens itself.
   prompt.ids = model.tokenizer->encode(written(messages, variables, goes_on, *model.tokenizer), false);

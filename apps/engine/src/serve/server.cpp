@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -125,6 +127,10 @@ struct Server::State {
     model.most_tokens = std::min({session.max_positions(), cache, given.context_tokens.value_or(cache)});
     model.most_new_tokens = std::min(given.max_new_tokens.value_or(model.most_tokens), model.most_tokens);
     model.most_texts = given.max_waiting;
+    model.token_bytes = [this] {
+      std::call_once(words_made, [this] { words = std::make_shared<const TokenBytes>(texts.tokenizer()); });
+      return words;
+    };
     engine.emplace(session, given.max_waiting);
     const std::string page = read_text_file(shared_data_folder("serve") / "chat.html");
     // Whether an address is of this machine alone is known once it listens.
@@ -152,6 +158,8 @@ struct Server::State {
   WithoutDefaults without_defaults;  // while it is opened
   WritingModel texts;
   Session session;
+  std::once_flag words_made;
+  std::shared_ptr<const TokenBytes> words;
   serve::ServedModel model;
   std::optional<serve::EngineThread> engine;
   Door door;

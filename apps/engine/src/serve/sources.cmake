@@ -7,6 +7,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/serve/fields.cpp
   src/serve/http_server.cpp
   src/serve/metrics.cpp
+  src/serve/response_format.cpp
   src/serve/server.cpp
   src/serve/text_answer.cpp
   src/serve/text_format.cpp

@@ -72,7 +72,7 @@ bool TextAnswer::token(size_t text, SessionToken&& token) {
     if (token.last) choice.fresh += choice.stream.finish();
     if (choice.stream.stopped()) drop_behind(choice, characters(choice.stream.text()));
     if (token.last || choice.stream.stopped()) {
-      choice.ended_by = token.stopped || choice.stream.stopped() ? "stop" : "length";
+      choice.ended_by = token.stopped || token.complete || choice.stream.stopped() ? "stop" : "length";
       tell = --unfinished_ == 0 || tell;
       goes_on = false;
     }

@@ -59,6 +59,7 @@ void read_common(Fields& fields, const ServedModel& model, TextRequest& request)
   sampling.logit_bias = read_bias(fields.object("logit_bias"), model);
   const auto seed = fields.integer("seed", -kMostTokens, kMostTokens);
   sampling.seed = seed ? *seed : chance();
+  read_response_format(fields, model, request);
 
   request.n = fields.integer("n", 1, model.most_texts).value_or(1);
   request.stream = fields.boolean("stream").value_or(false);

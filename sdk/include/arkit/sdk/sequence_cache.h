@@ -79,7 +79,7 @@ class SequenceCache {
   [[nodiscard]] bool in_one_page(const SequenceSpan& span) const { return span.past + span.count <= page_size_; }
   [[nodiscard]] int64_t take_page();
   void give_back(std::span<const int64_t> pages);
-  [[nodiscard]] int64_t copy_page(int64_t page, int64_t positions);
+  [[nodiscard]] int64_t copy_page(int64_t page);
   void write(const at::Tensor& pool, std::span<const SequenceSpan> run, const at::Tensor& x) const;
   [[nodiscard]] at::Tensor read(const at::Tensor& pool, std::span<const SequenceSpan> run) const;
 
