@@ -274,7 +274,7 @@ TEST(FlagPairs, MeanOppositeThingsWhereverTheyAreWritten) {
   const Command& command = *find_command("quantize");
   for (const Option& option : command.options) {
     const Option* other = option.excludes.empty() ? nullptr : find_option(command, option.excludes);
-    if (option.type != Type::flag || other == nullptr || other->type != Type::flag) continue;
+    if (option.type != Type::flag || other == nullptr || other->type != Type::flag || is_of_one_call(option)) continue;
     ++pairs;
     const std::string yes(option.name), no(option.excludes);
     const auto line = [&](const Words& words) { return text(recorded(options_of("quantize", Words{"m"} + words))); };
@@ -310,7 +310,7 @@ TEST(SingleFlags, FalseIsTheOppositeOfTrueAndOverrulesAFile) {
   int flags = 0;
   const Command& command = *find_command("quantize");
   for (const Option& option : command.options) {
-    if (option.type != Type::flag ||
+    if (option.type != Type::flag || is_of_one_call(option) ||
         (!option.excludes.empty() && find_option(command, option.excludes)->type == Type::flag))
       continue;
     ++flags;
