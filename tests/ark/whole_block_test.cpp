@@ -1,4 +1,5 @@
 // Exports of the reference through the ark backend: layer by layer and in whole blocks, against torch.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
