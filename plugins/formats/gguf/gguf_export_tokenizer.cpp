@@ -112,6 +112,7 @@ class Export {
       if (!id) throw_input(str(kFile, ": an added token has no id"));
       const bool special = json::get_bool(token, "special", kFile).value_or(false) || looks_special(text);
       if (!special) text = replaced(std::move(text), kSpaceMark, " ");
+      if (*id >= vocabulary) continue;  // no model could read or write it: its embeddings have no such row
       ids_.emplace(json::get_string(token, "content", kFile).value_or(""), *id);
       set(*id, std::move(text), special ? TokenType::control : TokenType::user_defined);
     }

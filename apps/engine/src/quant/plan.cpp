@@ -228,7 +228,7 @@ std::vector<std::string> plan_warnings(const QuantPlan& plan) {
 std::vector<std::string> shape_warnings(const QuantPlan& plan) {
   std::map<std::string, std::vector<std::string>> odd;
   for (const LayerPlan& layer : plan.layers) {
-    if (!layer.quantized() && layer.quant.weight.data_type == kOddShape)
+    if (!layer.quantized() && layer.quant.weight.data_type == kOddShape && !layer.reason.empty())
       odd[layer.reason + ": kept in 16 bits"].push_back(layer.name);
     if (layer.quantized() && has_short_groups(layer))
       odd[str("in_features not divisible by group_size ", layer.quant.weight.group_size,
