@@ -27,8 +27,8 @@ constexpr std::string_view kBytesOfTokens[] = {
     "e+",     "\\u",  "\\\"", "name", "age",    "item",  "\u00e9",    "\u20ac", "\xF0\x9F", "\x98\x80",
     "\xAC\"", "the ", "  ",   "\n  ", " {",     "rules", "abcdefgh"};
 
-// All bytes, some words, two of them twice, and an end of text that is special: tokenizer.json of a byte-level model.
-Tokenizer tokenizer() {
+// All bytes but one that may be left out, some words, two of them twice, and an end of text that is special: tokenizer.json of a byte-level model.
+Tokenizer tokenizer(char without = 0) {
   json::Object vocabulary;
   const auto add = [&](std::string_view bytes) {
     std::string token;
@@ -49,7 +49,8 @@ Tokenizer tokenizer() {
     }
     vocabulary.emplace(token, vocabulary.size());
   };
-  for (int byte = 0; byte < 256; ++byte) add(std::string(1, static_cast<char>(byte)));
+  for (int byte = 0; byte < 256; ++byte)
+    if (without == 0 || static_cast<char>(byte) != without) add(std::string(1, static_cast<char>(byte)));
   for (const std::string_view bytes : kBytesOfTokens)
     if (bytes.size() > 1) add(bytes);
   const auto end = static_cast<int64_t>(vocabulary.size());
@@ -228,6 +229,20 @@ TEST_F(Constrained, AVocabularyThatLacksABytesIsRefused) {
     FAIL() << "taken";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  }
+}
+
+// Real vocabularies have no token for the first byte of the rarest planes: texts of others can still be written.
+TEST_F(Constrained, BytesThatAreNeverTheOnlyWayMayBeMissing) {
+  const Tokenizer without = tokenizer('\xF1');
+  const auto words = std::make_shared<const TokenBytes>(without);
+  const OutputGrammar any(OutputRules::json_schema(json::Object{{"type", "string"}}, "s"), words);
+  try {
+    const OutputGrammar one(OutputRules::json_schema(json::Object{{"const", "\xF1\x80\x80\x80"}}, "s"), words);
+    FAIL() << "an output would get stuck";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("the byte 241 alone"), std::string::npos) << error.what();
   }
 }
 

@@ -170,7 +170,6 @@ class AutomatonBuilder {
         edges.back().bytes.last = span.last;
       else
         edges.push_back({span, target});
-      for (size_t byte = first; byte <= last; ++byte) made_.uses_[byte] = true;
     }
     return edges;
   }

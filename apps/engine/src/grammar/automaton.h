@@ -43,8 +43,6 @@ class Automaton {
   [[nodiscard]] int32_t classes() const { return classes_; }
   [[nodiscard]] int32_t class_of(uint8_t byte) const { return class_of_[byte]; }
   [[nodiscard]] uint8_t byte_of(int32_t byte_class) const { return byte_of_[static_cast<size_t>(byte_class)]; }
-  // Whether some text has the byte.
-  [[nodiscard]] bool uses(uint8_t byte) const { return uses_[byte]; }
 
  private:
   struct State {
@@ -64,7 +62,6 @@ class Automaton {
   int32_t classes_ = 0;
   std::array<int32_t, 256> class_of_{};
   std::vector<uint8_t> byte_of_;
-  std::array<bool, 256> uses_{};
 };
 
 }  // namespace arkit::grammar

@@ -51,13 +51,20 @@ OutputRules OutputRules::of_grammar(std::string_view text, const std::string& wh
 struct OutputGrammar::State {
   State(OutputRules given, std::shared_ptr<const TokenBytes> tokens)
       : rules(std::move(given)), words(std::move(tokens)) {
-    for (int byte = 0; byte < 256; ++byte)
-      if (automaton().uses(static_cast<uint8_t>(byte)) && !words->trie().has_byte(static_cast<uint8_t>(byte)))
-        throw_unsupported(str("the model has no token for the byte ", byte,
-                              " alone, which the grammar or schema may need; this takes a vocabulary with all bytes"));
+    for (size_t state = 0; state < automaton().size(); ++state) require_way_on(static_cast<int32_t>(state));
     filter.emplace(automaton(), words->trie());
   }
   [[nodiscard]] const grammar::Automaton& automaton() const { return *rules.automaton(); }
+  // A byte without a token of its own is a character that cannot be written, and no matter where others can: then every
+  // text that was begun can be ended. Vocabularies lack some, such as the first bytes of the rarest planes.
+  void require_way_on(int32_t state) const {
+    if (automaton().ends(state) || !automaton().calls(state).empty() || automaton().edges(state).empty()) return;
+    for (const grammar::Automaton::Edge& edge : automaton().edges(state))
+      for (int byte = edge.bytes.first; byte <= edge.bytes.last; ++byte)
+        if (words->trie().has_byte(static_cast<uint8_t>(byte))) return;
+    throw_unsupported(str("the model has no token for the byte ", int{automaton().edges(state).front().bytes.first},
+                          " alone, without which an output might not end; this takes a vocabulary with all bytes"));
+  }
   // Between two tokens. What was found out is given up where it has become too much.
   void keep_small() {
     if (filter->machine().size() <= kMostNumbers) return;

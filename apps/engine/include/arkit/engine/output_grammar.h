@@ -51,7 +51,7 @@ class ARKIT_EXPORT OutputRules {
 // Rules for the tokens of a model, and what was found out about them so far. Many outputs may share one, in any thread.
 class ARKIT_EXPORT OutputGrammar {
  public:
-  // Throws ErrorCode::unsupported where a byte that the rules need is no token of its own: an output might get stuck.
+  // Throws ErrorCode::unsupported where no byte that may follow is a token of its own: an output might get stuck.
   OutputGrammar(OutputRules rules, std::shared_ptr<const TokenBytes> words);
   ~OutputGrammar();
   OutputGrammar(const OutputGrammar&) = delete;
