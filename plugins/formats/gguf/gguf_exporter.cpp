@@ -1,6 +1,5 @@
 #include "gguf_exporter.h"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -20,14 +19,11 @@ namespace {
 constexpr std::string_view kPrefix = "gguf:";
 
 // "gguf:q4_k_m", "GGUF:Q4_K_M" of each kind.
-std::vector<std::string> names_of_kinds(std::string_view prefix, bool upper) {
+std::vector<std::string> names_of_kinds(bool capitals) {
   std::vector<std::string> names;
   for (const FileKind& kind : file_kinds()) {
-    std::string name = str(prefix, kind.name);
-    if (upper)
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-    names.push_back(std::move(name));
+    std::string name = str(kPrefix, kind.name);
+    names.push_back(capitals ? upper(name) : std::move(name));
   }
   return names;
 }
@@ -123,13 +119,13 @@ const ExporterInfo& GgufExporter::info() const noexcept {
 }
 
 std::span<const std::string_view> GgufExporter::variants() const {
-  static const std::vector<std::string> kNames = names_of_kinds(kPrefix, false);
+  static const std::vector<std::string> kNames = names_of_kinds(false);
   static const std::vector<std::string_view> kViews = views(kNames);
   return kViews;
 }
 
 std::string_view GgufExporter::implied_scheme(std::string_view variant) const {
-  static const std::vector<std::string> kSchemes = names_of_kinds(kPrefix, true);
+  static const std::vector<std::string> kSchemes = names_of_kinds(true);
   const FileKind* kind = variant.starts_with(kPrefix) ? find_kind(variant.substr(kPrefix.size())) : nullptr;
   return kind == nullptr ? std::string_view()
                          : std::string_view(kSchemes.at(static_cast<size_t>(kind - file_kinds().data())));

@@ -140,12 +140,7 @@ class GgufJob final : public ExportJob {
   };
   // A kind, or of a file without blocks the type of its matrices.
   [[nodiscard]] Called called_after(const FileKind* kind) const {
-    if (kind != nullptr) {
-      std::string name(kind->name);
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-      return {std::move(name), kind->id};
-    }
+    if (kind != nullptr) return {upper(kind->name), kind->id};
     std::set<TensorType> types;
     for (const Place& place : places_)
       if (place.stored.shape.size() > 1) types.insert(place.stored.type);

@@ -104,9 +104,16 @@ std::span<const FileKind> file_kinds() {
 }
 
 const FileKind* find_kind(std::string_view name) {
-  const std::string wanted = lower(std::string(name));
+  const std::string wanted = lower(name);
   const auto it = std::find_if(kKinds.begin(), kKinds.end(), [&](const FileKind& kind) { return kind.name == wanted; });
   return it == kKinds.end() ? nullptr : &*it;
+}
+
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return out;
 }
 
 BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, int64_t block) {

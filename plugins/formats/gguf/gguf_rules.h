@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include <arkit/sdk/gguf_blocks.h>
@@ -18,6 +19,8 @@ struct FileKind {
 };
 [[nodiscard]] std::span<const FileKind> file_kinds();
 [[nodiscard]] const FileKind* find_kind(std::string_view name);  // null = unknown; upper or lower case
+// ASCII capitals, as names of files and schemes are written: "Q4_K_M".
+[[nodiscard]] std::string upper(std::string_view text);
 
 struct RuleModel {
   bool is_llama = false, is_qwen2 = false;

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <sstream>
 
+#include "util/svg_text.h"
+
 namespace arkit::auto_scheme {
 namespace {
 
@@ -25,21 +27,6 @@ std::string number(double value) {
   const double size = std::fabs(value);
   std::snprintf(text, sizeof(text), size != 0 && (size < 1e-3 || size >= 1e5) ? "%.2g" : "%.4g", value);
   return text;
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else
-      out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out;
 }
 
 // A linear or logarithmic axis: values to places.
@@ -93,7 +80,7 @@ class Drawing {
 
  private:
   void text(double x, double y, const std::string& words, const std::string& style = "") {
-    body_ << "<text x=\"" << number(x) << "\" y=\"" << number(y) << "\" " << style << ">" << escaped(words)
+    body_ << "<text x=\"" << number(x) << "\" y=\"" << number(y) << "\" " << style << ">" << svg_text(words)
           << "</text>\n";
   }
   void line(double x1, double y1, double x2, double y2, const char* colour) {
@@ -106,7 +93,7 @@ class Drawing {
     if (tip.empty())
       body_ << "/>\n";
     else
-      body_ << "><title>" << escaped(tip) << "</title></rect>\n";
+      body_ << "><title>" << svg_text(tip) << "</title></rect>\n";
   }
 
   // Colours spread over the palette by rank of bits.

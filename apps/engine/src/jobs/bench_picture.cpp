@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "jobs/bench_parts.h"
+#include "util/svg_text.h"
 
 namespace arkit {
 namespace {
@@ -12,19 +13,6 @@ constexpr int kWidth = 900, kLeft = 300, kRight = 700, kTop = 84, kRow = 44, kBa
 constexpr const char* kInk = "#1f2430";
 constexpr const char* kFaint = "#d9dce3";
 constexpr const char* kColour = "#2f5fb3";
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else
-      out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out;
-}
 
 std::string number(double value) {
   char text[32];
@@ -46,7 +34,7 @@ std::string bench_picture(const std::string& title, const std::vector<BenchRow>&
       << kWidth << ' ' << height << "\" width=\"" << kWidth << "\" height=\"" << height
       << "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"" << kInk << "\">\n"
       << "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-      << "<text x=\"24\" y=\"32\" font-size=\"17\" font-weight=\"bold\">" << escaped(title) << "</text>\n"
+      << "<text x=\"24\" y=\"32\" font-size=\"17\" font-weight=\"bold\">" << svg_text(title) << "</text>\n"
       << "<text x=\"24\" y=\"56\">Tokens a second; the grey bar is the roofline: what memory bandwidth or 8-bit dot "
          "products "
          "allow, as measured beside it.</text>\n";
@@ -59,7 +47,7 @@ std::string bench_picture(const std::string& title, const std::vector<BenchRow>&
       out << "<rect x=\"" << kLeft << "\" y=\"" << top << "\" width=\"" << number(part * scale) << "\" height=\""
           << tall << "\" rx=\"2\" fill=\"" << colour << "\"/>\n";
     };
-    out << "<text x=\"" << kLeft - 12 << "\" y=\"" << y + 9 << "\" text-anchor=\"end\">" << escaped(row.what)
+    out << "<text x=\"" << kLeft - 12 << "\" y=\"" << y + 9 << "\" text-anchor=\"end\">" << svg_text(row.what)
         << "</text>\n<text x=\"" << kLeft - 12 << "\" y=\"" << y + 24
         << "\" text-anchor=\"end\" font-size=\"11\" fill=\"#6b7280\">" << row.threads
         << (row.threads == 1 ? " thread" : " threads") << ", bound by "

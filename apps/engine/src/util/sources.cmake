@@ -9,6 +9,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/util/python_random.cpp
   src/util/safetensors_file.cpp
   src/util/sha256.cpp
+  src/util/svg_text.cpp
   src/util/tensor_cache.cpp
   src/util/yaml_reader.cpp)
 # Kernels do without LibTorch and want the loop vectoriser.
