@@ -24,6 +24,7 @@ function(arkit_add_plugin)
     target_include_directories(${target}_kernels PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
     target_compile_options(${target}_kernels PRIVATE -fPIC -O3)
     target_compile_features(${target}_kernels PRIVATE cxx_std_20)
+    set_target_properties(${target}_kernels PROPERTIES UNITY_BUILD OFF)  # one source for several instruction sets
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_kernels>)
   endif()
   if(COMMAND arkit_warnings)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# `./setup interop [auto-round|mlx|lm-eval [CASE...]]`: opens arkit's exports of a real model with transformers, AutoRound and
-# compressed-tensors, and with mlx-lm, and measures with lm-eval; all when none is named.
+# `./setup interop [auto-round|mlx|lm-eval|llama [CASE...]]`: opens arkit's exports of a real model with transformers, AutoRound and
+# compressed-tensors, with mlx-lm and with llama.cpp, and measures with lm-eval; all when none is named.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tools/steps.sh
 
 bring() { tools/smollm2.sh && tools/peers.sh "$peer"; }
 case ${1:-} in
-  '') peers=(auto-round mlx lm-eval) ;;
+  '') peers=(auto-round mlx lm-eval llama) ;;
   *)
     peers=("$1")
     shift

@@ -32,8 +32,8 @@ case $peer in
     ;;
   llama)
     first=(numpy)
-    packages=(llama-cpp-python==0.3.36)
-    names='llama-cpp-python'
+    packages=(llama-cpp-python==0.3.36 safetensors)
+    names='llama-cpp-python safetensors'
     export CMAKE_ARGS="-DGGML_NATIVE=ON" CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)"
     ;;
   *)

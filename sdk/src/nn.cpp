@@ -22,7 +22,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-constexpr int64_t kGrain = 32768;  // elements a thread should get at least
+constexpr int64_t kElementGrain = 32768;  // elements a thread should get at least
 // Parts of the rows whose weight gradients are summed apart: fixed, so that threads do not matter.
 constexpr int64_t kWeightGradients = 64;
 
@@ -59,7 +59,7 @@ struct RowShape {
 };
 RowShape row_shape(const at::Tensor& x) {
   const int64_t width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-  return {rows, width, std::max<int64_t>(1, kGrain / std::max<int64_t>(width, 1))};
+  return {rows, width, std::max<int64_t>(1, kElementGrain / std::max<int64_t>(width, 1))};
 }
 
 at::Tensor rms_norm_forward(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& inv_rms) {
@@ -152,7 +152,7 @@ kernels::RopeShape rope_shape(const at::Tensor& x, const at::Tensor& cos) {
 at::Tensor rope_forward(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, float sign) {
   at::Tensor y = at::empty_like(x);
   const kernels::RopeShape shape = rope_shape(x, cos);
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, shape.heads * shape.head_dim));
+  const int64_t grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, shape.heads * shape.head_dim));
   by_dtype(x, [&](auto type) {
     using T = decltype(type);
     const T *px = in<T>(x), *pc = in<T>(cos), *ps = in<T>(sin);
@@ -189,7 +189,7 @@ at::Tensor silu_mul_forward(const at::Tensor& gate, const at::Tensor& up) {
     using T = decltype(type);
     const T *pg = in<T>(gate), *pu = in<T>(up);
     T* py = out<T>(y);
-    at::parallel_for(0, gate.numel(), kGrain, [&](int64_t first, int64_t last) {
+    at::parallel_for(0, gate.numel(), kElementGrain, [&](int64_t first, int64_t last) {
       kernels::silu_mul(pg + first, pu + first, py + first, last - first);
     });
   });
@@ -210,7 +210,7 @@ struct SiluMulFunction : Function<SiluMulFunction> {
       using T = decltype(type);
       const T *pg = in<T>(gate), *pu = in<T>(up), *py = in<T>(grad_y);
       T *pgg = out<T>(grad_gate), *pgu = out<T>(grad_up);
-      at::parallel_for(0, gate.numel(), kGrain, [&](int64_t first, int64_t last) {
+      at::parallel_for(0, gate.numel(), kElementGrain, [&](int64_t first, int64_t last) {
         kernels::silu_mul_backward(pg + first, pu + first, py + first, pgg + first, pgu + first, last - first);
       });
     });

@@ -14,8 +14,8 @@
 namespace arkit::sdk {
 namespace {
 
-constexpr int64_t kGrain = 16;  // rows a thread packs at least
-constexpr int64_t kBlock = 32;  // codes that fill whole words for every number of bits
+constexpr int64_t kRowGrain = 16;  // rows a thread packs at least
+constexpr int64_t kBlock = 32;     // codes that fill whole words for every number of bits
 
 }  // namespace
 
@@ -32,7 +32,7 @@ at::Tensor pack_rows(const at::Tensor& codes, int bits) {
   const auto* source = codes.const_data_ptr<uint8_t>();
   auto* target = static_cast<uint8_t*>(packed.data_ptr());
   const int64_t full = n / kBlock * kBlock;  // codes that fill whole words; the rest goes through a padded copy
-  at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
     uint8_t rest[kBlock], last[kBlock];
     for (int64_t r = begin; r < end; ++r) {
       uint8_t* row = target + r * words * 4;
@@ -55,7 +55,7 @@ at::Tensor decode_rows(const at::Tensor& words, int64_t n, int bits) {
   at::Tensor codes = at::empty({rows, n}, at::kByte);
   const auto* source = static_cast<const uint32_t*>(words.const_data_ptr());
   auto* target = static_cast<uint8_t*>(codes.data_ptr());
-  at::parallel_for(0, rows, kGrain, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) stream_codes(source + r * stride, n, bits, target + r * n);
   });
   return codes;

@@ -88,3 +88,4 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx2.cpp
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scaled_kernels_avx512.cpp
   PROPERTIES SKIP_PRECOMPILE_HEADERS ON
              COMPILE_OPTIONS "${scaled_options};-mavx2;-mf16c;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl")
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/family_layout.cpp ${CMAKE_CURRENT_LIST_DIR}/packed_source.cpp)

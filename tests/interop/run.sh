@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh auto-round|mlx|lm-eval ARKIT WORK [CASE...]: check_interop.py, check_mlx.py or check_lm_eval.py with the interpreter and the
+# run.sh auto-round|mlx|lm-eval|llama ARKIT WORK [CASE...]: check_interop.py, check_mlx.py, check_lm_eval.py or check_llama.py with the interpreter and the
 # model that `./setup interop` brings; exits 77 (skipped) when one of them is not there.
 set -euo pipefail
 peer=$1 arkit=$2 work=$3
@@ -8,8 +8,9 @@ case $peer in
   auto-round) script=check_interop.py ;;
   mlx) script=check_mlx.py ;;
   lm-eval) script=check_lm_eval.py ;;
+  llama) script=check_llama.py ;;
   *)
-    echo "run.sh: unknown program '$peer'; known: auto-round mlx lm-eval" >&2
+    echo "run.sh: unknown program '$peer'; known: auto-round mlx lm-eval llama" >&2
     exit 2
     ;;
 esac

@@ -9,3 +9,4 @@ list(APPEND ARKIT_CORE_SOURCES
   src/io/safetensors_index.cpp
   src/io/safetensors_source.cpp
   src/io/weight_names.cpp)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/safetensors_index.cpp)

@@ -10,7 +10,7 @@
 namespace arkit::ark {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 512;  // whose codes are in memory together
+constexpr int64_t kCodedRows = 512;  // whose codes are in memory together
 
 }  // namespace
 
@@ -18,7 +18,7 @@ void ArkLinears::run(const sdk::TensorView& x, std::span<const sdk::TensorView> 
   const std::vector<ArkLayer>& layers = group_.layers();
   if (y.size() != layers.size()) throw sdk::BackendError(ARKIT_MISUSED, "there is not one output a layer");
   const int64_t width = group_.in_features(), rows = static_cast<int64_t>(x.count()) / width;
-  const int64_t at_once = std::min(rows, kRowsAtOnce);
+  const int64_t at_once = std::min(rows, kCodedRows);
   const int threads = rows * width * group_.panels() * kPanel >= kWorthThreads ? threads_ : 1;
   const int64_t row_scratch = group_.row_scratch() + width;
 

@@ -17,12 +17,12 @@
 namespace arkit::mlx {
 namespace {
 
-constexpr const char* kWhat = "config.json: rope parameters";
+constexpr const char* kRope = "config.json: rope parameters";
 constexpr std::array<std::string_view, 8> kTypes = {"default", "linear",   "dynamic",      "llama3",
                                                     "yarn",    "longrope", "proportional", "mrope"};
 
 std::string text_of(const json::Object& object, std::string_view key) {
-  return json::get_string(object, key, kWhat).value_or("");
+  return json::get_string(object, key, kRope).value_or("");
 }
 
 const json::Object* object_of(const json::Object& config, std::string_view key) {
@@ -59,7 +59,7 @@ std::string type_of(const json::Object& rope, const json::Object& config) {
 }
 
 double number(const json::Object& rope, std::string_view key, double fallback) {
-  return json::get_double(rope, key, kWhat).value_or(fallback);
+  return json::get_double(rope, key, kRope).value_or(fallback);
 }
 
 // The positions a model was first made for, and those it may use; 0 = config.json does not say.
@@ -89,7 +89,7 @@ double yarn_mscale(double factor, double mscale) {
 // What the tables of a yarn embedding are multiplied with.
 double wanted_attention(const json::Object& rope, double factor) {
   const double mscale = number(rope, "mscale", 0.0), all = number(rope, "mscale_all_dim", 0.0);
-  if (const auto given = json::get_double(rope, "attention_factor", kWhat)) return *given;
+  if (const auto given = json::get_double(rope, "attention_factor", kRope)) return *given;
   return mscale != 0.0 && all != 0.0 ? yarn_mscale(factor, mscale) / yarn_mscale(factor, all)
                                      : yarn_mscale(factor, 1.0);
 }
@@ -144,7 +144,7 @@ Verdict supports_longrope(const json::Object& rope, const json::Object& config) 
                            original, " positions; set 'max_position_embeddings' to ", original,
                            " for a model of short texts, or 'short_factor' to the numbers of 'long_factor'"));
   const double wanted =
-      json::get_double(rope, "attention_factor", kWhat).value_or(longrope_attention(factor_of(rope, config), original));
+      json::get_double(rope, "attention_factor", kRope).value_or(longrope_attention(factor_of(rope, config), original));
   if (!by_mscale && !same(longrope_attention(longest / original, original), wanted))
     return Verdict::no(
         str("mlx-lm has no place for the 'attention_factor' or 'factor' of longrope scaling, and "
@@ -267,7 +267,7 @@ void write_gpt_neox(json::Object& config) {
 }
 
 Verdict supports_yarn(const json::Object& rope, const json::Object& config) {
-  const bool truncates = json::get_bool(rope, "truncate", kWhat).value_or(!rope.contains("truncate"));
+  const bool truncates = json::get_bool(rope, "truncate", kRope).value_or(!rope.contains("truncate"));
   if (!truncates)
     return Verdict::no("mlx-lm always truncates the bounds of yarn scaling, and config.json says 'truncate' false");
   const double factor = factor_of(rope, config);

@@ -14,7 +14,6 @@
 namespace arkit::gguf_k {
 namespace {
 
-constexpr int64_t kGrain = int64_t{1} << 14;  // numbers a thread rounds at least
 constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 int64_t grain_rows(int64_t columns) {

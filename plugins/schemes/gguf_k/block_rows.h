@@ -9,6 +9,8 @@
 
 namespace arkit::gguf_k {
 
+inline constexpr int64_t kGrain = int64_t{1} << 14;  // numbers a thread takes at least
+
 // [out, in], in a multiple of the type's block; f32, bf16 or f16, contiguous. `importance`: f32 [in] or undefined.
 // Of types with super-blocks `scale` and `group_min` are codes and super_scale and super_min have float16's values; of
 // others `scale` has them, and `offset`, where the type has minima. Codes are those of BlockType; all but codes is f32.

@@ -15,8 +15,6 @@
 namespace arkit::gguf_k {
 namespace {
 
-constexpr int64_t kGrain = int64_t{1} << 14;  // weights a thread takes at least
-
 // x = scale * (code - zero) - minimum
 class BlockTuner final : public WeightTuner {
  public:

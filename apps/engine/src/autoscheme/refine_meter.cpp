@@ -7,13 +7,13 @@
 
 #include <arkit/error.h>
 
+#include "autoscheme/score_pass.h"
 #include "tuning/collect.h"
 #include "util/tensor_cache.h"
 
 namespace arkit::auto_scheme {
 namespace {
 
-constexpr int64_t kBatchTokens = 1024;               // that go through a block together
 constexpr int64_t kLogits = int64_t{1} << 22;        // elements of logits kept at once: 16 MiB in f32
 constexpr int64_t kRoundedBytes = int64_t{1} << 30;  // of rounded weights kept from one measurement to the next
 

@@ -17,8 +17,6 @@
 namespace arkit::auto_scheme {
 namespace {
 
-constexpr int64_t kBatchTokens = 1024;  // that go through a block together
-
 bool quantizes_anything(std::span<const PoolLayer> pool, size_t option) {
   return std::any_of(pool.begin(), pool.end(),
                      [&](const PoolLayer& layer) { return layer.quants[option].quantized(); });

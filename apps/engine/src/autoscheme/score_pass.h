@@ -16,6 +16,8 @@
 
 namespace arkit::auto_scheme {
 
+inline constexpr int64_t kBatchTokens = 1024;  // that go through a block together
+
 enum class Labels {
   next_token,  // the samples' own tokens; loss = mean cross entropy of a batch
   sampled,     // drawn from the model's distribution, one for every position; loss = sum of cross entropies

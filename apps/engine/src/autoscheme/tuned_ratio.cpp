@@ -24,10 +24,9 @@ namespace arkit::auto_scheme {
 namespace {
 
 constexpr int64_t kIters = 20;
-constexpr int64_t kTokens = 4096;       // of the samples, at most
-constexpr int64_t kBatchTokens = 1024;  // that go through a block together
-constexpr int64_t kLeastTokens = 64;    // that a layer must have seen
-constexpr int64_t kPieces = 4;          // one of so many is measured on, the others are tuned on
+constexpr int64_t kTokens = 4096;     // of the samples, at most
+constexpr int64_t kLeastTokens = 64;  // that a layer must have seen
+constexpr int64_t kPieces = 4;        // one of so many is measured on, the others are tuned on
 
 at::Tensor some_samples(const at::Tensor& input_ids) {
   const int64_t samples = input_ids.size(0), most = std::max<int64_t>(1, kTokens / input_ids.size(1));

@@ -28,3 +28,4 @@ endif()
 
 # Data sets known by name.
 arkit_share(datasets)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/dataset_default.cpp ${CMAKE_CURRENT_LIST_DIR}/dataset_registry.cpp)

@@ -10,7 +10,7 @@
 namespace arkit {
 namespace {
 
-constexpr int64_t kElements = int64_t{1} << 21;  // compared at a time: 16 MB an operand
+constexpr int64_t kComparedElements = int64_t{1} << 21;  // compared at a time: 16 MB an operand
 
 }  // namespace
 
@@ -19,8 +19,8 @@ WeightDifference weight_difference(const at::Tensor& a, const at::Tensor& b) {
   WeightDifference result;
   const at::Tensor x = a.reshape({-1}), y = b.reshape({-1});
   double error = 0.0, norm = 0.0;
-  for (int64_t first = 0; first < x.size(0); first += kElements) {
-    const int64_t count = std::min(kElements, x.size(0) - first);
+  for (int64_t first = 0; first < x.size(0); first += kComparedElements) {
+    const int64_t count = std::min(kComparedElements, x.size(0) - first);
     const at::Tensor from = x.narrow(0, first, count).to(at::kDouble);
     at::Tensor delta = y.narrow(0, first, count).to(at::kDouble) - from;
     const int64_t differing = delta.ne(0).sum().item<int64_t>();

@@ -52,3 +52,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/truncated_source.cpp
   src/jobs/verify_job.cpp
   src/jobs/writing_model.cpp)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/chat_job.cpp ${CMAKE_CURRENT_LIST_DIR}/export_size.cpp)

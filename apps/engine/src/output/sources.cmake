@@ -5,3 +5,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/output/output_folder.cpp
   src/output/part_folder.cpp
   src/output/swap_journal.cpp)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/output_folder.cpp ${CMAKE_CURRENT_LIST_DIR}/swap_journal.cpp)

@@ -23,3 +23,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/text/tokenizer.cpp
   src/text/unicode.cpp
   src/text/vocabulary.cpp)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/decoder.cpp ${CMAKE_CURRENT_LIST_DIR}/post_processor.cpp ${CMAKE_CURRENT_LIST_DIR}/pre_tokenizer.cpp)

@@ -17,8 +17,7 @@ constexpr double kFp8 = 1.0 / 16.0;  // integers of 8-bit floats: half a step of
 constexpr double kUnderflow = 1e-5;
 // A group may be worse than zeros by what rounding adds where nearly all of it is smaller than half a step.
 constexpr double kWorse = 1.1;
-constexpr int64_t kWholeGrid = 512;     // places; no type here has more
-constexpr int64_t kSmallestGroup = 16;  // smaller ones do it by chance
+constexpr int64_t kWholeGrid = 512;  // places; no type here has more
 
 // Decoded, too, its places are equally far apart: no rounding to another type on the way.
 bool decodes_evenly(const TensorQuant& quant) {

@@ -14,6 +14,9 @@ namespace arkit {
 // units of the scale for floats and fixed point. 0 = plain rounding.
 inline constexpr double kUsualReach = 0.5;
 
+// Of smaller groups one sign happens by chance, and so does being worse than zeros.
+inline constexpr int64_t kSmallestGroup = 16;
+
 struct CodeFigures {
   double strays = 0.0;        // share of codes that rounding of this kind does not give
   double worse_groups = 0.0;  // share of groups that would be nearer to the source if they were all zero

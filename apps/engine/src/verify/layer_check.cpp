@@ -25,7 +25,6 @@ namespace {
 // with: then every error is about a whole step. 0.9 leaves room for the one or two elements that clip.
 constexpr double kOneSided = 0.9;
 constexpr double kMoreThanRounding = 0.6;    // mean error in steps
-constexpr int64_t kSmallestGroup = 16;       // in smaller groups one sign happens by chance
 constexpr double kShiftedShare = 0.01;       // of the groups of a layer: tuning may bias a few
 constexpr double kRecordedTolerance = 0.02;  // of the recorded error
 constexpr double kStraysOfOthers = 0.3;      // of the codes of a layer whose rounding made up for errors

@@ -13,3 +13,4 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/verify/target_view.cpp
   src/verify/tensor_check.cpp
   src/verify/verify_report.cpp)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/list_check.cpp ${CMAKE_CURRENT_LIST_DIR}/model_check.cpp)

@@ -20,7 +20,7 @@ namespace {
 using model_free::is_embedding_table;
 using model_free::is_head_layer;
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kDotWeight = ".weight";
 
 std::string_view module_of(std::string_view tensor) {
   return tensor.substr(0, tensor.rfind('.'));
@@ -100,10 +100,10 @@ namespace {
 // table, stored on the other side under the other name?
 bool is_stored_as_twin(const std::string& name, const WeightSource& here, const WeightSource& there) {
   const bool head = is_head_layer(module_of(name));
-  if (!name.ends_with(kWeight) || !(head || is_embedding_table(module_of(name)))) return false;
+  if (!name.ends_with(kDotWeight) || !(head || is_embedding_table(module_of(name)))) return false;
   for (const TensorInfo& info : there.tensors()) {
     const std::string_view other = module_of(info.name);
-    if (!info.name.ends_with(kWeight) || !(head ? is_embedding_table(other) : is_head_layer(other))) continue;
+    if (!info.name.ends_with(kDotWeight) || !(head ? is_embedding_table(other) : is_head_layer(other))) continue;
     const at::Tensor mine = here.load(name), twin = there.load(info.name);
     const bool same =
         mine.sizes() == twin.sizes() && (c10::elementSize(mine.scalar_type()) >= c10::elementSize(twin.scalar_type())
@@ -125,7 +125,7 @@ CheckResult check_accounting(const ModelSource& exported, const ModelSource& sou
   int64_t quantized = 0, copied = 0, tied = 0, dropped = 0, unaccounted = 0;
   for (const TensorInfo& info : source.weights().tensors()) {
     const std::string_view module = module_of(info.name);
-    if (info.name.ends_with(kWeight) && (packed.contains(module) || facts.quantized.contains(module))) {
+    if (info.name.ends_with(kDotWeight) && (packed.contains(module) || facts.quantized.contains(module))) {
       ++quantized;
     } else if (const TensorInfo* copy = exported.weights().find(info.name)) {
       if (copy->shape != info.shape) check.fail(str("'", info.name, "': has another shape than in the source"));
@@ -185,7 +185,7 @@ CheckResult check_copies(const ModelSource& exported, const ModelSource& source,
     reporter.progress({"comparing copied tensors", ++seen, all, "tensors"});
     const TensorInfo* original = source.weights().find(info.name);
     if (original == nullptr || original->shape != info.shape) continue;
-    if (info.name.ends_with(kWeight) && facts.quantized.contains(module_of(info.name))) continue;
+    if (info.name.ends_with(kDotWeight) && facts.quantized.contains(module_of(info.name))) continue;
     if (is_attention_scale(info.name) || is_rotation_record(info.name)) continue;
     throw_if_interrupted();
     const at::Tensor copy = exported.weights().load(info.name);
