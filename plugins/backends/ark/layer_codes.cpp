@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include <arkit/sdk/element_grid.h>
-#include <arkit/sdk/float16.h>
+#include <arkit/sdk/float_at.h>
 
 namespace arkit::ark {
 namespace {
@@ -18,33 +17,6 @@ std::string named(const sdk::LinearSpec& layer) {
 
 [[noreturn]] void bad(const sdk::LinearSpec& layer, const std::string& what) {
   throw sdk::BackendError(ARKIT_BAD_INPUT, named(layer) + ": " + what);
-}
-
-float to_float(const sdk::TensorView& tensor, size_t i) {
-  const auto* bytes = static_cast<const std::byte*>(tensor.host);
-  const auto value = [&](auto sample) {
-    std::memcpy(&sample, bytes + i * sizeof(sample), sizeof(sample));
-    return sample;
-  };
-  switch (tensor.type) {
-    case ARKIT_FLOAT32:
-      return value(0.0F);
-    case ARKIT_FLOAT16:
-      return sdk::float16_to_float(value(uint16_t{}));
-    case ARKIT_BFLOAT16:
-      return sdk::bfloat16_to_float(value(uint16_t{}));
-    case ARKIT_FLOAT8_E4M3: {
-      const uint8_t code = value(uint8_t{});
-      const auto exponent = static_cast<int>(code >> 3 & 15), mantissa = static_cast<int>(code & 7);
-      if (exponent == 15 && mantissa == 7) return __builtin_nanf("");
-      const float size = exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9F
-                                       : static_cast<float>(8 + mantissa) * std::ldexp(1.0F, exponent - 10);
-      return (code & 0x80U) != 0 ? -size : size;
-    }
-    default:
-      throw sdk::BackendError(ARKIT_UNSUPPORTED,
-                              "scales of tensor type " + std::to_string(tensor.type) + " are not known");
-  }
 }
 
 }  // namespace
@@ -62,7 +34,7 @@ bool is_float8(const sdk::QuantSpec& quant) {
 
 std::vector<float> floats_of(const sdk::TensorView& tensor) {
   std::vector<float> values(tensor.count());
-  for (size_t i = 0; i < values.size(); ++i) values[i] = to_float(tensor, i);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = sdk::float_at(tensor, i);
   return values;
 }
 
@@ -152,7 +124,7 @@ void LayerCodes::read_float8(const sdk::LinearSpec& layer, const sdk::Weights& w
   rounding = rounding_of(layer.activation, layer.in_features).value_or(Rounding{});  // else the host rounds
   if (rounding.kind == Rounding::none || layer.activation.dynamic) return;
   const auto limit = weights.unpacked("act_max");
-  if (limit) rounding.limit = to_float(*limit, 0);
+  if (limit) rounding.limit = sdk::float_at(*limit, 0);
   if (!(rounding.limit > 0 && std::isfinite(rounding.limit)))
     bad(layer, "its activations are static but the export has no scale for them that is a positive number");
 }
@@ -180,7 +152,7 @@ void LayerCodes::read_floats(const sdk::LinearSpec& layer, const sdk::Weights& w
     step = std::ldexp(1.0F, 2 - view.bits);
   }
   for (float& scale : scales_) scale *= step;
-  if (const auto global = weights.unpacked("global_scale")) view.factor = 1.0F / to_float(*global, 0);
+  if (const auto global = weights.unpacked("global_scale")) view.factor = 1.0F / sdk::float_at(*global, 0);
 }
 
 // Act order: columns of one group side by side.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <span>
 #include <string>
@@ -14,41 +13,12 @@
 #include <arkit/sdk/backend.h>
 #include <arkit/sdk/cuda/fragments.h>
 #include <arkit/sdk/element_grid.h>
-#include <arkit/sdk/float16.h>
+#include <arkit/sdk/float_at.h>
 
 namespace arkit::cuda {
 
 inline std::string layer_text(const sdk::LinearSpec& layer) {
   return "layer '" + std::string(layer.name) + "'";
-}
-
-// Of any floating point type the host has.
-inline float float_at(const sdk::TensorView& tensor, size_t i) {
-  if (tensor.host == nullptr) throw sdk::BackendError(ARKIT_MISUSED, "weights are not in memory of the host");
-  const auto* bytes = static_cast<const std::byte*>(tensor.host);
-  const auto value = [&](auto sample) {
-    std::memcpy(&sample, bytes + i * sizeof(sample), sizeof(sample));
-    return sample;
-  };
-  switch (tensor.type) {
-    case ARKIT_FLOAT32:
-      return value(0.0F);
-    case ARKIT_FLOAT16:
-      return sdk::float16_to_float(value(uint16_t{}));
-    case ARKIT_BFLOAT16:
-      return sdk::bfloat16_to_float(value(uint16_t{}));
-    case ARKIT_FLOAT8_E4M3: {
-      const uint8_t code = value(uint8_t{});
-      if ((code & 0x7FU) == 0x7FU) return __builtin_nanf("");
-      const int exponent = code >> 3 & 15, mantissa = code & 7;
-      const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
-                                       : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-      return (code & 0x80U) != 0 ? -size : size;
-    }
-    default:
-      throw sdk::BackendError(
-          ARKIT_UNSUPPORTED, "floats of tensor type " + std::to_string(tensor.type) + " are not known to this backend");
-  }
 }
 
 // Which numbers a layer's codes are; a text why not where these kernels have none.
@@ -106,7 +76,7 @@ struct LayerNumbers {
       const auto tensor = weights.packed("bias");
       if (!tensor || tensor->count() != static_cast<size_t>(outputs))
         bad(layer, "it has no bias tensor of its " + std::to_string(outputs) + " outputs");
-      for (size_t i = 0; i < tensor->count(); ++i) bias.push_back(float_at(*tensor, i));
+      for (size_t i = 0; i < tensor->count(); ++i) bias.push_back(sdk::float_at(*tensor, i));
     }
   }
 
@@ -149,7 +119,7 @@ struct LayerNumbers {
       bad(layer, "it has " + std::to_string(scale->count()) + " scales, expected " + std::to_string(rows * groups));
     float unit = 1;
     if (quant.data_type == "mx_int") unit = std::ldexp(1.0F, 2 - bits);
-    if (const auto global = weights.unpacked("global_scale")) unit /= float_at(*global, 0);
+    if (const auto global = weights.unpacked("global_scale")) unit /= sdk::float_at(*global, 0);
     const bool bytes = scale->type == ARKIT_UINT8 || scale->type == ARKIT_FLOAT8_E8M0;
     for (int64_t row = 0; row < outputs; ++row)
       for (int64_t g = 0; g < groups; ++g) {
@@ -160,7 +130,7 @@ struct LayerNumbers {
           const uint8_t byte = scale->values<const uint8_t>()[at];
           value = quant.data_type == "nvfp4_v2" ? sdk::ue5m3_to_float(byte) : sdk::e8m0_to_float(byte);
         } else {
-          value = float_at(*scale, at);
+          value = sdk::float_at(*scale, at);
         }
         factors.push_back(value * unit);
       }
@@ -179,7 +149,7 @@ struct LayerNumbers {
     const auto middle = static_cast<float>(1 << (bits - 1));
     zeros.resize(factors.size());
     const auto value = [](const sdk::TensorView& tensor, size_t i) {
-      return float_at(tensor, tensor.count() == 1 ? 0 : i);
+      return sdk::float_at(tensor, tensor.count() == 1 ? 0 : i);
     };
     for (size_t i = 0; i < zeros.size(); ++i) {
       float& at = zeros[i] = (zero ? value(*zero, i) : (offset ? 0.0F : middle)) - middle;
