@@ -38,7 +38,7 @@ void settle_scheme(const QuantizeOptions& options, const Registry& registry, Sch
   if (weight.quantized()) {
     settle(own.group_size, weight.group_size);
     settle(own.sym, weight.sym);
-    if (weight.observer.empty()) settle(own.data_type, weight.data_type);
+    if (weight.observer.empty() || weight.observer.starts_with(kSearchRule)) settle(own.data_type, weight.data_type);
     const int64_t width = weight.group_size > 0 ? weight.group_size : 4096;  // any that groups divide
     const LayerPlan layer{.out_features = width, .in_features = width, .quant = *quant};
     if (stores_scale_dtype(layer, registry)) settle(own.scale_dtype, weight.scale_dtype);

@@ -93,6 +93,7 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
     weight.scale_dtype = known->second;
   }
   if (overrides.data_type) set_data_type(weight, *overrides.data_type, registry);
+  if (overrides.scale_search && weight.quantized()) weight.observer = str(kSearchRule, *overrides.scale_search);
   const bool act_was_following = !quant.act.quantized();
   if (overrides.act_bits) act.bits = *overrides.act_bits == 0 ? 16 : *overrides.act_bits;
   if (overrides.act_group_size)
@@ -167,6 +168,7 @@ std::string describe(const LayerQuant& quant) {
       text += q.group_size == -1 ? " per-channel" : " per-tensor";
     text += q.sym ? " sym" : " asym";
     if (q.observer == "neuqi" || q.observer == "gptq" || q.observer == "power_of_two") text += ' ' + q.observer;
+    if (q.observer.starts_with(kSearchRule)) text += ' ' + q.observer.substr(kSearchRule.size());
     return text;
   };
   if (!quant.quantized()) return "16-bit";
