@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cmath>
 
 namespace arkit::sdk {
 namespace {
 
 // In the order of BlockType.
-constexpr std::array<std::string_view, 16> kNames{"q4_0", "q4_1", "q5_0", "q5_1",   "q8_0",  "iq4_nl", "q2_k",  "q3_k",
-                                                  "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4", "nvfp4",  "tq1_0", "tq2_0"};
+constexpr std::array<std::string_view, 16> kNames{"q4_0",  "q4_1",  "q5_0",  "q5_1", "q8_0", "iq4_nl",
+                                                  "q2_k",  "q3_k",  "q4_k",  "q5_k", "q6_k", "iq4_xs",
+                                                  "mxfp4", "nvfp4", "tq1_0", "tq2_0"};
 
 constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-constexpr std::array<float, 16> kE2m1{0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6};
+constexpr std::array<float, 16> kE2m1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};  // twice
 constexpr std::array<float, 3> kTrits{-1, 0, 1};
 
 }  // namespace
@@ -46,33 +45,6 @@ std::span<const float> levels_of(BlockType type) {
     default:
       return {};
   }
-}
-
-float ue4m3_to_float(uint8_t byte) noexcept {
-  const int exponent = byte >> 3 & 15, mantissa = byte & 7;
-  if ((byte & 127) == 127) return 0;  // no number: as its readers take it
-  if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-9F;
-  return std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
-}
-
-uint8_t float_to_ue4m3(float value) noexcept {
-  constexpr uint8_t kMost = 126;
-  if (!(value > 0)) return 0;
-  if (value >= 448) return kMost;
-  constexpr float kLeastNormal = 0x1p-6F;
-  if (value < kLeastNormal) return static_cast<uint8_t>(std::min(7, static_cast<int>(value * 512 + 0.5F)));
-  // Three bits of the mantissa stay; a carry goes on into the exponent.
-  const uint32_t bits = std::bit_cast<uint32_t>(value) + (uint32_t{1} << 19);
-  const auto code = static_cast<int>(bits >> 20) - (120 << 3);
-  return static_cast<uint8_t>(std::min<int>(code, kMost));
-}
-
-float e8m0_to_float(uint8_t byte) noexcept {
-  return byte == 0 ? 0x1p-127F : std::bit_cast<float>(static_cast<uint32_t>(byte) << 23);
-}
-
-uint8_t float_to_e8m0(float power) noexcept {
-  return static_cast<uint8_t>(std::bit_cast<uint32_t>(power) >> 23);
 }
 
 TensorQuant quant_of(BlockType type) {

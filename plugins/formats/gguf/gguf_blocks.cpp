@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/gguf_scales.h>
 #include <arkit/str.h>
 
 #include "gguf_codes.h"
@@ -30,12 +31,13 @@ BlockRows::BlockRows(const QuantizedWeight& weight, sdk::BlockType type)
   codes_ = weight.codes.contiguous();
   const auto floats = [](const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); };
   if (type == sdk::BlockType::nvfp4) {
-    const at::Tensor values = floats(weight.scale);
-    scales_ = at::empty(values.sizes(), at::kChar);
-    std::transform(values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel(),
-                   scales_.mutable_data_ptr<int8_t>(),
-                   [](float value) { return static_cast<int8_t>(sdk::float_to_ue4m3(value)); });
-    ARKIT_CHECK(codes_.numel() == values.numel() * shape_.group, "codes and scales of groups do not fit together");
+    const at::Tensor halves = floats(weight.scale);
+    const auto* from = halves.const_data_ptr<float>();
+    scales_ = at::empty(halves.sizes(), at::kChar);
+    std::transform(from, from + halves.numel(), scales_.mutable_data_ptr<int8_t>(),
+                   [](float half) { return static_cast<int8_t>(sdk::ue4m3_of(2 * half)); });
+    ARKIT_CHECK(codes_.scalar_type() == at::kByte && codes_.numel() == halves.numel() * shape_.group,
+                "codes and scales of groups do not fit together");
     return;
   }
   d_ = floats(super ? weight.super_scale : weight.scale);
@@ -87,9 +89,9 @@ QuantizedWeight decode_blocks(const at::Tensor& bytes, sdk::BlockType type, int6
                   .minima = minima.mutable_data_ptr<uint8_t>() + b * groups});
   if (type == sdk::BlockType::nvfp4) {
     weight.scale = at::empty({rows, blocks * groups}, at::kFloat);
-    const auto* bytes_of = scales.const_data_ptr<int8_t>();
-    std::transform(bytes_of, bytes_of + scales.numel(), weight.scale.mutable_data_ptr<float>(),
-                   [](int8_t byte) { return sdk::ue4m3_to_float(static_cast<uint8_t>(byte)); });
+    const auto* from_scales = scales.const_data_ptr<int8_t>();
+    std::transform(from_scales, from_scales + scales.numel(), weight.scale.mutable_data_ptr<float>(),
+                   [](int8_t byte) { return sdk::half_of_ue4m3(static_cast<uint8_t>(byte)); });
   } else if (super) {
     weight.scale = scales.to(at::kFloat);
     weight.super_scale = d;

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include <arkit/sdk/float16.h>
-#include <arkit/sdk/gguf_blocks.h>
+#include <arkit/sdk/gguf_scales.h>
 
 namespace arkit::gguf {
 namespace {
@@ -37,9 +37,8 @@ uint8_t code(int value) {
 
 // What codes that are places in a table are worth, `zero` of the layout added: E2M1 twice, so that they are whole.
 constexpr std::array<uint8_t, 16> kIq4{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
-constexpr std::array<uint8_t, 16> kE2m1{128, 129, 130, 131, 132, 134, 136, 140,
-                                        128, 127, 126, 125, 124, 122, 120, 116};
-constexpr std::array<uint8_t, 4> kTrits{1, 2, 3, 0};
+constexpr std::array<uint8_t, 16> kE2m1{128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116};
+constexpr std::array<uint8_t, 4> kTrits{127, 128, 129, 130};
 
 // Blocks of 32: nibble j holds element j, its high half element 16 + j.
 void nibbles(const std::byte* b, uint8_t* codes) {
@@ -230,7 +229,7 @@ struct MXFP4 {  // e, qs[16]
   static constexpr int kSize = 32, kBytes = 17;
   static constexpr CodeLayout kLayout{8, 32, false};
   static void block(const std::byte* b, const BlockParts& to) {
-    *to.d = sdk::e8m0_to_float(static_cast<uint8_t>(b[0]));
+    *to.d = sdk::half_of_e8m0(static_cast<uint8_t>(b[0]));
     nibbles(b + 1, to.codes);
   }
 };
@@ -259,7 +258,7 @@ int trit(std::byte b, int n) {
 
 struct TQ1_0 {  // qs[48] with five digits, qh[4] with four, d
   static constexpr int kSize = 256, kBytes = 54;
-  static constexpr CodeLayout kLayout{2, 256, false};
+  static constexpr CodeLayout kLayout{8, 256, false};
   static void block(const std::byte* b, const BlockParts& to) {
     *to.d = half_at(b + 52);
     for (int n = 0; n < 5; ++n) {
@@ -273,7 +272,7 @@ struct TQ1_0 {  // qs[48] with five digits, qh[4] with four, d
 
 struct TQ2_0 {  // qs[64], d
   static constexpr int kSize = 256, kBytes = 66;
-  static constexpr CodeLayout kLayout{2, 256, false};
+  static constexpr CodeLayout kLayout{8, 256, false};
   static void block(const std::byte* b, const BlockParts& to) {
     *to.d = half_at(b + 64);
     twos(b, to.codes);
@@ -301,8 +300,7 @@ constexpr bool kSuper = Type::kSize == 256 && Type::kLayout.group_size < 256;
 
 template <typename Type>
 float scale_of(float d, int8_t code) {
-  if (std::is_same_v<Type, MXFP4>) return 0.5F * d;
-  if (std::is_same_v<Type, NVFP4>) return 0.5F * sdk::ue4m3_to_float(static_cast<uint8_t>(code));
+  if (std::is_same_v<Type, NVFP4>) return sdk::half_of_ue4m3(static_cast<uint8_t>(code));
   return kSuper<Type> ? d * static_cast<float>(code) : d;
 }
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include <arkit/sdk/float16.h>
-#include <arkit/sdk/gguf_blocks.h>
+#include <arkit/sdk/gguf_scales.h>
 
 namespace arkit::gguf {
 namespace {
@@ -173,7 +173,7 @@ void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noe
     case TensorType::iq4_xs:
       return put_iq4_xs(from, to);
     case TensorType::mxfp4:
-      to[0] = sdk::float_to_e8m0(from.d);
+      to[0] = sdk::e8m0_of_half(from.d);
       return put_nibbles(from.codes, to + 1);
     case TensorType::nvfp4:
       return put_nvfp4(from, to);

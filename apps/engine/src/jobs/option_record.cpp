@@ -9,6 +9,7 @@
 #include "jobs/option_effects.h"
 #include "jobs/plan_refinement.h"
 #include "options/option_json.h"
+#include "quant/format_lookup.h"
 #include "quant/scheme_resolver.h"
 #include "quant/scheme_traits.h"
 #include "transform/algs.h"
@@ -96,6 +97,10 @@ QuantizeOptions decided(const QuantizeOptions& options, const ResolvedTuning& tu
 
 json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuning& tuning, const Registry& registry) {
   return describe_options(decided(options, tuning, registry));
+}
+
+std::string usual_format(std::string_view scheme, const Registry& registry) {
+  return format_of_scheme(scheme, registry).name;
 }
 
 json::Object resolved_options(const QuantizeOptions& typed, const Registry& registry) {

@@ -21,10 +21,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<std::string_view, 13> kFields{"scheme",        "bits",        "group_size",     "sym",
-                                                   "data_type",     "act_bits",    "act_group_size", "act_sym",
-                                                   "act_data_type", "act_dynamic", "scale_dtype",    "super_bits",
-                                                   "scale_search"};
+constexpr std::array<std::string_view, 13> kFields{
+    "scheme",  "bits",          "group_size",  "sym",         "data_type",  "act_bits",    "act_group_size",
+    "act_sym", "act_data_type", "act_dynamic", "scale_dtype", "super_bits", "scale_search"};
 
 constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
 

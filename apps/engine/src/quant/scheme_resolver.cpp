@@ -43,6 +43,17 @@ void set_data_type(TensorQuant& weight, const std::string& data_type, const Regi
   weight.observer = rule->second;
 }
 
+void set_scale_search(LayerQuant& quant, const Scheme& scheme, const std::string& name, std::string_view what) {
+  const std::span<const std::string_view> known = scheme.traits(quant).scale_searches;
+  if (known.empty())
+    throw_usage(str(what, ": scale_search '", printable(name), "' does nothing, '", quant.weight.data_type,
+                    "' finds scales in one way alone; leave it out (docs/FORMATS.md says which schemes have several)"));
+  const auto found = std::find(known.begin(), known.end(), name);
+  if (found == known.end())
+    throw_usage(str(what, ": ", unknown_name("scale_search", name, {known.begin(), known.end()}, {})));
+  quant.weight.observer = found == known.begin() ? std::string() : str(kSearchRule, name);
+}
+
 void check_ranges(const TensorQuant& quant, std::string_view what) {
   constexpr int kNone = 16, kNoneToo = 32;  // float32 is as unquantized as bfloat16
   if (quant.bits < 1 || (quant.bits > kNone && quant.bits != kNoneToo))
@@ -93,7 +104,6 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
     weight.scale_dtype = known->second;
   }
   if (overrides.data_type) set_data_type(weight, *overrides.data_type, registry);
-  if (overrides.scale_search && weight.quantized()) weight.observer = str(kSearchRule, *overrides.scale_search);
   const bool act_was_following = !quant.act.quantized();
   if (overrides.act_bits) act.bits = *overrides.act_bits == 0 ? 16 : *overrides.act_bits;
   if (overrides.act_group_size)
@@ -116,7 +126,10 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   for (const auto& [data_type, rule] : kScaleRules)
     if (weight.observer == rule && !weight.sym)
       throw_usage(str(what, ": data_type '", data_type, "' is symmetric; leave --asym (sym false) out"));
-  if (weight.quantized()) (void)registry.scheme_for(weight.data_type);
+  if (weight.quantized()) {
+    const Scheme& scheme = registry.scheme_for(weight.data_type);
+    if (overrides.scale_search) set_scale_search(quant, scheme, *overrides.scale_search, what);
+  }
   if (act.quantized()) (void)registry.scheme_for(act.data_type);
   return quant;
 }

@@ -14,9 +14,6 @@
 
 namespace arkit {
 
-// TensorQuant::observer of weights with --scale_search NAME: "search:NAME". The scheme knows the names.
-inline constexpr std::string_view kSearchRule = "search:";
-
 struct ResolvedScheme {
   std::string name;  // the preset's spelling, e.g. "W4A16"
   LayerQuant quant;

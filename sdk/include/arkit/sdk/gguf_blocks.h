@@ -60,15 +60,14 @@ struct BlockShape {
   return {};
 }
 
-// What codes are worth where they are places in a table: the sixteen values of IQ4, those of E2M1, or -1, 0 and 1. Empty
-// for types whose codes are numbers.
+// What codes are worth where they are places in a table: the sixteen values of IQ4, twice those of E2M1, or -1, 0 and 1.
+// Empty for types whose codes are numbers.
 [[nodiscard]] std::span<const float> levels_of(BlockType type);
 
-// Bytes that scales are stored as. UE4M3 is E4M3 without a sign: 448 at most, 127 is no number; E8M0 is 2^(byte - 127).
-[[nodiscard]] float ue4m3_to_float(uint8_t byte) noexcept;
-[[nodiscard]] uint8_t float_to_ue4m3(float value) noexcept;  // halves go up, nothing above 448; 0 for what is not above 0
-[[nodiscard]] float e8m0_to_float(uint8_t byte) noexcept;
-[[nodiscard]] uint8_t float_to_e8m0(float power) noexcept;  // of a power of two
+// Has AutoRound a search of its own for it (docs/spec/gguf-rounding.md 4)?
+[[nodiscard]] constexpr bool has_auto_round_search(BlockType type) noexcept {
+  return type <= BlockType::q6_k && type != BlockType::iq4_nl;
+}
 
 // In lower case: "q4_0", "q4_k", "iq4_nl" ... are what TensorQuant::data_type has for them.
 [[nodiscard]] std::span<const std::string_view> block_type_names();
