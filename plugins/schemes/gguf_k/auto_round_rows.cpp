@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kMostGroups = 16;  // of a super-block
 
-float half(float x) {
+float binary16(float x) {
   return sdk::round_to_float16(x);
 }
 
@@ -93,8 +93,8 @@ void put_affine(BlockShape shape, const float* x, const float* sums, float* scal
   const float d = sums == nullptr ? code_by_maximum(groups, most, scales) : code_by_error(groups, most, sums, scales);
   const float dmin =
       sums == nullptr ? code_by_maximum(groups, most, minima) : code_by_error(groups, most, sums, minima);
-  *to.d = half(d);
-  *to.dmin = half(dmin);
+  *to.d = binary16(d);
+  *to.dmin = binary16(dmin);
   for (int g = 0; g < groups; ++g) {
     const int scale_code = code_of(scales[g], d, 0, most), minimum_code = code_of(minima[g], dmin, 0, most);
     to.scales[g] = static_cast<int8_t>(scale_code);
@@ -117,7 +117,7 @@ void put_affine(BlockShape shape, const float* x, const float* sums, float* scal
 void put_symmetric(BlockShape shape, const float* x, float* scales, const Row& to) {
   const int groups = shape.block / shape.group, most = 1 << (shape.scale_bits - 1), zero = 1 << (shape.bits - 1);
   const float d = code_signed(groups, most, scales);
-  *to.d = half(d);
+  *to.d = binary16(d);
   for (int g = 0; g < groups; ++g) {
     const int scale_code = code_of(scales[g], d, -most, most - 1);
     to.scales[g] = static_cast<int8_t>(scale_code);
@@ -220,8 +220,8 @@ void AutoRoundRounder::round_blocks(const float* x, int64_t n, const float* impo
                          .minima = minima_.data()};
     (shape.minima ? searches_.plain_affine : searches_.plain_bytes)(plain);
     for (int64_t b = 0; b < blocks; ++b) {
-      to.d[b] = half(scales_[static_cast<size_t>(b)]);
-      if (shape.minima) to.dmin[b] = -half(-minima_[static_cast<size_t>(b)]);
+      to.d[b] = binary16(scales_[static_cast<size_t>(b)]);
+      if (shape.minima) to.dmin[b] = -binary16(-minima_[static_cast<size_t>(b)]);
     }
     return;
   }
@@ -229,7 +229,7 @@ void AutoRoundRounder::round_blocks(const float* x, int64_t n, const float* impo
   for (int64_t b = 0; b < blocks; ++b) {
     const float d = scales_[static_cast<size_t>(b)];
     const double inverse = reciprocal(d);
-    to.d[b] = half(d);
+    to.d[b] = binary16(d);
     for (int64_t i = 32 * b; i < 32 * (b + 1); ++i) {
       const double level = static_cast<double>(x[i]) * inverse;
       const double shifted = type_ == BlockType::q8_0 ? std::round(level) + zero : std::trunc(level + zero + 0.5);

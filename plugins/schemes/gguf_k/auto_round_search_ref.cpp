@@ -10,7 +10,7 @@ namespace {
 
 using Weights = std::array<float, kMostOfGroup>;
 
-float square(float x) {
+float squared(float x) {
   return x * x;
 }
 
@@ -23,7 +23,7 @@ float signed_level(float value, int most) {
   return static_cast<float>(std::clamp(nearest(value), -most, most - 1));
 }
 
-float extreme(int n, const float* x) {
+float first_extreme(int n, const float* x) {
   float most = 0;
   for (int i = 0; i < n; ++i)
     if (std::fabs(x[i]) > std::fabs(most)) most = x[i];
@@ -35,20 +35,20 @@ Weights weights_of(const GroupRun& run, int64_t group) {
   Weights weights{};
   float deviation = 0;
   if (run.weigh == Weigh::deviations)
-    deviation = std::sqrt(sum_of_eight(run.group, [&](int i) { return square(x[i]); }) / 32);
+    deviation = std::sqrt(sum_of_eight(run.group, [&](int i) { return squared(x[i]); }) / 32);
   for (int i = 0; i < run.group; ++i) {
     float& weight = weights[static_cast<size_t>(i)];
     if (run.weigh == Weigh::importance)
       weight = run.importance[group * run.group + i];
     else
-      weight = run.weigh == Weigh::squares ? square(x[i]) : deviation + std::fabs(x[i]);
+      weight = run.weigh == Weigh::squares ? squared(x[i]) : deviation + std::fabs(x[i]);
   }
   if (run.sums != nullptr)
     run.sums[group] = sum_of_eight(run.group, [&](int i) { return weights[static_cast<size_t>(i)]; });
   return weights;
 }
 
-Affine search(const GroupRun& run, const float* x, const Weights& weights) {
+Affine rounded_search(const GroupRun& run, const float* x, const Weights& weights) {
   const int n = run.group;
   const auto most = static_cast<float>(run.most);
   const auto w = [&](int i) { return weights[static_cast<size_t>(i)]; };
@@ -59,7 +59,7 @@ Affine search(const GroupRun& run, const float* x, const Weights& weights) {
     const float inverse = reciprocal(scale);
     return sum_of_eight(n, [&](int i) {
       const float difference = scale * level_of((x[i] - minimum) * inverse, most) + minimum - x[i];
-      return w(i) * (run.steps.by_magnitude ? std::fabs(difference) : square(difference));
+      return w(i) * (run.steps.by_magnitude ? std::fabs(difference) : squared(difference));
     });
   };
   float scale = (high - low) / most, best = error_of(scale, low);
@@ -86,11 +86,11 @@ Affine search(const GroupRun& run, const float* x, const Weights& weights) {
   return {scale, -low};
 }
 
-struct Sums {
+struct EightSums {
   float xl, ll;
 };
 template <typename Level>
-Sums sums_of(int n, const float* x, const Weights& weights, const Level& level) {
+EightSums eight_sums(int n, const float* x, const Weights& weights, const Level& level) {
   const auto w = [&](int i) { return weights[static_cast<size_t>(i)]; };
   return {sum_of_eight(n, [&](int i) { return w(i) * x[i] * level(i); }),
           sum_of_eight(n, [&](int i) { return w(i) * level(i) * level(i); })};
@@ -100,7 +100,7 @@ Sums sums_of(int n, const float* x, const Weights& weights, const Level& level) 
 
 void reround_ref(const GroupRun& run) {
   for (int64_t g = 0; g < run.groups; ++g) {
-    const Affine found = search(run, run.x + g * run.group, weights_of(run, g));
+    const Affine found = rounded_search(run, run.x + g * run.group, weights_of(run, g));
     run.scales[g] = found.scale;
     run.minima[g] = found.minimum;
   }
@@ -108,14 +108,14 @@ void reround_ref(const GroupRun& run) {
 
 void products_ref(const GroupRun& run) {
   for (int64_t g = 0; g < run.groups; ++g) {
-    const float *x = run.x + g * run.group, greatest = extreme(run.group, x), most = static_cast<float>(run.most);
+    const float *x = run.x + g * run.group, greatest = first_extreme(run.group, x), most = static_cast<float>(run.most);
     const Weights weights = weights_of(run, g);
     run.scales[g] = 0;
     if (std::fabs(greatest) < kNothing) continue;
     const auto sums = [&](float inverse) {
-      return sums_of(run.group, x, weights, [&](int i) { return signed_level(inverse * x[i], run.most); });
+      return eight_sums(run.group, x, weights, [&](int i) { return signed_level(inverse * x[i], run.most); });
     };
-    Sums of = sums(-most * reciprocal(greatest));
+    EightSums of = sums(-most * reciprocal(greatest));
     float scale = of.xl * reciprocal(of.ll), best = scale * of.xl;
     for (int step = -9; step <= 9; ++step) {
       if (step == 0) continue;
@@ -131,14 +131,14 @@ void products_ref(const GroupRun& run) {
 void descend_eight_ref(const GroupRun& run) {
   constexpr int kPasses = 5;
   for (int64_t g = 0; g < run.groups; ++g) {
-    const float *x = run.x + g * run.group, greatest = extreme(run.group, x);
+    const float *x = run.x + g * run.group, greatest = first_extreme(run.group, x);
     const Weights weights = weights_of(run, g);
     run.scales[g] = 0;
     if (std::fabs(greatest) < kNothing) continue;
     const float inverse = -static_cast<float>(run.most) * reciprocal(greatest);
     std::array<float, kMostOfGroup> levels{};
     for (int i = 0; i < run.group; ++i) levels[static_cast<size_t>(i)] = signed_level(inverse * x[i], run.most);
-    Sums of = sums_of(run.group, x, weights, [&](int i) { return levels[static_cast<size_t>(i)]; });
+    EightSums of = eight_sums(run.group, x, weights, [&](int i) { return levels[static_cast<size_t>(i)]; });
     for (int pass = 0; pass < kPasses; ++pass)
       for (int i = 0; i < run.group; ++i) {
         float &l = levels[static_cast<size_t>(i)], w = weights[static_cast<size_t>(i)];
@@ -159,14 +159,14 @@ void descend_eight_ref(const GroupRun& run) {
 void candidates_ref(const CandidateRun& run) {
   const auto most = static_cast<float>(run.most);
   for (int64_t b = 0; b < run.blocks; ++b) {
-    const float *x = run.x + 32 * b, greatest = extreme(32, x);
+    const float *x = run.x + 32 * b, greatest = first_extreme(32, x);
     run.scales[b] = greatest / -most;
     if (run.importance == nullptr) continue;
     const float* weights = run.importance + 32 * b;
     const auto error_of = [&](float inverse) {
       const float scale = reciprocal(inverse);
       return sum_of_eight(
-          32, [&](int i) { return weights[i] * square(signed_level(inverse * x[i], run.most) * scale - x[i]); });
+          32, [&](int i) { return weights[i] * squared(signed_level(inverse * x[i], run.most) * scale - x[i]); });
     };
     const float back = reciprocal(greatest), step = most * 0.75F / kCandidates;
     float best = error_of(-most * back);

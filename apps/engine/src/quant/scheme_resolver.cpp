@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
+#include <vector>
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
@@ -50,7 +52,8 @@ void set_scale_search(LayerQuant& quant, const Scheme& scheme, const std::string
                     "' finds scales in one way alone; leave it out (docs/FORMATS.md says which schemes have several)"));
   const auto found = std::find(known.begin(), known.end(), name);
   if (found == known.end())
-    throw_usage(str(what, ": ", unknown_name("scale_search", name, {known.begin(), known.end()}, {})));
+    throw_usage(str(what, ": scale_search '", printable(name), "' is unknown; expected ",
+                    quoted_list(std::vector<std::string>(known.begin(), known.end()))));
   quant.weight.observer = found == known.begin() ? std::string() : str(kSearchRule, name);
 }
 
