@@ -14,6 +14,7 @@
 #include <arkit/json.h>
 #include <arkit/mapped_file.h>
 #include <arkit/model_source.h>
+#include <arkit/scheme.h>
 #include <arkit/str.h>
 
 #include "gguf_file.h"
@@ -140,9 +141,11 @@ TEST_F(GgufFile, HoldsTheOtherTypes) {
     const gguf::File file = gguf::parse_gguf(map.bytes(), "'file'");
     int scales = 0;
     for (const gguf::TensorEntry& tensor : file.tensors) {
-      if (tensor.name == "token_embd.weight") EXPECT_EQ(tensor.type->name, kind.embedding);
-      if (tensor.name == "output.weight") EXPECT_EQ(tensor.type->name, kind.head);
-      if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2) EXPECT_EQ(tensor.type->name, kind.type);
+      const std::string_view expected = tensor.name == "token_embd.weight" ? kind.embedding
+                                        : tensor.name == "output.weight"   ? kind.head
+                                        : tensor.shape.size() == 2         ? kind.type
+                                                                           : "F32";
+      EXPECT_EQ(tensor.type->name, expected) << tensor.name;
       if (!tensor.name.ends_with(".scale")) continue;
       ++scales;
       EXPECT_EQ(tensor.type->name, "F32");
