@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
@@ -116,6 +117,12 @@ void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
   for (const std::string& list : options.auto_scheme.options)
     for (const std::string& scheme : split(list, ',')) refuse("options", scheme);
   refuse("scheme", options.scheme);
+}
+
+void choose_format(QuantizeOptions& options, const Arguments& arguments, const Registry& registry) {
+  if (options.scheme.empty() || !options.recipe_file.empty() || arguments.given("format")) return;
+  if (std::string format = usual_format(options.scheme, registry); !format.empty())
+    options.formats = {std::move(format)};
 }
 
 QuantizeOptions autoscheme_options(const Arguments& arguments) {

@@ -7,8 +7,13 @@ namespace arkit::sdk {
 namespace {
 
 // In the order of BlockType.
-constexpr std::array<std::string_view, 12> kNames{"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl",
-                                                  "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs"};
+constexpr std::array<std::string_view, 16> kNames{"q4_0",  "q4_1",  "q5_0",  "q5_1", "q8_0", "iq4_nl",
+                                                  "q2_k",  "q3_k",  "q4_k",  "q5_k", "q6_k", "iq4_xs",
+                                                  "mxfp4", "nvfp4", "tq1_0", "tq2_0"};
+
+constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr std::array<float, 16> kE2m1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};  // twice
+constexpr std::array<float, 3> kTrits{-1, 0, 1};
 
 }  // namespace
 
@@ -24,6 +29,22 @@ std::optional<BlockType> find_block_type(std::string_view data_type) {
   const auto it = std::find(kNames.begin(), kNames.end(), data_type);
   if (it == kNames.end()) return std::nullopt;
   return static_cast<BlockType>(it - kNames.begin());
+}
+
+std::span<const float> levels_of(BlockType type) {
+  switch (type) {
+    case BlockType::iq4_nl:
+    case BlockType::iq4_xs:
+      return kIq4;
+    case BlockType::mxfp4:
+    case BlockType::nvfp4:
+      return kE2m1;
+    case BlockType::tq1_0:
+    case BlockType::tq2_0:
+      return kTrits;
+    default:
+      return {};
+  }
 }
 
 TensorQuant quant_of(BlockType type) {

@@ -7,31 +7,39 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <arkit/json.h>
 #include <arkit/kernel_set.h>
+#include <arkit/sdk/gguf_scales.h>
 
+#include "auto_round_rows.h"
 #include "ggml_rows.h"
+#include "gguf_dequantize.h"
 #include "gguf_encode.h"
 
 namespace arkit {
 namespace {
 
 using gguf::TensorType;
+using gguf_k::AutoRoundRounder;
 using gguf_k::BlockType;
+using gguf_k::RowRounder;
 
 struct Pair {
   BlockType block;
   TensorType tensor;
 };
 const std::map<std::string, Pair, std::less<>> kTypes{
-    {"Q4_0", {BlockType::q4_0, TensorType::q4_0}}, {"Q4_1", {BlockType::q4_1, TensorType::q4_1}},
-    {"Q5_0", {BlockType::q5_0, TensorType::q5_0}}, {"Q5_1", {BlockType::q5_1, TensorType::q5_1}},
-    {"Q8_0", {BlockType::q8_0, TensorType::q8_0}}, {"IQ4_NL", {BlockType::iq4_nl, TensorType::iq4_nl}},
-    {"Q2_K", {BlockType::q2_k, TensorType::q2_k}}, {"Q3_K", {BlockType::q3_k, TensorType::q3_k}},
-    {"Q4_K", {BlockType::q4_k, TensorType::q4_k}}, {"Q5_K", {BlockType::q5_k, TensorType::q5_k}},
-    {"Q6_K", {BlockType::q6_k, TensorType::q6_k}}, {"IQ4_XS", {BlockType::iq4_xs, TensorType::iq4_xs}}};
+    {"Q4_0", {BlockType::q4_0, TensorType::q4_0}},    {"Q4_1", {BlockType::q4_1, TensorType::q4_1}},
+    {"Q5_0", {BlockType::q5_0, TensorType::q5_0}},    {"Q5_1", {BlockType::q5_1, TensorType::q5_1}},
+    {"Q8_0", {BlockType::q8_0, TensorType::q8_0}},    {"IQ4_NL", {BlockType::iq4_nl, TensorType::iq4_nl}},
+    {"Q2_K", {BlockType::q2_k, TensorType::q2_k}},    {"Q3_K", {BlockType::q3_k, TensorType::q3_k}},
+    {"Q4_K", {BlockType::q4_k, TensorType::q4_k}},    {"Q5_K", {BlockType::q5_k, TensorType::q5_k}},
+    {"Q6_K", {BlockType::q6_k, TensorType::q6_k}},    {"IQ4_XS", {BlockType::iq4_xs, TensorType::iq4_xs}},
+    {"MXFP4", {BlockType::mxfp4, TensorType::mxfp4}}, {"NVFP4", {BlockType::nvfp4, TensorType::nvfp4}},
+    {"TQ1_0", {BlockType::tq1_0, TensorType::tq1_0}}, {"TQ2_0", {BlockType::tq2_0, TensorType::tq2_0}}};
 
 std::string from_hex(std::string_view hex) {
   std::string out;
@@ -47,6 +55,7 @@ std::vector<float> floats(const json::Value& hex) {
   return values;
 }
 
+template <typename Rounder>
 std::string blocks_of(const Pair& type, const gguf_k::Searches& searches, const std::vector<float>& x,
                       const std::optional<std::vector<float>>& importance) {
   const gguf_k::BlockShape shape = gguf_k::shape_of(type.block);
@@ -54,13 +63,15 @@ std::string blocks_of(const Pair& type, const gguf_k::Searches& searches, const 
   const size_t blocks = x.size() / static_cast<size_t>(shape.block),
                groups = x.size() / static_cast<size_t>(shape.group);
   std::vector<uint8_t> codes(x.size()), minima(groups);
-  std::vector<float> d(blocks), dmin(blocks);
+  std::vector<float> d(groups), dmin(blocks);
   std::vector<int8_t> scales(groups);
-  gguf_k::RowRounder(type.block, searches)
+  Rounder(type.block, searches)
       .round(x.data(), static_cast<int64_t>(x.size()), importance ? importance->data() : nullptr,
              {codes.data(), d.data(), dmin.data(), scales.data(), minima.data()});
   std::string bytes(blocks * static_cast<size_t>(info.block_bytes), '\0');
   const size_t each = groups / blocks;
+  if (type.block == BlockType::nvfp4)
+    for (size_t g = 0; g < groups; ++g) scales[g] = static_cast<int8_t>(sdk::ue4m3_of(2 * d[g]));
   for (size_t b = 0; b < blocks; ++b)
     gguf::encode_block(type.tensor,
                        {codes.data() + b * static_cast<size_t>(shape.block), d[b], dmin[b], scales.data() + b * each,
@@ -82,18 +93,72 @@ std::vector<const gguf_k::Searches*> sets() {
 TEST(BlockBytes, EqualGgmlsInEveryVector) {
   const json::Value file = json::read_file(std::string(ARKIT_TEST_DATA) + "/gguf/quantize.json");
   const json::Array& vectors = file.at("vectors").as_array();
-  ASSERT_EQ(vectors.size(), 412U);
+  ASSERT_EQ(vectors.size(), 492U);
   for (const json::Value& vector : vectors) {
+    if (vector.at("type").as_string().ends_with("F16")) continue;
     std::optional<std::vector<float>> importance;
     if (const json::Value& name = vector.at("imatrix"); !name.is_null())
       importance = floats(file.at("imatrices").at(name.as_string()));
     const std::vector<float> row = floats(file.at("rows").at(vector.at("row").as_string()));
     for (const gguf_k::Searches* searches : sets())
-      EXPECT_TRUE(blocks_of(kTypes.at(std::string(vector.at("type").as_string())), *searches, row, importance) ==
-                  from_hex(vector.at("bytes").as_string()))
+      EXPECT_TRUE(blocks_of<RowRounder>(kTypes.at(std::string(vector.at("type").as_string())), *searches, row,
+                                        importance) == from_hex(vector.at("bytes").as_string()))
           << vector.at("type") << " of row " << vector.at("row") << ", importance " << json::dump(vector.at("imatrix"))
           << ", " << searches->name;
   }
+}
+
+// As a file gets matrices that stay in 16 bits.
+TEST(BlockBytes, OfHalvesEqualGgmls) {
+  const json::Value file = json::read_file(std::string(ARKIT_TEST_DATA) + "/gguf/quantize.json");
+  int seen = 0;
+  for (const json::Value& vector : file.at("vectors").as_array()) {
+    if (!vector.at("type").as_string().ends_with("F16")) continue;
+    std::vector<float> row = floats(file.at("rows").at(vector.at("row").as_string()));
+    const auto dtype = vector.at("type").as_string() == "F16" ? at::kHalf : at::kBFloat16;
+    std::string bytes(2 * row.size(), '\0');
+    at::from_blob(bytes.data(), {static_cast<int64_t>(row.size())}, at::TensorOptions(dtype))
+        .copy_(at::from_blob(row.data(), {static_cast<int64_t>(row.size())}, at::kFloat));
+    EXPECT_TRUE(bytes == from_hex(vector.at("bytes").as_string())) << vector.at("type") << " " << vector.at("row");
+    ++seen;
+  }
+  EXPECT_EQ(seen, 32);
+}
+
+double rms_error(const Pair& type, const std::string& bytes, const std::vector<float>& row) {
+  std::vector<float> back(row.size());
+  gguf::dequantize(type.tensor, reinterpret_cast<const std::byte*>(bytes.data()), static_cast<int64_t>(row.size()),
+                   back.data());
+  double sum = 0;
+  for (size_t i = 0; i < row.size(); ++i) sum += std::pow(static_cast<double>(back[i]) - row[i], 2);
+  return std::sqrt(sum / static_cast<double>(row.size()));
+}
+
+// Its sums run in an order of their own, so that near ties may fall otherwise: errors are held to 2 %.
+TEST(BlockBytes, OfAutoRoundsSearchErrAsItDoes) {
+  const json::Value file = json::read_file(std::string(ARKIT_TEST_DATA) + "/gguf/quantize.json");
+  const json::Value auto_round = json::read_file(std::string(ARKIT_TEST_DATA) + "/gguf/auto_round.json");
+  const json::Array& vectors = auto_round.at("vectors").as_array();
+  ASSERT_EQ(vectors.size(), 240U);
+  int same_bytes = 0;
+  for (const json::Value& vector : vectors) {
+    const std::string mode(vector.at("mode").as_string()), name(vector.at("type").as_string());
+    std::optional<std::vector<float>> importance;
+    if (mode != "rtn") importance = floats(file.at("imatrices").at(mode.substr(mode.find('_') + 1)));
+    const std::vector<float> row = floats(file.at("rows").at(vector.at("row").as_string()));
+    std::string upper = name;
+    for (char& c : upper) c = static_cast<char>(std::toupper(c));
+    const Pair& type = kTypes.at(upper);
+    const std::string judge = blocks_of<AutoRoundRounder>(type, gguf_k::searches_ref, row, importance);
+    for (const gguf_k::Searches* searches : sets())
+      EXPECT_TRUE(blocks_of<AutoRoundRounder>(type, *searches, row, importance) == judge)
+          << name << " of row " << vector.at("row") << ", " << mode << ", " << searches->name;
+    const double expected = vector.at("rms_error").as_double();
+    EXPECT_NEAR(rms_error(type, judge, row), expected, 0.02 * expected)
+        << name << " of row " << vector.at("row") << ", " << mode;
+    same_bytes += judge == from_hex(vector.at("bytes").as_string()) ? 1 : 0;
+  }
+  EXPECT_GE(same_bytes, 1);
 }
 
 // Rows of any length and numbers that no vector has: all sets give what the judge gives.
@@ -108,9 +173,14 @@ TEST(BlockBytes, AreTheSameFromEverySet) {
       for (size_t i = 0; i < row.size(); i += 37) row[i] = i % 2 == 0 ? 0 : 3 * row[i];
       for (const bool weighed : {false, true}) {
         const auto given = weighed ? std::optional(importance) : std::nullopt;
-        const std::string judge = blocks_of(type, gguf_k::searches_ref, row, given);
+        const std::string judge = blocks_of<RowRounder>(type, gguf_k::searches_ref, row, given);
         for (const gguf_k::Searches* searches : sets())
-          EXPECT_TRUE(blocks_of(type, *searches, row, given) == judge) << name << ", " << searches->name;
+          EXPECT_TRUE(blocks_of<RowRounder>(type, *searches, row, given) == judge) << name << ", " << searches->name;
+        if (!sdk::has_auto_round_search(type.block)) continue;
+        const std::string other = blocks_of<AutoRoundRounder>(type, gguf_k::searches_ref, row, given);
+        for (const gguf_k::Searches* searches : sets())
+          EXPECT_TRUE(blocks_of<AutoRoundRounder>(type, *searches, row, given) == other)
+              << name << " of AutoRound, " << searches->name;
       }
     }
 }

@@ -9,10 +9,13 @@
 #include <gtest/gtest.h>
 
 #include <arkit/engine/jobs.h>
+#include <arkit/engine/resolved_options.h>
 #include <arkit/engine/tokenizer.h>
 #include <arkit/json.h>
 #include <arkit/mapped_file.h>
 #include <arkit/model_source.h>
+#include <arkit/scheme.h>
+#include <arkit/str.h>
 
 #include "gguf_file.h"
 #include "gguf_rules.h"
@@ -115,6 +118,148 @@ TEST_F(GgufFile, LeavesAloneWhatTheUserFixed) {
   EXPECT_EQ(types.at("blk.1.ffn_down.weight"), "Q3_K");
   EXPECT_EQ(types.at("blk.7.ffn_down.weight"), "Q6_K");
   EXPECT_EQ(types.at("blk.0.attn_norm.weight"), "F32");
+}
+
+double relative_error(const at::Tensor& got, const at::Tensor& wanted) {
+  return ((got - wanted).norm() / wanted.norm()).item<double>();
+}
+
+// Files of 4-bit floats and of three values: what lies where, and what is read from it.
+TEST_F(GgufFile, HoldsTheOtherTypes) {
+  const auto source = open_source(kSource.string(), registry());
+  const std::string layer = "model.layers.3.self_attn.q_proj";
+  const at::Tensor wanted = source->weights().load(layer + ".weight").to(at::kFloat);
+  struct Kind {
+    const char *name, *type, *embedding, *head;
+    double most;  // error of a weight relative to its norm
+  };
+  for (const Kind& kind : {Kind{"mxfp4", "MXFP4", "Q8_0", "Q8_0", 0.13}, Kind{"nvfp4", "NVFP4", "Q8_0", "Q8_0", 0.09},
+                           Kind{"tq1_0", "TQ1_0", "Q4_K", "Q6_K", 0.9}, Kind{"tq2_0", "TQ2_0", "Q4_K", "Q6_K", 0.9}}) {
+    SCOPED_TRACE(kind.name);
+    const MappedFile map(write(str("gguf:", kind.name)));
+    EXPECT_TRUE(warnings_.empty()) << warnings_.front();
+    const gguf::File file = gguf::parse_gguf(map.bytes(), "'file'");
+    int scales = 0;
+    for (const gguf::TensorEntry& tensor : file.tensors) {
+      const std::string_view expected = tensor.name == "token_embd.weight" ? kind.embedding
+                                        : tensor.name == "output.weight"   ? kind.head
+                                        : tensor.shape.size() == 2         ? kind.type
+                                                                           : "F32";
+      EXPECT_EQ(tensor.type->name, expected) << tensor.name;
+      if (!tensor.name.ends_with(".scale")) continue;
+      ++scales;
+      EXPECT_EQ(tensor.type->name, "F32");
+      EXPECT_EQ(tensor.shape, std::vector<int64_t>{1});
+    }
+    EXPECT_EQ(scales, kind.type == std::string("NVFP4") ? 8 * 7 : 0);
+    const auto written = open_source(map.path().string(), registry());
+    const at::Tensor plain = written->plain()->weights().load(layer + ".weight");
+    EXPECT_LT(relative_error(plain, wanted), kind.most);
+    const QuantizedWeight codes = written->packed()->unpack(layer);
+    const at::Tensor spread = codes.scale.repeat_interleave(plain.size(1) / codes.scale.size(1), 1);
+    EXPECT_TRUE(at::equal(spread * (codes.codes.to(at::kFloat) - 128), plain)) << "codes and numbers disagree";
+  }
+}
+
+// The same bits a weight, closer than blocks of 32 with one scale: the scale of the tensor puts every group's into reach.
+TEST_F(GgufFile, NvFp4IsNoWorseThanQ4) {
+  const auto source = open_source(kSource.string(), registry());
+  const auto error_of = [&](const char* format) {
+    const auto written = open_source(write(format).string(), registry())->plain();
+    double sum = 0;
+    for (const char* name : {"self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"}) {
+      const std::string weight = str("model.layers.3.", name, ".weight");
+      sum += relative_error(written->weights().load(weight), source->weights().load(weight).to(at::kFloat));
+    }
+    return sum;
+  };
+  EXPECT_LT(error_of("gguf:nvfp4"), error_of("gguf:q4_0"));
+}
+
+TEST_F(GgufFile, RefusesBrokenScalesOfTensors) {
+  const fs::path path = write("gguf:nvfp4");
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const size_t name = bytes.find("blk.2.ffn_up.scale");
+  ASSERT_NE(name, std::string::npos);
+  const auto refused = [&](size_t at, std::string_view by) {
+    std::string broken = bytes;
+    broken.replace(at, by.size(), by);
+    const fs::path copy = folder_.path() / "broken.gguf";
+    std::ofstream(copy, std::ios::binary) << broken;
+    return refusal(ErrorCode::input, [&] { (void)open_source(copy.string(), registry()); });
+  };
+  EXPECT_TRUE(contains(refused(name, "blk.2.ffn_no.scale"), "'blk.2.ffn_no.weight', expected a linear layer in blocks"))
+      << refused(name, "blk.2.ffn_no.scale");
+  const MappedFile map(path);
+  for (const gguf::TensorEntry& tensor : gguf::parse_gguf(map.bytes(), "'file'").tensors)
+    if (tensor.name == "blk.2.ffn_up.scale") {
+      const auto at = static_cast<size_t>(tensor.offset);
+      for (const std::string_view number : {std::string_view("\0\0\0\0", 4), std::string_view("\0\0\xc0\x7f", 4)})
+        EXPECT_TRUE(contains(refused(at, number), "one number of type F32, finite and not 0")) << refused(at, number);
+    }
+}
+
+// AutoRound's search: the same types as with ggml's, other bytes.
+TEST_F(GgufFile, IsSearchedAsAutoRoundDoes) {
+  QuantizeOptions options;
+  const std::string usual = digest(MappedFile(write("gguf:q4_k_m", options)));
+  options.force = true;
+  options.overrides.scale_search = "ggml";
+  EXPECT_EQ(digest(MappedFile(write("gguf:q4_k_m", options))), usual);
+  options.overrides.scale_search = "auto_round";
+  const MappedFile map(write("gguf:q4_k_m", options));
+  EXPECT_NE(digest(map), usual);
+  std::map<std::string, std::string_view> types;
+  const gguf::File file = gguf::parse_gguf(map.bytes(), "'file'");
+  for (const gguf::TensorEntry& tensor : file.tensors) types[tensor.name] = tensor.type->name;
+  EXPECT_EQ(types.at("blk.1.ffn_down.weight"), "Q4_K");
+  EXPECT_EQ(types.at("blk.7.ffn_down.weight"), "Q6_K");
+  const auto source = open_source(kSource.string(), registry());
+  const auto written = open_source(map.path().string(), registry())->plain();
+  const std::string down = "model.layers.1.mlp.down_proj.weight";
+  EXPECT_LT(relative_error(written->weights().load(down), source->weights().load(down).to(at::kFloat)), 0.08);
+  const auto refused = [&](const char* format, const char* search) {
+    options.overrides.scale_search = search;
+    return refusal(ErrorCode::usage, [&] { (void)write(format, options); });
+  };
+  EXPECT_TRUE(contains(refused("gguf:iq4_xs", "auto_round"), "'iq4_xs' finds scales in one way alone"));
+  EXPECT_TRUE(contains(refused("gguf:q4_k_m", "autoround"), "auto_round")) << refused("gguf:q4_k_m", "autoround");
+}
+
+// GGUF:Q4_K_M is gguf:q4_k_m, however it is written and whichever option says it.
+TEST_F(GgufFile, IsTheSameBySchemeAndByFormat) {
+  for (const gguf::FileKind& kind : gguf::file_kinds()) {
+    const std::string format = "gguf:" + std::string(kind.name);
+    EXPECT_EQ(usual_format(format, registry()), format);
+    EXPECT_EQ(usual_format(gguf::upper(format), registry()), format);
+  }
+  EXPECT_EQ(usual_format("W4A16", registry()), "");
+  const std::string wanted = digest(MappedFile(write("gguf:q3_k_m")));
+  QuantizeOptions options;
+  options.force = true;
+  for (const char* scheme : {"GGUF:Q3_K_M", "gguf:q3_k_m"}) {
+    options.scheme = scheme;
+    for (const char* format : {"gguf", "gguf:q3_k_m", "GGUF:Q3_K_M"})
+      EXPECT_EQ(digest(MappedFile(write(format, options))), wanted) << scheme << " " << format;
+  }
+  const auto refused = [&](const char* scheme, const char* format) {
+    options.scheme = scheme;
+    return refusal(ErrorCode::usage, [&] { (void)write(format, options); });
+  };
+  EXPECT_TRUE(contains(refused("GGUF:Q3_K_M", "gguf:q4_k_m"), "stands for scheme 'GGUF:Q4_K_M'"));
+  EXPECT_TRUE(contains(refused("W4A16", "gguf:q4_k_m"), "--scheme asks for 'W4A16'"));
+  EXPECT_EQ(refused("gguf:q3_k_m", "auto_round"),
+            "scheme 'GGUF:Q3_K_M' is for format 'gguf:q3_k_m', and --format asks for 'auto_round', which cannot store "
+            "it; leave --format out or choose another scheme");
+}
+
+// Without experts it is a file of Q2_K_S under another name.
+TEST_F(GgufFile, Q2KMixedOfADenseModelIsQ2KS) {
+  EXPECT_EQ(digest(MappedFile(write("gguf:q2_k_mixed"))), digest(MappedFile(write("gguf:q2_k_s"))));
 }
 
 TEST_F(GgufFile, TuningKeepsTheScalesAndLowersTheError) {

@@ -75,6 +75,8 @@ std::vector<Row> rows() {
       {{"--asym", "--scheme", "NVFP4", "--format", "fake"}, Answer::unsupported, "sym"},
       {{"--asym", "--scheme", "FP8_BLOCK", "--format", "fake"}, Answer::unsupported, "sym"},
       {{"--scale_dtype", "fp32", "--scheme", "MXFP4"}, Answer::warning, "--scale_dtype"},
+      {{"--scale_search", "auto_round"}, Answer::usage, "'int' finds scales in one way alone"},
+      {{"--scale_search", "ggml", "--scheme", "BF16"}, Answer::warning, "weights stay in 16 bits: --scale_search"},
       {{"--act_group_size", "32"}, Answer::usage, acts},
       {{"--act_data_type", "int"}, Answer::usage, acts},
       {{"--act_sym"}, Answer::usage, acts},

@@ -58,6 +58,7 @@ std::vector<Case> cases() {
       flag("asym", [](Options o) { return o.overrides.sym == false; }),
       plain("data_type", "mx_fp", [](Options o) { return o.overrides.data_type == "mx_fp"; }),
       plain("scale_dtype", "bf16", [](Options o) { return o.overrides.scale_dtype == "bfloat16"; }),
+      plain("scale_search", "auto_round", [](Options o) { return o.overrides.scale_search == "auto_round"; }),
       plain("act_bits", "8", [](Options o) { return o.overrides.act_bits == 8; }),
       plain("act_group_size", "64", [](Options o) { return o.overrides.act_group_size == 64; }),
       plain("act_data_type", "fp8", [](Options o) { return o.overrides.act_data_type == "fp8"; }),

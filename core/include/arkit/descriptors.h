@@ -22,6 +22,8 @@ struct [[nodiscard]] Verdict {
   static Verdict no(std::string why) { return {std::move(why)}; }
 };
 
+inline constexpr std::string_view kSearchRule = "search:";  // begins an observer that names a search
+
 // How one tensor is quantized. bits >= 16 means "left in floating point".
 struct TensorQuant {
   std::string data_type = "int";  // names the Scheme that understands the rest: int, mx_fp, nv_fp, fp, int_asym_dq ...
@@ -37,7 +39,8 @@ struct TensorQuant {
   // How a scale follows from the values it is for. Empty = the data type's own rule. Weights: "minmax" and "mse" are
   // compressed-tensors' observers, which compute in scale_dtype and give positive scales. Activations with static
   // scales: "minmax" = the moving average of the batches' ranges instead of their extremes. Activations of MX types:
-  // "compressed-tensors" = exponents round up from a mantissa of 1.75, as its observer does.
+  // "compressed-tensors" = exponents round up from a mantissa of 1.75, as its observer does. Weights of schemes that search
+  // scales in several ways (SchemeTraits::scale_searches): kSearchRule and the name of one, but for the first.
   std::string observer = {};
 
   [[nodiscard]] bool quantized() const noexcept { return bits < 16; }

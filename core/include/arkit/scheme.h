@@ -117,6 +117,9 @@ struct SchemeTraits {
   // Do codes and scales of a row depend on no other row but those of its block (TensorQuant::block_rows) when it is
   // rounded plainly? Such weights are rounded strip by strip (ADR 0017).
   bool independent_rows = true;
+  // The ways to search scales that --scale_search chooses from, the usual one first; empty = there is one way. Static
+  // storage.
+  std::span<const std::string_view> scale_searches = {};
 };
 
 // Rows are independent of each other in quantize_rtn, except where one scale serves several (group_size 0, blocks, a

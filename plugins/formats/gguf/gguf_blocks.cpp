@@ -1,12 +1,13 @@
 #include "gguf_blocks.h"
 
-#include <array>
+#include <algorithm>
 #include <string>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <arkit/error.h>
+#include <arkit/sdk/gguf_scales.h>
 #include <arkit/str.h>
 
 #include "gguf_codes.h"
@@ -29,6 +30,16 @@ BlockRows::BlockRows(const QuantizedWeight& weight, sdk::BlockType type)
   const bool super = shape_.scale_bits > 0;
   codes_ = weight.codes.contiguous();
   const auto floats = [](const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); };
+  if (type == sdk::BlockType::nvfp4) {
+    const at::Tensor halves = floats(weight.scale);
+    const auto* from = halves.const_data_ptr<float>();
+    scales_ = at::empty(halves.sizes(), at::kChar);
+    std::transform(from, from + halves.numel(), scales_.mutable_data_ptr<int8_t>(),
+                   [](float half) { return static_cast<int8_t>(sdk::ue4m3_of(2 * half)); });
+    ARKIT_CHECK(codes_.scalar_type() == at::kByte && codes_.numel() == halves.numel() * shape_.group,
+                "codes and scales of groups do not fit together");
+    return;
+  }
   d_ = floats(super ? weight.super_scale : weight.scale);
   if (shape_.minima) dmin_ = super ? floats(weight.super_min) : floats(weight.offset).neg();
   if (super) scales_ = weight.scale.to(at::kChar).contiguous();
@@ -40,14 +51,14 @@ BlockRows::BlockRows(const QuantizedWeight& weight, sdk::BlockType type)
 void BlockRows::encode(int64_t row, std::byte* to) const {
   const int64_t blocks = columns_ / shape_.block, groups = shape_.block / shape_.group;
   const auto* codes = codes_.const_data_ptr<uint8_t>() + row * columns_;
-  const auto* d = d_.const_data_ptr<float>() + row * blocks;
+  const float* d = d_.defined() ? d_.const_data_ptr<float>() + row * blocks : nullptr;
   const float* dmin = dmin_.defined() ? dmin_.const_data_ptr<float>() + row * blocks : nullptr;
   const int8_t* scales = scales_.defined() ? scales_.const_data_ptr<int8_t>() + row * blocks * groups : nullptr;
   const uint8_t* minima = minima_.defined() ? minima_.const_data_ptr<uint8_t>() + row * blocks * groups : nullptr;
   for (int64_t b = 0; b < blocks; ++b, to += block_bytes_)
     encode_block(type_,
                  {.codes = codes + b * shape_.block,
-                  .d = d[b],
+                  .d = d == nullptr ? 0 : d[b],
                   .dmin = dmin == nullptr ? 0 : dmin[b],
                   .scales = scales == nullptr ? nullptr : scales + b * groups,
                   .minima = minima == nullptr ? nullptr : minima + b * groups},
@@ -76,7 +87,12 @@ QuantizedWeight decode_blocks(const at::Tensor& bytes, sdk::BlockType type, int6
                   .dmin = dmin.mutable_data_ptr<float>() + b,
                   .scales = scales.mutable_data_ptr<int8_t>() + b * groups,
                   .minima = minima.mutable_data_ptr<uint8_t>() + b * groups});
-  if (super) {
+  if (type == sdk::BlockType::nvfp4) {
+    weight.scale = at::empty({rows, blocks * groups}, at::kFloat);
+    const auto* from_scales = scales.const_data_ptr<int8_t>();
+    std::transform(from_scales, from_scales + scales.numel(), weight.scale.mutable_data_ptr<float>(),
+                   [](int8_t byte) { return sdk::half_of_ue4m3(static_cast<uint8_t>(byte)); });
+  } else if (super) {
     weight.scale = scales.to(at::kFloat);
     weight.super_scale = d;
     if (shape.minima) weight.group_min = minima.to(at::kFloat);

@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstring>
+#include <type_traits>
 
 #include <arkit/sdk/float16.h>
+#include <arkit/sdk/gguf_scales.h>
 
 namespace arkit::gguf {
 namespace {
@@ -33,8 +35,10 @@ uint8_t code(int value) {
   return static_cast<uint8_t>(value);
 }
 
-// The values of a 4-bit code, 128 added.
+// What codes that are places in a table are worth, `zero` of the layout added: E2M1 twice, so that they are whole.
 constexpr std::array<uint8_t, 16> kIq4{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+constexpr std::array<uint8_t, 16> kE2m1{128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116};
+constexpr std::array<uint8_t, 4> kTrits{127, 128, 129, 130};
 
 // Blocks of 32: nibble j holds element j, its high half element 16 + j.
 void nibbles(const std::byte* b, uint8_t* codes) {
@@ -221,18 +225,90 @@ struct IQ4_XS {  // d, scales_h (u16), scales_l[4], qs[128]
   }
 };
 
+struct MXFP4 {  // e, qs[16]
+  static constexpr int kSize = 32, kBytes = 17;
+  static constexpr CodeLayout kLayout{8, 32, false};
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = sdk::half_of_e8m0(static_cast<uint8_t>(b[0]));
+    nibbles(b + 1, to.codes);
+  }
+};
+
+struct NVFP4 {  // scales[4], then 16 weights in 8 bytes: element i low, 8 + i high
+  static constexpr int kSize = 64, kBytes = 36;
+  static constexpr CodeLayout kLayout{8, 16, false};
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = 1;
+    for (int g = 0; g < 4; ++g) {
+      to.scales[g] = static_cast<int8_t>(i8(b[g]));
+      for (int i = 0; i < 8; ++i) {
+        const std::byte both = b[4 + 8 * g + i];
+        to.codes[16 * g + i] = code(low(both));
+        to.codes[16 * g + 8 + i] = code(high(both));
+      }
+    }
+  }
+};
+
+// Digit n of a byte in base 3, the first the most significant: bytes are their number in 243rds of 256.
+int trit(std::byte b, int n) {
+  constexpr std::array<int, 5> kPowers{1, 3, 9, 27, 81};
+  return ((u8(b) * kPowers[static_cast<size_t>(n)] & 255) * 3) >> 8;
+}
+
+struct TQ1_0 {  // qs[48] with five digits, qh[4] with four, d
+  static constexpr int kSize = 256, kBytes = 54;
+  static constexpr CodeLayout kLayout{8, 256, false};
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b + 52);
+    for (int n = 0; n < 5; ++n) {
+      for (int m = 0; m < 32; ++m) to.codes[32 * n + m] = code(trit(b[m], n));
+      for (int m = 0; m < 16; ++m) to.codes[160 + 16 * n + m] = code(trit(b[32 + m], n));
+    }
+    for (int n = 0; n < 4; ++n)
+      for (int j = 0; j < 4; ++j) to.codes[240 + 4 * n + j] = code(trit(b[48 + j], n));
+  }
+};
+
+struct TQ2_0 {  // qs[64], d
+  static constexpr int kSize = 256, kBytes = 66;
+  static constexpr CodeLayout kLayout{8, 256, false};
+  static void block(const std::byte* b, const BlockParts& to) {
+    *to.d = half_at(b + 64);
+    twos(b, to.codes);
+  }
+};
+
 template <typename Type>
-constexpr bool kHasTable = false;
+constexpr const uint8_t* kTable = nullptr;
 template <>
-constexpr bool kHasTable<IQ4_NL> = true;
+constexpr const uint8_t* kTable<IQ4_NL> = kIq4.data();
 template <>
-constexpr bool kHasTable<IQ4_XS> = true;
+constexpr const uint8_t* kTable<IQ4_XS> = kIq4.data();
+template <>
+constexpr const uint8_t* kTable<MXFP4> = kE2m1.data();
+template <>
+constexpr const uint8_t* kTable<NVFP4> = kE2m1.data();
+template <>
+constexpr const uint8_t* kTable<TQ1_0> = kTrits.data();
+template <>
+constexpr const uint8_t* kTable<TQ2_0> = kTrits.data();
+
+// Types of 256 have scales that are codes of a step, but those of three values.
+template <typename Type>
+constexpr bool kSuper = Type::kSize == 256 && Type::kLayout.group_size < 256;
+
+template <typename Type>
+float scale_of(float d, int8_t code) {
+  if (std::is_same_v<Type, NVFP4>) return sdk::half_of_ue4m3(static_cast<uint8_t>(code));
+  return kSuper<Type> ? d * static_cast<float>(code) : d;
+}
 
 // Scales of super-blocks are multiplied out: the products have at most 19 digits and are exact.
 template <typename Type>
 void blocks_of(const std::byte* blocks, int64_t elements, uint8_t* codes, float* scales, float* offsets) {
   constexpr int kGroups = Type::kSize / Type::kLayout.group_size;
-  constexpr bool kSuper = Type::kSize > 32, kOffsets = Type::kLayout.has_offsets;
+  constexpr bool kOffsets = Type::kLayout.has_offsets;
   static_assert(Type::kSize <= kMostBlock && kGroups <= kMostGroups);
   for (int64_t i = 0; i < elements / Type::kSize; ++i, codes += Type::kSize, scales += kGroups) {
     float d, dmin;
@@ -241,12 +317,12 @@ void blocks_of(const std::byte* blocks, int64_t elements, uint8_t* codes, float*
     Type::block(blocks + i * Type::kBytes, {codes, &d, &dmin, scale_codes.data(), minima.data()});
     for (int g = 0; g < kGroups; ++g) {
       const auto at = static_cast<size_t>(g);
-      scales[g] = kSuper ? d * static_cast<float>(scale_codes[at]) : d;
-      if (kOffsets) offsets[g] = kSuper ? -(dmin * static_cast<float>(minima[at])) : -dmin;
+      scales[g] = scale_of<Type>(d, scale_codes[at]);
+      if (kOffsets) offsets[g] = kSuper<Type> ? -(dmin * static_cast<float>(minima[at])) : -dmin;
     }
     if (kOffsets) offsets += kGroups;
-    if (kHasTable<Type>)
-      for (int k = 0; k < Type::kSize; ++k) codes[k] = kIq4[codes[k]];
+    if (kTable<Type> != nullptr)
+      for (int k = 0; k < Type::kSize; ++k) codes[k] = kTable<Type>[codes[k]];
   }
 }
 
@@ -278,6 +354,14 @@ void with_type(TensorType type, const Use& use) {
       return use(IQ4_NL{});
     case TensorType::iq4_xs:
       return use(IQ4_XS{});
+    case TensorType::mxfp4:
+      return use(MXFP4{});
+    case TensorType::nvfp4:
+      return use(NVFP4{});
+    case TensorType::tq1_0:
+      return use(TQ1_0{});
+    case TensorType::tq2_0:
+      return use(TQ2_0{});
     case TensorType::f32:
     case TensorType::f16:
     case TensorType::bf16:

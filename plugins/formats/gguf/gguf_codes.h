@@ -18,7 +18,7 @@ struct CodeLayout {
   [[nodiscard]] int zero() const noexcept { return has_offsets ? 0 : 1 << (bits - 1); }
 };
 
-// All zeros for types without codes: F32, F16, BF16. The tables of IQ4_NL and IQ4_XS have values of 8 bits.
+// All zeros for types without codes: F32, F16, BF16. The tables of IQ4_NL, IQ4_XS, MXFP4 and NVFP4 have values of 8 bits.
 [[nodiscard]] CodeLayout code_layout(TensorType type) noexcept;
 
 inline constexpr int kMostBlock = 256;  // elements of the longest block
@@ -28,8 +28,8 @@ inline constexpr int kMostGroups = 16;  // of a block
 // being places in the table.
 struct BlockParts {
   uint8_t* codes;
-  float *d, *dmin;  // dmin: of types with offsets; Q4_1 and Q5_1: the block's m with the sign changed
-  int8_t* scales;   // super-blocks: [groups]
+  float *d, *dmin;  // dmin: of types with offsets; Q4_1 and Q5_1: the block's m with the sign changed; NVFP4: d is 1
+  int8_t* scales;   // super-blocks: [groups]; NVFP4: bytes in UE4M3
   uint8_t* minima;  // the same, of types with offsets
 };
 void decode_block(TensorType type, const std::byte* block, const BlockParts& to) noexcept;

@@ -9,7 +9,8 @@
 
 namespace arkit::gguf {
 
-// `elements` is a multiple of the type's block size; `blocks` need no alignment. F32 is copied.
-void dequantize(TensorType type, const std::byte* blocks, int64_t elements, float* out) noexcept;
+// `elements` is a multiple of the type's block size; `blocks` need no alignment. F32 is copied. `factor` multiplies the
+// scales of blocks (gguf_tensor_scales.h).
+void dequantize(TensorType type, const std::byte* blocks, int64_t elements, float* out, float factor = 1) noexcept;
 
 }  // namespace arkit::gguf

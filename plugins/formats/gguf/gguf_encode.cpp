@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include <arkit/sdk/float16.h>
+#include <arkit/sdk/gguf_scales.h>
 
 namespace arkit::gguf {
 namespace {
@@ -97,6 +98,30 @@ void put_q3_k(const BlockCodes& from, uint8_t* to) {
   put_half(from.d, to + 108);
 }
 
+void put_nvfp4(const BlockCodes& from, uint8_t* to) {
+  std::memcpy(to, from.scales, 4);
+  for (int g = 0; g < 4; ++g)
+    for (int i = 0; i < 8; ++i) {
+      const uint8_t* codes = from.codes + 16 * g + i;
+      to[4 + 8 * g + i] = static_cast<uint8_t>(codes[0] | codes[8] << 4);
+    }
+}
+
+// `count` digits of base 3, each `stride` codes behind the last, as a fraction of 256 that their reader rounds down to
+// them; of fewer than five the others are 0.
+uint8_t trits(const uint8_t* codes, int count, int stride) {
+  int number = 0;
+  for (int n = 0; n < 5; ++n) number = 3 * number + (n < count ? codes[n * stride] : 0);
+  return static_cast<uint8_t>((number * 256 + 242) / 243);
+}
+
+void put_tq1_0(const BlockCodes& from, uint8_t* to) {
+  for (int m = 0; m < 32; ++m) to[m] = trits(from.codes + m, 5, 32);
+  for (int m = 0; m < 16; ++m) to[32 + m] = trits(from.codes + 160 + m, 5, 16);
+  for (int j = 0; j < 4; ++j) to[48 + j] = trits(from.codes + 240 + j, 4, 4);
+  put_half(from.d, to + 52);
+}
+
 }  // namespace
 
 void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noexcept {
@@ -147,6 +172,16 @@ void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noe
       return put_q6_k(from, to);
     case TensorType::iq4_xs:
       return put_iq4_xs(from, to);
+    case TensorType::mxfp4:
+      to[0] = sdk::e8m0_of_half(from.d);
+      return put_nibbles(from.codes, to + 1);
+    case TensorType::nvfp4:
+      return put_nvfp4(from, to);
+    case TensorType::tq1_0:
+      return put_tq1_0(from, to);
+    case TensorType::tq2_0:
+      put_twos(from.codes, 0, to);
+      return put_half(from.d, to + 64);
     case TensorType::f32:
     case TensorType::f16:
     case TensorType::bf16:

@@ -10,9 +10,9 @@ namespace arkit::gguf {
 
 // What one block holds. Scales and minima are those of the type's groups, as signed and unsigned codes.
 struct BlockCodes {
-  const uint8_t* codes;   // as the type stores them: Q3_K 0..7, Q6_K 0..63, Q8_0 128 more than the value
-  float d, dmin;          // values of float16; Q4_1 and Q5_1: dmin is the block's m with the sign changed
-  const int8_t* scales;   // super-blocks
+  const uint8_t* codes;  // as the type stores them: Q3_K 0..7, Q6_K 0..63, Q8_0 128 more than the value
+  float d, dmin;  // values of float16; Q4_1 and Q5_1: dmin is the block's m with the sign changed; MXFP4: a power of 2
+  const int8_t* scales;   // super-blocks; NVFP4: bytes in UE4M3, and no d
   const uint8_t* minima;  // Q2_K, Q4_K, Q5_K
 };
 

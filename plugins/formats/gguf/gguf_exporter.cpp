@@ -95,6 +95,7 @@ class Refining {
     const auto type = fitting_type(rule, layer.in_features);
     LayerQuant quant = request_.plan.global;
     quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
+    if (type && sdk::has_auto_round_search(*type)) quant.weight.observer = request_.plan.global.weight.observer;
     if (quant.weight == layer.quant.weight) return;
     std::string reason = "llama.cpp's rule for " + std::string(kind_.name);
     if (type != rule)
@@ -147,6 +148,8 @@ Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {
                            "' is no block type of GGUF; choose a preset GGUF:... ('arkit list schemes' shows all)"));
   if (layer.in_features % sdk::shape_of(*type).block != 0)
     return Verdict::no(str("rows of ", layer.in_features, " are no whole blocks of ", sdk::name_of(*type)));
+  if (*type == sdk::BlockType::nvfp4 && layer.kind == LayerKind::embedding)
+    return Verdict::no("NVFP4 has a scale of the whole tensor, which readers know of no embeddings; choose GGUF:Q8_0");
   return Verdict::yes();
 }
 
@@ -164,17 +167,22 @@ TensorMap GgufExporter::pack(const LayerRecord& layer, const QuantPlan&, std::st
   for (int64_t row = 0; row < layer.plan.out_features; ++row) rows.encode(row, to + row * rows.row_bytes());
   TensorMap packed;
   packed.emplace("weight", std::move(bytes));
+  if (layer.quantized.global_scale.defined()) packed.emplace("scale", layer.quantized.global_scale);
   return packed;
 }
 
 QuantizedWeight GgufExporter::unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan&,
                                      std::string_view) const {
-  return decode_blocks(packed.at("weight"), type_of(layer), layer.in_features);
+  QuantizedWeight weight = decode_blocks(packed.at("weight"), type_of(layer), layer.in_features);
+  if (const auto scale = packed.find("scale"); scale != packed.end()) weight.global_scale = scale->second;
+  return weight;
 }
 
 int64_t GgufExporter::packed_bytes(const LayerPlan& layer, std::string_view) const {
   const TypeInfo& type = *find_type(static_cast<uint32_t>(tensor_type(type_of(layer))));
-  return layer.out_features * (layer.in_features / type.block_size * type.block_bytes + (layer.has_bias ? 4 : 0));
+  const int64_t scale = type.type == TensorType::nvfp4 ? 4 : 0;
+  return layer.out_features * (layer.in_features / type.block_size * type.block_bytes + (layer.has_bias ? 4 : 0)) +
+         scale;
 }
 
 std::unique_ptr<ExportJob> GgufExporter::open(const ExportRequest& request, std::string_view variant) const {

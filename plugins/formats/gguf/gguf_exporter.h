@@ -15,7 +15,7 @@ class GgufExporter final : public Exporter, public SourceCheck {
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override;
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan& plan,
                                         std::string_view variant) const override;
-  // "weight" U8 [out, bytes of a row], in the order of the layer's rows.
+  // "weight" U8 [out, bytes of a row], in the order of the layer's rows; of NVFP4 also "scale" F32 [1].
   [[nodiscard]] TensorMap pack(const LayerRecord& layer, const QuantPlan& plan,
                                std::string_view variant) const override;
   [[nodiscard]] QuantizedWeight unpack(const LayerPlan& layer, const TensorMap& packed, const QuantPlan& plan,

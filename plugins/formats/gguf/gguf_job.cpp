@@ -26,10 +26,11 @@ namespace {
 constexpr uint32_t kGuessed = 1024;  // general.file_type of a mixture without a name
 constexpr int64_t kStripBytes = int64_t{4} << 20;
 constexpr std::string_view kWeight = ".weight", kRopeTensor = "rope_freqs.weight";
+constexpr std::string_view kScale = ".scale";  // of a whole NVFP4 tensor
 
 // Where a tensor of the source goes.
 struct Place {
-  std::string name;  // in the source; empty = rope_freqs.weight
+  std::string name;  // in the source; empty = rope_freqs.weight; "LAYER.scale" is of the file alone
   const LayerPlan* layer = nullptr;
   int64_t heads = 0;  // > 0: rows in llama.cpp's rotary order
   bool written = false;
@@ -100,6 +101,8 @@ class GgufJob final : public ExportJob {
     packed_bits_ += 8.0 * static_cast<double>(place.stored.bytes);
     packed_weights_ += static_cast<double>(layer.plan.out_features) * static_cast<double>(layer.plan.in_features);
     if (layer.bias.defined()) write_plain(place_of(layer.plan.name + ".bias"), layer.bias);
+    if (*type == sdk::BlockType::nvfp4)
+      write_plain(place_of(layer.plan.name + std::string(kScale)), layer.quantized.global_scale);
   }
 
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
@@ -180,6 +183,7 @@ class GgufJob final : public ExportJob {
       const auto type =
           place.layer == nullptr ? std::nullopt : sdk::find_block_type(place.layer->quant.weight.data_type);
       place.stored.type = type ? tensor_type(*type) : plain_type(info);
+      if (type == sdk::BlockType::nvfp4) places_.push_back(scale_of(place));
       places_.push_back(std::move(place));
     }
     if (const auto factors = rope_tensor(request_.source); !factors.empty()) {
@@ -193,6 +197,16 @@ class GgufJob final : public ExportJob {
     for (size_t i = 0; i < places_.size(); ++i) by_name_.emplace(places_[i].name, i);
   }
 
+  static Place scale_of(const Place& weight) {
+    const auto renamed = [](std::string_view name) {
+      return str(name.substr(0, name.size() - kWeight.size()), kScale);
+    };
+    Place place{.name = renamed(weight.name), .layer = weight.layer};
+    place.stored.name = renamed(weight.stored.name);
+    place.stored.shape = {1};
+    return place;
+  }
+
   Place& place_of(const std::string& name) {
     const auto found = by_name_.find(name);
     ARKIT_CHECK(found != by_name_.end(), str("tensor '", name, "' is not part of the source"));
@@ -203,7 +217,8 @@ class GgufJob final : public ExportJob {
 
   // float16's range is small: scales of unusual weights may leave it.
   static void require_finite(const QuantizedWeight& weight, const std::string& layer) {
-    for (const at::Tensor& scales : {weight.scale, weight.super_scale, weight.super_min, weight.offset})
+    for (const at::Tensor& scales :
+         {weight.scale, weight.super_scale, weight.super_min, weight.offset, weight.global_scale})
       if (scales.defined() && !at::isfinite(scales).all().item<bool>())
         throw_input(str("layer '", printable(layer),
                         "': a scale is beyond float16, which GGUF keeps scales in; leave "

@@ -28,7 +28,8 @@ TensorQuant quant_of(const CodeLayout& layout) {
 
 }  // namespace
 
-GgufLayers::GgufLayers(const File& file, const HyperParameters& parameters, const GgufWeights& weights)
+GgufLayers::GgufLayers(const File& file, const HyperParameters& parameters, const TensorScales& scales,
+                       const GgufWeights& weights)
     : weights_(weights) {
   for (const TensorEntry& tensor : file.tensors) {
     if (!is_packed_layer(tensor)) continue;
@@ -40,7 +41,8 @@ GgufLayers::GgufLayers(const File& file, const HyperParameters& parameters, cons
     spec.in_features = tensor.shape[1];
     spec.has_bias = weights.find(spec.name + ".bias") != nullptr;
     spec.quant.weight = quant_of(code_layout(tensor.type->type));
-    by_name_.emplace(spec.name, Known{layers_.size(), tensor.type->type});
+    const auto scale = scales.find(tensor.name);
+    by_name_.emplace(spec.name, Known{layers_.size(), tensor.type->type, scale == scales.end() ? 1 : scale->second});
     layers_.push_back(std::move(spec));
   }
 }
@@ -56,11 +58,12 @@ TensorMap GgufLayers::tensors(std::string_view layer) const {
   TensorMap tensors;
   tensors.emplace("weight", weights_.load(str(layer, kWeight)));
   if (spec.has_bias) tensors.emplace("bias", weights_.load(str(layer, ".bias")));
+  if (const float scale = known(layer).scale; scale != 1) tensors.emplace("scale", at::full({1}, scale));
   return tensors;
 }
 
 QuantizedWeight GgufLayers::unpack(std::string_view layer) const {
-  const auto& [index, type] = known(layer);
+  const auto& [index, type, factor] = known(layer);
   const LinearSpec& spec = layers_[index];
   const int64_t rows = spec.out_features, columns = spec.in_features;
   const CodeLayout layout = code_layout(type);
@@ -79,6 +82,8 @@ QuantizedWeight GgufLayers::unpack(std::string_view layer) const {
       decode(type, from + row * blocks.size(1), columns, codes + row * columns, scales + row * groups,
              offsets == nullptr ? nullptr : offsets + row * groups);
   });
+  if (factor != 1) weight.scale.mul_(factor);
+  if (factor != 1 && weight.offset.defined()) weight.offset.mul_(factor);
   return weight;
 }
 

@@ -10,15 +10,17 @@ namespace {
 
 using sdk::BlockType;
 
-constexpr std::array kKinds{FileKind{"q2_k", 10, BlockType::q2_k},    FileKind{"q2_k_s", 21, BlockType::q2_k},
-                            FileKind{"q3_k_s", 11, BlockType::q3_k},  FileKind{"q3_k_m", 12, BlockType::q3_k},
-                            FileKind{"q3_k_l", 13, BlockType::q3_k},  FileKind{"q4_0", 2, BlockType::q4_0},
-                            FileKind{"q4_1", 3, BlockType::q4_1},     FileKind{"q4_k_s", 14, BlockType::q4_k},
-                            FileKind{"q4_k_m", 15, BlockType::q4_k},  FileKind{"q5_0", 8, BlockType::q5_0},
-                            FileKind{"q5_1", 9, BlockType::q5_1},     FileKind{"q5_k_s", 16, BlockType::q5_k},
-                            FileKind{"q5_k_m", 17, BlockType::q5_k},  FileKind{"q6_k", 18, BlockType::q6_k},
-                            FileKind{"q8_0", 7, BlockType::q8_0},     FileKind{"iq4_nl", 25, BlockType::iq4_nl},
-                            FileKind{"iq4_xs", 30, BlockType::iq4_xs}};
+constexpr std::array kKinds{FileKind{"q2_k", 10, BlockType::q2_k},       FileKind{"q2_k_s", 21, BlockType::q2_k},
+                            FileKind{"q2_k_mixed", 21, BlockType::q2_k}, FileKind{"q3_k_s", 11, BlockType::q3_k},
+                            FileKind{"q3_k_m", 12, BlockType::q3_k},     FileKind{"q3_k_l", 13, BlockType::q3_k},
+                            FileKind{"q4_0", 2, BlockType::q4_0},        FileKind{"q4_1", 3, BlockType::q4_1},
+                            FileKind{"q4_k_s", 14, BlockType::q4_k},     FileKind{"q4_k_m", 15, BlockType::q4_k},
+                            FileKind{"q5_0", 8, BlockType::q5_0},        FileKind{"q5_1", 9, BlockType::q5_1},
+                            FileKind{"q5_k_s", 16, BlockType::q5_k},     FileKind{"q5_k_m", 17, BlockType::q5_k},
+                            FileKind{"q6_k", 18, BlockType::q6_k},       FileKind{"q8_0", 7, BlockType::q8_0},
+                            FileKind{"iq4_nl", 25, BlockType::iq4_nl},   FileKind{"iq4_xs", 30, BlockType::iq4_xs},
+                            FileKind{"tq1_0", 36, BlockType::tq1_0},     FileKind{"tq2_0", 37, BlockType::tq2_0},
+                            FileKind{"mxfp4", 38, BlockType::mxfp4},     FileKind{"nvfp4", 39, BlockType::nvfp4}};
 
 // Is this block one of those that get more bits: the first and the last eighth, and every third between?
 bool is_favoured(int64_t block, int64_t blocks) {
@@ -84,6 +86,16 @@ BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block)
   }
 }
 
+// Files of 4-bit floats keep what lies outside the blocks in 8 bits.
+bool is_of_floats(const FileKind& kind) {
+  return kind.base == BlockType::mxfp4 || kind.base == BlockType::nvfp4;
+}
+
+BlockType embedding_type(const FileKind& kind) {
+  if (is_of_floats(kind)) return BlockType::q8_0;
+  return kind.base == BlockType::tq1_0 || kind.base == BlockType::tq2_0 ? BlockType::q4_k : kind.base;
+}
+
 BlockType attention_output_type(const FileKind& kind) {
   switch (kind.id) {
     case 10:
@@ -119,7 +131,7 @@ std::string upper(std::string_view text) {
 BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, int64_t block) {
   switch (part) {
     case Part::output:
-      return kind.base == BlockType::q8_0 ? BlockType::q8_0 : BlockType::q6_k;
+      return kind.base == BlockType::q8_0 || is_of_floats(kind) ? BlockType::q8_0 : BlockType::q6_k;
     case Part::value:
       return value_type(kind, model, block);
     case Part::down:
@@ -127,6 +139,7 @@ BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, 
     case Part::attention_output:
       return attention_output_type(kind);
     case Part::embedding:
+      return embedding_type(kind);
     case Part::other:
       return kind.base;
   }
@@ -139,6 +152,8 @@ std::optional<BlockType> fitting_type(BlockType wanted, int64_t row) {
   switch (wanted) {
     case BlockType::q2_k:
     case BlockType::q3_k:
+    case BlockType::tq1_0:
+    case BlockType::tq2_0:
       return BlockType::q4_0;
     case BlockType::q4_k:
       return BlockType::q5_0;
@@ -147,7 +162,7 @@ std::optional<BlockType> fitting_type(BlockType wanted, int64_t row) {
     case BlockType::q6_k:
       return BlockType::q8_0;
     default:
-      return BlockType::iq4_nl;  // iq4_xs: those of 32 fit
+      return BlockType::iq4_nl;  // iq4_xs, nvfp4: those of 32 fit
   }
 }
 

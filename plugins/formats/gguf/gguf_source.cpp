@@ -53,9 +53,11 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
       throw_unsupported(str(metadata.file(), ": is one of several parts; join them first (llama-gguf-split --merge)"));
     const Architecture& architecture = architecture_of(metadata);
     const HyperParameters parameters = read_hyper_parameters(metadata, architecture);
-    weights_.emplace(map_, file_, architecture, parameters, View::packed);
-    plain_weights_.emplace(map_, file_, architecture, parameters, View::plain);
-    layers_.emplace(file_, parameters, *weights_);
+    const TensorScales scales =
+        read_tensor_scales(file_, [this](const TensorEntry& tensor) { return map_.bytes().data() + tensor.offset; });
+    weights_.emplace(map_, file_, architecture, parameters, scales, View::packed);
+    plain_weights_.emplace(map_, file_, architecture, parameters, scales, View::plain);
+    layers_.emplace(file_, parameters, scales, *weights_);
     config_ = make_config(file_, architecture, parameters, rope_factors(file_, map_));
   }
 

@@ -14,7 +14,9 @@ constexpr std::array kTypes{
     TypeInfo{TensorType::q3_k, "Q3_K", 256, 110},   TypeInfo{TensorType::q4_k, "Q4_K", 256, 144},
     TypeInfo{TensorType::q5_k, "Q5_K", 256, 176},   TypeInfo{TensorType::q6_k, "Q6_K", 256, 210},
     TypeInfo{TensorType::iq4_nl, "IQ4_NL", 32, 18}, TypeInfo{TensorType::iq4_xs, "IQ4_XS", 256, 136},
-    TypeInfo{TensorType::bf16, "BF16", 1, 2},
+    TypeInfo{TensorType::bf16, "BF16", 1, 2},       TypeInfo{TensorType::tq1_0, "TQ1_0", 256, 54},
+    TypeInfo{TensorType::tq2_0, "TQ2_0", 256, 66},  TypeInfo{TensorType::mxfp4, "MXFP4", 32, 17},
+    TypeInfo{TensorType::nvfp4, "NVFP4", 64, 36},
 };
 
 }  // namespace

@@ -67,11 +67,11 @@ bool is_packed_layer(const TensorEntry& tensor) {
 }
 
 GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
-                         const HyperParameters& parameters, View view)
+                         const HyperParameters& parameters, const TensorScales& scales, View view)
     : map_(map) {
   std::vector<TensorInfo> infos;
   for (const TensorEntry& tensor : file.tensors) {
-    if (tensor.name == "rope_freqs.weight") continue;
+    if (tensor.name == "rope_freqs.weight" || is_tensor_scale(tensor.name)) continue;
     const std::optional<std::string> name = hf_tensor_name(tensor.name, parameters.block_count);
     if (!name)
       throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name),
@@ -84,8 +84,10 @@ GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architec
                      .shape = as_stored ? std::vector<int64_t>{rows, tensor.bytes / rows} : tensor.shape,
                      .stored_bytes = tensor.bytes,
                      .file = map.path().filename().string()});
+    const auto scale = scales.find(tensor.name);
     places_.push_back({tensor.offset, tensor.type->type,
-                       permuted_heads(tensor, architecture, parameters, file.metadata.file()), as_stored});
+                       permuted_heads(tensor, architecture, parameters, file.metadata.file()), as_stored,
+                       scale == scales.end() ? 1 : scale->second});
   }
   set_tensors(std::move(infos));
 }
@@ -138,7 +140,8 @@ void GgufWeights::dequantize_rows(const TensorInfo& info, const Place& place, co
   const std::byte* from = data_of(place);
   at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / columns), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      dequantize(place.type, from + stored_row(row, place.heads, rows) * row_bytes, columns, to + row * columns);
+      dequantize(place.type, from + stored_row(row, place.heads, rows) * row_bytes, columns, to + row * columns,
+                 place.scale);
   });
 }
 

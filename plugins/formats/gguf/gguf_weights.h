@@ -11,6 +11,7 @@
 
 #include "gguf_architecture.h"
 #include "gguf_file.h"
+#include "gguf_tensor_scales.h"
 
 namespace arkit::gguf {
 
@@ -26,11 +27,11 @@ enum class View { plain, packed };
 //   row h*d + 2t + s of the file = row h*d + s*d/2 + t of the model
 [[nodiscard]] int64_t source_row(int64_t row, int64_t heads, int64_t rows) noexcept;
 
-// `map` and the file's tensors outlive it.
+// `map` and the file's tensors outlive it; `scales`: of whole tensors, which make part of real numbers.
 class GgufWeights final : public WeightSource {
  public:
   GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
-              const HyperParameters& parameters, View view);
+              const HyperParameters& parameters, const TensorScales& scales, View view);
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override;
   void release(std::string_view name) const noexcept override;
@@ -41,6 +42,7 @@ class GgufWeights final : public WeightSource {
     TensorType type;
     int64_t heads;  // > 0: rows are stored in llama.cpp's rotary order
     bool as_stored;
+    float scale;  // of the whole tensor
   };
 
   [[nodiscard]] const TensorInfo& require(std::string_view name) const;

@@ -11,11 +11,16 @@ namespace arkit::gguf_k {
 
 inline constexpr int64_t kGrain = int64_t{1} << 14;  // numbers a thread takes at least
 
+// Whose searches find the scales; AutoRound's are for types with sdk::has_auto_round_search.
+enum class Search { ggml, auto_round };
+
 // [out, in], in a multiple of the type's block; f32, bf16 or f16, contiguous. `importance`: f32 [in] or undefined.
 // Of types with super-blocks `scale` and `group_min` are codes and super_scale and super_min have float16's values; of
 // others `scale` has them, and `offset`, where the type has minima. Codes are those of BlockType; all but codes is f32.
+// NVFP4 has scales of groups, halves of UE4M3 values, and global_scale, which multiplies them: the largest weight / 2688.
 // Throws ErrorCode::input for a NaN or an infinity.
-[[nodiscard]] QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Tensor& importance);
+[[nodiscard]] QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Tensor& importance,
+                                       Search search);
 
 // What a code of each group is worth, f32 [out, groups]: weight = scale * code - minimum, minimum undefined for types
 // without.

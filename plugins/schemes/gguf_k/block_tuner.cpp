@@ -10,16 +10,14 @@
 
 #include <arkit/error.h>
 
-#include "block_rows.h"
-
 namespace arkit::gguf_k {
 namespace {
 
 // x = scale * (code - zero) - minimum
 class BlockTuner final : public WeightTuner {
  public:
-  BlockTuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance)
-      : weight_(weight), shape_(shape_of(type)), found_(quantize(weight, type, importance)) {
+  BlockTuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance, Search search)
+      : weight_(weight), shape_(shape_of(type)), found_(quantize(weight, type, importance, search)) {
     GroupValues values = group_values(found_, type);
     scale_ = values.scale.contiguous();
     if (shape_.minima) minimum_ = values.minimum.contiguous();
@@ -111,8 +109,8 @@ class BlockTuner final : public WeightTuner {
 // Levels of a table have no offsets: what the search found stays.
 class TableTuner final : public WeightTuner {
  public:
-  TableTuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance)
-      : found_(quantize(weight, type, importance)), values_(dequantize(found_, type, at::kFloat)) {}
+  TableTuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance, Search search)
+      : found_(quantize(weight, type, importance, search)), values_(dequantize(found_, type, at::kFloat)) {}
 
   std::span<Trainable> trainables() override { return {}; }
   void fake_quant(at::Tensor& out) override { out.copy_(values_); }
@@ -126,9 +124,10 @@ class TableTuner final : public WeightTuner {
 
 }  // namespace
 
-std::unique_ptr<WeightTuner> make_tuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance) {
-  if (has_table(type)) return std::make_unique<TableTuner>(weight, type, importance);
-  return std::make_unique<BlockTuner>(weight, type, importance);
+std::unique_ptr<WeightTuner> make_tuner(const at::Tensor& weight, BlockType type, const at::Tensor& importance,
+                                        Search search) {
+  if (!sdk::levels_of(type).empty()) return std::make_unique<TableTuner>(weight, type, importance, search);
+  return std::make_unique<BlockTuner>(weight, type, importance, search);
 }
 
 }  // namespace arkit::gguf_k

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <arkit/sdk/float16.h>
+#include <arkit/sdk/gguf_scales.h>
 
 #include "ggml_search_ref.h"
 
@@ -194,6 +195,26 @@ void table_row(BlockType type, const float* x, int64_t n, const float* importanc
   }
 }
 
+bool is_scaled_by_peak(BlockType type) {
+  return type == BlockType::mxfp4 || type == BlockType::nvfp4 || type == BlockType::tq1_0 || type == BlockType::tq2_0;
+}
+
+// Half the scale under which the largest magnitude has the largest exponent of E2M1.
+float power_scale(float peak) {
+  if (!(peak > 0)) return sdk::half_of_e8m0(0);
+  const int byte = static_cast<int>(std::floor(std::log2(peak))) - 2 + 127;
+  return sdk::half_of_e8m0(static_cast<uint8_t>(std::clamp(byte, 0, 254)));
+}
+
+const std::array<float, kMostScaleByte + 1>& scale_halves() {
+  static const auto kHalves = [] {
+    std::array<float, kMostScaleByte + 1> halves;
+    for (size_t byte = 0; byte < halves.size(); ++byte) halves[byte] = sdk::half_of_ue4m3(static_cast<uint8_t>(byte));
+    return halves;
+  }();
+  return kHalves;
+}
+
 }  // namespace
 
 // Scales of blocks without super-blocks.
@@ -202,6 +223,31 @@ void RowRounder::put_blocks(BlockShape shape, const Row& to) const {
     to.d[g] = half(scales_[g]);
     if (shape.minima) to.dmin[g] = -half(-minima_[g]);
   }
+}
+
+// E2M1 and three values: scales by the largest magnitude. Importance has a say in NVFP4 alone, as in ggml.
+void RowRounder::put_levels(const float* x, int64_t n, const float* importance, const Row& to) {
+  const BlockShape shape = shape_of(type_);
+  const int64_t groups = n / shape.group;
+  searches_.peaks(x, groups, shape.group, to.d);
+  const LevelRun run{.x = x, .scales = to.d, .groups = groups, .group = shape.group, .codes = to.codes};
+  if (type_ == BlockType::tq1_0 || type_ == BlockType::tq2_0) {
+    searches_.trits(run);
+    for (int64_t g = 0; g < groups; ++g) to.d[g] = half(to.d[g]);
+    return;
+  }
+  if (type_ == BlockType::mxfp4) {
+    for (int64_t g = 0; g < groups; ++g) to.d[g] = power_scale(to.d[g]);
+  } else {
+    bytes_.resize(static_cast<size_t>(groups));
+    std::transform(to.d, to.d + groups, bytes_.begin(), [](float peak) { return sdk::ue4m3_of(peak / 6); });
+    const auto& halves = scale_halves();
+    if (importance != nullptr)
+      searches_.scale_bytes(
+          {.x = x, .importance = importance, .groups = groups, .halves = halves.data(), .bytes = bytes_.data()});
+    std::transform(bytes_.begin(), bytes_.end(), to.d, [&](int32_t byte) { return halves[static_cast<size_t>(byte)]; });
+  }
+  searches_.e2m1(run);
 }
 
 void RowRounder::round(const float* x, int64_t n, const float* importance, const Row& to) {
@@ -216,7 +262,8 @@ void RowRounder::round(const float* x, int64_t n, const float* importance, const
     if (shape.scale_bits > 0) at.scales += groups;
     if (shape.scale_bits > 0 && shape.minima) at.minima += groups;
   };
-  if (has_table(type_)) return table_row(type_, x, n, importance, to);
+  if (type_ == BlockType::iq4_nl || type_ == BlockType::iq4_xs) return table_row(type_, x, n, importance, to);
+  if (is_scaled_by_peak(type_)) return put_levels(x, n, importance, to);
   const auto all = static_cast<size_t>(n / shape.group);
   for (std::vector<float>* values : {&scales_, &minima_, &sums_, &spread_}) values->resize(all);
   if (!searched || type_ == BlockType::q8_0) {

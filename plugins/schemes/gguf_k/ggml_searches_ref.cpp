@@ -3,7 +3,9 @@
 #include <array>
 #include <cmath>
 
+#include "auto_round_search_ref.h"
 #include "ggml_search_ref.h"
+#include "level_search_ref.h"
 
 namespace arkit::gguf_k {
 namespace {
@@ -128,6 +130,8 @@ void plain_bytes(const PlainRun& run) {
 
 }  // namespace
 
-const Searches searches_ref{"ref", affine, symmetric, descend, again, plain_symmetric, plain_affine, plain_bytes};
+const Searches searches_ref{"ref",        affine,       symmetric,         descend,       again,     plain_symmetric,
+                            plain_affine, plain_bytes,  peaks_ref,         e2m1_ref,      trits_ref, scale_bytes_ref,
+                            reround_ref,  products_ref, descend_eight_ref, candidates_ref};
 
 }  // namespace arkit::gguf_k

@@ -21,10 +21,32 @@ BlockType type_of(const TensorQuant& quant) {
   return *type;
 }
 
-// float16 scales, one or two a block, and the codes of super-blocks.
-double scale_bits(const BlockShape& shape) {
+constexpr std::array<std::string_view, 2> kSearches{"ggml", "auto_round"};
+constexpr std::string_view kAutoRound = "search:auto_round";  // kSearchRule and its name
+
+Search search_of(const TensorQuant& quant) {
+  return quant.observer == kAutoRound ? Search::auto_round : Search::ggml;
+}
+
+// Others are rounded to their extremes whatever the importance of a column.
+bool has_search(BlockType type, Search search) {
+  if (search == Search::auto_round) return type != BlockType::q4_1 && type != BlockType::q5_1;
+  return type != BlockType::q8_0 && type != BlockType::mxfp4 && type != BlockType::tq1_0 && type != BlockType::tq2_0;
+}
+
+// What lies in a file for each weight: codes, their scales and those of super-blocks.
+double bits_of(BlockType type) {
+  const BlockShape shape = shape_of(type);
   const int values = shape.minima ? 2 : 1, groups = shape.block / shape.group;
-  return values * (16.0 + groups * shape.scale_bits) / shape.block;
+  switch (type) {
+    case BlockType::mxfp4:
+    case BlockType::nvfp4:
+      return shape.bits + 8.0 / shape.group;
+    case BlockType::tq1_0:
+      return 54 * 8.0 / shape.block;  // five weights a byte
+    default:
+      return shape.bits + values * (16.0 + groups * shape.scale_bits) / shape.block;
+  }
 }
 
 }  // namespace
@@ -48,6 +70,7 @@ Verdict GgufKScheme::supports(const LayerPlan& layer) const {
   if (!type) return Verdict::no(str("weight data_type '", quant.data_type, "' is no block type of GGUF"));
   TensorQuant fixed = sdk::quant_of(*type);
   fixed.scale_dtype = quant.scale_dtype;  // has no say: scales are float16
+  if (quant.observer == kAutoRound && sdk::has_auto_round_search(*type)) fixed.observer = quant.observer;
   if (quant != fixed)
     return Verdict::no(str("bits, groups and scales of '", quant.data_type, "' are fixed (", fixed.bits,
                            " bits in groups of ", fixed.group_size,
@@ -60,19 +83,22 @@ Verdict GgufKScheme::supports(const LayerPlan& layer) const {
 
 double GgufKScheme::bits_per_weight(const LayerPlan& layer) const {
   if (!layer.quant.weight.quantized()) return 16;
-  const BlockShape shape = shape_of(type_of(layer.quant.weight));
-  return shape.bits + scale_bits(shape);
+  return bits_of(type_of(layer.quant.weight));
 }
 
 SchemeTraits GgufKScheme::traits(const LayerQuant& quant) const {
-  // 8 bits are rounded to the largest magnitude whatever the importance of a column.
-  const bool searches = quant.weight.data_type != sdk::name_of(BlockType::q8_0);
-  return {.searches = searches, .imatrix_when_tuned = searches};
+  const auto type = sdk::find_block_type(quant.weight.data_type);
+  if (!type) return {};
+  const bool searches = has_search(*type, search_of(quant.weight));
+  SchemeTraits traits{
+      .searches = searches, .imatrix_when_tuned = searches, .independent_rows = type != BlockType::nvfp4};
+  if (sdk::has_auto_round_search(*type)) traits.scale_searches = kSearches;
+  return traits;
 }
 
 std::unique_ptr<WeightTuner> GgufKScheme::tuner(const at::Tensor& weight, const TensorQuant& quant,
                                                 const TuningSetup& setup) const {
-  return make_tuner(weight, type_of(quant), setup.imatrix);
+  return make_tuner(weight, type_of(quant), setup.imatrix, search_of(quant));
 }
 
 at::Tensor GgufKScheme::fake_quant_act(const at::Tensor&, const TensorQuant&, const at::Tensor&) const {
@@ -84,7 +110,7 @@ QuantizedWeight GgufKScheme::quantize_rtn(const at::Tensor& weight, const Tensor
   at::Tensor importance;
   if (mode == RtnMode::searched && imatrix.defined())
     importance = imatrix_count > 0 ? imatrix / imatrix_count : imatrix;
-  return quantize(weight, type_of(quant), importance);
+  return quantize(weight, type_of(quant), importance, search_of(quant));
 }
 
 at::Tensor GgufKScheme::dequantize(const QuantizedWeight& weight, const TensorQuant& quant,

@@ -36,6 +36,10 @@ std::optional<Spelled> spell(const Preset& preset, const LayerQuant& quant, cons
   set_if_different(f.group_size, have.group_size, want.group_size, spelled.count);
   set_if_different(f.sym, have.sym, want.sym, spelled.count);
   set_if_different(f.scale_dtype, have.scale_dtype, want.scale_dtype, spelled.count);
+  if (have.observer != want.observer && want.observer.starts_with(kSearchRule)) {
+    f.scale_search = want.observer.substr(kSearchRule.size());
+    ++spelled.count;
+  }
   if (quant.act.quantized() || preset.quant.act.quantized()) {
     const TensorQuant &act = preset.quant.act, &act_want = quant.act;
     set_if_different(f.act_data_type, act.data_type, act_want.data_type, spelled.count);
@@ -83,6 +87,7 @@ std::string lines(const Spelled& spelled) {
   number("group_size", f.group_size);
   flag("sym", f.sym);
   text("scale_dtype", f.scale_dtype);
+  text("scale_search", f.scale_search);
   text("act_data_type", f.act_data_type);
   number("act_bits", f.act_bits);
   number("act_group_size", f.act_group_size);

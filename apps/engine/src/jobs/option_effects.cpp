@@ -147,6 +147,7 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
     nothing.add(own.group_size.has_value(), "group_size");
     nothing.add(own.sym.has_value(), own.sym.value_or(true) ? "sym" : "asym");
     nothing.add(own.scale_dtype.has_value(), "scale_dtype");
+    nothing.add(own.scale_search.has_value(), "scale_search");
     nothing.warn("weights stay in 16 bits", reporter);
     return;
   }

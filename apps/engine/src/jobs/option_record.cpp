@@ -9,6 +9,7 @@
 #include "jobs/option_effects.h"
 #include "jobs/plan_refinement.h"
 #include "options/option_json.h"
+#include "quant/format_lookup.h"
 #include "quant/scheme_resolver.h"
 #include "quant/scheme_traits.h"
 #include "transform/algs.h"
@@ -38,7 +39,7 @@ void settle_scheme(const QuantizeOptions& options, const Registry& registry, Sch
   if (weight.quantized()) {
     settle(own.group_size, weight.group_size);
     settle(own.sym, weight.sym);
-    if (weight.observer.empty()) settle(own.data_type, weight.data_type);
+    if (weight.observer.empty() || weight.observer.starts_with(kSearchRule)) settle(own.data_type, weight.data_type);
     const int64_t width = weight.group_size > 0 ? weight.group_size : 4096;  // any that groups divide
     const LayerPlan layer{.out_features = width, .in_features = width, .quant = *quant};
     if (stores_scale_dtype(layer, registry)) settle(own.scale_dtype, weight.scale_dtype);
@@ -96,6 +97,10 @@ QuantizeOptions decided(const QuantizeOptions& options, const ResolvedTuning& tu
 
 json::Object recorded_options(const QuantizeOptions& options, const ResolvedTuning& tuning, const Registry& registry) {
   return describe_options(decided(options, tuning, registry));
+}
+
+std::string usual_format(std::string_view scheme, const Registry& registry) {
+  return format_of_scheme(scheme, registry).name;
 }
 
 json::Object resolved_options(const QuantizeOptions& typed, const Registry& registry) {

@@ -9,7 +9,9 @@
 #include <arkit/str.h>
 
 #include "quant/embedding_tables.h"
+#include "quant/format_lookup.h"
 #include "quant/plan.h"
+#include "quant/scheme_resolver.h"
 
 namespace arkit {
 namespace {
@@ -201,6 +203,23 @@ json::Array describe(const std::vector<RefinedLayer>& refined) {
   return rows;
 }
 
+namespace {
+
+// A scheme that a format stands for, and formats that do not hold it: said at once instead of layer by layer.
+void require_home(const QuantizeOptions& options, const Registry& registry) {
+  const NamedFormat home = format_of_scheme(options.scheme, registry);
+  if (home.exporter == nullptr) return;
+  const ResolvedScheme scheme = resolve_preset(options.scheme, registry);
+  constexpr int64_t kWhole = 4096;  // of any block
+  const LayerPlan layer{.name = "any", .out_features = kWhole, .in_features = kWhole, .quant = scheme.quant};
+  for (const FormatChoice& format : find_formats(options.formats, false, {}, registry))
+    if (format.exporter != home.exporter && !format.exporter->supports(layer, format.name))
+      throw_usage(str("scheme '", scheme.name, "' is for format '", home.name, "', and --format asks for '",
+                      format.name, "', which cannot store it; leave --format out or choose another scheme"));
+}
+
+}  // namespace
+
 std::string scheme_of(const QuantizeOptions& options, const Registry& registry) {
   const bool from_recipe = !options.recipe_file.empty();
   std::string name, from;  // a preset and the format that stands for it
@@ -214,7 +233,11 @@ std::string scheme_of(const QuantizeOptions& options, const Registry& registry) 
     name = implied;
     from = format.name;
   }
-  if (from.empty()) return options.scheme.empty() ? kDefaultScheme : options.scheme;
+  if (from.empty()) {
+    if (options.scheme.empty()) return kDefaultScheme;
+    if (!from_recipe && options.auto_scheme.options.empty()) require_home(options, registry);
+    return options.scheme;
+  }
   const auto decides = [&](std::string_view what) {
     throw_usage(str("format '", from, "' stands for scheme '", name, "', and ", what,
                     "; leave that out or choose another --format"));

@@ -362,6 +362,7 @@ QuantizeOptions apply_recipe(Recipe& recipe, const QuantizeOptions& given) {
   refuse_flag(o.data_type, "data_type");
   refuse_flag(o.act_data_type, "act_data_type");
   refuse_flag(o.scale_dtype, "scale_dtype");
+  refuse_flag(o.scale_search, "scale_search");
   const auto named = [](bool set, const char* flag) {
     refuse_flag(set ? std::optional<bool>(true) : std::nullopt, flag);
   };

@@ -22,4 +22,15 @@ NamedFormat look_up_format(const std::string& name, const Registry& registry) {
   throw_unsupported(unknown_name("format", name, known, "'arkit list formats' shows all"));
 }
 
+NamedFormat format_of_scheme(std::string_view scheme, const Registry& registry) {
+  for (const std::string& exporter_name : registry.names(Kind::exporter)) {
+    Exporter& exporter = registry.exporter(exporter_name);
+    for (const std::string_view variant : exporter.variants())
+      if (const std::string_view implied = exporter.implied_scheme(variant);
+          !implied.empty() && lower(std::string(implied)) == lower(std::string(scheme)))
+        return {&exporter, std::string(variant)};
+  }
+  return {};
+}
+
 }  // namespace arkit

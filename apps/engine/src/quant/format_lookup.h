@@ -2,6 +2,7 @@
 // Formats by the names users give them.
 
 #include <string>
+#include <string_view>
 
 #include <arkit/export.h>
 #include <arkit/exporter.h>
@@ -16,5 +17,9 @@ struct NamedFormat {
 
 // Throws ErrorCode::unsupported with the nearest name.
 [[nodiscard]] ARKIT_INTERNAL NamedFormat look_up_format(const std::string& name, const Registry& registry);
+
+// The format that stands for a scheme (Exporter::implied_scheme), named in upper or lower case: "gguf:q4_k_m" for
+// "GGUF:Q4_K_M". No exporter = none does.
+[[nodiscard]] ARKIT_INTERNAL NamedFormat format_of_scheme(std::string_view scheme, const Registry& registry);
 
 }  // namespace arkit

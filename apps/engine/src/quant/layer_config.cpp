@@ -21,9 +21,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<std::string_view, 12> kFields{"scheme",        "bits",        "group_size",     "sym",
-                                                   "data_type",     "act_bits",    "act_group_size", "act_sym",
-                                                   "act_data_type", "act_dynamic", "scale_dtype",    "super_bits"};
+constexpr std::array<std::string_view, 13> kFields{
+    "scheme",  "bits",          "group_size",  "sym",         "data_type",  "act_bits",    "act_group_size",
+    "act_sym", "act_data_type", "act_dynamic", "scale_dtype", "super_bits", "scale_search"};
 
 constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
 
@@ -109,6 +109,7 @@ LayerRule parse_rule(const std::string& key, const json::Value& value, std::stri
   o.data_type = json::get_string(fields, "data_type", where);
   o.act_data_type = json::get_string(fields, "act_data_type", where);
   o.scale_dtype = json::get_string(fields, "scale_dtype", where);
+  o.scale_search = json::get_string(fields, "scale_search", where);
   return rule;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
+#include <vector>
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
@@ -41,6 +43,18 @@ void set_data_type(TensorQuant& weight, const std::string& data_type, const Regi
   if (rule == kScaleRules.end()) return;
   weight.data_type = "int";
   weight.observer = rule->second;
+}
+
+void set_scale_search(LayerQuant& quant, const Scheme& scheme, const std::string& name, std::string_view what) {
+  const std::span<const std::string_view> known = scheme.traits(quant).scale_searches;
+  if (known.empty())
+    throw_usage(str(what, ": scale_search '", printable(name), "' does nothing, '", quant.weight.data_type,
+                    "' finds scales in one way alone; leave it out (docs/FORMATS.md says which schemes have several)"));
+  const auto found = std::find(known.begin(), known.end(), name);
+  if (found == known.end())
+    throw_usage(str(what, ": scale_search '", printable(name), "' is unknown; expected ",
+                    quoted_list(std::vector<std::string>(known.begin(), known.end()))));
+  quant.weight.observer = found == known.begin() ? std::string() : str(kSearchRule, name);
 }
 
 void check_ranges(const TensorQuant& quant, std::string_view what) {
@@ -115,7 +129,10 @@ LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, c
   for (const auto& [data_type, rule] : kScaleRules)
     if (weight.observer == rule && !weight.sym)
       throw_usage(str(what, ": data_type '", data_type, "' is symmetric; leave --asym (sym false) out"));
-  if (weight.quantized()) (void)registry.scheme_for(weight.data_type);
+  if (weight.quantized()) {
+    const Scheme& scheme = registry.scheme_for(weight.data_type);
+    if (overrides.scale_search) set_scale_search(quant, scheme, *overrides.scale_search, what);
+  }
   if (act.quantized()) (void)registry.scheme_for(act.data_type);
   return quant;
 }
@@ -167,6 +184,7 @@ std::string describe(const LayerQuant& quant) {
       text += q.group_size == -1 ? " per-channel" : " per-tensor";
     text += q.sym ? " sym" : " asym";
     if (q.observer == "neuqi" || q.observer == "gptq" || q.observer == "power_of_two") text += ' ' + q.observer;
+    if (q.observer.starts_with(kSearchRule)) text += ' ' + q.observer.substr(kSearchRule.size());
     return text;
   };
   if (!quant.quantized()) return "16-bit";

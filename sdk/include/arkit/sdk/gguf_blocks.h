@@ -2,6 +2,7 @@
 // The block types of GGUF files: their names, their shapes, and how TensorQuant speaks of them. Schemes round into them,
 // formats write them. No LibTorch here.
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -11,13 +12,14 @@
 namespace arkit::sdk {
 
 // clang-format off
-enum class BlockType { q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs };
+enum class BlockType { q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs, mxfp4, nvfp4, tq1_0,
+                       tq2_0 };
 // clang-format on
 
 struct BlockShape {
   int bits;        // of a code
   int group;       // weights that share a scale
-  int block;       // weights that share a super-scale; = group where there is none
+  int block;       // weights that share a super-scale, or lie in the file together
   bool minima;     // weight = scale * code - minimum, else scale * (code - 2^(bits - 1))
   int scale_bits;  // of the scale and minimum codes of super-blocks; 0 = none
 };
@@ -47,13 +49,24 @@ struct BlockShape {
       return {6, 16, 256, false, 8};
     case BlockType::iq4_xs:
       return {4, 32, 256, false, 6};
+    case BlockType::mxfp4:
+      return {4, 32, 32, false, 0};
+    case BlockType::nvfp4:
+      return {4, 16, 64, false, 0};
+    case BlockType::tq1_0:
+    case BlockType::tq2_0:
+      return {2, 256, 256, false, 0};
   }
   return {};
 }
 
-// Are codes places in a table of sixteen values?
-[[nodiscard]] constexpr bool has_table(BlockType type) noexcept {
-  return type == BlockType::iq4_nl || type == BlockType::iq4_xs;
+// What codes are worth where they are places in a table: the sixteen values of IQ4, twice those of E2M1, or -1, 0 and 1.
+// Empty for types whose codes are numbers.
+[[nodiscard]] std::span<const float> levels_of(BlockType type);
+
+// Has AutoRound a search of its own for it (docs/spec/gguf-rounding.md 4)?
+[[nodiscard]] constexpr bool has_auto_round_search(BlockType type) noexcept {
+  return type <= BlockType::q6_k && type != BlockType::iq4_nl;
 }
 
 // In lower case: "q4_0", "q4_k", "iq4_nl" ... are what TensorQuant::data_type has for them.

@@ -49,6 +49,7 @@ struct SchemeOverrides {
   std::optional<int64_t> group_size, act_group_size;
   std::optional<bool> sym, act_sym, act_dynamic;
   std::optional<std::string> data_type, act_data_type, scale_dtype;
+  std::optional<std::string> scale_search;  // of schemes that know several (docs/spec/schemes.md 2)
 };
 
 // Static scales of attention (docs/spec/calibration.md 10); an empty type = none.
