@@ -114,6 +114,13 @@ constexpr OptionRow kSymbolsRows[] = {
 
 // What users of one backend call it; the engine names none.
 constexpr std::string_view kPreparedCacheNames = "ark_cache";
+// And of one format.
+constexpr std::string_view kTypeRulesNames = "gguf_rules";
+
+std::string_view names_of(const OptionRow& row) {
+  if (row.name == "prepared_cache") return kPreparedCacheNames;
+  return row.name == "type_rules" ? kTypeRulesNames : row.aliases;
+}
 
 // The value a field has by itself, as a user would type it; empty for none, and for flags, which are off or absent.
 struct Typed {
@@ -147,7 +154,7 @@ void add(std::vector<Option>& options, const OptionRow& row, const OptionValue& 
                       .default_value = std::visit(Typed{row}, usual),
                       .absent = row.absent,
                       .help = row.help,
-                      .aliases = row.name == "prepared_cache" ? kPreparedCacheNames : row.aliases,
+                      .aliases = names_of(row),
                       .excludes = row.negation.empty() ? row.excludes : row.negation,
                       .choices = row.choices,
                       .row = row};

@@ -6,6 +6,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
 #include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
@@ -159,5 +160,7 @@ ModelAdapter::~ModelAdapter() = default;
 FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
+ExporterOptions::~ExporterOptions() = default;
+FileTool::~FileTool() = default;
 
 }  // namespace arkit

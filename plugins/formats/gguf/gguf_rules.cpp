@@ -56,6 +56,7 @@ BlockType value_type(const FileKind& kind, const RuleModel& model, int64_t block
     default:
       break;
   }
+  if (model.experts == 8) return BlockType::q8_0;  // little beside the experts
   // The models of 70 billion weights: eight value heads serve 64.
   const bool large = model.blocks == 80 && ((model.is_llama && model.heads != model.kv_heads) || model.is_qwen2);
   return large && (type == BlockType::q3_k || type == BlockType::q4_k) ? BlockType::q5_k : type;
@@ -68,12 +69,16 @@ BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block)
     case 21:
       return block < model.blocks / 8 ? BlockType::q4_k : BlockType::q2_k;
     case 12:
-      return block < model.blocks / 16 ? BlockType::q5_k : BlockType::q4_k;
+      if (block < model.blocks / 16) return BlockType::q5_k;
+      return model.is_falcon && !is_favoured(block, model.blocks) ? BlockType::q3_k : BlockType::q4_k;
     case 13:
-      return BlockType::q5_k;
+      return model.is_falcon ? BlockType::q4_k : BlockType::q5_k;
     case 14:
-      return block < model.blocks / 8 ? BlockType::q5_k : BlockType::q4_k;
+      return block < model.blocks / 8 && !model.is_falcon ? BlockType::q5_k : BlockType::q4_k;
     case 15:
+      if (model.is_falcon && block >= model.blocks / 16)
+        return is_favoured(block, model.blocks) ? BlockType::q5_k : BlockType::q4_k;
+      [[fallthrough]];
     case 17:
       return is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
     case 25:
@@ -84,7 +89,12 @@ BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block)
   }
 }
 
-BlockType attention_output_type(const FileKind& kind) {
+BlockType attention_output_type(const FileKind& kind, const RuleModel& model) {
+  if (model.is_falcon) return kind.id == 13 ? BlockType::q4_k : kind.base;
+  if (model.experts == 8) {
+    constexpr std::array<uint32_t, 7> kRaised{10, 11, 12, 14, 15, 25, 30};
+    return std::find(kRaised.begin(), kRaised.end(), kind.id) == kRaised.end() ? kind.base : BlockType::q5_k;
+  }
   switch (kind.id) {
     case 10:
       return BlockType::q3_k;
@@ -119,13 +129,16 @@ std::string upper(std::string_view text) {
 BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, int64_t block) {
   switch (part) {
     case Part::output:
+      if (model.is_falcon && model.rules == RuleSet::llama_cpp) return BlockType::q8_0;
       return kind.base == BlockType::q8_0 ? BlockType::q8_0 : BlockType::q6_k;
+    case Part::key:
+      return model.experts == 8 ? BlockType::q8_0 : kind.base;
     case Part::value:
       return value_type(kind, model, block);
     case Part::down:
       return down_type(kind, model, block);
     case Part::attention_output:
-      return attention_output_type(kind);
+      return attention_output_type(kind, model);
     case Part::embedding:
     case Part::other:
       return kind.base;
@@ -133,17 +146,28 @@ BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, 
   return kind.base;
 }
 
-std::optional<BlockType> fitting_type(BlockType wanted, int64_t row) {
+std::optional<RuleSet> find_rules(std::string_view name) {
+  for (const RuleSet rules : {RuleSet::llama_cpp, RuleSet::auto_round})
+    if (lower(name) == name_of(rules)) return rules;
+  return std::nullopt;
+}
+
+std::string_view name_of(RuleSet rules) {
+  return rules == RuleSet::llama_cpp ? "llama.cpp" : "auto_round";
+}
+
+std::optional<BlockType> fitting_type(BlockType wanted, int64_t row, RuleSet rules) {
   if (row % shape_of(wanted).block == 0) return wanted;
   if (row % 32 != 0) return std::nullopt;
+  const bool llama = rules == RuleSet::llama_cpp;
   switch (wanted) {
     case BlockType::q2_k:
     case BlockType::q3_k:
-      return BlockType::q4_0;
+      return llama ? BlockType::q4_0 : BlockType::q5_0;
     case BlockType::q4_k:
       return BlockType::q5_0;
     case BlockType::q5_k:
-      return BlockType::q5_1;
+      return llama ? BlockType::q5_1 : BlockType::q5_0;
     case BlockType::q6_k:
       return BlockType::q8_0;
     default:
