@@ -505,21 +505,9 @@ class GuardedReader : public Guarded<ModelReader> {
 class GuardedToolReader final : public GuardedReader, public FileTool {
  public:
   using GuardedReader::GuardedReader;
-  json::Object show(const ShowFile& wish) const override {
-    return call("show()", [&](ModelReader& r) { return tool(r).show(wish); });
+  json::Object work_on(const std::filesystem::path& file, const FileTask& task) const override {
+    return call("work_on()", [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
   }
-  json::Object set_metadata(const SetMetadata& wish) const override {
-    return call("set_metadata()", [&](ModelReader& r) { return tool(r).set_metadata(wish); });
-  }
-  json::Object split(const SplitFile& wish) const override {
-    return call("split()", [&](ModelReader& r) { return tool(r).split(wish); });
-  }
-  json::Object merge(const MergeFile& wish) const override {
-    return call("merge()", [&](ModelReader& r) { return tool(r).merge(wish); });
-  }
-
- private:
-  static const FileTool& tool(const ModelReader& reader) { return dynamic_cast<const FileTool&>(reader); }
 };
 
 class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {

@@ -8,6 +8,7 @@
 #include <arkit/exporter.h>
 #include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
+#include <arkit/file_tool.h>
 #include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>

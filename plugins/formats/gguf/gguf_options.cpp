@@ -30,7 +30,7 @@ TensorType type_named(std::string_view text, const std::string& where) {
   for (uint32_t id = 0; id < 64; ++id)
     if (const TypeInfo* info = find_type(id); info != nullptr && lower(std::string(info->name)) == wanted)
       if (std::find(known.begin(), known.end(), wanted) != known.end()) return info->type;
-  throw_usage(unknown_name(str(where, ": tensor type"), std::string(text), known, "one of " + quoted_list(known)));
+  throw_usage(str(where, ": ", unknown_name("tensor type", text, known, "known are " + quoted_list(known))));
 }
 
 // llama-quantize takes names in either case, and names of tensors are in lower case. What stands behind a backslash is
@@ -65,7 +65,7 @@ void read_wishes(const std::string& file, std::vector<TypeWish>& wishes) {
   }
 }
 
-int64_t bytes_of(const std::string& text) {
+int64_t part_size(const std::string& text) {
   int64_t bytes = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
   if (error != std::errc() || rest != text.data() + text.size() || bytes <= 0)
@@ -104,7 +104,7 @@ FileOptions read_file_options(const FormatWords& words) {
   if (const std::string* type = last("output_tensor_type")) options.output = type_named(*type, "--output_tensor_type");
   if (const std::string* type = last("token_embedding_type"))
     options.embedding = type_named(*type, "--token_embedding_type");
-  if (const std::string* size = last("split_max_size")) options.part_bytes = bytes_of(*size);
+  if (const std::string* size = last("split_max_size")) options.part_bytes = part_size(*size);
   return options;
 }
 

@@ -33,15 +33,15 @@ bool take_word(std::string_view& text, std::string_view word) {
   return true;
 }
 
-std::string quoted(const fs::path& path) {
+std::string quoted_file(const fs::path& path) {
   return str("'", path.string(), "'");
 }
 
 // What the keys of a part say of its place among the others.
-struct Place {
+struct PartPlace {
   int64_t number, count;  // from 1
 };
-Place place_of(const Metadata& metadata) {
+PartPlace part_place(const Metadata& metadata) {
   const int64_t count = metadata.integer("split.count").value_or(1);
   const int64_t number = metadata.integer("split.no").value_or(0);
   if (count < 0 || count > kMostParts || number < 0 || number >= std::max<int64_t>(count, 1))
@@ -56,12 +56,12 @@ void open_others(Parts& parts, const fs::path& folder, const PartName& name) {
     const fs::path path = folder / part_name(name.stem, number, name.count);
     std::error_code error;
     if (!fs::exists(path, error))
-      throw_input(str(quoted(path), ": part ", number, " of ", name.count, " is missing; put all parts into one folder"));
+      throw_input(str(quoted_file(path), ": part ", number, " of ", name.count, " is missing; put all parts into one folder"));
     parts.maps.push_back(std::make_unique<MappedFile>(path));
-    File file = parse_gguf(parts.maps.back()->bytes(), quoted(path));
-    const Place place = place_of(file.metadata);
+    File file = parse_gguf(parts.maps.back()->bytes(), quoted_file(path));
+    const PartPlace place = part_place(file.metadata);
     if (place.number != number || place.count != name.count)
-      throw_input(str(quoted(path), ": says that it is part ", place.number, " of ", place.count,
+      throw_input(str(quoted_file(path), ": says that it is part ", place.number, " of ", place.count,
                       ", and its name says ", number, " of ", name.count, "; it belongs to another model"));
     for (TensorEntry& tensor : file.tensors) {
       tensor.part = static_cast<size_t>(number - 1);
@@ -79,7 +79,7 @@ void check_tensors(const Parts& parts) {
   std::set<std::string_view> names;
   for (const TensorEntry& tensor : parts.file.tensors)
     if (!names.insert(tensor.name).second)
-      throw_input(str(quoted(parts.map_of(tensor).path()), ": tensor '", printable(tensor.name),
+      throw_input(str(quoted_file(parts.map_of(tensor).path()), ": tensor '", printable(tensor.name),
                       "' is in another part, too; one of them belongs to another model"));
 }
 
@@ -101,15 +101,18 @@ std::optional<PartName> read_part_name(std::string_view file_name) {
   return PartName{std::string(rest), *number, *count};
 }
 
+Parts::Parts(const fs::path& path) : file{.metadata = Metadata(quoted_file(path))} {
+  maps.push_back(std::make_unique<MappedFile>(path));
+  file = parse_gguf(maps.front()->bytes(), quoted_file(path));
+}
+
 Parts open_parts(const fs::path& path) {
-  Parts parts;
-  parts.maps.push_back(std::make_unique<MappedFile>(path));
-  parts.file = parse_gguf(parts.maps.front()->bytes(), quoted(path));
-  const Place place = place_of(parts.file.metadata);
+  Parts parts(path);
+  const PartPlace place = part_place(parts.file.metadata);
   if (place.count == 1) return parts;
   const auto name = read_part_name(path.filename().string());
   if (!name || name->number != place.number || name->count != place.count)
-    throw_input(str(quoted(path), ": is part ", place.number, " of ", place.count,
+    throw_input(str(quoted_file(path), ": is part ", place.number, " of ", place.count,
                     ", and the others are not found by its name; expected a name such as '",
                     part_name("model", place.number, place.count), "'"));
   const fs::path folder = path.parent_path();
@@ -117,7 +120,7 @@ Parts open_parts(const fs::path& path) {
     const fs::path first = folder / part_name(name->stem, 1, name->count);
     std::error_code error;
     if (!fs::exists(first, error))
-      throw_input(str(quoted(first), ": part 1 of ", name->count, " is missing; put all parts into one folder"));
+      throw_input(str(quoted_file(first), ": part 1 of ", name->count, " is missing; put all parts into one folder"));
     return open_parts(first);
   }
   open_others(parts, folder, *name);

@@ -26,6 +26,8 @@ struct PartName {
 [[nodiscard]] std::optional<PartName> read_part_name(std::string_view file_name);  // null = another name
 
 struct Parts {
+  explicit Parts(const std::filesystem::path& path);  // of this file alone
+
   std::vector<std::unique_ptr<MappedFile>> maps;  // in order
   File file;                                      // TensorEntry::part says in which map a tensor is
 
