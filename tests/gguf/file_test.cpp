@@ -101,6 +101,27 @@ TEST_F(GgufFile, SaysOfItsModelWhatTheSourceSays) {
   EXPECT_LT((q - stored).norm().item<double>(), 0.01 * stored.norm().item<double>()) << "rows in another order";
 }
 
+// Equal as sets but for the name, which the converter was told, and who wrote the file.
+TEST_F(GgufFile, HasTheKeysOfTheConverter) {
+  const MappedFile own(write("gguf:q4_k_m")), other(fs::path(ARKIT_TEST_DATA) / "gguf/llama_quantize-q4_k_m.gguf");
+  const auto keys = [](const MappedFile& map) {
+    std::map<std::string, std::string> texts;
+    const gguf::File file = gguf::parse_gguf(map.bytes(), "'file'");
+    for (const auto& [key, value] : file.metadata.values())
+      if (key != "general.name" && key != "general.quantized_by")
+        texts[key] = std::to_string(static_cast<int>(value.type)) + " " +
+                     std::string(reinterpret_cast<const char*>(value.payload.data()), value.payload.size());
+    return texts;
+  };
+  const auto ours = keys(own), theirs = keys(other);
+  EXPECT_EQ(theirs.size(), 27U);
+  for (const auto& [key, text] : theirs) {
+    ASSERT_TRUE(ours.contains(key)) << key;
+    EXPECT_EQ(ours.at(key), text) << key;
+  }
+  for (const auto& [key, text] : ours) EXPECT_TRUE(theirs.contains(key)) << key;
+}
+
 // What the plan says is what the file has; layers that are fixed stay as they are.
 TEST_F(GgufFile, LeavesAloneWhatTheUserFixed) {
   QuantizeOptions options;

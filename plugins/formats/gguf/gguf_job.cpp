@@ -17,6 +17,7 @@
 
 #include "gguf_blocks.h"
 #include "gguf_export_keys.h"
+#include "gguf_model_name.h"
 #include "gguf_weights.h"
 #include "gguf_writer.h"
 
@@ -73,7 +74,9 @@ class GgufJob final : public ExportJob {
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
     const std::vector<size_t> parts = cut(keys, tensors, cut_rule());
-    writer_.emplace(request.output_dir, file_stem(called), keys, std::move(tensors), parts);
+    // "SmolLM2-135M-Instruct-Q4_K_M"
+    const std::string stem = str(file_stem(model_name(request.source), parameters_), "-", called.name);
+    writer_.emplace(request.output_dir, stem, keys, std::move(tensors), parts);
     for (size_t i = 0; i < places_.size(); ++i) {
       places_[i].index = i;
       places_[i].stored = writer_->tensor(i);
@@ -149,15 +152,6 @@ class GgufJob final : public ExportJob {
   [[nodiscard]] CutRule cut_rule() const {
     if (!options_->part_bytes) return {};
     return {.bytes = options_->part_bytes, .option = str("--split_max_size ", *options_->part_bytes)};
-  }
-
-  // "SmolLM2-135M-Q4_K_M", as the format's readers name files.
-  [[nodiscard]] std::string file_stem(const Called& called) const {
-    std::string name = model_name(request_.source);
-    std::replace(name.begin(), name.end(), ' ', '-');
-    const std::string label = size_label(parameters_);
-    if (lower(name).find(lower(label)) == std::string::npos) name += "-" + label;
-    return str(name, "-", called.name);
   }
 
   void plan_tensors() {
