@@ -58,8 +58,8 @@ Result cmd_gguf_show(const Arguments& arguments, Plugins& plugins, Reporter&) {
       const std::string type(key.at("type").as_string());
       const bool more = key.as_object().contains("count") && !whole &&
                         key.at("count").to_number<uint64_t>() > key.at("value").as_array().size();
-      result.human += str("  ", std::string_view(key.at("key").as_string()), " (", type, ") = ",
-                          line_of(key.at("value"), whole), more ? ", ..." : "", "\n");
+      result.human += str("  ", std::string_view(key.at("key").as_string()), " (", type,
+                          ") = ", line_of(key.at("value"), whole), more ? ", ..." : "", "\n");
     }
   }
   if (const json::Array& tensors = result.json.at("tensors").as_array(); !tensors.empty())
@@ -68,10 +68,8 @@ Result cmd_gguf_show(const Arguments& arguments, Plugins& plugins, Reporter&) {
 }
 
 Result cmd_gguf_set_metadata(const Arguments& arguments, Plugins& plugins, Reporter&) {
-  SetMetadata task{.output = output_of(arguments),
-                   .set = {},
-                   .remove = arguments.texts("remove"),
-                   .force = arguments.flag("force")};
+  SetMetadata task{
+      .output = output_of(arguments), .set = {}, .remove = arguments.texts("remove"), .force = arguments.flag("force")};
   const std::vector<std::string>& words = arguments.parsed().positionals;
   task.set.assign(words.begin() + 1, words.end());
   if (task.set.empty() && task.remove.empty())

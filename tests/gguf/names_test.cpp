@@ -20,7 +20,8 @@ TEST(GgufNames, SayBaseSizeFinetuneAndVersion) {
       {"SmolLM2-135M-Instruct", 134'515'008, "SmolLM2", "135M", "Instruct", "", "SmolLM2-135M-Instruct"},
       {"qwen2.5-coder-0.5b", 494'032'768, "qwen2.5-coder", "0.5B", "", "", "qwen2.5-coder-0.5B"},
       {"Meta-Llama-3-8B-Instruct", 8'030'000'000, "Meta-Llama-3", "8B", "Instruct", "", "Meta-Llama-3-8B-Instruct"},
-      {"Mixtral-8x7B-Instruct-v0.1", 46'700'000'000, "Mixtral", "8x7B", "Instruct", "v0.1", "Mixtral-8x7B-Instruct-v0.1"},
+      {"Mixtral-8x7B-Instruct-v0.1", 46'700'000'000, "Mixtral", "8x7B", "Instruct", "v0.1",
+       "Mixtral-8x7B-Instruct-v0.1"},
       {"Qwen3-30B-A3B-Instruct-2507", 30'500'000'000, "Qwen3", "30B-A3B", "Instruct", "2507",
        "Qwen3-30B-A3B-Instruct-2507"},
       {"phi-2", 2'780'000'000, "phi", "", "", "2", "phi-2.8B-2"},
@@ -46,7 +47,8 @@ TEST(GgufNames, SayBaseSizeFinetuneAndVersion) {
 TEST(GgufCard, ItsFrontMatterIsRead) {
   const auto said = read_front_matter(
       "---\nlicense: apache-2.0  # as it is\nlanguage:\n- en\n- \"de\"\ntags: [small, 'chat']\n"
-      "model-index:\n- name: x\n  results:\n  - task:\n      type: y\nbase_model: org/base\nbad: \xff\n---\nlicense: mit\n");
+      "model-index:\n- name: x\n  results:\n  - task:\n      type: y\nbase_model: org/base\nbad: \xff\n---\nlicense: "
+      "mit\n");
   const auto values = [&](const char* key) {
     const auto found = said.find(key);
     return found == said.end() ? std::vector<std::string>() : found->second;

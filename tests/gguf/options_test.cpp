@@ -84,8 +84,8 @@ TEST_F(GgufOptions, TypesByName) {
   const auto types = write();
   EXPECT_TRUE(warnings_.empty()) << warnings_.front();
   const std::pair<const char*, const char*> wanted[] = {
-      {"attn_q", "Q8_0"},   {"attn_k", "Q8_0"},     {"attn_v", "Q5_1"},  {"attn_output", "Q5_0"},
-      {"ffn_up", "F16"},    {"ffn_gate", "IQ4_NL"}, {"ffn_down", "BF16"}};
+      {"attn_q", "Q8_0"}, {"attn_k", "Q8_0"},     {"attn_v", "Q5_1"},  {"attn_output", "Q5_0"},
+      {"ffn_up", "F16"},  {"ffn_gate", "IQ4_NL"}, {"ffn_down", "BF16"}};
   for (const auto& [name, type] : wanted)
     for (const char* block : {"blk.0.", "blk.1."}) EXPECT_EQ(types.at(block + std::string(name) + ".weight"), type);
   EXPECT_EQ(types.at("output.weight"), "F32");
@@ -93,8 +93,8 @@ TEST_F(GgufOptions, TypesByName) {
   // They are what the file holds: F32 of a bfloat16 head is the head.
   const auto source = open_source(options_.model, registry());
   const auto written = open_source(files_.front().string(), registry());
-  EXPECT_TRUE(at::equal(written->weights().load("lm_head.weight"),
-                        source->weights().load("lm_head.weight").to(at::kFloat)));
+  EXPECT_TRUE(
+      at::equal(written->weights().load("lm_head.weight"), source->weights().load("lm_head.weight").to(at::kFloat)));
 }
 
 // llama.cpp counts the layers that its rules choose for; AutoRound's go by the block.
@@ -167,8 +167,8 @@ TEST_F(GgufOptions, FilesAreCutIntoPartsThatAreOneModel) {
   options_.format_options.split_max_size = 200'000;
   EXPECT_EQ(write(), whole);
   ASSERT_GT(files_.size(), 2U);
-  EXPECT_TRUE(contains(files_.back().filename().string(), "-0000" + std::to_string(files_.size()) + "-of-0000" +
-                                                             std::to_string(files_.size()) + ".gguf"));
+  EXPECT_TRUE(contains(files_.back().filename().string(),
+                       "-0000" + std::to_string(files_.size()) + "-of-0000" + std::to_string(files_.size()) + ".gguf"));
   int64_t tensors = 0;
   for (const fs::path& file : files_) {
     EXPECT_LE(fs::file_size(file), 200'000U) << file;
@@ -204,8 +204,7 @@ TEST_F(GgufOptions, PartsThatAreNotOneModelAreRefused) {
   fs::remove(files_[1]);
   fs::rename(aside, files_[1]);
   fs::rename(files_[0], aside);
-  const std::string message =
-      refusal(ErrorCode::input, [&] { (void)open_source(files_.back().string(), registry()); });
+  const std::string message = refusal(ErrorCode::input, [&] { (void)open_source(files_.back().string(), registry()); });
   EXPECT_TRUE(contains(message, "part 1 of ")) << message;
   const std::string renamed = refusal(ErrorCode::input, [&] { (void)open_source(aside.string(), registry()); });
   EXPECT_TRUE(contains(renamed, "the others are not found by its name")) << renamed;

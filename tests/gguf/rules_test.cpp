@@ -81,13 +81,11 @@ TEST(GgufRules, GiveRowsThatHoldNoWholeBlocksAnotherType) {
   struct Row {
     BlockType wanted, llama, auto_round;
   };
-  constexpr Row kRows[] = {{BlockType::q2_k, BlockType::q4_0, BlockType::q5_0},
-                           {BlockType::q3_k, BlockType::q4_0, BlockType::q5_0},
-                           {BlockType::q4_k, BlockType::q5_0, BlockType::q5_0},
-                           {BlockType::q5_k, BlockType::q5_1, BlockType::q5_0},
-                           {BlockType::q6_k, BlockType::q8_0, BlockType::q8_0},
-                           {BlockType::iq4_xs, BlockType::iq4_nl, BlockType::iq4_nl},
-                           {BlockType::q4_1, BlockType::q4_1, BlockType::q4_1}};
+  constexpr Row kRows[] = {
+      {BlockType::q2_k, BlockType::q4_0, BlockType::q5_0}, {BlockType::q3_k, BlockType::q4_0, BlockType::q5_0},
+      {BlockType::q4_k, BlockType::q5_0, BlockType::q5_0}, {BlockType::q5_k, BlockType::q5_1, BlockType::q5_0},
+      {BlockType::q6_k, BlockType::q8_0, BlockType::q8_0}, {BlockType::iq4_xs, BlockType::iq4_nl, BlockType::iq4_nl},
+      {BlockType::q4_1, BlockType::q4_1, BlockType::q4_1}};
   for (const Row& row : kRows) {
     SCOPED_TRACE(sdk::name_of(row.wanted));
     EXPECT_EQ(fitting_type(row.wanted, 512, RuleSet::llama_cpp), row.wanted);

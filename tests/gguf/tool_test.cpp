@@ -151,14 +151,16 @@ TEST_F(GgufTool, RefusesKeysThatCannotBe) {
   EXPECT_TRUE(contains(set("general.alignment=u32:64"), "says where tensors lie"));
   EXPECT_TRUE(contains(set("general.name="), "--remove takes the key out"));
   EXPECT_TRUE(contains(set("general.name=\xff\xfe"), "no UTF-8"));
-  EXPECT_TRUE(contains(refused(SetMetadata{.set = {"general.name=@/no/such/file"}}, ErrorCode::input), "/no/such/file"));
+  EXPECT_TRUE(
+      contains(refused(SetMetadata{.set = {"general.name=@/no/such/file"}}, ErrorCode::input), "/no/such/file"));
   EXPECT_TRUE(contains(refused(SetMetadata{.remove = {"general.nme"}}), "'general.nme' is not in"));
   // With --force a user gets what arkit would not read any more.
   const SetMetadata broken{.set = {"general.architecture=nonsense"}};
   EXPECT_TRUE(contains(refused(broken), "could not be read any more"));
   EXPECT_TRUE(contains(refused(SetMetadata{.remove = {"llama.block_count"}}), "could not be read any more"));
   EXPECT_TRUE(contains(refused(SetMetadata{.output = file_, .set = {"general.name=x"}}), "exists"));
-  EXPECT_TRUE(contains(refused(SetMetadata{.output = "/no/such/folder/x.gguf", .set = {"general.name=x"}}), "no folder"));
+  EXPECT_TRUE(
+      contains(refused(SetMetadata{.output = "/no/such/folder/x.gguf", .set = {"general.name=x"}}), "no folder"));
   SetMetadata forced = broken;
   forced.force = true;
   (void)work(file_, forced);
@@ -186,16 +188,14 @@ TEST_F(GgufTool, SplitsAndMergesBackToTheFile) {
   EXPECT_EQ(key_named(work(merged, ShowFile{}), "general.name").at("value").as_string(), "In parts");
   EXPECT_TRUE(contains(refusal(ErrorCode::usage, [&] { (void)work(last, SetMetadata{.set = {"general.name=x"}}); }),
                        "is a later part"));
-  EXPECT_TRUE(contains(refusal(ErrorCode::usage,
-                               [&] {
-                                 (void)work(first, SetMetadata{.output = folder_.path() / "o.gguf",
-                                                               .set = {"general.name=x"}});
-                               }),
-                       "one of several parts"));
-  fs::remove(last);
   EXPECT_TRUE(contains(
-      refusal(ErrorCode::input, [&] { (void)work(first, MergeFile{.output = folder_.path() / "no.gguf"}); }),
-      "is missing"));
+      refusal(ErrorCode::usage,
+              [&] { (void)work(first, SetMetadata{.output = folder_.path() / "o.gguf", .set = {"general.name=x"}}); }),
+      "one of several parts"));
+  fs::remove(last);
+  EXPECT_TRUE(
+      contains(refusal(ErrorCode::input, [&] { (void)work(first, MergeFile{.output = folder_.path() / "no.gguf"}); }),
+               "is missing"));
   EXPECT_FALSE(fs::exists(folder_.path() / "no.gguf"));
 }
 
@@ -228,7 +228,8 @@ TEST_F(GgufTool, IsReachedFromTheCommandLine) {
   EXPECT_EQ(json::parse(listed.out, "out").at("tensors").as_array().size(), 75U);
   const auto set = run_arkit({"gguf", "set-metadata", file, "general.name=My model", "general.url=string:http://x"});
   EXPECT_EQ(set.exit_code, 0) << set.err;
-  const auto cut = run_arkit({"gguf", "split", file, "--split-max-tensors", "40", "-o", (folder_.path() / "p").string()});
+  const auto cut =
+      run_arkit({"gguf", "split", file, "--split-max-tensors", "40", "-o", (folder_.path() / "p").string()});
   EXPECT_EQ(cut.exit_code, 0) << cut.err;
   EXPECT_TRUE(contains(cut.out, "p-00002-of-00002.gguf")) << cut.out;
   const auto joined = run_arkit({"gguf", "merge", (folder_.path() / "p-00002-of-00002.gguf").string()});

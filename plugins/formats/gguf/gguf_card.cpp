@@ -32,7 +32,8 @@ std::string scalar_text(std::string_view text) {
     const size_t end = text.find(text.front(), 1);
     return end == std::string_view::npos ? std::string() : std::string(text.substr(1, end - 1));
   }
-  if (const size_t comment = text.find(" #"); comment != std::string_view::npos) text = trimmed(text.substr(0, comment));
+  if (const size_t comment = text.find(" #"); comment != std::string_view::npos)
+    text = trimmed(text.substr(0, comment));
   return std::string(text);
 }
 
@@ -73,7 +74,8 @@ std::map<std::string, std::vector<std::string>, std::less<>> read_front_matter(s
     if (rest.empty())
       list = &values;
     else if (rest.front() == '[' && rest.back() == ']')
-      for (const std::string& item : split(std::string_view(rest).substr(1, rest.size() - 2), ',')) add_value(values, item);
+      for (const std::string& item : split(std::string_view(rest).substr(1, rest.size() - 2), ','))
+        add_value(values, item);
     else
       add_value(values, rest);
   }
@@ -92,7 +94,9 @@ void put_card_keys(KeyValues& keys, const ModelSource& source) {
     return values == said.end() ? std::vector<std::string>() : values->second;
   };
   constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kLicence{
-      {{"license", "general.license"}, {"license_name", "general.license.name"}, {"license_link", "general.license.link"}}};
+      {{"license", "general.license"},
+       {"license_name", "general.license.name"},
+       {"license_link", "general.license.link"}}};
   for (const auto& [name, key] : kLicence)
     if (const auto values = all(name); !values.empty()) keys.put_text(key, values.front());
   const std::vector<std::string> bases = all("base_model");

@@ -273,7 +273,8 @@ json::Object set_metadata(const fs::path& path, const SetMetadata& task) {
   const Parts parts(path);
   const Metadata& before = parts.file.metadata;
   if (before.integer("split.no").value_or(0) > 0)
-    throw_usage(str(quoted_path(path), " is a later part of a model, and what a model says is in the first; name that"));
+    throw_usage(
+        str(quoted_path(path), " is a later part of a model, and what a model says is in the first; name that"));
   const bool is_part = before.integer("split.count").value_or(1) > 1;
   if (is_part && !task.output.empty())
     throw_usage(str(quoted_path(path), " is one of several parts and is changed in its place; leave --output out, or ",
@@ -284,7 +285,8 @@ json::Object set_metadata(const fs::path& path, const SetMetadata& task) {
   // A part alone is no model; keys are looked at as far as they go.
   if (!task.force && why_no_model(parts.file, before).empty())
     if (const std::string why = why_no_model(parts.file, keys.metadata()); !why.empty())
-      throw_usage(str("with these keys the model could not be read any more: ", why, "; --force writes it all the same"));
+      throw_usage(
+          str("with these keys the model could not be read any more: ", why, "; --force writes it all the same"));
   const KeyValues own = key_values(keys.pairs(), true);
   if (task.output.empty()) return rewrite(parts, own, path);
   const auto [folder, stem] = place_of_output(task.output);

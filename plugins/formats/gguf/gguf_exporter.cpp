@@ -178,7 +178,7 @@ class Refining {
   const FileKind* kind_;
   const FileOptions& options_;
   RuleModel model_;
-  std::vector<bool> matched_;      // by wish
+  std::vector<bool> matched_;       // by wish
   std::map<Part, int64_t> passed_;  // layers that the rules were not asked about
   bool has_head_ = false;
   Refinement refinement_;

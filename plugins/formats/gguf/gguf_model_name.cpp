@@ -62,8 +62,8 @@ bool is_type(std::string_view low) {
   if (low.size() < 2 || low[0] != 'q' || !is_a_digit(low[1])) return false;
   low.remove_prefix(2);
   return low.empty() || (low.size() > 1 && low[0] == '_' && std::all_of(low.begin(), low.end(), [](char c) {
-           return c == '_' || is_a_digit(c) || is_a_letter(c);
-         }));
+                           return c == '_' || is_a_digit(c) || is_a_letter(c);
+                         }));
 }
 
 // "135M", "0.5b", "8x7B", "A3B"; a digit may follow, as in "1B5".

@@ -56,7 +56,8 @@ void open_others(Parts& parts, const fs::path& folder, const PartName& name) {
     const fs::path path = folder / part_name(name.stem, number, name.count);
     std::error_code error;
     if (!fs::exists(path, error))
-      throw_input(str(quoted_file(path), ": part ", number, " of ", name.count, " is missing; put all parts into one folder"));
+      throw_input(
+          str(quoted_file(path), ": part ", number, " of ", name.count, " is missing; put all parts into one folder"));
     parts.maps.push_back(std::make_unique<MappedFile>(path));
     File file = parse_gguf(parts.maps.back()->bytes(), quoted_file(path));
     const PartPlace place = part_place(file.metadata);

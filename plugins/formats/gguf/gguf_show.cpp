@@ -164,8 +164,8 @@ json::Object show_file(const std::filesystem::path& path, const ShowFile& task) 
   for (const TensorEntry& tensor : file.tensors)
     if (wanted(tensor.name)) tensors.push_back(shown_tensor(tensor));
   if (filter && keys.empty() && tensors.empty())
-    throw_usage(str("--filter '", printable(task.filter), "' is found in no name of a key or tensor of '",
-                    path.string(), "'"));
+    throw_usage(
+        str("--filter '", printable(task.filter), "' is found in no name of a key or tensor of '", path.string(), "'"));
   json::Object shown{{"file", path.string()},
                      {"bytes", static_cast<int64_t>(map.bytes().size())},
                      {"header_bytes", file.header_bytes},

@@ -29,8 +29,9 @@ struct FormatChoice {
 // Options of formats as words for ExporterOptions::with. Throws ErrorCode::usage for one without '='.
 [[nodiscard]] FormatWords format_words(const FormatOptions& options);
 
-// Resolves names, each once, and tells formats the options they have (ErrorCode::usage for one that none has). `from_recipe`: formats that record a recipe file, in their variant for it; no name = all
-// of those. Throws ErrorCode::unsupported with the nearest name.
+// Resolves names, each once, and tells formats the options they have. `from_recipe`: formats that record a recipe file,
+// in their variant for it; no name = all of those. Throws ErrorCode::unsupported with the nearest name, ErrorCode::usage
+// for an option that none of the formats has.
 [[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
                                                      const std::filesystem::path& output_dir, const Registry& registry,
                                                      const FormatWords& words = {});

@@ -30,8 +30,8 @@ struct Refiners {
   const std::vector<FormatChoice>& formats;
   const ModelSource& source;
   const Registry& registry;
-  std::string on_indivisible;  // see QuantizeOptions
-  bool from_recipe = false;    // a recipe file says which layers are quantized and how: nothing may change
+  std::string on_indivisible;    // see QuantizeOptions
+  bool from_recipe = false;      // a recipe file says which layers are quantized and how: nothing may change
   bool allow_unmatched = false;  // as of QuantizeOptions
   Reporter* reporter = nullptr;  // hears what options of formats name in vain; null = it was said before
 };

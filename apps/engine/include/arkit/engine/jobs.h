@@ -77,12 +77,12 @@ struct AutoSchemeOptions {
 
 // What only some formats have a meaning for (ExporterOptions). A run of which no format knows one is refused.
 struct FormatOptions {
-  std::string type_rules;                     // whose rules choose the types of tensors; empty = the format's usual ones
-  std::vector<std::string> tensor_type;       // "REGEX=TYPE", by the names tensors have in the file; the first match wins
-  std::filesystem::path tensor_type_file;     // more of them, with blanks or lines between
+  std::string type_rules;                  // whose rules choose the types of tensors; empty = the format's usual ones
+  std::vector<std::string> tensor_type;    // "REGEX=TYPE", by the names tensors have in the file; the first match wins
+  std::filesystem::path tensor_type_file;  // more of them, with blanks or lines between
   std::string output_tensor_type, token_embedding_type;
-  std::optional<int64_t> split_max_size;      // bytes of a file; unset = one file
-  std::vector<std::string> format_option;     // "NAME=VALUE": options of formats that have no field here
+  std::optional<int64_t> split_max_size;   // bytes of a file; unset = one file
+  std::vector<std::string> format_option;  // "NAME=VALUE": options of formats that have no field here
 };
 
 struct QuantizeOptions {
