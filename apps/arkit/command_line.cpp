@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <limits>
 #include <optional>
 
 #include <boost/program_options.hpp>
@@ -88,8 +89,10 @@ void add_options(po::options_description& description, std::span<const Option> o
 
 int wanted_positionals(const Command& command, bool most) {
   int count = 0;
-  for (const std::string& word : split(command.positional, ' '))
+  for (const std::string& word : split(command.positional, ' ')) {
+    if (most && word.find("...") != std::string::npos) return std::numeric_limits<int>::max();
     if (most || word.front() != '[') ++count;
+  }
   return count;
 }
 

@@ -112,8 +112,69 @@ constexpr OptionRow kSymbolsRows[] = {
     {.name = "symbols", .type = flag, .group = kRun, .help = "also print the exported symbols"},
 };
 
+constexpr std::string_view kFile = "File";
+constexpr OptionRow kShowRows[] = {
+    {.name = "filter",
+     .type = text,
+     .group = kFile,
+     .unit = "REGEX",
+     .help = "only keys and tensors in whose names the expression is found",
+     .absent = "all"},
+    {.name = "whole", .type = flag, .group = kFile, .help = "arrays and texts in full"},
+};
+constexpr OptionRow kSetRows[] = {
+    {.name = "output",
+     .type = path,
+     .group = kFile,
+     .unit = "FILE",
+     .help = "write the changed file there, where nothing is yet",
+     .absent = "in place of FILE, when it is complete",
+     .aliases = "o"},
+    {.name = "remove", .type = texts, .group = kFile, .unit = "KEY", .help = "take a key out; may be repeated"},
+    {.name = "force",
+     .type = flag,
+     .group = kFile,
+     .help = "also keys with which the model could not be read any more"},
+};
+constexpr OptionRow kSplitRows[] = {
+    {.name = "split_max_size",
+     .type = bytes,
+     .group = kFile,
+     .unit = "SIZE",
+     .help = "parts of at most this size: 2GB, 500MB"},
+    {.name = "split_max_tensors",
+     .type = integer,
+     .group = kFile,
+     .unit = "N",
+     .help = "parts of at most so many tensors",
+     .range = {"at least 1", [](double value) { return value >= 1.0; }}},
+    {.name = "output",
+     .type = path,
+     .group = kFile,
+     .unit = "NAME",
+     .help = "where the parts go and what their names begin with: out/model -> out/model-00001-of-00003.gguf",
+     .absent = "beside FILE and called after it",
+     .aliases = "o"},
+};
+constexpr OptionRow kMergeRows[] = {
+    {.name = "output",
+     .type = path,
+     .group = kFile,
+     .unit = "FILE",
+     .help = "the file to write, where nothing is yet",
+     .absent = "beside the parts and called after them",
+     .aliases = "o"},
+};
+
 // What users of one backend call it; the engine names none.
 constexpr std::string_view kPreparedCacheNames = "ark_cache";
+// And of one format.
+constexpr std::string_view kTypeRulesNames = "gguf_rules";
+
+std::string_view names_of(const OptionRow& row) {
+  if (row.name == "prepared_cache") return kPreparedCacheNames;
+  return row.name == "type_rules" ? kTypeRulesNames : row.aliases;
+}
 
 // The value a field has by itself, as a user would type it; empty for none, and for flags, which are off or absent.
 struct Typed {
@@ -147,7 +208,7 @@ void add(std::vector<Option>& options, const OptionRow& row, const OptionValue& 
                       .default_value = std::visit(Typed{row}, usual),
                       .absent = row.absent,
                       .help = row.help,
-                      .aliases = row.name == "prepared_cache" ? kPreparedCacheNames : row.aliases,
+                      .aliases = names_of(row),
                       .excludes = row.negation.empty() ? row.excludes : row.negation,
                       .choices = row.choices,
                       .row = row};
@@ -313,6 +374,19 @@ std::vector<Command> own_commands() {
       {"diff", "A B", "compare two exports, or an export and a model", diff_options(),
        "arkit diff ./llama-w4 ./llama-w4-gptq --exit-code\n"
        "arkit diff ./llama ./llama-w4 --text wiki.txt --json"},
+      {"gguf show", "FILE", "keys and tensors of a GGUF file", rows(kShowRows),
+       "arkit gguf show model.gguf\n"
+       "arkit gguf show model.gguf --filter chat_template --whole\n"
+       "arkit gguf show model.gguf --json | jq '.types'"},
+      {"gguf set-metadata", "FILE [KEY=VALUE...]", "change, add and remove keys of a GGUF file", rows(kSetRows),
+       "arkit gguf set-metadata model.gguf general.name='My model' -o renamed.gguf\n"
+       "arkit gguf set-metadata model.gguf tokenizer.chat_template=@template.jinja\n"
+       "arkit gguf set-metadata model.gguf tokenizer.ggml.add_eos_token=bool:false --remove general.url"},
+      {"gguf split", "FILE", "cut a GGUF file into parts", rows(kSplitRows),
+       "arkit gguf split model.gguf --split-max-size 2GB\n"
+       "arkit gguf split model.gguf --split-max-tensors 100 -o parts/model"},
+      {"gguf merge", "PART", "join the parts of a model into one GGUF file; any of them is named", rows(kMergeRows),
+       "arkit gguf merge model-00001-of-00003.gguf -o model.gguf"},
       {"models new", "MODEL",
        "draft a family file for a model that no family knows: its folder, its config.json or its id", rows(kDraftRows),
        "arkit models new ./olmo2-7b -o olmo2.toml\n"

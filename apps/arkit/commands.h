@@ -31,7 +31,7 @@ struct Option {
 
 struct Command {
   std::string_view name;        // "quantize", "eval ppl"
-  std::string_view positional;  // "MODEL"; "" = none; "[DIR]" in brackets = may be left out
+  std::string_view positional;  // "MODEL"; "" = none; "[DIR]" in brackets = may be left out; "..." = more of them
   std::string_view summary;
   std::vector<Option> options;
   std::string_view examples;      // one a line

@@ -59,10 +59,11 @@ size_t described(std::string_view holder) {
 
 TEST(Description, HasARowForEveryField) {
   // Beside options: the structs below, the words of the command line as a record, and the commits of a repeated run.
-  EXPECT_EQ(described<QuantizeOptions>("QuantizeOptions"), fields<QuantizeOptions>() - 6);
+  EXPECT_EQ(described<QuantizeOptions>("QuantizeOptions"), fields<QuantizeOptions>() - 7);
   EXPECT_EQ(described<QuantizeOptions>("TuningOptions"), fields<TuningOptions>());
   EXPECT_EQ(described<QuantizeOptions>("SchemeOverrides"), fields<SchemeOverrides>());
   EXPECT_EQ(described<QuantizeOptions>("AutoSchemeOptions"), fields<AutoSchemeOptions>());
+  EXPECT_EQ(described<QuantizeOptions>("FormatOptions"), fields<FormatOptions>());
   EXPECT_EQ(described<QuantizeOptions>("AttentionOptions"), fields<AttentionOptions>() - 1);  // averaging: of recipes
   // Beside options: positional arguments, and of convert the words again.
   EXPECT_EQ(described<EvalOptions>("EvalOptions"), fields<EvalOptions>() - 1);

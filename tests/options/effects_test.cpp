@@ -193,6 +193,15 @@ std::vector<Row> rows() {
       {{"--rotation", "no_such"}, Answer::usage, "no_such"},
       {Words{"--algs", "rtn"} + kTuned, Answer::usage, "which tunes nothing"},
 
+      // What the format has not.
+      {{"--type_rules", "auto_round"}, Answer::usage, "no format of this run has this option"},
+      {{"--tensor_type", "a=q4_k"}, Answer::usage, "no format of this run has this option"},
+      {{"--tensor_type_file", "a.txt"}, Answer::usage, "no format of this run has this option"},
+      {{"--output_tensor_type", "q4_k"}, Answer::usage, "no format of this run has this option"},
+      {{"--token_embedding_type", "q4_k"}, Answer::usage, "no format of this run has this option"},
+      {{"--split_max_size", "1GB"}, Answer::usage, "no format of this run has this option"},
+      {{"--format_option", "colour=blue"}, Answer::usage, "--colour: no format of this run has this option"},
+
       // The run.
       {{"--device_map", "cuda:0"}, Answer::unsupported, "device_map"},
       {{"--device_map", "0,1"}, Answer::unsupported, "device_map"},

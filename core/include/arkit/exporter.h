@@ -118,7 +118,8 @@ struct PlanChange {
 
 struct Refinement {
   std::vector<PlanChange> changes;
-  std::string why_not;  // why no change makes a file of this plan; empty = a file can be made
+  std::vector<std::string> unmatched;  // what the user's options name and the model does not have, with the option
+  std::string why_not;                 // why no change makes a file of this plan; empty = a file can be made
 };
 
 class ARKIT_EXPORT Exporter {

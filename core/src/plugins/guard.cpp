@@ -8,7 +8,9 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
+#include <arkit/file_tool.h>
 #include <arkit/head_strips.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
@@ -195,14 +197,30 @@ class GuardedExporter : public Guarded<Exporter> {
   }
 };
 
-// Of an exporter that has the second face (source_check.h).
-class GuardedCheckingExporter final : public GuardedExporter, public SourceCheck {
+// Of an exporter that has further faces (source_check.h, exporter_options.h).
+template <typename Base>
+class GuardedCheck : public Base, public SourceCheck {
  public:
-  using GuardedExporter::GuardedExporter;
+  using Base::Base;
   Verdict supports_source(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
-    return call("supports_source()", [&](Exporter& e) {
+    return this->call("supports_source()", [&](Exporter& e) {
       return dynamic_cast<const SourceCheck&>(e).supports_source(source, plan, variant);
     });
+  }
+};
+template <typename Base>
+class GuardedOptions : public Base, public ExporterOptions {
+ public:
+  using Base::Base;
+  std::span<const string_view> option_names() const override {
+    return this->call("option_names()",
+                      [](Exporter& e) { return dynamic_cast<const ExporterOptions&>(e).option_names(); });
+  }
+  std::shared_ptr<Exporter> with(const FormatWords& given) const override {
+    std::shared_ptr<Exporter> told =
+        this->call("with()", [&](Exporter& e) { return dynamic_cast<const ExporterOptions&>(e).with(given); });
+    if (told == nullptr) this->refuse("gave nothing back from with()");
+    return guard(std::move(told), this->origin());
   }
 };
 
@@ -469,7 +487,7 @@ class GuardedSource final : public GuardedOwn<ModelSource> {
   mutable std::map<const TokenizerTexts*, GuardedTokenizer> tokenizer_;
 };
 
-class GuardedReader final : public Guarded<ModelReader> {
+class GuardedReader : public Guarded<ModelReader> {
  public:
   using Guarded::Guarded;
   const ReaderInfo& info() const noexcept override {
@@ -480,6 +498,15 @@ class GuardedReader final : public Guarded<ModelReader> {
   }
   std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
     return made<GuardedSource>(call("open()", [&](ModelReader& r) { return r.open(path); }), "open()");
+  }
+};
+
+// Of a reader that is a tool for its files (file_tool.h).
+class GuardedToolReader final : public GuardedReader, public FileTool {
+ public:
+  using GuardedReader::GuardedReader;
+  json::Object work_on(const std::filesystem::path& file, const FileTask& task) const override {
+    return call("work_on()", [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
   }
 };
 
@@ -543,8 +570,13 @@ std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin) {
   return std::make_shared<GuardedScheme>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin) {
-  if (dynamic_cast<const SourceCheck*>(inner.get()) != nullptr)
-    return std::make_shared<GuardedCheckingExporter>(std::move(inner), std::move(origin));
+  const bool checks = dynamic_cast<const SourceCheck*>(inner.get()) != nullptr;
+  if (dynamic_cast<const ExporterOptions*>(inner.get()) != nullptr) {
+    if (checks)
+      return std::make_shared<GuardedOptions<GuardedCheck<GuardedExporter>>>(std::move(inner), std::move(origin));
+    return std::make_shared<GuardedOptions<GuardedExporter>>(std::move(inner), std::move(origin));
+  }
+  if (checks) return std::make_shared<GuardedCheck<GuardedExporter>>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginPtr origin) {
@@ -553,6 +585,8 @@ std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginP
   return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
+  if (dynamic_cast<const FileTool*>(inner.get()) != nullptr)
+    return std::make_shared<GuardedToolReader>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedReader>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Transform> guard(std::shared_ptr<Transform> inner, OriginPtr origin) {

@@ -6,7 +6,9 @@
 #include <arkit/descriptors.h>
 #include <arkit/error.h>
 #include <arkit/exporter.h>
+#include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
+#include <arkit/file_tool.h>
 #include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
@@ -159,5 +161,7 @@ ModelAdapter::~ModelAdapter() = default;
 FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
+ExporterOptions::~ExporterOptions() = default;
+FileTool::~FileTool() = default;
 
 }  // namespace arkit

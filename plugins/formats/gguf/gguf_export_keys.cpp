@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstdio>
 
 #include <arkit/error.h>
 #include <arkit/sdk/rope.h>
 #include <arkit/str.h>
 
+#include "gguf_card.h"
+#include "gguf_model_name.h"
+#include "gguf_parts.h"
 #include "rope_factors.h"
 
 namespace arkit::gguf {
@@ -61,13 +62,23 @@ void put_sampling_keys(KeyValues& keys, const ModelSource& source) {
     const json::Value parsed =
         file.path.empty() ? json::parse(file.content, "generation_config.json") : json::read_file(file.path);
     const json::Object& wishes = json::as_object(parsed, "generation_config.json");
-    if (const auto top_k = json::get_int(wishes, "top_k", file.name)) keys.put_u32("general.sampling.top_k", *top_k);
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kNumbers{
-        {{"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}}};
+    if (const auto top_k = json::get_int(wishes, "top_k", file.name)) keys.put_i32("general.sampling.top_k", *top_k);
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kNumbers{
+        {{"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}, {"repetition_penalty", "penalty_repeat"}}};
     for (const auto& [name, key] : kNumbers)
       if (const auto value = json::get_double(wishes, name, file.name))
         keys.put_f32(str("general.sampling.", key), *value);
   }
+}
+
+void put_name_keys(KeyValues& keys, const std::string& name, int64_t parameters) {
+  const NameParts parts = parse_model_name(name, parameters);
+  keys.put_text("general.name", name);
+  if (!parts.version.empty()) keys.put_text("general.version", parts.version);
+  if (!parts.finetune.empty()) keys.put_text("general.finetune", parts.finetune);
+  if (!parts.basename.empty()) keys.put_text("general.basename", parts.basename);
+  keys.put_text("general.quantized_by", "arkit");
+  keys.put_text("general.size_label", parts.size_label.empty() ? size_label(parameters) : parts.size_label);
 }
 
 }  // namespace
@@ -76,27 +87,15 @@ std::string model_name(const ModelSource& source) {
   const std::filesystem::path path = std::filesystem::absolute(source.path()).lexically_normal();
   std::string name = path.filename().string();
   if (name.empty()) name = path.parent_path().filename().string();
-  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  if (name.ends_with(".gguf")) {
+    if (const auto part = read_part_name(name)) name = part->stem + ".gguf";
+    return without_type(name.substr(0, name.size() - 5));
+  }
   if (!is_hash(name)) return name;
   // .../models--owner--name/snapshots/<commit>
   name = path.parent_path().parent_path().filename().string();
   const size_t at = name.rfind("--");
   return at == std::string::npos ? name : name.substr(at + 2);
-}
-
-std::string size_label(int64_t parameters) {
-  auto value = static_cast<double>(parameters);
-  const char* unit = "K";
-  value /= 1e3;
-  for (const char* next : {"M", "B", "T"}) {
-    if (value <= 1e3) break;
-    value /= 1e3;
-    unit = next;
-  }
-  const auto whole = static_cast<int>(std::to_string(std::llround(value)).size());
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.*f%s", std::max(0, 2 - whole), value, unit);
-  return text;
 }
 
 std::string why_no_model_keys(const ModelSource& source) {
@@ -122,9 +121,8 @@ void put_model_keys(KeyValues& keys, const ModelSource& source, const Architectu
   keys.put_text("general.architecture", architecture.name);
   keys.put_text("general.type", "model");
   put_sampling_keys(keys, source);
-  keys.put_text("general.name", model_name(source));
-  keys.put_text("general.size_label", size_label(parameters));
-  keys.put_text("general.quantized_by", "arkit");
+  put_name_keys(keys, model_name(source), parameters);
+  put_card_keys(keys, source);
   keys.put_u32(prefix + "block_count", integer(config, "num_hidden_layers", 0));
   keys.put_u32(prefix + "context_length", integer(config, "max_position_embeddings", 0));
   keys.put_u32(prefix + "embedding_length", integer(config, "hidden_size", 0));

@@ -21,11 +21,8 @@ void put_model_keys(KeyValues& keys, const ModelSource& source, const Architectu
 // tokenizer.*, for `vocabulary` rows of the embeddings. Throws what why_no_tokenizer_keys says.
 void put_tokenizer_keys(KeyValues& keys, const ModelSource& source, int64_t vocabulary);
 
-// The model's name: the folder's, or of a hub's cache the repository's.
+// The model's name: the folder's, or of a hub's cache the repository's; of a .gguf file its own without type and part.
 [[nodiscard]] std::string model_name(const ModelSource& source);
-// "135M", "1.5B".
-[[nodiscard]] std::string size_label(int64_t parameters);
-
 // Of a model with rope scaling of type llama3, rope_freqs.weight; empty for all others.
 [[nodiscard]] std::vector<float> rope_tensor(const ModelSource& source);
 

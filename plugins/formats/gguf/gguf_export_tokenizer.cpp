@@ -85,7 +85,7 @@ class Export {
     keys.put_texts("tokenizer.ggml.merges", byte_fallback_ ? std::vector<std::string>() : merges());
     put_special(keys);
     put_templates(keys);
-    if (byte_fallback_) keys.put_bool("tokenizer.ggml.add_space_prefix", prepends_space());
+    put_space_prefix(keys);
   }
 
  private:
@@ -150,48 +150,89 @@ class Export {
     return found == ids_.end() ? std::nullopt : std::optional(found->second);
   }
 
-  // What the template of tokenizer.json puts around a text.
+  // What the template of tokenizer.json puts around a text, and between two.
   void read_post_processor() {
+    bos_ = setting("bos_token");
+    if (!bos_) bos_ = setting("cls_token");
+    eos_ = setting("eos_token");
+    if (!eos_) eos_ = setting("sep_token");
     const json::Value* stored = json::find(tokenizer_, "post_processor");
     if (stored == nullptr || !stored->is_object()) return;
     std::vector<const json::Object*> steps{&stored->as_object()};
     if (const json::Value* list = json::find(stored->as_object(), "processors"))
       for (const json::Value& step : json::as_array(*list, kFile)) steps.push_back(&json::as_object(step, kFile));
     for (const json::Object* step : steps) {
-      if (json::get_string(*step, "type", kFile).value_or("") != "TemplateProcessing") continue;
-      const json::Array& single = json::as_array(step->at("single"), kFile);
-      if (single.size() < 2) continue;
-      add_bos_ = names(single.front(), setting("bos_token"));
-      add_eos_ = names(single.back(), setting("eos_token"));
+      const std::string type = json::get_string(*step, "type", kFile).value_or("");
+      if (type == "RobertaProcessing") adds_ = {{"bos", true}, {"eos", true}, {"sep", true}};
+      if (type == "TemplateProcessing") read_template(*step);
     }
   }
 
-  static bool names(const json::Value& piece, const std::optional<std::string>& token) {
+  void read_template(const json::Object& step) {
+    const json::Value *single = json::find(step, "single"), *pair = json::find(step, "pair");
+    std::optional<std::string> first, last;
+    if (single != nullptr && json::as_array(*single, kFile).size() > 1) {
+      first = special_of(single->as_array().front());
+      last = special_of(single->as_array().back());
+      if (first) adds_["bos"] = first == bos_;
+      if (last) {
+        if (last != eos_) eot_ = std::exchange(eos_, last);
+        adds_["eos"] = true;
+      }
+    }
+    if (pair != nullptr) read_pair(json::as_array(*pair, kFile), first, last);
+  }
+
+  // Of "A ... B": is what stands between them the separator?
+  void read_pair(const json::Array& pair, const std::optional<std::string>& first,
+                 const std::optional<std::string>& last) {
+    size_t begin = 0, end = pair.size();
+    if (begin < end && first && special_of(pair[begin]) == first) ++begin;
+    if (begin < end && last && special_of(pair[end - 1]) == last) --end;
+    if (end - begin < 3 || special_of(pair[begin]) || special_of(pair[end - 1])) return;
+    const auto between = special_of(pair[begin + 1]);
+    adds_["sep"] = between && (between == setting("sep_token") || (between == eos_ && !last));
+  }
+
+  // The text of a special token in a template; null = a place for text.
+  static std::optional<std::string> special_of(const json::Value& piece) {
     const json::Value* special = json::find(json::as_object(piece, kFile), "SpecialToken");
-    return special != nullptr && token &&
-           json::get_string(json::as_object(*special, kFile), "id", kFile).value_or("") == *token;
+    return special == nullptr ? std::nullopt : json::get_string(json::as_object(*special, kFile), "id", kFile);
   }
 
   void put_special(KeyValues& keys) {
     read_post_processor();
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kKinds{
-        {{"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}, {"pad", "padding"}, {"mask", "mask"}}};
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kKinds{{{"bos", "bos"},
+                                                                                   {"eos", "eos"},
+                                                                                   {"unk", "unknown"},
+                                                                                   {"sep", "seperator"},
+                                                                                   {"pad", "padding"},
+                                                                                   {"mask", "mask"}}};
     for (const auto& [kind, key] : kKinds) {
+      const auto text = kind == "bos" ? bos_ : kind == "eos" ? eos_ : setting(str(kind, "_token"));
       std::optional<int64_t> id;
-      if (const auto text = setting(str(kind, "_token"))) id = id_of(*text);
+      if (text) id = id_of(*text);
       if (const json::Value* own = json::find(config_, str(kind, "_token_id"));
           !id && own != nullptr && own->is_int64())
         id = own->as_int64();
       if (id && *id >= 0 && *id < static_cast<int64_t>(tokens_.size()))
         keys.put_u32(str("tokenizer.ggml.", key, "_token_id"), *id);
     }
-    const auto flag = [&](std::string_view kind, std::optional<bool> from_template) {
-      const auto said = json::get_bool(settings_, str("add_", kind, "_token"), kSettings);
-      if (said || from_template)
-        keys.put_bool(str("tokenizer.ggml.add_", kind, "_token"), said ? *said : *from_template);
-    };
-    flag("bos", add_bos_);
-    flag("eos", add_eos_);
+    if (const auto id = eot_ ? id_of(*eot_) : std::nullopt) keys.put_u32("tokenizer.ggml.eot_token_id", *id);
+    // Readers put a token in front of texts of SentencePiece's kind unless they are told not to.
+    if (byte_fallback_) adds_.emplace("bos", false);
+    for (const std::string_view kind : {"bos", "eos", "sep"}) {
+      auto adds = json::get_bool(settings_, str("add_", kind, "_token"), kSettings);
+      if (const auto found = adds_.find(kind); !adds && found != adds_.end()) adds = found->second;
+      if (adds) keys.put_bool(str("tokenizer.ggml.add_", kind, "_token"), *adds);
+    }
+  }
+
+  // A blank in front of texts: readers do that of SentencePiece's kind, and of no other, unless they are told.
+  void put_space_prefix(KeyValues& keys) const {
+    const bool usual = byte_fallback_;
+    const bool adds = byte_fallback_ ? prepends_space() : adds_prefix_space();
+    if (adds != usual) keys.put_bool("tokenizer.ggml.add_space_prefix", adds);
   }
 
   void put_templates(KeyValues& keys) const {
@@ -217,6 +258,12 @@ class Export {
     keys.put_texts("tokenizer.chat_templates", names);
   }
 
+  // Does a step of byte-level BPE put a blank in front?
+  [[nodiscard]] bool adds_prefix_space() const {
+    const json::Value* stored = json::find(tokenizer_, "pre_tokenizer");
+    return stored != nullptr && json::dump(*stored).find("\"add_prefix_space\": true") != std::string::npos;
+  }
+
   // Does the normalizer put a space mark in front?
   [[nodiscard]] bool prepends_space() const {
     const json::Value* normalizer = json::find(tokenizer_, "normalizer");
@@ -230,7 +277,8 @@ class Export {
   const PreTokenizer* pre_ = nullptr;
   std::vector<Token> tokens_;
   std::map<std::string, int64_t, std::less<>> ids_;  // of added tokens
-  std::optional<bool> add_bos_, add_eos_;
+  std::optional<std::string> bos_, eos_, eot_;
+  std::map<std::string, bool, std::less<>> adds_;  // kind -> is it put around texts, or between them?
 };
 
 }  // namespace

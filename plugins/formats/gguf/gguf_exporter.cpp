@@ -1,6 +1,9 @@
 #include "gguf_exporter.h"
 
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -39,19 +42,30 @@ const FileKind* kind_of(const QuantPlan& plan, std::string_view variant) {
   return scheme.starts_with(kPrefix) ? find_kind(std::string_view(scheme).substr(kPrefix.size())) : nullptr;
 }
 
-RuleModel rule_model(const QuantPlan& plan, const json::Object& config) {
+RuleModel rule_model(const QuantPlan& plan, const json::Object& config, RuleSet rules) {
+  const auto number = [&](std::initializer_list<std::string_view> keys) -> std::optional<int64_t> {
+    for (const std::string_view key : keys)
+      if (const auto value = json::get_int(config, key, "config.json")) return value;
+    return std::nullopt;
+  };
   RuleModel model;
+  model.rules = rules;
   model.is_llama = plan.model_type == "llama" || plan.model_type == "mistral";
   model.is_qwen2 = plan.model_type == "qwen2";
+  model.is_falcon = plan.model_type == "falcon";
   model.blocks = plan.num_blocks;
-  model.heads = json::get_int(config, "num_attention_heads", "config.json").value_or(1);
-  model.kv_heads = json::get_int(config, "num_key_value_heads", "config.json").value_or(model.heads);
+  model.heads = number({"num_attention_heads"}).value_or(1);
+  model.kv_heads = number({"num_key_value_heads"}).value_or(model.heads);
+  model.experts = number({"num_experts", "num_local_experts", "n_routed_experts"}).value_or(0);
   return model;
 }
 
 Part part_of(const LayerPlan& layer) {
   switch (layer.role) {
+    case LayerRole::key:
+      return Part::key;
     case LayerRole::value:
+    case LayerRole::qkv:
       return Part::value;
     case LayerRole::output:
       return Part::attention_output;
@@ -70,34 +84,83 @@ sdk::BlockType type_of(const LayerPlan& layer) {
   return *type;
 }
 
+// What each layer of a plan becomes: what the user asked for by the tensor's name, else the rules' choice.
 class Refining {
  public:
-  Refining(const RefineRequest& request, const FileKind& kind)
-      : request_(request), kind_(kind), model_(rule_model(request.plan, request.source.config())) {}
+  // `kind`: null = layers as they were chosen, but for what the user asks for.
+  Refining(const RefineRequest& request, const FileKind* kind, const FileOptions& options)
+      : request_(request),
+        kind_(kind),
+        options_(options),
+        model_(rule_model(request.plan, request.source.config(), options.rules)),
+        matched_(options.wishes.size(), false) {}
 
   Refinement run() {
+    const bool tied = request_.plan.tied_embeddings;
     for (const LayerPlan& layer : request_.plan.layers) {
-      if (layer.user_fixed) continue;
       if (layer.kind == LayerKind::embedding)
-        want(layer, request_.plan.tied_embeddings ? Part::output : Part::embedding);
-      else if (layer.role != LayerRole::head || !request_.plan.tied_embeddings)
-        want(layer, part_of(layer));
+        look_at(layer, tied ? Part::output : Part::embedding);
+      else if (layer.role != LayerRole::head || !tied)
+        look_at(layer, part_of(layer));
     }
     for (const LayerPlan& table : request_.tables)
-      if (table.name == "model.embed_tokens")
-        want(table, request_.plan.tied_embeddings ? Part::output : Part::embedding);
+      if (table.name == "model.embed_tokens") look_at(table, tied ? Part::output : Part::embedding);
+    for (size_t i = 0; i < matched_.size(); ++i)
+      if (!matched_[i])
+        refinement_.unmatched.push_back(str("--tensor_type '", printable(options_.wishes[i].text),
+                                            "' is found in no name of a matrix; they are like 'blk.0.attn_q.weight'"));
+    if (options_.output && !tied && !has_head_)
+      refinement_.unmatched.emplace_back("--output_tensor_type: the model has no head");
     return std::move(refinement_);
   }
 
  private:
-  void want(const LayerPlan& layer, Part part) {
-    const sdk::BlockType rule = type_of_part(kind_, model_, part, layer.block);
-    const auto type = fitting_type(rule, layer.in_features);
+  void look_at(const LayerPlan& layer, Part part) {
+    const std::string name = gguf_tensor_name(layer.name + ".weight").value_or("");
+    has_head_ = has_head_ || part == Part::output;
+    for (size_t i = 0; i < matched_.size(); ++i) matched_[i] = matched_[i] || options_.wishes[i].regex.search(name);
+    const std::optional<TensorType> wish = options_.wish_for(name, part == Part::output);
+    if (layer.user_fixed) {
+      if (wish) refuse_other(layer, *wish);
+      return;
+    }
+    if (!wish) {
+      if (kind_ != nullptr) want(layer, type_of_part(*kind_, model_, part, place(part, layer.block)), by_rule());
+      return;
+    }
+    if (part == Part::value || part == Part::down) ++passed_[part];
+    const auto type = block_type_of(*wish);
+    if (type)
+      want(layer, *type, str("asked for '", name, "'"));
+    else
+      keep(layer, str("asked for '", name, "'"));
+  }
+
+  // llama.cpp counts the layers it chooses for, and passes over those that the user has chosen; with experts, and in
+  // AutoRound's rules, it is the block that counts.
+  [[nodiscard]] int64_t place(Part part, int64_t block) const {
+    const bool counts = options_.rules == RuleSet::llama_cpp && (part == Part::value || model_.experts <= 1);
+    const auto passed = passed_.find(part);
+    return counts && passed != passed_.end() ? block - passed->second : block;
+  }
+
+  [[nodiscard]] std::string by_rule() const { return str(name_of(options_.rules), "'s rule for ", kind_->name); }
+
+  // What the user said of a layer, and of its tensor.
+  void refuse_other(const LayerPlan& layer, TensorType wish) {
+    const auto type = block_type_of(wish);
+    if (type ? layer.quant.weight == sdk::quant_of(*type) : !layer.quantized()) return;
+    if (refinement_.why_not.empty())
+      refinement_.why_not = str("layer '", layer.name, "' is to be ", find_type(static_cast<uint32_t>(wish))->name,
+                                " by the options of tensors, and ", layer.reason, " says otherwise; leave one out");
+  }
+
+  void want(const LayerPlan& layer, sdk::BlockType rule, std::string reason) {
+    const auto type = fitting_type(rule, layer.in_features, options_.rules);
     LayerQuant quant = request_.plan.global;
     quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
     if (type && sdk::has_auto_round_search(*type)) quant.weight.observer = request_.plan.global.weight.observer;
     if (quant.weight == layer.quant.weight) return;
-    std::string reason = "llama.cpp's rule for " + std::string(kind_.name);
     if (type != rule)
       reason = str("rows of ", layer.in_features, " are no whole blocks of ", sdk::name_of(rule), ": ",
                    type ? std::string(sdk::name_of(*type)) : std::string("16 bits"));
@@ -105,13 +168,35 @@ class Refining {
     refinement_.changes.push_back({layer.name, quant, std::move(reason)});
   }
 
+  void keep(const LayerPlan& layer, std::string reason) {
+    if (!layer.quantized()) return;
+    LayerQuant quant = request_.plan.global;
+    quant.weight = TensorQuant{};
+    refinement_.changes.push_back({layer.name, quant, std::move(reason)});
+  }
+
   const RefineRequest& request_;
-  const FileKind& kind_;
+  const FileKind* kind_;
+  const FileOptions& options_;
   RuleModel model_;
+  std::vector<bool> matched_;       // by wish
+  std::map<Part, int64_t> passed_;  // layers that the rules were not asked about
+  bool has_head_ = false;
   Refinement refinement_;
 };
 
 }  // namespace
+
+GgufExporter::GgufExporter() : options_(std::make_shared<const FileOptions>()) {}
+GgufExporter::GgufExporter(FileOptions options) : options_(std::make_shared<const FileOptions>(std::move(options))) {}
+
+std::span<const std::string_view> GgufExporter::option_names() const {
+  return file_option_names();
+}
+
+std::shared_ptr<Exporter> GgufExporter::with(const FormatWords& given) const {
+  return std::make_shared<GgufExporter>(read_file_options(given));
+}
 
 const ExporterInfo& GgufExporter::info() const noexcept {
   static constexpr ExporterInfo kInfo{
@@ -133,9 +218,7 @@ std::string_view GgufExporter::implied_scheme(std::string_view variant) const {
 }
 
 Refinement GgufExporter::refine(const RefineRequest& request, std::string_view variant) const {
-  const FileKind* kind = kind_of(request.plan, variant);
-  if (kind == nullptr) return {};  // layers as they were chosen
-  return Refining(request, *kind).run();
+  return Refining(request, kind_of(request.plan, variant), *options_).run();
 }
 
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {
@@ -186,7 +269,7 @@ int64_t GgufExporter::packed_bytes(const LayerPlan& layer, std::string_view) con
 }
 
 std::unique_ptr<ExportJob> GgufExporter::open(const ExportRequest& request, std::string_view variant) const {
-  return open_job(request, kind_of(request.plan, variant));
+  return open_job(request, kind_of(request.plan, variant), options_);
 }
 
 }  // namespace arkit::gguf

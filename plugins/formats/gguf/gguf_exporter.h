@@ -1,13 +1,21 @@
 #pragma once
-// The writing half: one .gguf file a run (docs/spec/gguf-writing.md 1).
+// The writing half: a .gguf file a run, or its parts (docs/spec/gguf-writing.md 1).
+
+#include <memory>
 
 #include <arkit/exporter.h>
+#include <arkit/exporter_options.h>
 #include <arkit/source_check.h>
+
+#include "gguf_options.h"
 
 namespace arkit::gguf {
 
-class GgufExporter final : public Exporter, public SourceCheck {
+class GgufExporter final : public Exporter, public SourceCheck, public ExporterOptions {
  public:
+  GgufExporter();
+  explicit GgufExporter(FileOptions options);
+
   [[nodiscard]] const ExporterInfo& info() const noexcept override;
   [[nodiscard]] std::span<const std::string_view> variants() const override;
   [[nodiscard]] std::string_view implied_scheme(std::string_view variant) const override;
@@ -22,6 +30,11 @@ class GgufExporter final : public Exporter, public SourceCheck {
                                        std::string_view variant) const override;
   [[nodiscard]] int64_t packed_bytes(const LayerPlan& layer, std::string_view variant) const override;
   [[nodiscard]] std::unique_ptr<ExportJob> open(const ExportRequest& request, std::string_view variant) const override;
+  [[nodiscard]] std::span<const std::string_view> option_names() const override;
+  [[nodiscard]] std::shared_ptr<Exporter> with(const FormatWords& given) const override;
+
+ private:
+  std::shared_ptr<const FileOptions> options_;  // jobs have them, too
 };
 
 }  // namespace arkit::gguf

@@ -49,6 +49,7 @@ class Metadata {
 
   [[nodiscard]] const std::string& file() const noexcept { return file_; }  // quoted, for messages
   [[nodiscard]] bool contains(std::string_view key) const { return values_.find(key) != values_.end(); }
+  [[nodiscard]] const std::map<std::string, Value, std::less<>>& values() const noexcept { return values_; }
   [[nodiscard]] std::optional<int64_t> integer(std::string_view key) const;
   [[nodiscard]] std::optional<double> number(std::string_view key) const;  // the shortest decimal of an f32, as f64
   [[nodiscard]] std::optional<bool> boolean(std::string_view key) const;
@@ -74,6 +75,7 @@ struct TensorEntry {
   std::vector<int64_t> shape;  // PyTorch order: the contiguous dimension last
   int64_t offset = 0;          // from the start of the file
   int64_t bytes = 0;
+  size_t part = 0;  // of a model in parts: the file it is in, from 0
 };
 
 struct File {

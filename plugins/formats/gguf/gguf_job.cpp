@@ -17,7 +17,9 @@
 
 #include "gguf_blocks.h"
 #include "gguf_export_keys.h"
+#include "gguf_model_name.h"
 #include "gguf_weights.h"
+#include "gguf_writer.h"
 
 namespace arkit::gguf {
 namespace fs = std::filesystem;
@@ -34,15 +36,9 @@ struct Place {
   const LayerPlan* layer = nullptr;
   int64_t heads = 0;  // > 0: rows in llama.cpp's rotary order
   bool written = false;
+  size_t index = 0;  // in the file
   StoredTensor stored;
 };
-
-// Vectors in F32, matrices that stay in what they are stored in.
-TensorType plain_type(const TensorInfo& info) {
-  if (info.shape.size() < 2) return TensorType::f32;
-  if (info.dtype == at::kBFloat16) return TensorType::bf16;
-  return info.dtype == at::kHalf ? TensorType::f16 : TensorType::f32;
-}
 
 at::ScalarType dtype_of(TensorType type) {
   if (type == TensorType::bf16) return at::kBFloat16;
@@ -66,8 +62,11 @@ int64_t heads_of(const std::string& name, const Architecture& architecture, cons
 
 class GgufJob final : public ExportJob {
  public:
-  GgufJob(const ExportRequest& request, const FileKind* kind)
-      : request_(request), architecture_(architecture_of(request.source)), lock_(request.output_dir) {
+  GgufJob(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options)
+      : request_(request),
+        architecture_(architecture_of(request.source)),
+        options_(std::move(options)),
+        lock_(request.output_dir) {
     plan_tensors();
     KeyValues keys;
     const Called called = called_after(kind);
@@ -75,17 +74,17 @@ class GgufJob final : public ExportJob {
     put_tokenizer_keys(keys, request.source, vocabulary_);
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
-    const int64_t data = lay_out(tensors);
-    for (size_t i = 0; i < places_.size(); ++i) places_[i].stored = tensors[i];
-    const std::string header = header_of(keys, tensors);
-    data_at_ = static_cast<int64_t>(header.size());
-    bytes_ = data_at_ + data;
-    file_.emplace(request.output_dir / file_name(called));
-    file_->reserve(bytes_);
-    file_->write_at(0, header.data(), data_at_);
+    const std::vector<size_t> parts = cut(keys, tensors, cut_rule());
+    // "SmolLM2-135M-Instruct-Q4_K_M"
+    const std::string stem = str(file_stem(model_name(request.source), parameters_), "-", called.name);
+    writer_.emplace(request.output_dir, stem, keys, std::move(tensors), parts);
+    for (size_t i = 0; i < places_.size(); ++i) {
+      places_[i].index = i;
+      places_[i].stored = writer_->tensor(i);
+    }
     if (const std::vector<float> factors = rope_tensor(request.source); !factors.empty()) {
       Place& place = place_of({});
-      file_->write_at(at(place), factors.data(), place.stored.bytes);
+      writer_->write(place.index, 0, factors.data(), place.stored.bytes);
       place.written = true;
     }
   }
@@ -121,10 +120,10 @@ class GgufJob final : public ExportJob {
       write_plain(place, request_.source.weights().load(place.name));
       request_.source.weights().release(place.name);
     }
-    file_->publish();
+    writer_->publish();
     ExportReport report;
-    report.files = {file_->final_path().filename()};
-    report.bytes = bytes_;
+    for (const fs::path& file : writer_->files()) report.files.push_back(file.filename());
+    report.bytes = writer_->bytes();
     if (packed_weights_ > 0) report.bits_per_weight = packed_bits_ / packed_weights_;
     return report;
   }
@@ -153,13 +152,9 @@ class GgufJob final : public ExportJob {
     return {"mixed", kGuessed};
   }
 
-  // "SmolLM2-135M-Q4_K_M.gguf", as the format's readers name them.
-  [[nodiscard]] std::string file_name(const Called& called) const {
-    std::string name = model_name(request_.source);
-    std::replace(name.begin(), name.end(), ' ', '-');
-    const std::string label = size_label(parameters_);
-    if (lower(name).find(lower(label)) == std::string::npos) name += "-" + label;
-    return str(name, "-", called.name, ".gguf");
+  [[nodiscard]] CutRule cut_rule() const {
+    if (!options_->part_bytes) return {};
+    return {.bytes = options_->part_bytes, .option = str("--split_max_size ", *options_->part_bytes)};
   }
 
   void plan_tensors() {
@@ -182,7 +177,7 @@ class GgufJob final : public ExportJob {
       }
       const auto type =
           place.layer == nullptr ? std::nullopt : sdk::find_block_type(place.layer->quant.weight.data_type);
-      place.stored.type = type ? tensor_type(*type) : plain_type(info);
+      place.stored.type = type ? tensor_type(*type) : plain_type(info, *name);
       if (type == sdk::BlockType::nvfp4) places_.push_back(scale_of(place));
       places_.push_back(std::move(place));
     }
@@ -207,13 +202,20 @@ class GgufJob final : public ExportJob {
     return place;
   }
 
+  // Vectors in F32, matrices in what the user asked for, else what they are stored in.
+  [[nodiscard]] TensorType plain_type(const TensorInfo& info, const std::string& name) const {
+    if (info.shape.size() < 2) return TensorType::f32;
+    const bool is_head = name == "output.weight" || (request_.plan.tied_embeddings && name == "token_embd.weight");
+    if (const auto wish = options_->wish_for(name, is_head); wish && !block_type_of(*wish)) return *wish;
+    if (info.dtype == at::kBFloat16) return TensorType::bf16;
+    return info.dtype == at::kHalf ? TensorType::f16 : TensorType::f32;
+  }
+
   Place& place_of(const std::string& name) {
     const auto found = by_name_.find(name);
     ARKIT_CHECK(found != by_name_.end(), str("tensor '", name, "' is not part of the source"));
     return places_[found->second];
   }
-
-  [[nodiscard]] int64_t at(const Place& place) const { return data_at_ + place.stored.offset; }
 
   // float16's range is small: scales of unusual weights may leave it.
   static void require_finite(const QuantizedWeight& weight, const std::string& layer) {
@@ -237,7 +239,7 @@ class GgufJob final : public ExportJob {
         for (int64_t i = begin; i < end; ++i)
           make(source_row(first + i, place.heads, rows), bytes.data() + i * row_bytes);
       });
-      file_->write_at(at(place) + first * row_bytes, bytes.data(), count * row_bytes);
+      writer_->write(place.index, first * row_bytes, bytes.data(), count * row_bytes);
     }
     place.written = true;
   }
@@ -254,18 +256,20 @@ class GgufJob final : public ExportJob {
 
   const ExportRequest request_;
   const Architecture& architecture_;
+  const std::shared_ptr<const FileOptions> options_;
   FolderLock lock_;
   std::vector<Place> places_;  // in the order of the file
   std::map<std::string, size_t, std::less<>> by_name_;
-  int64_t parameters_ = 0, vocabulary_ = 0, data_at_ = 0, bytes_ = 0;
-  std::optional<PartFile> file_;
+  int64_t parameters_ = 0, vocabulary_ = 0;
+  std::optional<Writer> writer_;
   double packed_bits_ = 0, packed_weights_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind) {
-  return std::make_unique<GgufJob>(request, kind);
+std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind,
+                                    std::shared_ptr<const FileOptions> options) {
+  return std::make_unique<GgufJob>(request, kind, std::move(options));
 }
 
 }  // namespace arkit::gguf

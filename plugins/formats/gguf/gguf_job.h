@@ -1,16 +1,18 @@
 #pragma once
-// One file being written: every tensor goes to its place as it comes.
+// A run's file or parts being written: every tensor goes to its place as it comes.
 
 #include <memory>
 
 #include <arkit/exporter.h>
 
+#include "gguf_options.h"
 #include "gguf_rules.h"
 
 namespace arkit::gguf {
 
 // `kind`: what the file is called after; null = of its own mixture. Throws ErrorCode::unsupported for models that files
-// cannot hold, ErrorCode::resource for a disk without room.
-[[nodiscard]] std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind);
+// cannot hold, ErrorCode::usage for parts too small, ErrorCode::resource for a disk without room.
+[[nodiscard]] std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind,
+                                                  std::shared_ptr<const FileOptions> options);
 
 }  // namespace arkit::gguf

@@ -9,7 +9,7 @@
 namespace arkit::gguf {
 namespace {
 
-enum Type : uint32_t { kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kArray = 9 };
+enum Type : uint32_t { kU16 = 2, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kText = 8, kArray = 9 };
 
 constexpr size_t kMostName = 63, kMostDimensions = 4;
 
@@ -24,8 +24,11 @@ void append_text(std::string& to, std::string_view text) {
   to += text;
 }
 
-int64_t padded(int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+template <typename T>
+T held(std::string_view key, int64_t value) {
+  if (value < std::numeric_limits<T>::min() || value > std::numeric_limits<T>::max())
+    throw_unsupported(str("GGUF's key '", key, "' does not hold ", value));
+  return static_cast<T>(value);
 }
 
 }  // namespace
@@ -36,11 +39,20 @@ void KeyValues::begin(std::string_view key, uint32_t type) {
   ++count_;
 }
 
+void KeyValues::put_u16(std::string_view key, int64_t value) {
+  const auto own = held<uint16_t>(key, value);
+  begin(key, kU16);
+  append(bytes_, own);
+}
 void KeyValues::put_u32(std::string_view key, int64_t value) {
-  if (value < 0 || value > std::numeric_limits<uint32_t>::max())
-    throw_unsupported(str("GGUF's key '", key, "' does not hold ", value));
+  const auto own = held<uint32_t>(key, value);
   begin(key, kU32);
-  append(bytes_, static_cast<uint32_t>(value));
+  append(bytes_, own);
+}
+void KeyValues::put_i32(std::string_view key, int64_t value) {
+  const auto own = held<int32_t>(key, value);
+  begin(key, kI32);
+  append(bytes_, own);
 }
 void KeyValues::put_f32(std::string_view key, double value) {
   begin(key, kF32);
@@ -77,7 +89,17 @@ void KeyValues::put_f32s(std::string_view key, std::span<const float> values) {
   for (const float value : values) append(bytes_, value);
 }
 
-int64_t lay_out(std::vector<StoredTensor>& tensors) {
+void KeyValues::put(std::string_view key, const Value& value) {
+  begin(key, static_cast<uint32_t>(value.type));
+  if (value.type == ValueType::array) {
+    append(bytes_, static_cast<uint32_t>(value.element));
+    append(bytes_, value.count);
+  }
+  if (value.type == ValueType::string) append(bytes_, static_cast<uint64_t>(value.payload.size()));
+  bytes_.append(reinterpret_cast<const char*>(value.payload.data()), value.payload.size());
+}
+
+int64_t lay_out(std::span<StoredTensor> tensors, int64_t alignment) {
   int64_t at = 0;
   for (StoredTensor& tensor : tensors) {
     if (tensor.name.size() > kMostName)
@@ -90,12 +112,16 @@ int64_t lay_out(std::vector<StoredTensor>& tensors) {
     for (const int64_t size : tensor.shape) elements *= size;
     tensor.offset = at;
     tensor.bytes = elements / type.block_size * type.block_bytes;
-    at += padded(tensor.bytes);
+    at += padded(tensor.bytes, alignment);
   }
   return at;
 }
 
-std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tensors) {
+int64_t header_bytes(const StoredTensor& tensor) noexcept {
+  return static_cast<int64_t>(8 + tensor.name.size() + 4 + 8 * tensor.shape.size() + 4 + 8);
+}
+
+std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tensors, int64_t alignment) {
   std::string out = "GGUF";
   append(out, uint32_t{3});
   append(out, static_cast<uint64_t>(tensors.size()));
@@ -109,7 +135,7 @@ std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tenso
     append(out, static_cast<uint32_t>(tensor.type));
     append(out, static_cast<uint64_t>(tensor.offset));
   }
-  out.resize(static_cast<size_t>(padded(static_cast<int64_t>(out.size()))), '\0');
+  out.resize(static_cast<size_t>(padded(static_cast<int64_t>(out.size()), alignment)), '\0');
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gguf_file.h"
 #include "gguf_types.h"
 
 namespace arkit::gguf {
@@ -14,13 +15,16 @@ namespace arkit::gguf {
 // In the order they are put. Each key once; empty texts and arrays are left out, as readers want it.
 class KeyValues {
  public:
-  void put_u32(std::string_view key, int64_t value);  // throws ErrorCode::unsupported for what 32 bits do not hold
+  void put_u16(std::string_view key, int64_t value);  // these throw ErrorCode::unsupported for what they do not hold
+  void put_u32(std::string_view key, int64_t value);
+  void put_i32(std::string_view key, int64_t value);
   void put_f32(std::string_view key, double value);
   void put_bool(std::string_view key, bool value);
   void put_text(std::string_view key, std::string_view value);
   void put_texts(std::string_view key, std::span<const std::string> values);
   void put_i32s(std::string_view key, std::span<const int32_t> values);
   void put_f32s(std::string_view key, std::span<const float> values);
+  void put(std::string_view key, const Value& value);  // as another file has it, empty ones, too
 
   [[nodiscard]] uint64_t count() const noexcept { return count_; }
   [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
@@ -40,12 +44,18 @@ struct StoredTensor {
 };
 
 inline constexpr int64_t kAlignment = 32;
+[[nodiscard]] constexpr int64_t padded(int64_t bytes, int64_t alignment = kAlignment) noexcept {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
 // Sets offsets and sizes, tensor after tensor, each padded. Returns the bytes of the data. Throws ErrorCode::unsupported
 // for names and shapes the format does not hold.
-int64_t lay_out(std::vector<StoredTensor>& tensors);
+int64_t lay_out(std::span<StoredTensor> tensors, int64_t alignment = kAlignment);
 
 // Everything before the data, padded.
-[[nodiscard]] std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tensors);
+[[nodiscard]] std::string header_of(const KeyValues& keys, std::span<const StoredTensor> tensors,
+                                    int64_t alignment = kAlignment);
+// What a tensor takes of it.
+[[nodiscard]] int64_t header_bytes(const StoredTensor& tensor) noexcept;
 
 }  // namespace arkit::gguf

@@ -5,16 +5,27 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/file_tool.h>
 #include <arkit/model_source.h>
 #include <arkit/plugin.h>
 
 #include "gguf_exporter.h"
+#include "gguf_parts.h"
 #include "gguf_source.h"
+#include "gguf_tool.h"
 
 namespace arkit::gguf {
 namespace {
 
-class GgufReader final : public ModelReader {
+struct Work {
+  const std::filesystem::path& file;
+  json::Object operator()(const ShowFile& task) const { return show_file(file, task); }
+  json::Object operator()(const SetMetadata& task) const { return set_metadata(file, task); }
+  json::Object operator()(const SplitFile& task) const { return split_file(file, task); }
+  json::Object operator()(const MergeFile& task) const { return merge_file(file, task); }
+};
+
+class GgufReader final : public ModelReader, public FileTool {
  public:
   [[nodiscard]] const ReaderInfo& info() const noexcept override {
     static constexpr ReaderInfo kInfo{"gguf",
@@ -22,8 +33,10 @@ class GgufReader final : public ModelReader {
     return kInfo;
   }
 
-  [[nodiscard]] Verdict matches(const std::filesystem::path& path, const json::Object*) const override {
+  [[nodiscard]] Verdict matches(const std::filesystem::path& path, const json::Object* config) const override {
     std::error_code error;
+    if (config == nullptr && std::filesystem::is_directory(path, error))
+      return first_part_in(path).empty() ? Verdict::no("no folder of the parts of one model") : Verdict::yes();
     if (!std::filesystem::is_regular_file(path, error)) return Verdict::no("not a file");
     char magic[4] = {};
     std::ifstream(path, std::ios::binary).read(magic, sizeof(magic));
@@ -32,7 +45,12 @@ class GgufReader final : public ModelReader {
   }
 
   [[nodiscard]] std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
-    return open_gguf(path);
+    std::error_code error;
+    return open_gguf(std::filesystem::is_directory(path, error) ? first_part_in(path) : path);
+  }
+
+  [[nodiscard]] json::Object work_on(const std::filesystem::path& file, const FileTask& task) const override {
+    return std::visit(Work{file}, task);
   }
 };
 

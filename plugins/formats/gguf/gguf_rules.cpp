@@ -58,6 +58,7 @@ BlockType value_type(const FileKind& kind, const RuleModel& model, int64_t block
     default:
       break;
   }
+  if (model.experts == 8) return BlockType::q8_0;  // little beside the experts
   // The models of 70 billion weights: eight value heads serve 64.
   const bool large = model.blocks == 80 && ((model.is_llama && model.heads != model.kv_heads) || model.is_qwen2);
   return large && (type == BlockType::q3_k || type == BlockType::q4_k) ? BlockType::q5_k : type;
@@ -70,12 +71,16 @@ BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block)
     case 21:
       return block < model.blocks / 8 ? BlockType::q4_k : BlockType::q2_k;
     case 12:
-      return block < model.blocks / 16 ? BlockType::q5_k : BlockType::q4_k;
+      if (block < model.blocks / 16) return BlockType::q5_k;
+      return model.is_falcon && !is_favoured(block, model.blocks) ? BlockType::q3_k : BlockType::q4_k;
     case 13:
-      return BlockType::q5_k;
+      return model.is_falcon ? BlockType::q4_k : BlockType::q5_k;
     case 14:
-      return block < model.blocks / 8 ? BlockType::q5_k : BlockType::q4_k;
+      return block < model.blocks / 8 && !model.is_falcon ? BlockType::q5_k : BlockType::q4_k;
     case 15:
+      if (model.is_falcon && block >= model.blocks / 16)
+        return is_favoured(block, model.blocks) ? BlockType::q5_k : BlockType::q4_k;
+      [[fallthrough]];
     case 17:
       return is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
     case 25:
@@ -96,7 +101,12 @@ BlockType embedding_type(const FileKind& kind) {
   return kind.base == BlockType::tq1_0 || kind.base == BlockType::tq2_0 ? BlockType::q4_k : kind.base;
 }
 
-BlockType attention_output_type(const FileKind& kind) {
+BlockType attention_output_type(const FileKind& kind, const RuleModel& model) {
+  if (model.is_falcon) return kind.id == 13 ? BlockType::q4_k : kind.base;
+  if (model.experts == 8) {
+    constexpr std::array<uint32_t, 7> kRaised{10, 11, 12, 14, 15, 25, 30};
+    return std::find(kRaised.begin(), kRaised.end(), kind.id) == kRaised.end() ? kind.base : BlockType::q5_k;
+  }
   switch (kind.id) {
     case 10:
       return BlockType::q3_k;
@@ -131,13 +141,16 @@ std::string upper(std::string_view text) {
 BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, int64_t block) {
   switch (part) {
     case Part::output:
+      if (model.is_falcon && model.rules == RuleSet::llama_cpp) return BlockType::q8_0;
       return kind.base == BlockType::q8_0 || is_of_floats(kind) ? BlockType::q8_0 : BlockType::q6_k;
+    case Part::key:
+      return model.experts == 8 ? BlockType::q8_0 : kind.base;
     case Part::value:
       return value_type(kind, model, block);
     case Part::down:
       return down_type(kind, model, block);
     case Part::attention_output:
-      return attention_output_type(kind);
+      return attention_output_type(kind, model);
     case Part::embedding:
       return embedding_type(kind);
     case Part::other:
@@ -146,19 +159,31 @@ BlockType type_of_part(const FileKind& kind, const RuleModel& model, Part part, 
   return kind.base;
 }
 
-std::optional<BlockType> fitting_type(BlockType wanted, int64_t row) {
+std::optional<RuleSet> find_rules(std::string_view name) {
+  for (const RuleSet rules : {RuleSet::llama_cpp, RuleSet::auto_round})
+    if (lower(name) == name_of(rules)) return rules;
+  return std::nullopt;
+}
+
+std::string_view name_of(RuleSet rules) {
+  return rules == RuleSet::llama_cpp ? "llama.cpp" : "auto_round";
+}
+
+std::optional<BlockType> fitting_type(BlockType wanted, int64_t row, RuleSet rules) {
   if (row % shape_of(wanted).block == 0) return wanted;
   if (row % 32 != 0) return std::nullopt;
+  const bool llama = rules == RuleSet::llama_cpp;
   switch (wanted) {
     case BlockType::q2_k:
     case BlockType::q3_k:
+      return llama ? BlockType::q4_0 : BlockType::q5_0;
     case BlockType::tq1_0:
     case BlockType::tq2_0:
       return BlockType::q4_0;
     case BlockType::q4_k:
       return BlockType::q5_0;
     case BlockType::q5_k:
-      return BlockType::q5_1;
+      return llama ? BlockType::q5_1 : BlockType::q5_0;
     case BlockType::q6_k:
       return BlockType::q8_0;
     default:

@@ -14,6 +14,7 @@
 #include "gguf_dequantize.h"
 #include "gguf_file.h"
 #include "gguf_packed.h"
+#include "gguf_parts.h"
 #include "gguf_tokenizer.h"
 #include "gguf_weights.h"
 
@@ -21,13 +22,14 @@ namespace arkit::gguf {
 namespace fs = std::filesystem;
 namespace {
 
-std::vector<float> rope_factors(const File& file, const MappedFile& map) {
+std::vector<float> rope_factors(const Parts& parts) {
+  const File& file = parts.file;
   for (const TensorEntry& tensor : file.tensors) {
     if (tensor.name != "rope_freqs.weight") continue;
     if (tensor.type->type != TensorType::f32 || tensor.shape.size() != 1)
       throw_input(str(file.metadata.file(), ": tensor 'rope_freqs.weight' is no vector of F32"));
     std::vector<float> factors(static_cast<size_t>(tensor.shape[0]));
-    dequantize(TensorType::f32, map.bytes().data() + tensor.offset, tensor.shape[0], factors.data());
+    dequantize(TensorType::f32, parts.map_of(tensor).bytes().data() + tensor.offset, tensor.shape[0], factors.data());
     return factors;
   }
   return {};
@@ -47,18 +49,17 @@ class PlainGguf final : public sdk::ForwardingSource {
 class GgufSource final : public ModelSource, private TokenizerTexts {
  public:
   explicit GgufSource(const fs::path& path)
-      : path_(path), map_(path), file_(parse_gguf(map_.bytes(), str("'", path.string(), "'"))) {
+      : parts_(open_parts(path)), path_(parts_.maps.front()->path()), file_(parts_.file) {
     const Metadata& metadata = file_.metadata;
-    if (metadata.integer("split.count").value_or(1) > 1)
-      throw_unsupported(str(metadata.file(), ": is one of several parts; join them first (llama-gguf-split --merge)"));
     const Architecture& architecture = architecture_of(metadata);
     const HyperParameters parameters = read_hyper_parameters(metadata, architecture);
-    const TensorScales scales =
-        read_tensor_scales(file_, [this](const TensorEntry& tensor) { return map_.bytes().data() + tensor.offset; });
-    weights_.emplace(map_, file_, architecture, parameters, scales, View::packed);
-    plain_weights_.emplace(map_, file_, architecture, parameters, scales, View::plain);
+    const TensorScales scales = read_tensor_scales(file_, [this](const TensorEntry& tensor) {
+      return parts_.map_of(tensor).bytes().data() + tensor.offset;
+    });
+    weights_.emplace(parts_, architecture, parameters, scales, View::packed);
+    plain_weights_.emplace(parts_, architecture, parameters, scales, View::plain);
     layers_.emplace(file_, parameters, scales, *weights_);
-    config_ = make_config(file_, architecture, parameters, rope_factors(file_, map_));
+    config_ = make_config(file_, architecture, parameters, rope_factors(parts_));
   }
 
   [[nodiscard]] std::string kind() const override { return "gguf"; }
@@ -89,9 +90,9 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
     return make_tokenizer_config(file_.metadata, config_);
   }
 
-  fs::path path_;
-  MappedFile map_;
-  File file_;
+  Parts parts_;
+  fs::path path_;  // of the first part
+  const File& file_;
   json::Object config_;
   std::optional<GgufWeights> weights_, plain_weights_;
   std::optional<GgufLayers> layers_;

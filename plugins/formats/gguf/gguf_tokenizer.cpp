@@ -219,7 +219,7 @@ json::Object make_generation_config(const Metadata& metadata) {
     if (const auto id = metadata.integer(str("tokenizer.ggml.", kind, "_token_id"))) out[name] = *id;
   if (const auto top_k = metadata.integer("general.sampling.top_k")) out["top_k"] = *top_k;
   const std::pair<const char*, const char*> numbers[] = {
-      {"temp", "temperature"}, {"top_p", "top_p"}, {"min_p", "min_p"}};
+      {"temp", "temperature"}, {"top_p", "top_p"}, {"min_p", "min_p"}, {"penalty_repeat", "repetition_penalty"}};
   for (const auto& [key, name] : numbers)
     if (const auto value = metadata.number(str("general.sampling.", key))) out[name] = *value;
   return out;

@@ -66,9 +66,9 @@ bool is_packed_layer(const TensorEntry& tensor) {
   return tensor.shape.size() == 2 && !is_float(tensor.type->type) && tensor.name != "token_embd.weight";
 }
 
-GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
-                         const HyperParameters& parameters, const TensorScales& scales, View view)
-    : map_(map) {
+GgufWeights::GgufWeights(const Parts& parts, const Architecture& architecture, const HyperParameters& parameters,
+                         const TensorScales& scales, View view) {
+  const File& file = parts.file;
   std::vector<TensorInfo> infos;
   for (const TensorEntry& tensor : file.tensors) {
     if (tensor.name == "rope_freqs.weight" || is_tensor_scale(tensor.name)) continue;
@@ -76,6 +76,7 @@ GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architec
     if (!name)
       throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name),
                             "' is not part of architecture '", architecture.name, "' as arkit reads it"));
+    const MappedFile& map = parts.map_of(tensor);
     const bool as_stored = view == View::packed && is_packed_layer(tensor);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];
     infos.push_back({.name = *name,
@@ -85,7 +86,7 @@ GgufWeights::GgufWeights(const MappedFile& map, const File& file, const Architec
                      .stored_bytes = tensor.bytes,
                      .file = map.path().filename().string()});
     const auto scale = scales.find(tensor.name);
-    places_.push_back({tensor.offset, tensor.type->type,
+    places_.push_back({&map, tensor.offset, tensor.type->type,
                        permuted_heads(tensor, architecture, parameters, file.metadata.file()), as_stored,
                        scale == scales.end() ? 1 : scale->second});
   }
@@ -104,15 +105,17 @@ at::Tensor GgufWeights::load(std::string_view name) const {
 
 void GgufWeights::release(std::string_view name) const noexcept {
   const TensorInfo* info = find(name);
-  if (info != nullptr)
-    map_.release(static_cast<size_t>(place_of(*info).offset), static_cast<size_t>(info->stored_bytes));
+  if (info == nullptr) return;
+  const Place& place = place_of(*info);
+  place.map->release(static_cast<size_t>(place.offset), static_cast<size_t>(info->stored_bytes));
 }
 
 const TensorInfo& GgufWeights::require(std::string_view name) const {
   const TensorInfo* info = find(name);
-  if (info == nullptr) throw_input(str("tensor '", printable(name), "' is not in '", map_.path().string(), "'"));
-  map_.require_unchanged();
-  map_.will_need(static_cast<size_t>(place_of(*info).offset), static_cast<size_t>(info->stored_bytes));
+  if (info == nullptr) throw_input(str("tensor '", printable(name), "' is not in the file"));
+  const Place& place = place_of(*info);
+  place.map->require_unchanged();
+  place.map->will_need(static_cast<size_t>(place.offset), static_cast<size_t>(info->stored_bytes));
   return *info;
 }
 

@@ -11,6 +11,7 @@
 
 #include "gguf_architecture.h"
 #include "gguf_file.h"
+#include "gguf_parts.h"
 #include "gguf_tensor_scales.h"
 
 namespace arkit::gguf {
@@ -27,17 +28,18 @@ enum class View { plain, packed };
 //   row h*d + 2t + s of the file = row h*d + s*d/2 + t of the model
 [[nodiscard]] int64_t source_row(int64_t row, int64_t heads, int64_t rows) noexcept;
 
-// `map` and the file's tensors outlive it; `scales`: of whole tensors, which make part of real numbers.
+// `parts` outlive it; `scales`: of whole tensors, which make part of real numbers.
 class GgufWeights final : public WeightSource {
  public:
-  GgufWeights(const MappedFile& map, const File& file, const Architecture& architecture,
-              const HyperParameters& parameters, const TensorScales& scales, View view);
+  GgufWeights(const Parts& parts, const Architecture& architecture, const HyperParameters& parameters,
+              const TensorScales& scales, View view);
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override;
   void release(std::string_view name) const noexcept override;
 
  private:
   struct Place {
+    const MappedFile* map;
     int64_t offset;
     TensorType type;
     int64_t heads;  // > 0: rows are stored in llama.cpp's rotary order
@@ -49,12 +51,11 @@ class GgufWeights final : public WeightSource {
   [[nodiscard]] const Place& place_of(const TensorInfo& info) const {
     return places_[static_cast<size_t>(&info - tensors().data())];
   }
-  [[nodiscard]] const std::byte* data_of(const Place& place) const { return map_.bytes().data() + place.offset; }
+  [[nodiscard]] const std::byte* data_of(const Place& place) const { return place.map->bytes().data() + place.offset; }
   [[nodiscard]] at::Tensor view(const TensorInfo& info, const Place& place) const;
   void copy_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
   void dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
 
-  const MappedFile& map_;
   std::vector<Place> places_;  // by index of tensors()
 };
 

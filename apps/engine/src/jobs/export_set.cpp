@@ -38,6 +38,43 @@ FormatChoice recipe_format(FormatChoice format, const Registry& registry) {
   return format;
 }
 
+// Formats that have an option, by the names users give them.
+std::vector<std::string> formats_with(std::string_view option, const Registry& registry) {
+  std::vector<std::string> names;
+  for (const std::string& name : registry.names(Kind::exporter)) {
+    const auto* face = dynamic_cast<const ExporterOptions*>(&registry.exporter(name));
+    if (face == nullptr) continue;
+    const auto known = face->option_names();
+    if (std::find(known.begin(), known.end(), option) != known.end()) names.push_back(name);
+  }
+  return names;
+}
+
+// Each format gets the options it has; one that none of the run has would do nothing.
+void tell(std::vector<FormatChoice>& formats, const FormatWords& words, const Registry& registry) {
+  std::set<std::string_view> taken;
+  for (FormatChoice& format : formats) {
+    const auto* face = dynamic_cast<const ExporterOptions*>(format.exporter);
+    if (face == nullptr) continue;
+    FormatWords own;
+    for (const std::string_view name : face->option_names())
+      if (const auto given = words.find(name); given != words.end()) {
+        own.insert(*given);
+        taken.insert(given->first);
+      }
+    if (own.empty()) continue;
+    format.told = face->with(own);
+    format.exporter = format.told.get();
+  }
+  for (const auto& [name, values] : words) {
+    if (taken.contains(name)) continue;
+    const std::vector<std::string> others = formats_with(name, registry);
+    throw_usage(str("--", printable(name), ": no format of this run has this option; ",
+                    others.empty() ? std::string("no format that is loaded has it, leave it out")
+                                   : str("formats that have it: ", quoted_list(others))));
+  }
+}
+
 std::string folder_name(std::string format) {
   std::replace(format.begin(), format.end(), ':', '-');
   return format;
@@ -56,18 +93,39 @@ int64_t companion_bytes(const ModelSource& source) {
 
 }  // namespace
 
+FormatWords format_words(const FormatOptions& options) {
+  FormatWords words;
+  const auto add = [&](const char* name, std::string value) {
+    if (!value.empty()) words[name].push_back(std::move(value));
+  };
+  add("type_rules", options.type_rules);
+  for (const std::string& one : options.tensor_type) add("tensor_type", one);
+  add("tensor_type_file", options.tensor_type_file.string());
+  add("output_tensor_type", options.output_tensor_type);
+  add("token_embedding_type", options.token_embedding_type);
+  if (options.split_max_size) add("split_max_size", std::to_string(*options.split_max_size));
+  for (const std::string& one : options.format_option) {
+    const size_t equals = one.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      throw_usage(str("--format_option: '", printable(one), "' is not NAME=VALUE"));
+    words[one.substr(0, equals)].push_back(one.substr(equals + 1));
+  }
+  return words;
+}
+
 std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
-                                       const fs::path& output_dir, const Registry& registry) {
+                                       const fs::path& output_dir, const Registry& registry, const FormatWords& words) {
   std::vector<FormatChoice> formats;
   for (const std::string& given : from_recipe&& names.empty() ? recipe_formats(registry) : names) {
     NamedFormat named = look_up_format(lower(given), registry);
-    FormatChoice format{named.exporter, std::move(named.name), {}};
+    FormatChoice format{named.exporter, std::move(named.name), {}, {}};
     if (from_recipe) format = recipe_format(std::move(format), registry);
     if (std::any_of(formats.begin(), formats.end(), [&](const FormatChoice& f) { return f.name == format.name; }))
       continue;
     formats.push_back(std::move(format));
   }
   if (formats.empty()) throw_usage("no format given; 'arkit list formats' shows all");
+  tell(formats, words, registry);
   for (FormatChoice& format : formats)
     format.output_dir = formats.size() == 1 ? output_dir : output_dir / folder_name(format.name);
   return formats;
@@ -83,8 +141,9 @@ std::string no_attention_scales(const std::string& format, const Registry& regis
 }
 
 std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan, bool from_recipe,
-                                         const fs::path& output_dir, const Registry& registry) {
-  std::vector<FormatChoice> formats = find_formats(names, from_recipe, output_dir, registry);
+                                         const fs::path& output_dir, const Registry& registry,
+                                         const FormatWords& words) {
+  std::vector<FormatChoice> formats = find_formats(names, from_recipe, output_dir, registry, words);
   for (const FormatChoice& format : formats) {
     for (const LayerPlan& layer : plan.layers) {
       if (!layer.quantized()) continue;

@@ -10,6 +10,7 @@
 
 #include <arkit/engine/jobs.h>
 #include <arkit/exporter.h>
+#include <arkit/exporter_options.h>
 #include <arkit/registry.h>
 
 namespace arkit {
@@ -22,18 +23,24 @@ struct FormatChoice {
   std::string name;  // as asked for: "auto_round", "auto_round:auto_awq"; also the variant given to the exporter
   // One format: the output folder itself; several: a subfolder named after the format.
   std::filesystem::path output_dir;
+  std::shared_ptr<Exporter> told;  // where the format has options and some were given, what `exporter` points to
 };
 
-// Resolves names, each once. `from_recipe`: formats that record a recipe file, in their variant for it; no name = all
-// of those. Throws ErrorCode::unsupported with the nearest name.
+// Options of formats as words for ExporterOptions::with. Throws ErrorCode::usage for one without '='.
+[[nodiscard]] FormatWords format_words(const FormatOptions& options);
+
+// Resolves names, each once, and tells formats the options they have. `from_recipe`: formats that record a recipe file,
+// in their variant for it; no name = all of those. Throws ErrorCode::unsupported with the nearest name, ErrorCode::usage
+// for an option that none of the formats has.
 [[nodiscard]] std::vector<FormatChoice> find_formats(const std::vector<std::string>& names, bool from_recipe,
-                                                     const std::filesystem::path& output_dir, const Registry& registry);
+                                                     const std::filesystem::path& output_dir, const Registry& registry,
+                                                     const FormatWords& words = {});
 
 // The same, and asks every exporter about every quantized layer. Throws ErrorCode::unsupported with the exporter's
 // reason.
 [[nodiscard]] std::vector<FormatChoice> choose_formats(const std::vector<std::string>& names, const QuantPlan& plan,
                                                        bool from_recipe, const std::filesystem::path& output_dir,
-                                                       const Registry& registry);
+                                                       const Registry& registry, const FormatWords& words);
 
 // Asks formats that want to see the model itself (SourceCheck). Throws ErrorCode::unsupported with the exporter's
 // reason.

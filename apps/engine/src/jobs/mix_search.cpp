@@ -73,7 +73,7 @@ MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, R
       options.overrides,
       std::any_of(schemes_.begin(), schemes_.end(), [](const SchemeOption& o) { return o.quant.act.quantized(); }),
       "every option");
-  formats_ = find_formats(options.formats, false, options.output_dir, registry);
+  formats_ = find_formats(options.formats, false, options.output_dir, registry, format_words(options.format_options));
   open();
   const SchemeOption& base = base_option(schemes_);
   const CostModel model(accounting, *formats_.front().exporter, formats_.front().name, planned_.source->weights());

@@ -65,6 +65,11 @@ class Refiner {
     const Refinement refinement = ask(format);
     if (!refinement.why_not.empty())
       throw_unsupported(str("format '", format.name, "' cannot store this plan: ", refinement.why_not));
+    if (refiners_.reporter != nullptr)
+      for (const std::string& what : refinement.unmatched) {
+        if (!refiners_.allow_unmatched) throw_usage(str(what, "; pass --allow_unmatched to go on"));
+        refiners_.reporter->warn(what);
+      }
     for (const PlanChange& change : refinement.changes) {
       const LayerPlan& layer = find(format, change.layer);
       Wish wish{&format, wanted(change), change.reason};

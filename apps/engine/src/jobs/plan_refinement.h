@@ -30,13 +30,15 @@ struct Refiners {
   const std::vector<FormatChoice>& formats;
   const ModelSource& source;
   const Registry& registry;
-  std::string on_indivisible;  // see QuantizeOptions
-  bool from_recipe = false;    // a recipe file says which layers are quantized and how: nothing may change
+  std::string on_indivisible;    // see QuantizeOptions
+  bool from_recipe = false;      // a recipe file says which layers are quantized and how: nothing may change
+  bool allow_unmatched = false;  // as of QuantizeOptions
+  Reporter* reporter = nullptr;  // hears what options of formats name in vain; null = it was said before
 };
 
 // Makes the changes all formats want of `plan`, in the order of formats. Throws ErrorCode::unsupported where a format
 // refuses the plan, changes what is not its to change, or contradicts another one; ErrorCode::plugin for a format that
-// names no layer of the model or changes its mind.
+// names no layer of the model or changes its mind; ErrorCode::usage for options of formats that match nothing.
 [[nodiscard]] ARKIT_INTERNAL std::vector<RefinedLayer> refine_plan(QuantPlan& plan, const Refiners& refiners);
 
 // One note a format and rule.

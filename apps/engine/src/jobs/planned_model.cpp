@@ -131,7 +131,9 @@ struct Planner {
                                                  .source = *planned.source,
                                                  .registry = registry,
                                                  .on_indivisible = options.on_indivisible,
-                                                 .from_recipe = recipe != nullptr});
+                                                 .from_recipe = recipe != nullptr,
+                                                 .allow_unmatched = options.allow_unmatched,
+                                                 .reporter = &reporter});
     say(planned.refined, reporter);
     for (const std::string& warning : shape_warnings(planned.plan)) reporter.warn(warning);
     for (const std::string& warning : plan_warnings(planned.plan))
@@ -201,7 +203,8 @@ PlannedModel plan_model(const QuantizeOptions& options, ResolvedTuning& tuning, 
                   recipe,
                   registry,
                   choices,
-                  find_formats(options.formats, recipe != nullptr, options.output_dir, registry),
+                  find_formats(options.formats, recipe != nullptr, options.output_dir, registry,
+                               format_words(options.format_options)),
                   algs};
   if (options.low_disk && !planner.forced() && !planner.may_be_model_free()) refuse_low_disk();
   std::unique_ptr<LowDisk> low_disk = open_low_disk(options, scheme.name, reporter);

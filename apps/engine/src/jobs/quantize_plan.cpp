@@ -105,7 +105,8 @@ QuantizePlan decide(const QuantizeWish& wish, const std::string& model, const Mi
   decided.dtype = decided.stored == at::kBFloat16 ? choose_dtype(wanted.options, planned.forwards) : at::kFloat;
   decided.tuning = planned.forwards ? fit_to_model(wanted, planned.layout, source, reporter) : wanted;
   decided.output_dir = choose_output_dir(options, plan, source);
-  decided.formats = choose_formats(options.formats, plan, recipe != nullptr, decided.output_dir, registry);
+  decided.formats = choose_formats(options.formats, plan, recipe != nullptr, decided.output_dir, registry,
+                                   format_words(options.format_options));
   check_runtimes(options.runtime, plan, decided.formats, reporter);
   return decided;
 }

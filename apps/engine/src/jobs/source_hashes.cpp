@@ -50,10 +50,13 @@ class Descriptor {
 }  // namespace
 
 std::vector<fs::path> weight_files(const ModelSource& source, std::optional<int64_t> num_blocks) {
-  if (fs::is_regular_file(source.path())) return {source.path()};
+  // A file, which may be the first of several beside it.
+  const bool is_file = fs::is_regular_file(source.path());
+  const fs::path folder = is_file ? source.path().parent_path() : source.path();
   std::set<fs::path> paths;
+  if (is_file) paths.insert(source.path());
   for (const TensorInfo& tensor : source.weights().tensors())
-    if (!num_blocks || block_index(tensor.name) < *num_blocks) paths.insert(source.path() / tensor.file);
+    if (!num_blocks || block_index(tensor.name) < *num_blocks) paths.insert(folder / tensor.file);
   return {paths.begin(), paths.end()};
 }
 

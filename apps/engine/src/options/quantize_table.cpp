@@ -11,6 +11,7 @@ using Scheme = SchemeOverrides;
 using Mix = AutoSchemeOptions;
 using Tuning = TuningOptions;
 using Attention = AttentionOptions;
+using Format = FormatOptions;
 using enum OptionType;
 
 constexpr std::string_view kScheme = "Scheme";
@@ -19,6 +20,7 @@ constexpr std::string_view kTuning = "Tuning (unset = the recipe's value)";
 constexpr std::string_view kData = "Calibration data";
 constexpr std::string_view kLayers = "Layers";
 constexpr std::string_view kOutput = "Output";
+constexpr std::string_view kFormat = "Types of tensors and files, of formats that choose them (docs/FORMATS.md)";
 constexpr std::string_view kRun = "Run";
 
 constexpr OptionNeeds kOfMix = OptionNeeds::mix;
@@ -577,6 +579,49 @@ constexpr OptionOf<Q> kRows[] = {
                                     .unit = "SIZE",
                                     .help = "largest weight file: 5GB, 200MB, 64KB or bytes (1GB = 1000^3)",
                                     .scoring = true}),
+    option_at<&Q::format_options, &Format::type_rules>(
+        {.name = "type_rules",
+         .group = kFormat,
+         .unit = "R",
+         .help = "whose rules choose the type of each tensor, and what rows get that hold no whole blocks",
+         .absent = "the format's"}),
+    option_at<&Q::format_options, &Format::tensor_type>(
+        {.name = "tensor_type",
+         .type = texts,
+         .group = kFormat,
+         .unit = "REGEX=TYPE",
+         .help = "type of the tensors of the file whose names the expression is found in; may be repeated, the first "
+                 "that is found decides"}),
+    option_at<&Q::format_options, &Format::tensor_type_file>(
+        {.name = "tensor_type_file",
+         .type = path,
+         .group = kFormat,
+         .unit = "FILE",
+         .help = "more of them from a file, with blanks or lines between",
+         .names_file = true}),
+    option_at<&Q::format_options, &Format::output_tensor_type>({.name = "output_tensor_type",
+                                                                .group = kFormat,
+                                                                .unit = "TYPE",
+                                                                .help = "type of the head's tensor",
+                                                                .absent = "the rules' choice"}),
+    option_at<&Q::format_options, &Format::token_embedding_type>({.name = "token_embedding_type",
+                                                                  .group = kFormat,
+                                                                  .unit = "TYPE",
+                                                                  .help = "type of the embeddings' tensor",
+                                                                  .absent = "the rules' choice"}),
+    option_at<&Q::format_options, &Format::split_max_size>(
+        {.name = "split_max_size",
+         .type = bytes,
+         .group = kFormat,
+         .unit = "SIZE",
+         .help = "cut the file into parts of at most this size: 2GB, 500MB",
+         .absent = "one file"}),
+    option_at<&Q::format_options, &Format::format_option>(
+        {.name = "format_option",
+         .type = texts,
+         .group = kFormat,
+         .unit = "NAME=VALUE",
+         .help = "an option that a format's plugin has and this page does not; may be repeated"}),
     option_at<&Q::force>(
         {.name = "force",
          .type = flag,

@@ -76,11 +76,22 @@ struct AutoSchemeOptions {
   std::filesystem::path svg, save_layer_config;  // files to write; empty = none
 };
 
+// What only some formats have a meaning for (ExporterOptions). A run of which no format knows one is refused.
+struct FormatOptions {
+  std::string type_rules;                  // whose rules choose the types of tensors; empty = the format's usual ones
+  std::vector<std::string> tensor_type;    // "REGEX=TYPE", by the names tensors have in the file; the first match wins
+  std::filesystem::path tensor_type_file;  // more of them, with blanks or lines between
+  std::string output_tensor_type, token_embedding_type;
+  std::optional<int64_t> split_max_size;   // bytes of a file; unset = one file
+  std::vector<std::string> format_option;  // "NAME=VALUE": options of formats that have no field here
+};
+
 struct QuantizeOptions {
   std::string model;   // folder, .gguf file or hub id
   std::string scheme;  // empty = the one a format stands for (Exporter::implied_scheme), else W4A16
   SchemeOverrides overrides;
   std::vector<std::string> formats{"auto_round"};
+  FormatOptions format_options;
   std::filesystem::path output_dir;  // empty = "<model name>-<scheme>" in the working directory
   std::string recipe = "default";
   // An llm-compressor recipe, which states scheme, layers and tuning; empty = none. Options set in `tuning` win over
