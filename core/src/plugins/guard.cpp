@@ -10,6 +10,7 @@
 
 #include <arkit/family_files.h>
 #include <arkit/head_strips.h>
+#include <arkit/importance_files.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
 
@@ -469,7 +470,7 @@ class GuardedSource final : public GuardedOwn<ModelSource> {
   mutable std::map<const TokenizerTexts*, GuardedTokenizer> tokenizer_;
 };
 
-class GuardedReader final : public Guarded<ModelReader> {
+class GuardedReader : public Guarded<ModelReader> {
  public:
   using Guarded::Guarded;
   const ReaderInfo& info() const noexcept override {
@@ -481,6 +482,25 @@ class GuardedReader final : public Guarded<ModelReader> {
   std::unique_ptr<ModelSource> open(const std::filesystem::path& path) const override {
     return made<GuardedSource>(call("open()", [&](ModelReader& r) { return r.open(path); }), "open()");
   }
+};
+
+// Of a reader that has the second face (importance_files.h).
+class GuardedImportanceReader final : public GuardedReader, public ImportanceFiles {
+ public:
+  using GuardedReader::GuardedReader;
+  ImportanceMatrix read_importance(const std::filesystem::path& path, const json::Object& config) const override {
+    return call("read_importance()", [&](ModelReader& r) { return face(r).read_importance(path, config); });
+  }
+  Verdict writes_importance(const std::filesystem::path& name, const json::Object& config) const override {
+    return call("writes_importance()", [&](ModelReader& r) { return face(r).writes_importance(name, config); });
+  }
+  std::string write_importance(const ImportanceMatrix& matrix, const std::filesystem::path& name,
+                               const json::Object& config) const override {
+    return call("write_importance()", [&](ModelReader& r) { return face(r).write_importance(matrix, name, config); });
+  }
+
+ private:
+  static const ImportanceFiles& face(ModelReader& reader) { return dynamic_cast<const ImportanceFiles&>(reader); }
 };
 
 class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {
@@ -553,6 +573,8 @@ std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginP
   return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
+  if (dynamic_cast<const ImportanceFiles*>(inner.get()) != nullptr)
+    return std::make_shared<GuardedImportanceReader>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedReader>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Transform> guard(std::shared_ptr<Transform> inner, OriginPtr origin) {

@@ -8,6 +8,7 @@
 #include <arkit/exporter.h>
 #include <arkit/family_files.h>
 #include <arkit/head_strips.h>
+#include <arkit/importance_files.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
@@ -159,5 +160,7 @@ ModelAdapter::~ModelAdapter() = default;
 FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
+
+ImportanceFiles::~ImportanceFiles() = default;
 
 }  // namespace arkit

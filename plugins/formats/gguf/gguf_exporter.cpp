@@ -39,8 +39,11 @@ const FileKind* kind_of(const QuantPlan& plan, std::string_view variant) {
   return scheme.starts_with(kPrefix) ? find_kind(std::string_view(scheme).substr(kPrefix.size())) : nullptr;
 }
 
-RuleModel rule_model(const QuantPlan& plan, const json::Object& config) {
+RuleModel rule_model(const RefineRequest& request) {
+  const QuantPlan& plan = request.plan;
+  const json::Object& config = request.source.config();
   RuleModel model;
+  model.importance = request.importance;
   model.is_llama = plan.model_type == "llama" || plan.model_type == "mistral";
   model.is_qwen2 = plan.model_type == "qwen2";
   model.blocks = plan.num_blocks;
@@ -73,7 +76,7 @@ sdk::BlockType type_of(const LayerPlan& layer) {
 class Refining {
  public:
   Refining(const RefineRequest& request, const FileKind& kind)
-      : request_(request), kind_(kind), model_(rule_model(request.plan, request.source.config())) {}
+      : request_(request), kind_(kind), model_(rule_model(request)) {}
 
   Refinement run() {
     for (const LayerPlan& layer : request_.plan.layers) {

@@ -17,6 +17,7 @@
 
 #include "gguf_blocks.h"
 #include "gguf_export_keys.h"
+#include "gguf_imatrix.h"
 #include "gguf_weights.h"
 
 namespace arkit::gguf {
@@ -72,6 +73,7 @@ class GgufJob final : public ExportJob {
     const Called called = called_after(kind);
     put_model_keys(keys, request.source, architecture_, parameters_, called.file_type);
     put_tokenizer_keys(keys, request.source, vocabulary_);
+    if (request.run.importance) put_importance_keys(keys, *request.run.importance);
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
     const int64_t data = lay_out(tensors);

@@ -9,12 +9,13 @@
 #include <arkit/plugin.h>
 
 #include "gguf_exporter.h"
+#include "gguf_imatrix.h"
 #include "gguf_source.h"
 
 namespace arkit::gguf {
 namespace {
 
-class GgufReader final : public ModelReader {
+class GgufReader final : public ModelReader, public ImatrixFiles {
  public:
   [[nodiscard]] const ReaderInfo& info() const noexcept override {
     static constexpr ReaderInfo kInfo{"gguf",

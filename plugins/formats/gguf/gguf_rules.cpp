@@ -62,23 +62,29 @@ BlockType value_type(const FileKind& kind, const RuleModel& model, int64_t block
 }
 
 BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block) {
+  const bool first_eighth = block < model.blocks / 8;
   switch (kind.id) {
+    case 2:
+    case 8:
+      // Without importance such blocks may do worse with a minimum than without.
+      if (!model.importance || !first_eighth) return kind.base;
+      return kind.base == BlockType::q4_0 ? BlockType::q4_1 : BlockType::q5_1;
     case 10:
       return BlockType::q3_k;
     case 21:
-      return block < model.blocks / 8 ? BlockType::q4_k : BlockType::q2_k;
+      return first_eighth ? BlockType::q4_k : BlockType::q2_k;
     case 12:
       return block < model.blocks / 16 ? BlockType::q5_k : BlockType::q4_k;
     case 13:
       return BlockType::q5_k;
     case 14:
-      return block < model.blocks / 8 ? BlockType::q5_k : BlockType::q4_k;
+      return first_eighth ? BlockType::q5_k : BlockType::q4_k;
     case 15:
     case 17:
       return is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
     case 25:
     case 30:
-      return block < model.blocks / 8 ? BlockType::q5_k : kind.base;
+      return first_eighth && !model.importance ? BlockType::q5_k : kind.base;
     default:
       return kind.base;
   }

@@ -25,6 +25,7 @@ struct FileKind {
 struct RuleModel {
   bool is_llama = false, is_qwen2 = false;
   int64_t blocks = 0, heads = 1, kv_heads = 1;
+  bool importance = false;  // an importance matrix is given
 };
 
 // output: the head, or the embeddings where they are it.

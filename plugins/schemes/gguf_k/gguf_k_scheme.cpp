@@ -67,7 +67,7 @@ double GgufKScheme::bits_per_weight(const LayerPlan& layer) const {
 SchemeTraits GgufKScheme::traits(const LayerQuant& quant) const {
   // 8 bits are rounded to the largest magnitude whatever the importance of a column.
   const bool searches = quant.weight.data_type != sdk::name_of(BlockType::q8_0);
-  return {.searches = searches, .imatrix_when_tuned = searches};
+  return {.searches = searches, .imatrix_when_tuned = searches, .tuned_from_search = searches};
 }
 
 std::unique_ptr<WeightTuner> GgufKScheme::tuner(const at::Tensor& weight, const TensorQuant& quant,
