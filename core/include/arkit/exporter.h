@@ -47,6 +47,14 @@ struct RecipeRecord {
   json::Value kv_cache_scheme;                        // quantization arguments, or null
 };
 
+// The file of --imatrix, for formats that record it.
+struct ImportanceRecord {
+  std::string file;     // as the user named it
+  std::string dataset;  // the first its samples were taken from; empty = not said
+  int64_t entries = 0;
+  int64_t chunks = 0;  // 0 = not said
+};
+
 // Settings of the run that formats record in their configuration (docs/spec/export-folder.md 7).
 struct RunRecord {
   int64_t iters = 0, nsamples = 128, seqlen = 2048, batch_size = 8, gradient_accumulate_steps = 1, seed = 42;
@@ -59,6 +67,7 @@ struct RunRecord {
   std::string reference_version = "0.16.1";    // autoround_version written for loaders that look at it
   std::optional<bool> disable_opt_rtn;         // unset = decided by the scheme
   std::shared_ptr<const RecipeRecord> recipe;  // null = the run was not made from a recipe file
+  std::optional<ImportanceRecord> importance;  // nothing where importance was gathered by the run itself, or none was
 };
 
 struct ExportRequest {
@@ -107,6 +116,7 @@ struct RefineRequest {
   const ModelSource& source;  // configuration and tensor headers; weights are not read at plan time
   // Tables of token embeddings as layers (LayerKind::embedding). They are in no plan unless a format claims them.
   std::span<const LayerPlan> tables;
+  bool importance = false;  // an importance matrix is given (--imatrix)
 };
 
 // A layer of the plan, or one of the tables, as a format needs it.

@@ -108,6 +108,8 @@ struct SchemeTraits {
   bool plain_by_default = false;
   // Does the initial search of enable_alg_ext weigh errors by the importance matrix (docs/spec/signround.md 10)?
   bool imatrix_when_tuned = false;
+  // Do tuners start from such a search whatever enable_alg_ext says?
+  bool tuned_from_search = false;
   // Does enable_alg_ext leave the largest errors out of the loss (docs/spec/signround.md 10)?
   bool outlier_free_loss = false;
   // Are codes whole numbers around a zero point, as layouts of integers store them?

@@ -12,6 +12,7 @@
 #include <arkit/family_files.h>
 #include <arkit/file_tool.h>
 #include <arkit/head_strips.h>
+#include <arkit/importance_files.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
 
@@ -501,13 +502,35 @@ class GuardedReader : public Guarded<ModelReader> {
   }
 };
 
-// Of a reader that is a tool for its files (file_tool.h).
-class GuardedToolReader final : public GuardedReader, public FileTool {
+// Faces that a reader may have beside its own, each put onto what is below: a tool for its files (file_tool.h), importance matrices
+// (importance_files.h).
+template <typename Below>
+class GuardedTool : public Below, public FileTool {
  public:
-  using GuardedReader::GuardedReader;
+  using Below::Below;
   json::Object work_on(const std::filesystem::path& file, const FileTask& task) const override {
-    return call("work_on()", [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
+    return this->call("work_on()", [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
   }
+};
+
+template <typename Below>
+class GuardedImportance : public Below, public ImportanceFiles {
+ public:
+  using Below::Below;
+  ImportanceMatrix read_importance(const std::filesystem::path& path, const json::Object& config) const override {
+    return this->call("read_importance()", [&](ModelReader& r) { return face(r).read_importance(path, config); });
+  }
+  Verdict writes_importance(const std::filesystem::path& name, const json::Object& config) const override {
+    return this->call("writes_importance()", [&](ModelReader& r) { return face(r).writes_importance(name, config); });
+  }
+  std::string write_importance(const ImportanceMatrix& matrix, const std::filesystem::path& name,
+                               const json::Object& config) const override {
+    return this->call("write_importance()",
+                      [&](ModelReader& r) { return face(r).write_importance(matrix, name, config); });
+  }
+
+ private:
+  static const ImportanceFiles& face(ModelReader& reader) { return dynamic_cast<const ImportanceFiles&>(reader); }
 };
 
 class GuardedBlockTransform final : public GuardedOwn<BlockTransform> {
@@ -585,8 +608,12 @@ std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginP
   return std::make_shared<GuardedAdapter>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
-  if (dynamic_cast<const FileTool*>(inner.get()) != nullptr)
-    return std::make_shared<GuardedToolReader>(std::move(inner), std::move(origin));
+  const bool tool = dynamic_cast<const FileTool*>(inner.get()) != nullptr;
+  if (dynamic_cast<const ImportanceFiles*>(inner.get()) != nullptr) {
+    if (tool) return std::make_shared<GuardedTool<GuardedImportance<GuardedReader>>>(std::move(inner), std::move(origin));
+    return std::make_shared<GuardedImportance<GuardedReader>>(std::move(inner), std::move(origin));
+  }
+  if (tool) return std::make_shared<GuardedTool<GuardedReader>>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedReader>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Transform> guard(std::shared_ptr<Transform> inner, OriginPtr origin) {

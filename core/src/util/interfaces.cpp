@@ -10,6 +10,7 @@
 #include <arkit/family_files.h>
 #include <arkit/file_tool.h>
 #include <arkit/head_strips.h>
+#include <arkit/importance_files.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
 #include <arkit/model_source.h>
@@ -163,5 +164,7 @@ FamilyFiles::~FamilyFiles() = default;
 SourceCheck::~SourceCheck() = default;
 ExporterOptions::~ExporterOptions() = default;
 FileTool::~FileTool() = default;
+
+ImportanceFiles::~ImportanceFiles() = default;
 
 }  // namespace arkit

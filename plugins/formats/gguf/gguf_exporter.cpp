@@ -42,7 +42,9 @@ const FileKind* kind_of(const QuantPlan& plan, std::string_view variant) {
   return scheme.starts_with(kPrefix) ? find_kind(std::string_view(scheme).substr(kPrefix.size())) : nullptr;
 }
 
-RuleModel rule_model(const QuantPlan& plan, const json::Object& config, RuleSet rules) {
+RuleModel rule_model(const RefineRequest& request, RuleSet rules) {
+  const QuantPlan& plan = request.plan;
+  const json::Object& config = request.source.config();
   const auto number = [&](std::initializer_list<std::string_view> keys) -> std::optional<int64_t> {
     for (const std::string_view key : keys)
       if (const auto value = json::get_int(config, key, "config.json")) return value;
@@ -50,6 +52,7 @@ RuleModel rule_model(const QuantPlan& plan, const json::Object& config, RuleSet 
   };
   RuleModel model;
   model.rules = rules;
+  model.importance = request.importance;
   model.is_llama = plan.model_type == "llama" || plan.model_type == "mistral";
   model.is_qwen2 = plan.model_type == "qwen2";
   model.is_falcon = plan.model_type == "falcon";
@@ -92,7 +95,7 @@ class Refining {
       : request_(request),
         kind_(kind),
         options_(options),
-        model_(rule_model(request.plan, request.source.config(), options.rules)),
+        model_(rule_model(request, options.rules)),
         matched_(options.wishes.size(), false) {}
 
   Refinement run() {

@@ -17,6 +17,7 @@
 
 #include "gguf_blocks.h"
 #include "gguf_export_keys.h"
+#include "gguf_imatrix.h"
 #include "gguf_model_name.h"
 #include "gguf_weights.h"
 #include "gguf_writer.h"
@@ -72,6 +73,7 @@ class GgufJob final : public ExportJob {
     const Called called = called_after(kind);
     put_model_keys(keys, request.source, architecture_, parameters_, called.file_type);
     put_tokenizer_keys(keys, request.source, vocabulary_);
+    if (request.run.importance) put_importance_keys(keys, *request.run.importance);
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
     const std::vector<size_t> parts = cut(keys, tensors, cut_rule());

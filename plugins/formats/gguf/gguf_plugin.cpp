@@ -10,6 +10,7 @@
 #include <arkit/plugin.h>
 
 #include "gguf_exporter.h"
+#include "gguf_imatrix.h"
 #include "gguf_parts.h"
 #include "gguf_source.h"
 #include "gguf_tool.h"
@@ -25,7 +26,7 @@ struct Work {
   json::Object operator()(const MergeFile& task) const { return merge_file(file, task); }
 };
 
-class GgufReader final : public ModelReader, public FileTool {
+class GgufReader final : public ModelReader, public FileTool, public ImatrixFiles {
  public:
   [[nodiscard]] const ReaderInfo& info() const noexcept override {
     static constexpr ReaderInfo kInfo{"gguf",

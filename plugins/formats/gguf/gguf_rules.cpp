@@ -65,18 +65,24 @@ BlockType value_type(const FileKind& kind, const RuleModel& model, int64_t block
 }
 
 BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block) {
+  const bool first_eighth = block < model.blocks / 8;
   switch (kind.id) {
+    case 2:
+    case 8:
+      // Without importance such blocks may do worse with a minimum than without.
+      if (!model.importance || !first_eighth) return kind.base;
+      return kind.base == BlockType::q4_0 ? BlockType::q4_1 : BlockType::q5_1;
     case 10:
       return BlockType::q3_k;
     case 21:
-      return block < model.blocks / 8 ? BlockType::q4_k : BlockType::q2_k;
+      return first_eighth ? BlockType::q4_k : BlockType::q2_k;
     case 12:
       if (block < model.blocks / 16) return BlockType::q5_k;
       return model.is_falcon && !is_favoured(block, model.blocks) ? BlockType::q3_k : BlockType::q4_k;
     case 13:
       return model.is_falcon ? BlockType::q4_k : BlockType::q5_k;
     case 14:
-      return block < model.blocks / 8 && !model.is_falcon ? BlockType::q5_k : BlockType::q4_k;
+      return first_eighth && !model.is_falcon ? BlockType::q5_k : BlockType::q4_k;
     case 15:
       if (model.is_falcon && block >= model.blocks / 16)
         return is_favoured(block, model.blocks) ? BlockType::q5_k : BlockType::q4_k;
@@ -85,7 +91,7 @@ BlockType down_type(const FileKind& kind, const RuleModel& model, int64_t block)
       return is_favoured(block, model.blocks) ? BlockType::q6_k : kind.base;
     case 25:
     case 30:
-      return block < model.blocks / 8 ? BlockType::q5_k : kind.base;
+      return first_eighth && !model.importance ? BlockType::q5_k : kind.base;
     default:
       return kind.base;
   }

@@ -32,6 +32,7 @@ struct RuleModel {
   bool is_llama = false, is_qwen2 = false, is_falcon = false;
   int64_t blocks = 0, heads = 1, kv_heads = 1;
   int64_t experts = 0;  // routed ones of a block
+  bool importance = false;  // an importance matrix is given
 };
 
 // output: the head, or the embeddings where they are it. value: also of layers that make queries, keys and values at

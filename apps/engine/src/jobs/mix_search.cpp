@@ -123,7 +123,8 @@ Refiners MixSearch::refiners() const {
   return {.formats = formats_,
           .source = *planned_.source,
           .registry = registry_,
-          .on_indivisible = options_.on_indivisible};
+          .on_indivisible = options_.on_indivisible,
+          .importance = !options_.imatrix.empty()};
 }
 
 // What formats make of plans that have one option everywhere.

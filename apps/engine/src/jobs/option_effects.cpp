@@ -179,7 +179,8 @@ void check_unsampled(const QuantizeOptions& given, bool mixed, Reporter& reporte
   idle.add(t.seqlen && *t.seqlen != usual.seqlen, "seqlen");
   idle.add(t.batch_size && *t.batch_size != usual.batch_size, "batch_size");
   idle.add(!mixed && given.rotation.empty() && t.seed != TuningOptions().seed, "seed");
-  idle.inform("plain rounding needs no samples", reporter);
+  idle.inform(given.imatrix.empty() ? "plain rounding needs no samples" : "with --imatrix no samples are needed",
+              reporter);
 }
 
 // A chain of blocks is tuned as one; scales are chosen block by block from what reaches each of them.
@@ -187,6 +188,16 @@ void check_transforms(const QuantizeOptions& given, const PlannedModel& planned)
   if (planned.transforms.empty() || given.tuning.nblocks.value_or(1) == 1) return;
   throw_usage(str("'", planned.transforms.front().name, "' of algs takes one block at a time, and nblocks is ",
                   *given.tuning.nblocks, "; leave one of them out"));
+}
+
+// Importance is that of inputs as the model has them.
+void check_importance(const QuantizeOptions& given, const PlannedModel& planned) {
+  if (given.imatrix.empty() && given.save_imatrix.empty()) return;
+  if (planned.transforms.empty() && given.rotation.empty()) return;
+  const std::string what = given.rotation.empty() ? str("'", planned.transforms.front().name, "' of algs scales them")
+                                                  : std::string("--rotation turns them");
+  throw_usage(str("--", given.imatrix.empty() ? "save_imatrix" : "imatrix",
+                  " is about the inputs of layers as the model has them, and ", what, "; leave one of them out"));
 }
 
 }  // namespace
@@ -212,11 +223,12 @@ void check_effects(const QuantizeOptions& given, const ResolvedTuning& tuning, c
   }
   check_head(given, plan, reporter);
   check_transforms(given, planned);
+  check_importance(given, planned);
   if (tuning.iters == 0) check_untuned(given.tuning, !planned.transforms.empty(), reporter);
   if (!planned.forwards) check_unsampled(given, mixed, reporter);
   Idle idle;
   if (tuning.iters == 0) {
-    idle.add(!planned.forwards && tuning.disable_opt_rtn == false,
+    idle.add(!planned.forwards && tuning.disable_opt_rtn == false && given.imatrix.empty(),
              given.tuning.disable_opt_rtn ? "enable_opt_rtn" : "recipe opt-rtn");
     idle.warn("this scheme has nothing to search, weights are rounded plainly", reporter);
   } else if (given.tuning.disable_opt_rtn) {

@@ -41,7 +41,9 @@ class Refiner {
 
  private:
   [[nodiscard]] Refinement ask(const FormatChoice& format) const {
-    return format.exporter->refine({.plan = plan_, .source = refiners_.source, .tables = tables_}, format.name);
+    return format.exporter->refine(
+        {.plan = plan_, .source = refiners_.source, .tables = tables_, .importance = refiners_.importance},
+        format.name);
   }
 
   // The layer as it is; tables no format claims are layers of 16 bits.

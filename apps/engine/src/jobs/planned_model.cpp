@@ -89,11 +89,12 @@ struct Planner {
     const SchemeFor scheme_for = schemes_of(registry);
     apply_neuqi(planned.plan, tuning, scheme_for, reporter);
     if (planned.run_time != nullptr) planned.run_time->apply(planned.plan);
-    planned.forwards = needs_samples(planned.plan, !model_free && tuning.iters > 0,
-                                     model_free ? std::optional(true) : tuning.disable_opt_rtn, scheme_for);
+    planned.forwards =
+        needs_samples(planned.plan, !model_free && tuning.iters > 0,
+                      model_free ? std::optional(true) : tuning.disable_opt_rtn, scheme_for, !options.imatrix.empty());
     planned.transforms = plan_transforms(algs, *planned.source, planned.plan, registry);
     const bool for_formats = !model_free && any_wants(formats, &ExporterInfo::wants_imatrix);
-    planned.forwards = planned.forwards || for_formats || !planned.transforms.empty();
+    planned.forwards = planned.forwards || for_formats || measures_for_file(options) || !planned.transforms.empty();
     return planned;
   }
 
@@ -131,6 +132,7 @@ struct Planner {
                                                  .source = *planned.source,
                                                  .registry = registry,
                                                  .on_indivisible = options.on_indivisible,
+                                                 .importance = !options.imatrix.empty(),
                                                  .from_recipe = recipe != nullptr,
                                                  .allow_unmatched = options.allow_unmatched,
                                                  .reporter = &reporter});
@@ -144,7 +146,8 @@ struct Planner {
   // (docs/spec/model-free.md 1).
   [[nodiscard]] bool may_be_model_free() const {
     const bool rounds = tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false) && recipe == nullptr &&
-                        choices == nullptr && algs.transforms.empty();
+                        choices == nullptr && algs.transforms.empty() && options.imatrix.empty() &&
+                        options.save_imatrix.empty();
     return options.model_free.value_or(true) && rounds &&
            std::all_of(formats.begin(), formats.end(), [this](const FormatChoice& format) {
              return format.exporter->rounds_without_family(scheme.name, format.name);
@@ -155,6 +158,9 @@ struct Planner {
 PlannedModel plan_forced(const Planner& planner, Reporter& reporter) {
   if (planner.options.tuning.iters.value_or(0) > 0)
     throw_usage("model_free rounds without tuning; pass --iters 0, or leave model_free out");
+  if (!planner.options.imatrix.empty() || !planner.options.save_imatrix.empty())
+    throw_usage(str("model_free rounds without a search and without samples; leave it or --",
+                    planner.options.imatrix.empty() ? "save_imatrix" : "imatrix", " out"));
   if (planner.tuning.options.enable_neuqi)
     throw_usage("model_free rounds without a search; leave it or --enable_neuqi out");
   if (!planner.algs.transforms.empty())

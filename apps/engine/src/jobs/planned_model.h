@@ -11,6 +11,7 @@
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 
+#include "jobs/importance.h"
 #include "jobs/low_disk.h"
 #include "jobs/plan_refinement.h"
 #include "jobs/source_state.h"
@@ -35,8 +36,9 @@ struct PlannedModel {
   bool model_free = false;  // rounded from tensor names alone: --model_free, or by itself where nothing is tuned,
                             // searched or measured (docs/spec/model-free.md 1)
   bool forwards = false;    // the plan needs samples
-  std::vector<PlannedTransform> transforms;    // of --algs
-  std::shared_ptr<const RecipeRecord> recipe;  // null = planned without a recipe file
+  std::vector<PlannedTransform> transforms;           // of --algs
+  std::shared_ptr<const RecipeRecord> recipe;         // null = planned without a recipe file
+  std::shared_ptr<const GivenImportance> importance;  // set by decide(); null = measured, or not looked at
 };
 
 // `recipe`, where given, takes the place of `scheme` and of the options about layers; `choices` (null = none) are

@@ -68,11 +68,13 @@ RunRecord run_settings(const QuantizeOptions& options, const QuantizePlan& decid
   run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
   run.scale_dtype = plan.global.weight.scale_dtype;
   run.dataset = options.dataset;
+  if (planned.importance != nullptr) run.importance = planned.importance->record;
   return run;
 }
 
 void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const BlockResult& result) {
   for (const QuantizedLayer& layer : result.layers) {
+    if (run.gathered != nullptr) run.gathered->add(layer.plan->name, layer.imatrix, layer.imatrix_tokens);
     const auto found =
         std::find_if(linears.begin(), linears.end(), [&](const Linear* l) { return l->name == layer.plan->name; });
     ARKIT_CHECK(found != linears.end(), str("layer '", layer.plan->name, "' is not in the block that gave it"));
@@ -132,7 +134,8 @@ void quantize_with_samples(QuantizeRun& run, const Calibration& calibration,
   PythonRandom random(static_cast<uint64_t>(run.tuning.options.seed));
   ProcessOptions process = process_options(run.tuning, !transforms.empty());
   process.loss_mask = calibration.loss_mask;
-  process.want_imatrix = run.exports.wants(&ExporterInfo::wants_imatrix);
+  process.want_imatrix = run.exports.wants(&ExporterInfo::wants_imatrix) || run.gathered != nullptr;
+  process.importance = importance_of(run.importance);
   const SchemeFor scheme_for = schemes_of(run.registry);
   BlockFolds folds(transforms, run.source.weights(), run.plan, scheme_for, run.model_dtype, run.tuning.batch_size);
   if (!transforms.empty()) process.folds = &folds;
@@ -229,6 +232,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   const Calibration calibration =
       forwards ? calibrate(options, tuning, *source, *model, registry, reporter) : Calibration{};
   outcome.calibration = calibration.report;
+  if (planned.importance != nullptr) outcome.importance = planned.importance->describe();
   inputs.add_samples(calibration.report);
   if (forwards && stored == at::kBFloat16)
     outcome.compute = describe_compute(tuning.options, dtype);
@@ -243,6 +247,8 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                               .model_dtype = model_dtype,
                               .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request, *output);
+  GatheredImportance gathered;
+  const bool saves = !options.save_imatrix.empty();
   QuantizeRun run{options,
                   tuning,
                   registry,
@@ -255,7 +261,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                   outcome,
                   model_dtype,
                   planned.model_free,
-                  planned.low_disk.get()};
+                  planned.low_disk.get(),
+                  planned.importance.get(),
+                  saves && planned.importance == nullptr ? &gathered : nullptr};
   reporter.step(str("quantizing ", quantized_count(plan), " layers: ", plan.scheme_name, " (", describe(plan.global),
                     "), ", outcome.method));
   quantize_embeddings(run);
@@ -272,6 +280,9 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   planned.state.require_unchanged();
   output->commit();
   if (mix) mix->files.publish(reporter);
+  if (saves)
+    save_importance(planned.importance != nullptr ? planned.importance->matrix : gathered.matrix(calibration.report),
+                    options.save_imatrix, source->config(), registry, reporter);
   return summary(run, reports);
 }
 

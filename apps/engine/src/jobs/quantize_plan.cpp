@@ -30,9 +30,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string rounding_name(const ResolvedTuning& tuning, bool forwards) {
+std::string rounding_name(const ResolvedTuning& tuning, bool searches) {
   // Plain rounding may need samples too: for the ranges of static activations.
-  if (!forwards || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
+  if (!searches || (tuning.iters == 0 && tuning.disable_opt_rtn.value_or(false))) return "RTN";
   return tuning.iters > 0 ? "SignRound" : "OPT-RTN";
 }
 
@@ -75,8 +75,9 @@ QuantizeWish read_wish(const QuantizeOptions& given, const Registry& registry, R
   wish.options.scheme = scheme_of(wish.options, registry);
   wish.algs = parse_algs(wish.options.algs, registry);
   apply_algs(wish.algs, wish.options);
-  wish.tuning = resolve_tuning(wish.options.recipe, wish.options.tuning,
-                               !wish.algs.transforms.empty() || wants_samples(wish.options, registry));
+  wish.tuning = resolve_tuning(
+      wish.options.recipe, wish.options.tuning,
+      !wish.algs.transforms.empty() || wants_samples(wish.options, registry) || measures_for_file(wish.options));
   return wish;
 }
 
@@ -99,6 +100,15 @@ QuantizePlan decide(const QuantizeWish& wish, const std::string& model, const Mi
   say_what_stays(source, reporter);
   decide_for_bits(wanted, options.recipe, plan.global.weight, traits_of(plan.global, schemes_of(registry)).integer_grid,
                   !planned.transforms.empty());
+  check_saving(options, source.config(), registry);
+  if (!options.imatrix.empty()) {
+    const SchemeTraits traits = traits_of(plan.global, schemes_of(registry));
+    const RoundingStyle style{.tunes = wanted.iters > 0,
+                              .alg_ext = wanted.enable_alg_ext,
+                              .plain_by_default = traits.plain_by_default,
+                              .disable_opt_rtn = wanted.disable_opt_rtn};
+    decided.planned.importance = read_importance(options, plan, source.config(), style, registry, reporter);
+  }
   // A recipe keeps the model's dtype; computing in f32 instead of float16 changes none of its weights.
   decided.stored = recipe != nullptr ? oneshot::stored_dtype(source) : at::kBFloat16;
   if (!planned.forwards) return_large_blocks();
@@ -114,7 +124,7 @@ QuantizePlan decide(const QuantizeWish& wish, const std::string& model, const Mi
 std::string method_name(const QuantizePlan& decided) {
   std::string name;
   for (const PlannedTransform& transform : decided.planned.transforms) name += transform.name + ", ";
-  return name + rounding_name(decided.tuning, decided.planned.forwards);
+  return name + rounding_name(decided.tuning, decided.planned.forwards || decided.planned.importance != nullptr);
 }
 
 bool sees_quantized(const ResolvedTuning& tuning, bool transforms) {

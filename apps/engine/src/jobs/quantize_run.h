@@ -11,6 +11,7 @@
 #include <arkit/registry.h>
 
 #include "jobs/export_set.h"
+#include "jobs/importance.h"
 #include "jobs/low_disk.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
@@ -33,6 +34,8 @@ struct QuantizeRun {
   at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
   bool model_free = false;                       // see PlannedModel
   const LowDisk* low_disk = nullptr;             // likewise
+  const GivenImportance* importance = nullptr;   // likewise
+  GatheredImportance* gathered = nullptr;        // what --save_imatrix keeps; null = nothing
   std::set<std::string, std::less<>> written{};  // source tensors accounted for
 };
 

@@ -73,8 +73,10 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   record.bias = result.bias;
   if (run.exports.wants(&ExporterInfo::wants_dequantized)) record.dequantized = dequantized.to(run.model_dtype);
   if (run.exports.wants(&ExporterInfo::wants_source_weights)) record.source = layer.weight.to(run.model_dtype);
-  record.imatrix = result.imatrix;
-  record.imatrix_count = result.imatrix_count;
+  if (run.exports.wants(&ExporterInfo::wants_imatrix)) {
+    record.imatrix = result.imatrix;
+    record.imatrix_count = result.imatrix_count;
+  }
   record.act_max = result.act_max;
   const double error = relative_error(layer.weight, dequantized);
   require_something_left(plan, error, layer.weight, run.reporter);
@@ -90,8 +92,11 @@ void quantize_embeddings(QuantizeRun& run) {
     io::check_finite(table.weight, name);
     const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
     QuantizedLayer result{.plan = &layer};
+    // No sample tells how much its inputs count; a file may, of a table that is the head as well.
+    const at::Tensor importance = run.importance == nullptr ? at::Tensor() : run.importance->of(layer.name);
+    const RtnMode mode = importance.defined() ? RtnMode::searched : RtnMode::plain;
     result.quantized = plugins::naming_layer(
-        layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, RtnMode::plain, {}, 0, {}); });
+        layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, mode, importance, 1, {}); });
     write_layer(run, table, result);
     run.source.weights().release(name);
   }
@@ -120,7 +125,8 @@ void quantize_without_samples(QuantizeRun& run) {
                .model_dtype = run.model_dtype,
                .model_free = run.model_free,
                .disable_opt_rtn = run.tuning.disable_opt_rtn,
-               .most_files = run.low_disk != nullptr ? hub::StreamedModel::kMostShards : 0},
+               .most_files = run.low_disk != nullptr ? hub::StreamedModel::kMostShards : 0,
+               .importance = importance_of(run.importance)},
               sink);
 }
 

@@ -194,6 +194,7 @@ json::Object run_record(const QuantizeOptions& options, const ResolvedTuning& tu
   record["seconds"] = outcome.seconds;
   record["peak_rss_bytes"] = outcome.peak_rss_bytes;
   record["calibration"] = outcome.calibration;
+  if (!outcome.importance.empty()) record["importance"] = outcome.importance;
   if (!outcome.compute.empty()) record["compute"] = outcome.compute;
   if (!outcome.auto_scheme.empty()) record["autoscheme"] = outcome.auto_scheme;
   if (!outcome.transforms.empty()) record["transforms"] = outcome.transforms;

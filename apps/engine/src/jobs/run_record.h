@@ -35,6 +35,7 @@ struct RunOutcome {
   std::vector<LayerOutcome> layers;
   std::vector<BlockOutcome> blocks;
   json::Object calibration;  // counts, hashes; empty = no data was used
+  json::Object importance;   // of --imatrix: the file and what of it was used; empty = there was none
   json::Object auto_scheme;  // what decided the mix; empty = one scheme for all
   json::Object compute;      // dtype of block forwards and what chose it; empty = there were none
   json::Array transforms;    // what each of them did (transform/fold_record.h); empty = there were none

@@ -19,6 +19,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/forward_job.cpp
   src/jobs/generate_job.cpp
   src/jobs/hub_origin.cpp
+  src/jobs/importance.cpp
   src/jobs/inspect_job.cpp
   src/jobs/last_word_job.cpp
   src/jobs/list_job.cpp

@@ -203,6 +203,7 @@ class ModelRounding {
                                .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
       if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
         task.global_scale = scale->second;
+      if (run_.importance && task.mode == RtnMode::searched) task.importance = run_.importance(layer.name);
       if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
       const std::string bias = str(layer.name, ".bias");
       if (run_.source.weights().find(bias) != nullptr) fresh_.bias = run_.source.weights().load(bias);

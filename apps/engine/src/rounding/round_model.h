@@ -3,6 +3,7 @@
 // through the model.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +46,8 @@ struct RoundingRun {
   bool model_free = false;              // blocks are counted by tensor names
   std::optional<bool> disable_opt_rtn;  // how to round (rtn_mode)
   int64_t most_files = 0;               // of the source that are read at a time; 0 = any number
+  // A matrix from a file, by layer: f32 [in], or undefined. Null = there is none.
+  std::function<at::Tensor(std::string_view)> importance = {};
 };
 
 // Rounds, packs and writes every layer and copies every other tensor, in the order of round_plan. All threads take

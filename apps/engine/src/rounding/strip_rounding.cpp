@@ -101,7 +101,7 @@ void StripRounding::round(int64_t strip) {
   if (!io::is_finite(weight)) io::check_finite(whole, task_.linear.name + ".weight");
   const TensorQuant& quant = task_.plan.quant.weight;
   QuantizedWeight part = plugins::naming_layer(task_.linear.name, [&] {
-    return task_.scheme.quantize_rtn(weight, quant, task_.mode, {}, 0, task_.global_scale);
+    return task_.scheme.quantize_rtn(weight, quant, task_.mode, task_.importance, 1, task_.global_scale);
   });
   const at::Tensor back = plugins::naming_layer(
       task_.linear.name, [&] { return task_.scheme.dequantize(part, quant, weight.scalar_type()); });

@@ -26,6 +26,7 @@ class ARKIT_INTERNAL StripRounding {
     const Scheme& scheme;
     RtnMode mode = RtnMode::plain;
     at::Tensor global_scale = {};                            // see Scheme::quantize_rtn
+    at::Tensor importance = {};                              // f32 [in], for a search; undefined = inputs count alike
     at::ScalarType dequantized = at::ScalarType::Undefined;  // dtype dequantized() is wanted in; Undefined = not
   };
   explicit StripRounding(Task task);

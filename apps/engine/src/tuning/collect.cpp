@@ -109,6 +109,7 @@ void StatisticsHook::see(const Linear& layer, const at::Tensor& x) {
   if (found == wanted_.end() || x.numel() == 0) return;
   InputStatistics& seen = seen_[&layer];
   seen.count += x.size(0);
+  seen.tokens += x.numel() / x.size(-1);
   if (found->second.imatrix) {
     if (!last_input_.is_same(x)) {
       last_input_ = x;

@@ -26,8 +26,9 @@ class ARKIT_EXPORT DenseHook : public sdk::PlainHook {
 
 // What calibration knows of a layer's input.
 struct InputStatistics {
-  at::Tensor imatrix;    // f32 [in], sum of x^2 over all tokens
-  int64_t count = 0;     // sum of the inputs' first dimensions: samples for [b, seqlen, in], tokens for experts
+  at::Tensor imatrix;  // f32 [in], sum of x^2 over all tokens
+  int64_t count = 0;   // sum of the inputs' first dimensions: samples for [b, seqlen, in], tokens for experts
+  int64_t tokens = 0;
   at::Tensor act_max;    // f32 [1], max |x|
   at::Tensor low, high;  // moving averages of the batches' smallest and largest values, zero included
 };

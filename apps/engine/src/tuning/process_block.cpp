@@ -13,6 +13,7 @@
 #include "rounding/global_scales.h"
 #include "rounding/rtn_mode.h"
 #include "tuning/attention_ranges.h"
+#include "tuning/sample_needs.h"
 #include "util/finite.h"
 #include "util/naming_layer.h"
 #include "util/seconds.h"
@@ -26,10 +27,13 @@ struct BlockProcessor::Layer {
   const Scheme* weight_scheme = nullptr;
   const Scheme* act_scheme = nullptr;
   InputStatistics input;
+  at::Tensor given;  // importance from a file
   at::Tensor global_scale;
 
   [[nodiscard]] const LayerQuant& quant() const { return plan->quant; }
   [[nodiscard]] bool static_act() const { return act_scheme != nullptr && wants_act_max(quant().act); }
+  [[nodiscard]] const at::Tensor& importance() const { return given.defined() ? given : input.imatrix; }
+  [[nodiscard]] int64_t importance_count() const { return given.defined() ? 1 : input.count; }
 };
 
 namespace {
@@ -97,6 +101,7 @@ std::vector<BlockProcessor::Layer> BlockProcessor::planned(std::span<Linear* con
     layer.plan = found->second;
     if (layer.quant().weight.quantized()) layer.weight_scheme = &scheme_for_(layer.quant().weight.data_type);
     if (layer.quant().act.quantized()) layer.act_scheme = &scheme_for_(layer.quant().act.data_type);
+    if (options_.importance && layer.weight_scheme != nullptr) layer.given = options_.importance(linear->name);
     io::check_finite(linear->weight, str(linear->name, ".weight"));  // a NaN would spread to every later block
   }
   return layers;
@@ -123,12 +128,17 @@ BlockForward BlockProcessor::forward_of(int64_t first, int64_t count) {
   };
 }
 
-// alg_ext searches initial scales while tuning, OPT-RTN final ones (docs/spec/signround.md 10).
 bool BlockProcessor::needs_imatrix(const Layer& layer) const {
-  if (layer.weight_scheme == nullptr) return false;
-  const SchemeTraits traits = layer.weight_scheme->traits(layer.quant());
-  if (tunes()) return options_.tune.enable_alg_ext && traits.imatrix_when_tuned;
-  return traits.searches && mode_of(*layer.plan) == RtnMode::searched;
+  return layer.weight_scheme != nullptr && looks_at_importance(*layer.plan, layer.weight_scheme->traits(layer.quant()),
+                                                               {.tunes = tunes(),
+                                                                .alg_ext = options_.tune.enable_alg_ext,
+                                                                .plain_by_default = plain_by_default_,
+                                                                .disable_opt_rtn = options_.disable_opt_rtn});
+}
+
+bool BlockProcessor::measures_imatrix(const Layer& layer) const {
+  if (options_.importance || layer.weight_scheme == nullptr) return false;
+  return options_.want_imatrix || needs_imatrix(layer);
 }
 
 RtnMode BlockProcessor::mode_of(const LayerPlan& layer) const {
@@ -138,8 +148,7 @@ RtnMode BlockProcessor::mode_of(const LayerPlan& layer) const {
 StatisticsHook BlockProcessor::watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const {
   StatisticsHook hook;
   for (const Layer& layer : layers) {
-    const bool measured = needs_imatrix(layer) || (options_.want_imatrix && layer.weight_scheme != nullptr);
-    const StatisticsWanted wanted{.imatrix = imatrix && measured,
+    const StatisticsWanted wanted{.imatrix = imatrix && measures_imatrix(layer),
                                   .act_max = act_max && layer.static_act(),
                                   .moving = layer.quant().act.observer == "minmax"};
     if (wanted.any()) hook.watch(layer.linear, wanted);
@@ -157,8 +166,9 @@ void BlockProcessor::share_global_scales(std::vector<Layer>& layers) const {
 void BlockProcessor::finish(QuantizedLayer& out, const Layer& layer, bool needs_weight) const {
   out.plan = layer.plan;
   if (options_.want_imatrix) {
-    out.imatrix = layer.input.imatrix;
-    out.imatrix_count = layer.input.count;
+    out.imatrix = layer.importance();
+    out.imatrix_count = layer.importance_count();
+    out.imatrix_tokens = layer.input.tokens;
   }
   if (!needs_weight && !options_.want_dequantized) return;
   const at::Tensor& weight = layer.linear->weight;
@@ -179,8 +189,8 @@ void BlockProcessor::round_layers(std::vector<Layer>& layers, bool need_weights,
     if (layer.weight_scheme != nullptr)
       out.quantized = plugins::naming_layer(layer.plan->name, [&] {
         return layer.weight_scheme->quantize_rtn(layer.linear->weight, layer.quant().weight, mode_of(*layer.plan),
-                                                 needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(),
-                                                 layer.input.count, layer.global_scale);
+                                                 needs_imatrix(layer) ? layer.importance() : at::Tensor(),
+                                                 layer.importance_count(), layer.global_scale);
       });
     finish(out, layer, need_weights);
   }
@@ -192,7 +202,7 @@ void BlockProcessor::tune_layers(std::vector<Layer>& layers, TuneTask task, Bloc
                            .quant = layer.quant(),
                            .weight_scheme = layer.weight_scheme,
                            .act_scheme = layer.act_scheme,
-                           .imatrix = needs_imatrix(layer) ? layer.input.imatrix : at::Tensor(),
+                           .imatrix = needs_imatrix(layer) ? layer.importance() : at::Tensor(),
                            .global_scale = layer.global_scale,
                            .act_max = layer.input.act_max});
   task.loss_mask = options_.loss_mask;
@@ -329,9 +339,9 @@ void BlockProcessor::report_folds(std::span<Linear* const> linears, BlockResult&
 void BlockProcessor::round_blocks(std::vector<Layer>& layers, const BlockForward& forward, BlockIo& io,
                                   const std::string& what, bool propagate_quantized, BlockResult& result) {
   const bool rounded_chain = options_.folds != nullptr && options_.enable_quanted_input;
-  const bool measures =
-      options_.want_imatrix || plan_.attention.quantized() ||
-      std::any_of(layers.begin(), layers.end(), [&](const Layer& l) { return needs_imatrix(l) || l.static_act(); });
+  const bool measures = plan_.attention.quantized() || std::any_of(layers.begin(), layers.end(), [&](const Layer& l) {
+                          return measures_imatrix(l) || l.static_act();
+                        });
   if (io.full.defined() && (!rounded_chain || measures))
     result.attention = calibrate(layers, forward, io.full, io.full, rounded_chain ? at::Tensor() : io.full, what);
   round_layers(layers, rounded_chain, result);

@@ -2,6 +2,7 @@
 // One decoder block from full precision to codes, in the order of docs/spec/signround.md 2: reference output,
 // calibration, tuning (SignRound), search (OPT-RTN) or plain rounding (RTN), and the inputs of the next block.
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -40,7 +41,10 @@ struct ProcessOptions {
   at::Tensor loss_mask;           // u8 [nsamples, seqlen], see loss_mask()
   bool want_dequantized = false;  // fill QuantizedLayer::dequantized even where nothing here needs it
   bool want_imatrix = false;      // measure QuantizedLayer::imatrix even where no rounding looks at it
-  BlockFolds* folds = nullptr;    // what transforms weights first, one block at a time; null = nothing does
+  // A matrix from a file, by layer: f32 [in]; undefined for a layer it does not have, whose inputs count alike. Null =
+  // importance is measured.
+  std::function<at::Tensor(std::string_view)> importance;
+  BlockFolds* folds = nullptr;  // what transforms weights first, one block at a time; null = nothing does
 };
 
 struct QuantizedLayer {
@@ -50,7 +54,7 @@ struct QuantizedLayer {
   at::Tensor bias;         // tuned bias; undefined = as loaded
   at::Tensor act_max;      // static activations: calibrated (and tuned) maximum
   at::Tensor imatrix;      // as InputStatistics has it, where ProcessOptions::want_imatrix
-  int64_t imatrix_count = 0;
+  int64_t imatrix_count = 0, imatrix_tokens = 0;
 };
 
 struct BlockResult {
@@ -87,6 +91,7 @@ class ARKIT_EXPORT BlockProcessor {
   [[nodiscard]] BlockForward forward_of(int64_t first, int64_t count);
   [[nodiscard]] StatisticsHook watch(const std::vector<Layer>& layers, bool imatrix, bool act_max) const;
   [[nodiscard]] bool needs_imatrix(const Layer& layer) const;
+  [[nodiscard]] bool measures_imatrix(const Layer& layer) const;
   [[nodiscard]] RtnMode mode_of(const LayerPlan& layer) const;
   // Gives the ranges of attention states, if the plan wants any.
   [[nodiscard]] std::vector<AttentionRanges> calibrate(std::vector<Layer>& layers, const BlockForward& forward,

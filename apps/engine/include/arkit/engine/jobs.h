@@ -101,6 +101,8 @@ struct QuantizeOptions {
   std::string dataset;  // docs/spec/calibration.md 1, or "self"; empty = none given
   // Of hub data sets by id, where `dataset` names no revision: the commits of a run that is repeated.
   std::map<std::string, std::string> data_commits;
+  // An importance matrix, read instead of measured; where to keep the one that is measured (or read). Empty = none.
+  std::filesystem::path imatrix, save_imatrix;
   std::string layer_config;  // JSON text or relaxed form, or a file name (.json, .toml)
   std::vector<std::string> ignore_layers;
   std::vector<std::string> to_quant_block_names;  // block lists to quantize ("model.layers"); empty = all
