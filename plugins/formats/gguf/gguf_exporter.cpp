@@ -113,8 +113,10 @@ class Refining {
 }  // namespace
 
 const ExporterInfo& GgufExporter::info() const noexcept {
-  static constexpr ExporterInfo kInfo{
-      .name = "gguf", .summary = "one file for llama.cpp and programs made of it", .quant_method = ""};
+  static constexpr ExporterInfo kInfo{.name = "gguf",
+                                      .summary = "one file for llama.cpp and programs made of it",
+                                      .quant_method = "",
+                                      .plain_models = true};
   return kInfo;
 }
 

@@ -33,6 +33,8 @@ class GgufWeights final : public WeightSource {
               const HyperParameters& parameters, View view);
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override;
+  [[nodiscard]] bool decodes_rows(std::string_view name) const override;
+  [[nodiscard]] at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const override;
   void release(std::string_view name) const noexcept override;
 
  private:
@@ -50,7 +52,8 @@ class GgufWeights final : public WeightSource {
   [[nodiscard]] const std::byte* data_of(const Place& place) const { return map_.bytes().data() + place.offset; }
   [[nodiscard]] at::Tensor view(const TensorInfo& info, const Place& place) const;
   void copy_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
-  void dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
+  // Rows from `first` on, as many as `out` has.
+  void dequantize_rows(const TensorInfo& info, const Place& place, int64_t first, const at::Tensor& out) const;
 
   const MappedFile& map_;
   std::vector<Place> places_;  // by index of tensors()

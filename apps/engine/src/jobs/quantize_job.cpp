@@ -253,6 +253,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                   exports,
                   hashes,
                   outcome,
+                  dtype,
                   model_dtype,
                   planned.model_free,
                   planned.low_disk.get()};
