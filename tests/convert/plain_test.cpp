@@ -12,6 +12,7 @@
 #include <arkit/engine/open_source.h>
 #include <arkit/engine/tokenizer.h>
 #include <arkit/json.h>
+#include <arkit/str.h>
 
 #include "convert_testing.h"
 #include "util/sha256.h"

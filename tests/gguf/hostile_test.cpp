@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <arkit/engine/jobs.h>
-#include <arkit/mapped_file.h>
+#include <arkit/str.h>
 
 #include "gguf_dequantize.h"
 #include "gguf_file.h"

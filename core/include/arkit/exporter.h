@@ -87,7 +87,8 @@ class ARKIT_EXPORT ExportJob {
   // Instead of add_layer, of a layer without bias: `strip.quantized` has rows first_row .. of it; each row comes once, in
   // any order, other layers between them.
   virtual void add_strip(const LayerRecord& strip, int64_t first_row);
-  // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning).
+  // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning). What
+  // nobody adds, finish() takes from the source.
   virtual void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) = 0;
   // Calibrated ranges of an attention module [once per module of plan.attentions, for formats with
   // ExporterInfo.attention_scales].

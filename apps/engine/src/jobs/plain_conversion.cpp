@@ -64,7 +64,7 @@ QuantPlan plain_plan(const ModelSource& source, const Registry& registry, at::Sc
     try {
       return layout_of(source, registry);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::interrupted || error.code() == ErrorCode::internal) throw;
+      if (error.code() != ErrorCode::unsupported) throw;  // of no known family
     }
     return model_free::layout_of(source);
   };

@@ -43,7 +43,7 @@ using Clock = std::chrono::steady_clock;
 struct OpenUnit {
   const RoundUnit* unit = nullptr;
   std::unique_ptr<StripRounding> rounding;  // of a layer
-  Linear large;                             // of a layer that is read in strips: all but its weight
+  std::unique_ptr<Linear> large;            // of a layer that is read in strips: all but its weight
   at::Tensor copy;                          // of a tensor to copy
   at::Tensor bias;                          // of a layer that has one
   int64_t strips = 0, left = 0;             // all, not done
@@ -189,7 +189,7 @@ class ModelRounding {
   // One at a time: fresh_ belongs to the thread that starts.
   void start(const RoundUnit& unit) {
     sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
-    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}, .bias = {}};
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .large = nullptr, .copy = {}, .bias = {}};
     if (unit.layer == nullptr) {
       if (!sink_.takes(unit.tensor->name)) {
         // neither looked at nor copied
@@ -237,8 +237,11 @@ class ModelRounding {
 
   void start_large(const RoundUnit& unit) {
     const LayerPlan& layer = *unit.layer;
-    fresh_.large = Linear{.name = layer.name, .out_features = layer.out_features, .in_features = layer.in_features};
-    StripRounding::Task task{.linear = fresh_.large,
+    fresh_.large = std::make_unique<Linear>();
+    fresh_.large->name = layer.name;
+    fresh_.large->out_features = layer.out_features;
+    fresh_.large->in_features = layer.in_features;
+    StripRounding::Task task{.linear = *fresh_.large,
                              .plan = layer,
                              .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
                              .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
