@@ -159,6 +159,17 @@ def make_gguf():
     put("gguf", "merge_no_blank", gguf(tokens(["a", "b"], [1, 1], merges=["ab"]), TENSORS, 384))
     put("gguf", "pre_unknown", gguf(tokens(["a", "b"], [1, 1], pre="\x1b[2J"), TENSORS, 384))
     put("gguf", "heads_zero", gguf(MODEL[:5] + [("llama.attention.head_count", typed(U32, struct.pack("<I", 0)))], TENSORS, 384))
+    template = ("tokenizer.chat_template", typed(STRING, struct.pack("<Q", 5 * 2**20) + b"{{"))
+    put("gguf", "template_lies", gguf(tokens(["<s>", "a"], [3, 1]) + [template], TENSORS, 384))  # 5 MB are announced
+    named = [("tokenizer.chat_template", typed(STRING, text("{{ a }}"))), ("tokenizer.chat_templates", array(STRING, [text("x")] * 3)),
+             ("tokenizer.chat_template.x", typed(STRING, text("{{ b }}")))]
+    put("gguf", "templates_named", gguf(tokens(["<s>", "a", "b", "ab"], [3, 1, 1, 1]) + named, TENSORS, 384))
+    put("gguf", "templates_many", gguf(tokens(["<s>", "a", "b", "ab"], [3, 1, 1, 1]) + [("tokenizer.chat_templates", array(STRING, [text("")] * 65))],
+                                       TENSORS, 384))
+    put("gguf", "tensor_ends_early", gguf(MODEL, [("t", [32], 8, 0)], 33))  # one byte less than a Q8_0 block
+    put("gguf", "tensor_q6_last", gguf(MODEL, [("t", [256, 2], 14, 0)], 420))  # blocks up to the last byte
+    put("gguf", "string_wraps", gguf([("k", typed(STRING, struct.pack("<Q", 2**64 - 24)))]))  # position + length wraps
+    put("gguf", "array_string_wraps", gguf([("k", array(STRING, [struct.pack("<Q", 2**64 - 8)]))]))
     put("gguf", "bos_beyond", gguf(tokens(["a"], [1])[:-1] + [("tokenizer.ggml.bos_token_id", typed(U32, struct.pack("<I", 9)))], TENSORS, 384))
 
 

@@ -83,6 +83,7 @@ struct ExportFolder::Impl {
     int64_t offset = 0, bytes = 0;
     bool written = false;
     std::vector<bool> slices;  // written ones, of a tensor that comes in parts
+    int64_t rows = 0;          // written ones, of a tensor that comes in rows
   };
 
   fs::path directory;
@@ -263,6 +264,23 @@ void ExportFolder::write_slice(std::string_view name, int64_t index, const at::T
   place.slices.resize(static_cast<size_t>(whole[0]), false);
   place.slices[static_cast<size_t>(index)] = true;
   place.written = std::find(place.slices.begin(), place.slices.end(), false) == place.slices.end();
+}
+
+void ExportFolder::write_rows(std::string_view name, int64_t first_row, const at::Tensor& rows) {
+  const auto found = impl_->places.find(name);
+  ARKIT_CHECK(found != impl_->places.end(), str("tensor '", name, "' is not part of this export"));
+  Impl::Place& place = found->second;
+  const at::IntArrayRef whole = place.planned.shape;
+  ARKIT_CHECK(!place.written && rows.dim() == static_cast<int64_t>(whole.size()) && rows.dim() > 0 &&
+                  rows.scalar_type() == place.planned.dtype && rows.sizes().slice(1) == whole.slice(1) &&
+                  first_row >= 0 && rows.size(0) <= whole[0] - first_row,
+              str("tensor '", name, "' has no such rows"));
+  const at::Tensor contiguous = rows.contiguous();
+  place.file->write_at(place.offset + first_row * (place.bytes / whole[0]),
+                       static_cast<const char*>(contiguous.const_data_ptr()),
+                       static_cast<int64_t>(contiguous.nbytes()));
+  place.rows += rows.size(0);
+  place.written = place.rows == whole[0];
 }
 
 bool ExportFolder::slice_written(std::string_view name, int64_t index) const {

@@ -232,7 +232,21 @@ class HfExportJob final : public ExportJob {
     write_placed(name, tensor.to(planned->dtype).reshape(shape), [&] { weights.release(name); });
   }
 
+  // What the source decodes or casts comes a few rows at a time.
   void copy_from_source(const std::string& name) {
+    constexpr int64_t kElements = int64_t{1} << 21;
+    const WeightSource& weights = request_.source.weights();
+    const TensorPlace place = place_of(name);
+    const PlannedTensor* planned = folder_->planned(place.name);
+    if (planned != nullptr && place.slice < 0 && weights.decodes_rows(name) &&
+        planned->shape == weights.find(name)->shape) {
+      const int64_t rows = planned->shape.front();
+      const int64_t strip = std::max<int64_t>(1, kElements * rows / std::max<int64_t>(1, weights.find(name)->numel()));
+      for (int64_t first = 0; first < rows; first += strip)
+        folder_->write_rows(place.name, first,
+                            weights.load_rows(name, first, std::min(strip, rows - first)).to(planned->dtype));
+      return;
+    }
     write_as_planned(name, request_.source.weights().load(name));
     request_.source.weights().release(name);
   }

@@ -52,6 +52,28 @@ TEST(GgufSource, ReadsTheTinyModelLikeGgufPy) {
   EXPECT_ERROR(source->weights().load("blk.0.attn_q.weight"), "input", "is not in");
 }
 
+// Some rows are those of the whole, q and k in the model's order among them; packed layers and plain numbers are no codes
+// that rows are made of.
+TEST(GgufSource, MakesNumbersOfSomeRows) {
+  const auto packed = gguf::open_gguf(kTinyFile);
+  const auto plain = packed->plain();
+  const WeightSource& weights = plain->weights();
+  int64_t decoded = 0;
+  for (const TensorInfo& info : weights.tensors()) {
+    SCOPED_TRACE(info.name);
+    const at::Tensor whole = weights.load(info.name);
+    EXPECT_EQ(weights.decodes_rows(info.name), info.shape.size() == 2) << "vectors are F32 in the file";
+    EXPECT_EQ(packed->weights().decodes_rows(info.name), info.name == "model.embed_tokens.weight");
+    decoded += weights.decodes_rows(info.name) ? 1 : 0;
+    const int64_t rows = info.shape[0];
+    for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {3, rows - 3}, {rows / 2, 7}, {rows - 1, 1}})
+      EXPECT_TRUE(at::equal(weights.load_rows(info.name, first, count), whole.narrow(0, first, count))) << first;
+  }
+  EXPECT_EQ(decoded, 58);
+  EXPECT_THROW((void)weights.load_rows("model.embed_tokens.weight", 319, 2), Error);
+  EXPECT_ERROR(weights.load_rows("nothing", 0, 1), "input", "is not in");
+}
+
 // Codes, scales and offsets of a layer are its numbers; the embeddings are no layer.
 TEST(GgufSource, ShowsItsLinearLayersPacked) {
   const auto source = gguf::open_gguf(kTinyFile);

@@ -75,6 +75,42 @@ TEST_P(StripRoundingTest, EqualsTheWholeLayer) {
   EXPECT_NEAR(relative_error(linear.weight, back), expected, 1e-5 * expected);
 }
 
+// Nothing of the size of the layer is handed in or out: rows are read, and strips taken as they are done.
+TEST_P(StripRoundingTest, ReadsRowsAndHandsThemOn) {
+  const TensorQuant& quant = GetParam().quant;
+  if (quant.group_size == 0) GTEST_SKIP() << "one scale for all rows";
+  at::manual_seed(12);
+  const at::Tensor weight = at::randn({1000, 736}).to(at::kBFloat16);
+  Linear linear;
+  linear.name = "layer";
+  const LayerPlan plan = plan_of(quant, weight);
+  const Scheme& scheme = testing::registry().scheme_for(quant.data_type);
+  const at::Tensor global = scheme.global_scale(weight, quant);
+  const QuantizedWeight whole = scheme.quantize_rtn(weight, quant, RtnMode::plain, {}, 0, global);
+  at::Tensor codes = at::zeros_like(whole.codes);
+  int64_t most_rows = 0;
+  StripRounding strips({.linear = linear,
+                        .plan = plan,
+                        .scheme = scheme,
+                        .global_scale = global,
+                        .rows =
+                            [&](int64_t first, int64_t count) {
+                              most_rows = std::max(most_rows, count);
+                              return weight.narrow(0, first, count).clone();
+                            },
+                        .take = [&](const QuantizedWeight& part,
+                                    int64_t first) { codes.narrow(0, first, part.codes.size(0)).copy_(part.codes); }});
+  ASSERT_GT(strips.strips(), 1);
+  for (int64_t i = strips.strips(); i-- > 0;) strips.round(i);
+  EXPECT_TRUE(same_bytes(codes, whole.codes));
+  EXPECT_LT(most_rows, 600);
+  EXPECT_FALSE(strips.quantized().codes.defined());
+  EXPECT_EQ(strips.largest_weight(), weight.abs().max().item<double>());
+  const at::Tensor w = weight.to(at::kDouble), d = scheme.dequantize(whole, quant, at::kBFloat16).to(at::kDouble);
+  const double expected = ((w - d).norm() / w.norm()).item<double>();
+  EXPECT_NEAR(strips.relative_error(), expected, 1e-5 * expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, StripRoundingTest, ::testing::ValuesIn(strip_cases()),
                          [](const auto& info) { return std::string(info.param.name); });
 

@@ -45,7 +45,7 @@ GENERATED = {"arkit/header_hash.h"}
 
 # Words of identifiers and strings in core/ and apps/engine/ that belong to one plugin, format, family or layer. Names of plugins come from
 # the folders of plugins/; these say what every number is called, too.
-NOT_NAMES = {"fake", "int", "torch", "fp8", "declared"}
+NOT_NAMES = {"fake", "int", "torch", "fp8", "declared", "hf"}
 FAMILIES = (r"llama\d*|qwen\d*|mistral|mixtral|gemma\d*|phi\d*|falcon|bloom|mamba\d*|gpt_neox|gpt_oss|internlm\d*|deepseek\w*|granite|"
             r"olmo\d*")
 LAYERS = (r"[qkvo]_proj|qkv_proj|(gate|up|down|gate_up|in|out)_proj|c_attn|c_proj|self_attn|mlp|experts?|router|lm_head|embed_tokens|"

@@ -91,7 +91,13 @@ class ARKIT_EXPORT ExportJob {
  public:
   virtual ~ExportJob();
   virtual void add_layer(const LayerRecord& layer) = 0;  // [once per quantized layer, in block order]
-  // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning).
+  // May this layer come in strips of rows, so that nobody holds all of it? No, unless overridden.
+  [[nodiscard]] virtual bool takes_strips(const LayerPlan& layer) const;
+  // Instead of add_layer, of a layer without bias: `strip.quantized` has rows first_row .. of it; each row comes once, in
+  // any order, other layers between them.
+  virtual void add_strip(const LayerRecord& strip, int64_t first_row);
+  // A tensor that stays as it is, under its source name. `changed` = its values differ from the source (norm tuning). What
+  // nobody adds, finish() takes from the source.
   virtual void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) = 0;
   // Calibrated ranges of an attention module [once per module of plan.attentions, for formats with
   // ExporterInfo.attention_scales].
@@ -107,6 +113,7 @@ struct ExporterInfo {
   bool wants_source_weights = false;     // LayerRecord.source is filled in
   bool wants_imatrix = false;            // LayerRecord.imatrix is: a run with a model family takes samples for it
   bool attention_scales = false;         // has a place for static scales of attention: add_attention is called
+  bool plain_models = false;             // holds models of which nothing is quantized: arkit convert writes those, too
   std::string_view recipe_variant = {};  // the variant that records a recipe file (RunRecord.recipe); empty = none
 };
 

@@ -67,6 +67,13 @@ class ARKIT_EXPORT WeightSource {
   // the source lives. Throws ErrorCode::input for an unknown name or unreadable data.
   [[nodiscard]] virtual at::Tensor load(std::string_view name) const = 0;
 
+  // Is `name` made of codes by load(), taking more memory than in the file, and by load_rows() a few rows at a time? No,
+  // unless overridden.
+  [[nodiscard]] virtual bool decodes_rows(std::string_view name) const;
+  // Rows first .. first + count - 1 along the first dimension of load(name). Where decodes_rows() says yes only these are
+  // decoded, and the pages they came from are given back; else they are cut out of the whole.
+  [[nodiscard]] virtual at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const;
+
   // The caller is done with `name` for now: mapped pages may be given back to the system. Views stay valid (they fault
   // in again).
   virtual void release(std::string_view name) const noexcept;

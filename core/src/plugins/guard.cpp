@@ -148,6 +148,12 @@ class GuardedExportJob final : public GuardedOwn<ExportJob> {
   void add_layer(const LayerRecord& layer) override {
     call("add_layer()", [&](ExportJob& job) { job.add_layer(layer); });
   }
+  bool takes_strips(const LayerPlan& layer) const override {
+    return call("takes_strips()", [&](const ExportJob& job) { return job.takes_strips(layer); });
+  }
+  void add_strip(const LayerRecord& strip, int64_t first_row) override {
+    call("add_strip()", [&](ExportJob& job) { job.add_strip(strip, first_row); });
+  }
   void add_plain(string_view name, const at::Tensor& tensor, bool changed) override {
     call("add_plain()", [&](ExportJob& job) { job.add_plain(name, tensor, changed); });
   }
@@ -365,6 +371,12 @@ class GuardedWeights final : public Guarded<WeightSource, const WeightSource*> {
   }
   at::Tensor load(string_view name) const override {
     return call("load()", [&](const WeightSource& w) { return w.load(name); });
+  }
+  bool decodes_rows(string_view name) const override {
+    return call("decodes_rows()", [&](const WeightSource& w) { return w.decodes_rows(name); });
+  }
+  at::Tensor load_rows(string_view name, int64_t first, int64_t count) const override {
+    return call("load_rows()", [&](const WeightSource& w) { return w.load_rows(name, first, count); });
   }
   void release(string_view name) const noexcept override {
     call("release()", [&](const WeightSource& w) { w.release(name); });

@@ -72,6 +72,12 @@ struct WeightSource::Table {
 };
 WeightSource::~WeightSource() = default;
 void WeightSource::release(std::string_view) const noexcept {}
+bool WeightSource::decodes_rows(std::string_view) const {
+  return false;
+}
+at::Tensor WeightSource::load_rows(std::string_view name, int64_t first, int64_t count) const {
+  return load(name).narrow(0, first, count);
+}
 std::span<const TensorInfo> WeightSource::tensors() const noexcept {
   return table_ ? std::span<const TensorInfo>(table_->tensors) : std::span<const TensorInfo>();
 }
@@ -119,6 +125,12 @@ std::string Transform::recorded(const ModelSource&) const { return {}; }
 // clang-format on
 
 ExportJob::~ExportJob() = default;
+bool ExportJob::takes_strips(const LayerPlan&) const {
+  return false;
+}
+void ExportJob::add_strip(const LayerRecord& strip, int64_t) {
+  ARKIT_CHECK(false, str("layer '", strip.plan.name, "' came in strips to a format that takes none"));
+}
 void ExportJob::add_attention(const AttentionRanges& ranges) {
   ARKIT_CHECK(false, str("this format has no place for the scales of '", ranges.module, "'"));
 }

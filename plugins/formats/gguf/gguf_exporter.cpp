@@ -202,8 +202,10 @@ std::shared_ptr<Exporter> GgufExporter::with(const FormatWords& given) const {
 }
 
 const ExporterInfo& GgufExporter::info() const noexcept {
-  static constexpr ExporterInfo kInfo{
-      .name = "gguf", .summary = "one file for llama.cpp and programs made of it", .quant_method = ""};
+  static constexpr ExporterInfo kInfo{.name = "gguf",
+                                      .summary = "one file for llama.cpp and programs made of it",
+                                      .quant_method = "",
+                                      .plain_models = true};
   return kInfo;
 }
 

@@ -144,11 +144,12 @@ int64_t alignment_of(const Metadata& metadata) {
 
 // Name, type and shape; the offset is still relative to the data section.
 TensorEntry read_tensor(Cursor& in, const std::string& file) {
-  TensorEntry tensor;
-  tensor.name = in.string("a tensor name");
-  if (tensor.name.empty() || tensor.name.size() > kMaxNameBytes || !is_utf8(tensor.name))
-    throw_input(str(file, ": a tensor name ('", printable(tensor.name, 80), "') is empty, longer than ", kMaxNameBytes,
+  const std::string_view name = in.string("a tensor name");
+  if (name.empty() || name.size() > kMaxNameBytes || !is_utf8(name))
+    throw_input(str(file, ": a tensor name ('", printable(name, 80), "') is empty, longer than ", kMaxNameBytes,
                     " bytes or no UTF-8"));
+  TensorEntry tensor;
+  tensor.name = name;
   const std::string what = str(file, ": tensor '", printable(tensor.name), "'");
   const auto dims = in.number<uint32_t>("a tensor record");
   if (dims > kMaxDims) throw_input(str(what, " has ", dims, " dimensions, at most ", kMaxDims, " are possible"));

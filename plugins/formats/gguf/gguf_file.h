@@ -53,7 +53,8 @@ class Metadata {
   [[nodiscard]] std::optional<int64_t> integer(std::string_view key) const;
   [[nodiscard]] std::optional<double> number(std::string_view key) const;  // the shortest decimal of an f32, as f64
   [[nodiscard]] std::optional<bool> boolean(std::string_view key) const;
-  [[nodiscard]] std::optional<std::string> text(std::string_view key) const;  // valid UTF-8
+  // Valid UTF-8, at most `most` bytes: looked at before anything is copied.
+  [[nodiscard]] std::optional<std::string> text(std::string_view key, size_t most = size_t{1} << 16) const;
   // Elements of an array; views of the file, valid UTF-8.
   [[nodiscard]] std::vector<std::string_view> texts(std::string_view key) const;
   [[nodiscard]] std::vector<int64_t> integers(std::string_view key) const;

@@ -38,6 +38,7 @@ struct Place {
   int64_t heads = 0;  // > 0: rows in llama.cpp's rotary order
   bool written = false;
   size_t index = 0;  // in the file
+  int64_t rows_written = 0;  // of one that comes in strips
   StoredTensor stored;
 };
 
@@ -99,11 +100,35 @@ class GgufJob final : public ExportJob {
     const BlockRows rows(layer.quantized, *type);
     write_rows(place, layer.plan.out_features, rows.row_bytes(),
                [&](int64_t row, std::byte* to) { rows.encode(row, to); });
-    packed_bits_ += 8.0 * static_cast<double>(place.stored.bytes);
-    packed_weights_ += static_cast<double>(layer.plan.out_features) * static_cast<double>(layer.plan.in_features);
+    count_packed(layer.plan, place);
     if (layer.bias.defined()) write_plain(place_of(layer.plan.name + ".bias"), layer.bias);
     if (*type == sdk::BlockType::nvfp4)
       write_plain(place_of(layer.plan.name + std::string(kScale)), layer.quantized.global_scale);
+  }
+
+  // Rows that lie in another order are written when all of their head are there.
+  bool takes_strips(const LayerPlan& layer) const override {
+    const auto found = by_name_.find(layer.name + std::string(kWeight));
+    return found != by_name_.end() && places_[found->second].heads == 0;
+  }
+
+  void add_strip(const LayerRecord& strip, int64_t first_row) override {
+    Place& place = place_of(strip.plan.name + std::string(kWeight));
+    const auto type = sdk::find_block_type(strip.plan.quant.weight.data_type);
+    ARKIT_CHECK(type.has_value(), str("layer '", strip.plan.name, "' is no block of GGUF"));
+    require_finite(strip.quantized, strip.plan.name);
+    const BlockRows rows(strip.quantized, *type);
+    const int64_t count = strip.quantized.codes.size(0), row_bytes = rows.row_bytes();
+    ARKIT_CHECK(!place.written && first_row + count <= strip.plan.out_features &&
+                    strip.plan.out_features * row_bytes == place.stored.bytes,
+                str("tensor '", place.name, "' has no such rows"));
+    std::vector<std::byte> bytes(static_cast<size_t>(count * row_bytes));
+    for (int64_t row = 0; row < count; ++row) rows.encode(row, bytes.data() + row * row_bytes);
+    writer_->write(place.index, first_row * row_bytes, bytes.data(), count * row_bytes);
+    place.rows_written += count;
+    if (place.rows_written < strip.plan.out_features) return;
+    place.written = true;
+    count_packed(strip.plan, place);
   }
 
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed) override {
@@ -111,16 +136,14 @@ class GgufJob final : public ExportJob {
     if (found == by_name_.end()) return;  // dropped by rule: a tied head, a buffer
     Place& place = places_[found->second];
     if (place.written || place.layer != nullptr) return;
-    write_plain(place, changed ? tensor : request_.source.weights().load(name));
-    if (!changed) request_.source.weights().release(name);
+    changed ? write_plain(place, tensor) : copy_plain(place);
   }
 
   ExportReport finish() override {
     for (Place& place : places_) {
       if (place.written) continue;
       ARKIT_CHECK(place.layer == nullptr, str("layer of tensor '", place.name, "' was never added to the export"));
-      write_plain(place, request_.source.weights().load(place.name));
-      request_.source.weights().release(place.name);
+      copy_plain(place);
     }
     writer_->publish();
     ExportReport report;
@@ -219,6 +242,11 @@ class GgufJob final : public ExportJob {
     return places_[found->second];
   }
 
+  void count_packed(const LayerPlan& layer, const Place& place) {
+    packed_bits_ += 8.0 * static_cast<double>(place.stored.bytes);
+    packed_weights_ += static_cast<double>(layer.out_features) * static_cast<double>(layer.in_features);
+  }
+
   // float16's range is small: scales of unusual weights may leave it.
   static void require_finite(const QuantizedWeight& weight, const std::string& layer) {
     for (const at::Tensor& scales :
@@ -254,6 +282,24 @@ class GgufJob final : public ExportJob {
     write_rows(place, rows, row_bytes, [&](int64_t row, std::byte* to) {
       at::from_blob(to, {columns}, at::TensorOptions(dtype)).copy_(matrix.select(0, row));
     });
+  }
+
+  // From the source; what it decodes, a few rows at a time.
+  void copy_plain(Place& place) {
+    const WeightSource& weights = request_.source.weights();
+    if (place.heads > 0 || !weights.decodes_rows(place.name)) {
+      write_plain(place, weights.load(place.name));
+      weights.release(place.name);
+      return;
+    }
+    const int64_t rows = place.stored.shape.front(), row_bytes = place.stored.bytes / rows;
+    const int64_t strip = std::max<int64_t>(1, kStripBytes / row_bytes);
+    for (int64_t first = 0; first < rows; first += strip) {
+      const int64_t count = std::min(strip, rows - first);
+      const at::Tensor part = weights.load_rows(place.name, first, count).to(dtype_of(place.stored.type)).contiguous();
+      writer_->write(place.index, first * row_bytes, part.const_data_ptr(), count * row_bytes);
+    }
+    place.written = true;
   }
 
   const ExportRequest request_;

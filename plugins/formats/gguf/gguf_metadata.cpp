@@ -109,11 +109,14 @@ std::optional<bool> Metadata::boolean(std::string_view key) const {
   return load<uint8_t>(value->payload.data()) != 0;
 }
 
-std::optional<std::string> Metadata::text(std::string_view key) const {
+std::optional<std::string> Metadata::text(std::string_view key, size_t most) const {
   const Value* value = find(key);
   if (value == nullptr) return std::nullopt;
   if (value->type != ValueType::string) wrong_type(key, "a string");
   const std::string_view out(reinterpret_cast<const char*>(value->payload.data()), value->payload.size());
+  if (out.size() > most)
+    throw_input(str(file_, ": key '", printable(key), "' is a text of ", out.size(), " bytes, at most ", most,
+                    " are accepted"));
   if (!is_utf8(out)) wrong_type(key, "valid UTF-8");
   return std::string(out);
 }

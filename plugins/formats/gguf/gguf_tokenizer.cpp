@@ -15,6 +15,8 @@ namespace {
 
 using MergeList = std::vector<std::pair<std::string_view, std::string_view>>;
 
+constexpr size_t kMostTemplateBytes = size_t{1} << 19;  // what is rendered at most
+constexpr size_t kMostTemplates = 64;
 constexpr std::string_view kSpaceMark = "\u2581";
 
 std::string quoted(std::string_view text) {
@@ -132,6 +134,25 @@ void describe_byte_level(json::Object& root, const PreTokenizer& pre, bool add_s
       json::Object{{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
 }
 
+// One text, or, where the file has named ones too, a list of them as tokenizer_config.json keeps them.
+json::Value chat_templates(const Metadata& metadata) {
+  json::Array all;
+  const auto add = [&](std::string_view name, std::string text) {
+    all.push_back(json::Object{{"name", name}, {"template", std::move(text)}});
+  };
+  std::optional<std::string> first = metadata.text("tokenizer.chat_template", kMostTemplateBytes);
+  const std::vector<std::string_view> names = metadata.texts("tokenizer.chat_templates");
+  if (names.empty()) return first ? json::Value(*std::move(first)) : json::Value(nullptr);
+  if (names.size() > kMostTemplates)
+    throw_input(str(metadata.file(), ": 'tokenizer.chat_templates' has ", names.size(), " names, at most ",
+                    kMostTemplates, " are accepted"));
+  if (first) add("default", *std::move(first));
+  for (const std::string_view name : names)
+    if (auto text = metadata.text(str("tokenizer.chat_template.", name), kMostTemplateBytes))
+      add(name, *std::move(text));
+  return all;
+}
+
 // Vocabularies are large: their text is written directly and joined to the small rest.
 std::string assemble(const json::Object& root, json::Object model, const std::string& vocab,
                      const std::string& merges) {
@@ -207,7 +228,8 @@ json::Object make_tokenizer_config(const Metadata& metadata, const json::Object&
   out["clean_up_tokenization_spaces"] = false;
   if (const json::Value* length = json::find(config, "max_position_embeddings")) out["model_max_length"] = *length;
   out["tokenizer_class"] = "PreTrainedTokenizerFast";  // runs tokenizer.json as it is
-  if (const auto text = metadata.text("tokenizer.chat_template")) out["chat_template"] = *text;
+  if (json::Value templates = chat_templates(metadata); !templates.is_null())
+    out["chat_template"] = std::move(templates);
   return out;
 }
 

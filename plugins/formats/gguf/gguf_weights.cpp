@@ -99,7 +99,29 @@ at::Tensor GgufWeights::load(std::string_view name) const {
   const bool stored = place.as_stored || is_float(place.type);
   if (stored && place.heads == 0) return view(info, place);
   at::Tensor out = at::empty(info.shape, info.dtype);
-  stored ? copy_rows(info, place, out) : dequantize_rows(info, place, out);
+  stored ? copy_rows(info, place, out) : dequantize_rows(info, place, 0, out);
+  return out;
+}
+
+bool GgufWeights::decodes_rows(std::string_view name) const {
+  const TensorInfo* info = find(name);
+  return info != nullptr && !info->shape.empty() && !place_of(*info).as_stored && !is_float(place_of(*info).type);
+}
+
+at::Tensor GgufWeights::load_rows(std::string_view name, int64_t first, int64_t count) const {
+  if (!decodes_rows(name)) return WeightSource::load_rows(name, first, count);
+  const TensorInfo* info = find(name);
+  const Place& place = place_of(*info);
+  ARKIT_CHECK(first >= 0 && count >= 0 && first <= info->shape[0] - count, "rows beyond the tensor");
+  map_.require_unchanged();
+  std::vector<int64_t> shape = info->shape;
+  shape[0] = count;
+  const at::Tensor out = at::empty(shape, info->dtype);
+  dequantize_rows(*info, place, first, out);
+  // Rows in rotary order lie elsewhere in their head: its pages go with the whole tensor.
+  const int64_t row_bytes = info->stored_bytes / info->shape[0];
+  if (place.heads == 0)
+    map_.release(static_cast<size_t>(place.offset + first * row_bytes), static_cast<size_t>(count * row_bytes));
   return out;
 }
 
@@ -137,13 +159,15 @@ void GgufWeights::copy_rows(const TensorInfo& info, const Place& place, const at
     std::copy_n(from + stored_row(row, place.heads, rows) * row_bytes, row_bytes, to + row * row_bytes);
 }
 
-void GgufWeights::dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const {
-  const int64_t columns = info.shape.back(), rows = out.numel() / columns, row_bytes = info.stored_bytes / rows;
+void GgufWeights::dequantize_rows(const TensorInfo& info, const Place& place, int64_t first,
+                                  const at::Tensor& out) const {
+  const int64_t columns = info.shape.back(), rows = info.numel() / columns, row_bytes = info.stored_bytes / rows;
+  const int64_t before = first * (rows / info.shape[0]), count = out.numel() / columns;
   auto* to = out.mutable_data_ptr<float>();
   const std::byte* from = data_of(place);
-  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / columns), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, count, std::max<int64_t>(1, kGrain / columns), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      dequantize(place.type, from + stored_row(row, place.heads, rows) * row_bytes, columns, to + row * columns,
+      dequantize(place.type, from + stored_row(before + row, place.heads, rows) * row_bytes, columns, to + row * columns,
                  place.scale);
   });
 }

@@ -35,6 +35,8 @@ class GgufWeights final : public WeightSource {
               const TensorScales& scales, View view);
 
   [[nodiscard]] at::Tensor load(std::string_view name) const override;
+  [[nodiscard]] bool decodes_rows(std::string_view name) const override;
+  [[nodiscard]] at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const override;
   void release(std::string_view name) const noexcept override;
 
  private:
@@ -54,7 +56,8 @@ class GgufWeights final : public WeightSource {
   [[nodiscard]] const std::byte* data_of(const Place& place) const { return place.map->bytes().data() + place.offset; }
   [[nodiscard]] at::Tensor view(const TensorInfo& info, const Place& place) const;
   void copy_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
-  void dequantize_rows(const TensorInfo& info, const Place& place, const at::Tensor& out) const;
+  // Rows from `first` on, as many as `out` has.
+  void dequantize_rows(const TensorInfo& info, const Place& place, int64_t first, const at::Tensor& out) const;
 
   std::vector<Place> places_;  // by index of tensors()
 };

@@ -1,4 +1,5 @@
 list(APPEND ARKIT_ENGINE_SOURCES
+  src/convert/cast_source.cpp
   src/convert/config_difference.cpp
   src/convert/export_plan.cpp
   src/convert/grid.cpp

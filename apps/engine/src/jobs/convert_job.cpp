@@ -21,6 +21,7 @@
 #include "jobs/conversion_record.h"
 #include "jobs/export_set.h"
 #include "jobs/hub_origin.h"
+#include "jobs/plain_conversion.h"
 #include "jobs/plan_refinement.h"
 #include "jobs/run_record.h"
 #include "jobs/source_hashes.h"
@@ -179,14 +180,6 @@ Written write_layers(const ConvertRun& run, const output::OutputFolder& output) 
   return written;
 }
 
-fs::path choose_output_dir(const ConvertOptions& options, const ModelSource& source) {
-  if (!options.output_dir.empty()) return fs::absolute(options.output_dir).lexically_normal();
-  const fs::path label = fs::path(model_label(options.model, source.path())).filename();
-  std::string format = options.formats.size() == 1 ? options.formats.front() : "converted";
-  std::replace(format.begin(), format.end(), ':', '-');
-  return fs::absolute(label.string() + "-" + format);
-}
-
 json::Object dry_run_report(const ConvertRun& run) {
   json::Object report{{"source", run.source.kind()}, {"plan", describe_plan(run.plan)}};
   json::Array outputs;
@@ -207,14 +200,19 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   reporter.step("reading the export");
   const std::unique_ptr<ModelSource> source = open_plain_source(options.model, registry, reporter);
   warn_of_denied_biases(*source, reporter);
-  if (sdk::packed_layers(*source).empty())
-    throw_unsupported(str("'", options.model, "' (", source->kind(),
-                          ") holds no packed layers to convert; 'arkit quantize' makes an export of a model"));
   if (source->rotations() != nullptr)
     throw_unsupported(str("'", options.model,
                           "' is rotated at run time, which convert does not carry over; 'arkit quantize' writes the ",
                           "other format from the model itself"));
   model_free::require_complete(*source, registry);
+  if (sdk::packed_layers(*source).empty()) {
+    judge_source_texts(*source, reporter);
+    say_what_stays(*source, reporter);
+    return convert_plain(options, *source, registry, reporter);
+  }
+  if (options.dtype != "auto")
+    throw_usage(str("--dtype is for models of which nothing is packed; the layers of '", options.model, "' (",
+                    source->kind(), ") stay as they are"));
   const std::vector<fs::path> weights = weight_files(*source, std::nullopt);
   const SourceState state(*source, weights);
   const std::unique_ptr<ModelSource> shown = model_free::view_checkpoint(
@@ -223,7 +221,7 @@ json::Object convert(const ConvertOptions& options, const Registry& registry, Re
   say_what_stays(*source, reporter);
   (void)recorded_run(*source);  // what its record says of the run is read before any work, too
   const QuantPlan plan = plan_of_export(*source, *shown, survey_layers(*source, registry, reporter), registry);
-  const fs::path output_dir = choose_output_dir(options, *source);
+  const fs::path output_dir = conversion_folder(options, *source);
   const std::vector<FormatChoice> formats = find_formats(options.formats, false, output_dir, registry);
   const ConvertRun run{options, registry, reporter, *source, *shown, plan, formats};
 

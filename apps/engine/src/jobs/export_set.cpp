@@ -248,6 +248,14 @@ void ExportSet::add_layer(const LayerRecord& layer) {
   for (const auto& job : jobs_) job->add_layer(layer);
 }
 
+bool ExportSet::takes_strips(const LayerPlan& layer) const {
+  return std::all_of(jobs_.begin(), jobs_.end(), [&](const auto& job) { return job->takes_strips(layer); });
+}
+
+void ExportSet::add_strip(const LayerRecord& strip, int64_t first_row) {
+  for (const auto& job : jobs_) job->add_strip(strip, first_row);
+}
+
 void ExportSet::add_plain(std::string_view name, const at::Tensor& tensor, bool changed) {
   for (const auto& job : jobs_) job->add_plain(name, tensor, changed);
 }

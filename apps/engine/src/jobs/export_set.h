@@ -84,6 +84,9 @@ class ExportSet {
   // Does a format ask for it: one of the wants_ of ExporterInfo?
   [[nodiscard]] bool wants(bool ExporterInfo::*what) const { return any_wants(formats_, what); }
   void add_layer(const LayerRecord& layer);
+  // Do all formats take this layer in strips?
+  [[nodiscard]] bool takes_strips(const LayerPlan& layer) const;
+  void add_strip(const LayerRecord& strip, int64_t first_row);
   void add_plain(std::string_view name, const at::Tensor& tensor, bool changed);
   void add_attention(const AttentionRanges& ranges);
   // Finishes every job.

@@ -259,6 +259,7 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
                   exports,
                   hashes,
                   outcome,
+                  dtype,
                   model_dtype,
                   planned.model_free,
                   planned.low_disk.get(),

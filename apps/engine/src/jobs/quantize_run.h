@@ -31,6 +31,7 @@ struct QuantizeRun {
   ExportSet& exports;
   SourceHashes& hashes;
   RunOutcome& outcome;
+  at::ScalarType compute_dtype;                  // the model was opened with
   at::ScalarType model_dtype;                    // of the exported model; forwards may compute in another
   bool model_free = false;                       // see PlannedModel
   const LowDisk* low_disk = nullptr;             // likewise

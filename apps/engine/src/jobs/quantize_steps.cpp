@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <mutex>
 #include <string>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
@@ -19,6 +21,18 @@
 namespace arkit {
 namespace {
 
+void write_rows(QuantizeRun& run, const LayerRecord& strip, int64_t first_row) {
+  require_usable_scales(strip);
+  run.exports.add_strip(strip, first_row);
+}
+
+// A layer is with all exports.
+void note_layer(QuantizeRun& run, const LayerPlan& plan, double relative_error) {
+  run.written.insert(plan.name + ".weight");
+  run.written.insert(plan.name + ".bias");
+  run.outcome.layers.push_back({plan.name, describe(plan.quant), relative_error});
+}
+
 // What rounding finishes goes to the exports and into the record of the run.
 class RunSink final : public RoundingSink {
  public:
@@ -29,6 +43,12 @@ class RunSink final : public RoundingSink {
   void coming_to(int64_t begin, int64_t end) override { run_.hashes.pace(begin, end); }
   void write_layer(LayerRecord record, double relative_error) override {
     write_record(run_, std::move(record), relative_error);
+    run_.reporter.progress({"rounding and writing", ++layers_done_, layers_, "layers"});
+  }
+  [[nodiscard]] bool takes_strips(const LayerPlan& layer) const override { return run_.exports.takes_strips(layer); }
+  void write_strip(const LayerRecord& strip, int64_t first_row) override { write_rows(run_, strip, first_row); }
+  void end_layer(const LayerPlan& layer, double relative_error) override {
+    note_layer(run_, layer, relative_error);
     run_.reporter.progress({"rounding and writing", ++layers_done_, layers_, "layers"});
   }
   void write_tensor(const std::string& name, const at::Tensor& tensor) override {
@@ -57,9 +77,7 @@ void write_record(QuantizeRun& run, LayerRecord record, double relative_error) {
     record.bias = run.source.weights().load(bias_name);
   require_usable_scales(record);
   run.exports.add_layer(record);
-  run.written.insert(plan.name + ".weight");
-  run.written.insert(bias_name);
-  run.outcome.layers.push_back({plan.name, describe(plan.quant), relative_error});
+  note_layer(run, plan, relative_error);
 }
 
 void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& result) {
@@ -79,18 +97,60 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
   }
   record.act_max = result.act_max;
   const double error = relative_error(layer.weight, dequantized);
-  require_something_left(plan, error, layer.weight, run.reporter);
+  require_something_left(
+      plan, error, [&] { return layer.weight.abs().max().item<double>(); }, run.reporter);
   write_record(run, std::move(record), error);
 }
 
+namespace {
+
+// A table whose file has it in codes: expanded it would be the largest thing in memory.
+void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& layer, const Scheme& scheme) {
+  const bool dequantizes = run.exports.wants(&ExporterInfo::wants_dequantized);
+  const bool whole = dequantizes || run.exports.wants(&ExporterInfo::wants_source_weights);
+  const WeightSource& weights = run.source.weights();
+  const std::string name = layer.name + ".weight";
+  std::mutex mutex;
+  StripRounding::Task task{.linear = table, .plan = layer, .scheme = scheme};
+  task.rows = [&](int64_t first, int64_t count) { return weights.load_rows(name, first, count); };
+  if (dequantizes) task.dequantized = run.model_dtype;
+  const bool in_strips = !whole && run.exports.takes_strips(layer);
+  if (in_strips)
+    task.take = [&](const QuantizedWeight& part, int64_t first_row) {
+      const std::lock_guard lock(mutex);
+      write_rows(run, {.plan = layer, .quantized = part}, first_row);
+    };
+  StripRounding rounding(std::move(task));
+  at::parallel_for(0, rounding.strips(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t strip = begin; strip < end; ++strip) rounding.round(strip);
+  });
+  require_something_left(
+      layer, rounding.relative_error(), [&] { return rounding.largest_weight(); }, run.reporter);
+  if (in_strips) {
+    note_layer(run, layer, rounding.relative_error());
+    return;
+  }
+  LayerRecord record{.plan = layer, .quantized = rounding.quantized()};
+  record.dequantized = rounding.dequantized();
+  if (run.exports.wants(&ExporterInfo::wants_source_weights)) record.source = rounding.weight().to(run.model_dtype);
+  write_record(run, std::move(record), rounding.relative_error());
+}
+
+}  // namespace
+
 void quantize_embeddings(QuantizeRun& run) {
+  const WeightSource& weights = run.source.weights();
   for (const LayerPlan& layer : run.plan.layers) {
     if (layer.kind != LayerKind::embedding || !layer.quantized()) continue;
     const std::string name = layer.name + ".weight";
     Linear table{.name = layer.name, .out_features = layer.out_features, .in_features = layer.in_features};
-    table.weight = run.source.weights().load(name).contiguous();
-    io::check_finite(table.weight, name);
     const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
+    if (weights.decodes_rows(name) && !StripRounding::is_whole(layer, scheme, RtnMode::plain)) {
+      round_in_strips(run, table, layer, scheme);
+      continue;
+    }
+    table.weight = weights.load(name).contiguous();
+    io::check_finite(table.weight, name);
     QuantizedLayer result{.plan = &layer};
     // No sample tells how much its inputs count; a file may, of a table that is the head as well.
     const at::Tensor importance = run.importance == nullptr ? at::Tensor() : run.importance->of(layer.name);
@@ -98,7 +158,7 @@ void quantize_embeddings(QuantizeRun& run) {
     result.quantized = plugins::naming_layer(
         layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, mode, importance, 1, {}); });
     write_layer(run, table, result);
-    run.source.weights().release(name);
+    weights.release(name);
   }
 }
 
@@ -122,6 +182,7 @@ void quantize_without_samples(QuantizeRun& run) {
                .model = run.model,
                .plan = run.plan,
                .reporter = run.reporter,
+               .compute_dtype = run.compute_dtype,
                .model_dtype = run.model_dtype,
                .model_free = run.model_free,
                .disable_opt_rtn = run.tuning.disable_opt_rtn,

@@ -35,6 +35,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/jobs/option_record.cpp
   src/jobs/past_run.cpp
   src/jobs/plan_refinement.cpp
+  src/jobs/plain_conversion.cpp
   src/jobs/planned_model.cpp
   src/jobs/quantize_job.cpp
   src/jobs/quantize_plan.cpp

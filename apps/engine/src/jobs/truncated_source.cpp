@@ -25,6 +25,11 @@ class TruncatedWeights final : public WeightSource {
     if (find(name) == nullptr) throw_input(str("tensor '", name, "' is beyond num_hidden_layers"));
     return whole_.load(name);
   }
+  bool decodes_rows(std::string_view name) const override { return whole_.decodes_rows(name); }
+  at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const override {
+    if (find(name) == nullptr) throw_input(str("tensor '", name, "' is beyond num_hidden_layers"));
+    return whole_.load_rows(name, first, count);
+  }
   void release(std::string_view name) const noexcept override { whole_.release(name); }
 
  private:

@@ -74,6 +74,14 @@ class CheckpointWeights final : public WeightSource {
     return source_.weights().load(origin.tensor).select(0, origin.expert).narrow(0, origin.first_row, shown->shape[0]);
   }
 
+  bool decodes_rows(std::string_view name) const override {
+    return !origins_.contains(name) && source_.weights().decodes_rows(name);
+  }
+  at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const override {
+    if (find(name) == nullptr || origins_.contains(name)) return WeightSource::load_rows(name, first, count);
+    return source_.weights().load_rows(name, first, count);
+  }
+
   void release(std::string_view name) const noexcept override {
     const auto found = origins_.find(name);
     if (found == origins_.end())

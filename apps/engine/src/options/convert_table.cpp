@@ -37,6 +37,13 @@ constexpr OptionOf<ConvertOptions> kConvert[] = {
          .group = kOutput,
          .help = "scales and offsets the format cannot hold exactly are rounded to float16, by at most 0.05 %; codes "
                  "and zero points never change"}),
+    option_at<&ConvertOptions::dtype>(
+        {.name = "dtype",
+         .group = kOutput,
+         .unit = "T",
+         .help = "type of the numbers of a model of which nothing is packed; auto = as they are stored, and what is "
+                 "stored in codes in the type the model came in",
+         .choices = "auto float32 float16 bfloat16"}),
     option_at<&ConvertOptions::max_shard_bytes>(
         {.name = "max_shard_size",
          .type = bytes,

@@ -43,6 +43,7 @@ using Clock = std::chrono::steady_clock;
 struct OpenUnit {
   const RoundUnit* unit = nullptr;
   std::unique_ptr<StripRounding> rounding;  // of a layer
+  std::unique_ptr<Linear> large;            // of a layer that is read in strips: all but its weight
   at::Tensor copy;                          // of a tensor to copy
   at::Tensor bias;                          // of a layer that has one
   int64_t strips = 0, left = 0;             // all, not done
@@ -67,12 +68,14 @@ class ModelRounding {
   ModelRounding(const RoundingRun& run, RoundingSink& sink)
       : run_(run),
         sink_(sink),
-        plan_(round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized())),
-        budget_(2 * plan_.largest_bytes + kBaseBytes),
-        plain_by_default_(traits_of(run.plan.global, schemes_of(run.registry)).plain_by_default) {
+        plain_by_default_(traits_of(run.plan.global, schemes_of(run.registry)).plain_by_default),
+        plan_(
+            round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized(),
+                       [this](const LayerPlan& layer, const TensorInfo& tensor) { return strips_of(layer, tensor); })),
+        budget_(2 * plan_.largest_bytes + kBaseBytes) {
     for (const RoundUnit& unit : plan_.units)
       if (unit.layer != nullptr) {
-        ++layers_of_block_[unit.layer->block];
+        if (unit.strips == LayerStrips::none) ++layers_of_block_[unit.layer->block];
         if (unit.layer->block >= 0) ++layers_of_decoder_block_[decoder_block(*unit.layer)];
         layers_.emplace(unit.layer->name, unit.layer);
       }
@@ -186,12 +189,18 @@ class ModelRounding {
   // One at a time: fresh_ belongs to the thread that starts.
   void start(const RoundUnit& unit) {
     sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
-    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .copy = {}, .bias = {}};
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .large = nullptr, .copy = {}, .bias = {}};
     if (unit.layer == nullptr) {
-      if (sink_.takes(unit.tensor->name)) {
+      if (!sink_.takes(unit.tensor->name)) {
+        // neither looked at nor copied
+      } else if (run_.source.weights().decodes_rows(unit.tensor->name)) {
+        fresh_.strips = (unit.tensor->shape.front() + rows_of_strip(*unit.tensor) - 1) / rows_of_strip(*unit.tensor);
+      } else {
         fresh_.copy = run_.source.weights().load(unit.tensor->name);
         fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
       }
+    } else if (unit.strips != LayerStrips::none) {
+      start_large(unit);
     } else {
       const LayerPlan& layer = *unit.layer;
       const OpenBlock& block = open_block(layer.block);
@@ -211,6 +220,49 @@ class ModelRounding {
       fresh_.strips = fresh_.rounding->strips();
     }
     fresh_.left = fresh_.strips;
+  }
+
+  // A layer outside the blocks whose weight its file has in codes: expanded it would be the largest thing in memory.
+  [[nodiscard]] LayerStrips strips_of(const LayerPlan& layer, const TensorInfo& tensor) const {
+    const WeightSource& weights = run_.source.weights();
+    const Scheme& scheme = run_.registry.scheme_for(layer.quant.weight.data_type);
+    const bool as_planned = tensor.shape == std::vector<int64_t>{layer.out_features, layer.in_features};
+    if (layer.block >= 0 || layer.kind != LayerKind::linear || !as_planned || !weights.decodes_rows(tensor.name) ||
+        StripRounding::is_whole(layer, scheme, rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)) ||
+        scheme.global_scale(weights.load_rows(tensor.name, 0, 1), layer.quant.weight).defined())
+      return LayerStrips::none;
+    const bool has_bias = weights.find(str(layer.name, ".bias")) != nullptr;
+    const bool written = !has_bias && !sink_.wants_dequantized() && !sink_.wants_source() && sink_.takes_strips(layer);
+    return written ? LayerStrips::read_and_written : LayerStrips::read;
+  }
+
+  void start_large(const RoundUnit& unit) {
+    const LayerPlan& layer = *unit.layer;
+    fresh_.large = std::make_unique<Linear>();
+    fresh_.large->name = layer.name;
+    fresh_.large->out_features = layer.out_features;
+    fresh_.large->in_features = layer.in_features;
+    StripRounding::Task task{.linear = *fresh_.large,
+                             .plan = layer,
+                             .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
+                             .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
+    task.rows = [this, name = unit.tensor->name](int64_t first, int64_t count) {
+      return run_.source.weights().load_rows(name, first, count).to(run_.compute_dtype);
+    };
+    if (unit.strips == LayerStrips::read_and_written)
+      task.take = [this, &layer](const QuantizedWeight& part, int64_t first_row) {
+        const std::lock_guard lock(sink_mutex_);
+        sink_.write_strip({.plan = layer, .quantized = part}, first_row);
+      };
+    if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
+    if (run_.source.weights().find(str(layer.name, ".bias")) != nullptr)
+      fresh_.bias = run_.source.weights().load(str(layer.name, ".bias"));
+    fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
+    fresh_.strips = fresh_.rounding->strips();
+  }
+
+  static int64_t rows_of_strip(const TensorInfo& tensor) {
+    return std::max<int64_t>(1, kCopyStrip / std::max<int64_t>(1, tensor.numel() / tensor.shape.front()));
   }
 
   OpenBlock& open_block(int64_t index) {
@@ -246,31 +298,45 @@ class ModelRounding {
       open.rounding->round(strip);
       return;
     }
+    const std::string& name = open.unit->tensor->name;
+    if (!open.copy.defined()) {
+      const int64_t rows = rows_of_strip(*open.unit->tensor), first_row = strip * rows;
+      const int64_t left = open.unit->tensor->shape.front() - first_row;
+      io::check_finite(run_.source.weights().load_rows(name, first_row, std::min(rows, left)), name, first_row);
+      return;
+    }
     const int64_t first = strip * kCopyStrip;
     const int64_t count = std::min(kCopyStrip, open.copy.numel() - first);
-    const std::string& name = open.unit->tensor->name;
     if (!io::is_finite(open.copy.view(-1).narrow(0, first, count))) io::check_finite(open.copy, name);
     run_.source.weights().release(name);  // its pages come back when it is written, piece by piece
   }
 
   void write(OpenUnit& open) {
     const std::string tensor = open.unit->tensor == nullptr ? std::string() : open.unit->tensor->name;
+    const std::lock_guard lock(sink_mutex_);
     if (open.rounding == nullptr) {
+      // One that is read by rows the exports copy from the source themselves, as every tensor that nobody hands them.
       if (open.copy.defined()) sink_.write_tensor(tensor, open.copy);
       open.copy.reset();
       run_.source.weights().release(tensor);
       return;
     }
     const LayerPlan& layer = open.rounding->plan();
-    require_something_left(layer, open.rounding->relative_error(), open.rounding->weight(), run_.reporter);
+    const StripRounding& rounding = *open.rounding;
+    require_something_left(
+        layer, rounding.relative_error(), [&] { return rounding.largest_weight(); }, run_.reporter);
     if (!tensor.empty()) run_.source.weights().release(tensor);  // pages that the codes have replaced
-    LayerRecord record{.plan = layer, .quantized = open.rounding->quantized()};
-    record.bias = open.bias;
-    record.dequantized = open.rounding->dequantized();
-    if (sink_.wants_source()) record.source = open.rounding->weight().to(run_.model_dtype);
-    sink_.write_layer(std::move(record), open.rounding->relative_error());
+    if (open.unit->strips == LayerStrips::read_and_written) {
+      sink_.end_layer(layer, rounding.relative_error());
+    } else {
+      LayerRecord record{.plan = layer, .quantized = rounding.quantized()};
+      record.bias = open.bias;
+      record.dequantized = rounding.dequantized();
+      if (sink_.wants_source()) record.source = rounding.weight().to(run_.model_dtype);
+      sink_.write_layer(std::move(record), rounding.relative_error());
+    }
     open.rounding.reset();
-    close_layer(layer);
+    if (open.unit->strips == LayerStrips::none) close_layer(layer);
   }
 
   void close_layer(const LayerPlan& layer) {
@@ -304,9 +370,9 @@ class ModelRounding {
 
   const RoundingRun& run_;
   RoundingSink& sink_;
+  const bool plain_by_default_;
   const RoundPlan plan_;
   const int64_t budget_;
-  const bool plain_by_default_;
   const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());
   std::map<int64_t, int64_t> layers_of_block_;
   std::map<std::string, int64_t> layers_of_decoder_block_;
@@ -322,6 +388,7 @@ class ModelRounding {
   bool starting_ = false, writing_ = false;
   std::exception_ptr failure_;
 
+  std::mutex sink_mutex_;   // what is written comes one at a time
   std::mutex model_mutex_;  // guards the model and what follows
   std::map<std::string, int64_t> left_of_decoder_block_;
   std::map<std::string, Clock::time_point> begin_of_decoder_block_;

@@ -30,6 +30,11 @@ class RoundingSink {
   // The work comes to the bytes begin .. end of all weight files put behind each other; may wait.
   virtual void coming_to(int64_t begin, int64_t end) = 0;
   virtual void write_layer(LayerRecord record, double relative_error) = 0;
+  // Of a large layer that is read in strips: may they be written so? Then write_strip for each, in any order, other layers
+  // between them, and end_layer.
+  [[nodiscard]] virtual bool takes_strips(const LayerPlan& layer) const = 0;
+  virtual void write_strip(const LayerRecord& strip, int64_t first_row) = 0;
+  virtual void end_layer(const LayerPlan& layer, double relative_error) = 0;
   virtual void write_tensor(const std::string& name, const at::Tensor& tensor) = 0;
   // A decoder block is finished, one of `num_blocks`.
   virtual void block_done(int64_t block, int64_t num_blocks, double seconds) = 0;
@@ -42,6 +47,7 @@ struct RoundingRun {
   Model& model;
   const QuantPlan& plan;
   Reporter& reporter;
+  at::ScalarType compute_dtype;         // of the weights that are rounded: what the model was opened with
   at::ScalarType model_dtype;           // of dequantized weights
   bool model_free = false;              // blocks are counted by tensor names
   std::optional<bool> disable_opt_rtn;  // how to round (rtn_mode)

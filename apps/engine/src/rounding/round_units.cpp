@@ -17,12 +17,13 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 constexpr std::string_view kBias = ".bias";
-constexpr int64_t kCopyBytes = int64_t{32} << 20;  // of a copied tensor, whose pages go as they are written
+constexpr int64_t kStripBytes = int64_t{16} << 20;  // of a layer in strips, on all threads
+constexpr int64_t kCopyBytes = int64_t{32} << 20;   // of a copied tensor, whose pages go as they are written
 
 class Planner {
  public:
-  Planner(const QuantPlan& plan, const WeightSource& weights, bool keeps_dequantized)
-      : weights_(weights), keeps_dequantized_(keeps_dequantized) {
+  Planner(const QuantPlan& plan, const WeightSource& weights, bool keeps_dequantized, const StripsOf& strips_of)
+      : weights_(weights), keeps_dequantized_(keeps_dequantized), strips_of_(strips_of) {
     int64_t at = 0;
     std::map<std::string_view, int64_t> files;
     for (const TensorInfo& tensor : weights.tensors()) {
@@ -92,13 +93,20 @@ class Planner {
       unit.first_file = std::min(unit.first_file, bias->second.file);
       unit.last_file = std::max(unit.last_file, bias->second.file);
     }
+    if (unit.tensor != nullptr) unit.strips = strips_of_(layer, *unit.tensor);
+    if (unit.strips == LayerStrips::read_and_written) {
+      unit.rounding_bytes = unit.writing_bytes = kStripBytes;
+      result_.units.push_back(unit);
+      return;
+    }
     const int64_t elements = layer.out_features * layer.in_features;
-    const int64_t mapped = elements * element_bytes(unit.tensor);
+    const int64_t mapped = unit.strips == LayerStrips::read ? kStripBytes : elements * element_bytes(unit.tensor);
     const int64_t codes = elements + (keeps_dequantized_ ? 2 * elements : 0);
     unit.rounding_bytes = mapped + codes;
     unit.writing_bytes = codes + elements * std::min(layer.quant.weight.bits, 16) / 8;
     result_.units.push_back(unit);
-    result_.largest_bytes = std::max({result_.largest_bytes, mapped, 2 * elements});
+    result_.largest_bytes =
+        std::max({result_.largest_bytes, mapped, unit.strips == LayerStrips::read ? codes : 2 * elements});
   }
 
   void add_copy(const TensorInfo& tensor) {
@@ -118,6 +126,7 @@ class Planner {
 
   const WeightSource& weights_;
   const bool keeps_dequantized_;
+  const StripsOf& strips_of_;
   std::map<std::string, Place, std::less<>> tensors_;
   std::map<int64_t, std::vector<const LayerPlan*>> blocks_;
   std::map<std::string, const LayerPlan*, std::less<>> of_layer_;  // by the name of the weight
@@ -128,8 +137,8 @@ class Planner {
 }  // namespace
 
 RoundPlan round_plan(const QuantPlan& plan, const Model& model, const WeightSource& weights, bool model_free,
-                     bool keeps_dequantized) {
-  Planner planner(plan, weights, keeps_dequantized);
+                     bool keeps_dequantized, const StripsOf& strips_of) {
+  Planner planner(plan, weights, keeps_dequantized, strips_of);
   if (!model_free)
     for (int64_t block = 0; block < plan.num_blocks; ++block) {
       planner.add_block(block);

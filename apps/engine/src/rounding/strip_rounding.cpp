@@ -27,9 +27,9 @@ constexpr at::Tensor QuantizedWeight::*kScales[] = {&QuantizedWeight::scale,    
 
 // Do codes and scales of a row depend on nothing but the rows it shares a scale with? The scale of fused layers is
 // given from outside.
-bool rows_are_independent(const StripRounding::Task& task) {
-  const SchemeTraits traits = task.scheme.traits(task.plan.quant);
-  return traits.independent_rows && !(task.mode == RtnMode::searched && traits.searches);
+bool rows_are_independent(const LayerPlan& plan, const Scheme& scheme, RtnMode mode) {
+  const SchemeTraits traits = scheme.traits(plan.quant);
+  return traits.independent_rows && !(mode == RtnMode::searched && traits.searches);
 }
 
 rounding::ErrorSums fast_sums_of(const at::Tensor& weight, const at::Tensor& dequantized) {
@@ -80,25 +80,28 @@ void copy_rows(const at::Tensor& part, at::Tensor& whole, int64_t first_row) {
 
 }  // namespace
 
+bool StripRounding::is_whole(const LayerPlan& plan, const Scheme& scheme, RtnMode mode) {
+  return !rows_are_independent(plan, scheme, mode);
+}
+
 StripRounding::StripRounding(Task task) : task_(std::move(task)) {
-  const at::Tensor& weight = task_.linear.weight;
   const TensorQuant& quant = task_.plan.quant.weight;
-  rows_ = weight.size(0);
+  const int64_t columns = task_.rows ? task_.plan.in_features : task_.linear.weight.size(1);
+  rows_ = task_.rows ? task_.plan.out_features : task_.linear.weight.size(0);
   strip_rows_ = rows_;
-  if (rows_are_independent(task_)) {
+  if (rows_are_independent(task_.plan, task_.scheme, task_.mode)) {
     scale_rows_ = std::max<int64_t>(1, quant.block_rows);
-    const int64_t wanted = kStripElements / std::max<int64_t>(1, weight.size(1));
+    const int64_t wanted = kStripElements / std::max<int64_t>(1, columns);
     strip_rows_ = std::clamp(wanted / scale_rows_ * scale_rows_, scale_rows_, std::max(scale_rows_, rows_));
   }
   sums_.resize(static_cast<size_t>(strips()));
-  if (task_.dequantized != at::ScalarType::Undefined) dequantized_ = at::empty(weight.sizes(), task_.dequantized);
+  if (task_.dequantized != at::ScalarType::Undefined) dequantized_ = at::empty({rows_, columns}, task_.dequantized);
 }
 
 void StripRounding::round(int64_t strip) {
-  const at::Tensor& whole = task_.linear.weight;
   const int64_t first = strip * strip_rows_, count = std::min(strip_rows_, rows_ - first);
-  const at::Tensor weight = whole.narrow(0, first, count);
-  if (!io::is_finite(weight)) io::check_finite(whole, task_.linear.name + ".weight");
+  const at::Tensor weight = rows(first, count);
+  if (!io::is_finite(weight)) refuse_first_non_finite();
   const TensorQuant& quant = task_.plan.quant.weight;
   QuantizedWeight part = plugins::naming_layer(task_.linear.name, [&] {
     return task_.scheme.quantize_rtn(weight, quant, task_.mode, task_.importance, 1, task_.global_scale);
@@ -108,7 +111,24 @@ void StripRounding::round(int64_t strip) {
   require_finite_result(task_.plan.name, back);
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
-  join(std::move(part), first);
+  if (task_.take)
+    task_.take(std::move(part), first);
+  else
+    join(std::move(part), first);
+}
+
+// The first of all, whichever thread came upon one.
+void StripRounding::refuse_first_non_finite() const {
+  for (int64_t first = 0; first < rows_; first += strip_rows_)
+    io::check_finite(rows(first, std::min(strip_rows_, rows_ - first)), task_.linear.name + ".weight", first);
+  ARKIT_CHECK(false, "a number is finite at one time and not at another");
+}
+
+double StripRounding::largest_weight() const {
+  double largest = 0.0;
+  for (int64_t first = 0; first < rows_; first += strip_rows_)
+    largest = std::max(largest, rows(first, std::min(strip_rows_, rows_ - first)).abs().max().item<double>());
+  return largest;
 }
 
 void StripRounding::join(QuantizedWeight part, int64_t first_row) {

@@ -1,8 +1,10 @@
 #pragma once
 // One layer rounded strip by strip: a strip is a few rows whose weights, codes and dequantized values stay in a core's
-// cache while they are checked, rounded, dequantized and measured. Only codes and scales leave it.
+// cache while they are checked, rounded, dequantized and measured. Only codes and scales leave it. Where the weight is
+// read in strips too and the exporters take them, nothing of the size of the layer is in memory.
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -19,17 +21,27 @@ namespace arkit {
 
 class ARKIT_INTERNAL StripRounding {
  public:
+  // Rows of the weight in the dtype it is rounded from: any of them, on any thread.
+  using ReadRows = std::function<at::Tensor(int64_t first, int64_t count)>;
+  // A finished strip. They come in any order, from any thread.
+  using TakeStrip = std::function<void(QuantizedWeight part, int64_t first_row)>;
+
   // How the layer is to be rounded; everything referred to outlives the object.
   struct Task {
-    const Linear& linear;
+    const Linear& linear;  // its weight is undefined where `rows` reads it
     const LayerPlan& plan;
     const Scheme& scheme;
     RtnMode mode = RtnMode::plain;
     at::Tensor global_scale = {};                            // see Scheme::quantize_rtn
     at::Tensor importance = {};                              // f32 [in], for a search; undefined = inputs count alike
     at::ScalarType dequantized = at::ScalarType::Undefined;  // dtype dequantized() is wanted in; Undefined = not
+    ReadRows rows = {};
+    TakeStrip take = {};  // unset = quantized() gathers them
   };
   explicit StripRounding(Task task);
+
+  // Is this layer one strip, whatever its size?
+  [[nodiscard]] static bool is_whole(const LayerPlan& plan, const Scheme& scheme, RtnMode mode);
 
   // Rows depend on each other where one scale covers them all or a search looks at the whole matrix: then one strip.
   [[nodiscard]] int64_t strips() const noexcept { return (rows_ + strip_rows_ - 1) / strip_rows_; }
@@ -42,9 +54,14 @@ class ARKIT_INTERNAL StripRounding {
   [[nodiscard]] const at::Tensor& dequantized() const noexcept { return dequantized_; }
   [[nodiscard]] double relative_error() const;  // ||W - D|| / ||W||
   [[nodiscard]] const LayerPlan& plan() const noexcept { return task_.plan; }
-  [[nodiscard]] const at::Tensor& weight() const noexcept { return task_.linear.weight; }
+  [[nodiscard]] at::Tensor weight() const { return rows(0, rows_); }
+  [[nodiscard]] double largest_weight() const;  // magnitude
 
  private:
+  [[nodiscard]] at::Tensor rows(int64_t first, int64_t count) const {
+    return task_.rows ? task_.rows(first, count) : task_.linear.weight.narrow(0, first, count);
+  }
+  [[noreturn]] void refuse_first_non_finite() const;
   void join(QuantizedWeight part, int64_t first_row);
 
   Task task_;

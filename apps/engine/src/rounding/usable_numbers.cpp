@@ -43,10 +43,10 @@ void require_usable_scales(const LayerRecord& layer) {
   if (!finite(layer.act_max)) refuse(name, "the calibrated range of its inputs is not finite");
 }
 
-void require_something_left(const LayerPlan& layer, double relative_error, const at::Tensor& weight,
-                            Reporter& reporter) {
+void require_something_left(const LayerPlan& layer, double relative_error,
+                            const std::function<double()>& largest_weight, Reporter& reporter) {
   if (relative_error < kEverything) return;
-  const double largest = weight.abs().max().item<double>();
+  const double largest = largest_weight();
   if (largest < kNegligibleWeight) {
     reporter.warn(str("layer '", printable(layer.name), "': its weights, at most ", largest, ", are written as zeros"));
     return;

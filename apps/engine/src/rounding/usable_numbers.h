@@ -2,6 +2,7 @@
 // The last look at a layer before exporters get it: numbers that no loader can compute with, and layers of which
 // nothing is left, are refused by the layer's name, whatever scheme and format made them.
 
+#include <functional>
 #include <string_view>
 
 #include <ATen/core/Tensor.h>
@@ -22,9 +23,10 @@ void require_finite_result(std::string_view layer, const at::Tensor& dequantized
 // zero.
 void require_usable_scales(const LayerRecord& layer);
 
-// `relative_error` of the rounded `weight`. Throws ErrorCode::input where rounding left nothing of it because its
-// scales end above it; says so where all of it is below kNegligibleWeight.
-void require_something_left(const LayerPlan& layer, double relative_error, const at::Tensor& weight,
-                            Reporter& reporter);
+// `relative_error` of the rounded weight, and its largest magnitude, asked for only where the error is large. Throws
+// ErrorCode::input where rounding left nothing of it because its scales end above it; says so where all of it is below
+// kNegligibleWeight.
+void require_something_left(const LayerPlan& layer, double relative_error,
+                            const std::function<double()>& largest_weight, Reporter& reporter);
 
 }  // namespace arkit

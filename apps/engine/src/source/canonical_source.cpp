@@ -51,6 +51,11 @@ class RenamedWeights final : public WeightSource {
     if (find(name) == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
     return stored_.load(stored_name(name));
   }
+  bool decodes_rows(std::string_view name) const override { return stored_.decodes_rows(stored_name(name)); }
+  at::Tensor load_rows(std::string_view name, int64_t first, int64_t count) const override {
+    if (find(name) == nullptr) throw_input(str("no tensor named '", printable(name), "'"));
+    return stored_.load_rows(stored_name(name), first, count);
+  }
   void release(std::string_view name) const noexcept override { stored_.release(stored_name(name)); }
 
  private:

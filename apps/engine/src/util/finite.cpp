@@ -55,7 +55,7 @@ int64_t first_hit(const at::Tensor& tensor) {
 std::string position(int64_t flat, at::IntArrayRef shape) {
   std::string out;
   for (size_t d = shape.size(); d-- > 0; flat /= shape[d])
-    out = std::to_string(flat % shape[d]) + (out.empty() ? "" : ", ") + out;
+    out = std::to_string(d == 0 ? flat : flat % shape[d]) + (out.empty() ? "" : ", ") + out;
   return "[" + out + "]";
 }
 
@@ -66,11 +66,12 @@ bool is_finite(const at::Tensor& tensor) {
   return first_hit(plain) == plain.numel();
 }
 
-void check_finite(const at::Tensor& tensor, std::string_view name) {
+void check_finite(const at::Tensor& tensor, std::string_view name, int64_t first_row) {
   const at::Tensor plain = tensor.contiguous();
   const int64_t hit = first_hit(plain);
   if (hit == plain.numel()) return;
-  throw_input(str("tensor '", printable(name), "': element ", position(hit, plain.sizes()), " is ",
+  const int64_t before = first_row == 0 ? 0 : first_row * (plain.numel() / plain.size(0));
+  throw_input(str("tensor '", printable(name), "': element ", position(before + hit, plain.sizes()), " is ",
                   plain.view(-1)[hit].item<double>(),
                   ", expected finite weights; the checkpoint is damaged, copy it again"));
 }

@@ -49,6 +49,8 @@ class ExportFolder {
   void write(std::string_view name, const at::Tensor& tensor, const std::function<void()>& after_piece = {});
   // Part `index` of a planned tensor, cut along its first dimension; each part once, and all of them.
   void write_slice(std::string_view name, int64_t index, const at::Tensor& tensor);
+  // Rows first_row .. of a planned tensor; each row once, in any order, and all of them.
+  void write_rows(std::string_view name, int64_t first_row, const at::Tensor& rows);
   [[nodiscard]] bool slice_written(std::string_view name, int64_t index) const;
   // A small file under a plain name or in a subfolder ("1_Pooling/config.json"), each once. Texts appear in the order
   // given.

@@ -232,12 +232,15 @@ struct VerifyOptions {
 };
 
 struct ConvertOptions {
-  std::string model;                 // folder of an export
+  std::string model;                 // an export, or a model of which nothing is packed; a GGUF file is one
   std::vector<std::string> formats;  // at least one
   std::filesystem::path output_dir;  // empty = "<folder>-<format>" in the working directory
   // Scales and offsets the format cannot store exactly are rounded to its type instead of being refused; codes and zero
   // points never change.
   bool allow_rounding = false;
+  // Of a model of which nothing is packed: the type its numbers are written in, "float32", "float16", "bfloat16", or
+  // "auto": as they are stored, codes of GGUF files in the type the model came in.
+  std::string dtype = "auto";
   int64_t max_shard_bytes = int64_t{5} * 1000 * 1000 * 1000;
   bool dry_run = false;
   bool force = false;
