@@ -118,6 +118,10 @@ void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
   refuse("scheme", options.scheme);
 }
 
+void settle_formats(QuantizeOptions& options, const Arguments& arguments, const Registry& registry) {
+  if (!arguments.given("format") && options.recipe_file.empty()) options.formats = default_formats(options, registry);
+}
+
 QuantizeOptions autoscheme_options(const Arguments& arguments) {
   QuantizeOptions options = quantize_options(arguments);
   AutoSchemeOptions& mix = options.auto_scheme;

@@ -171,6 +171,13 @@ class GuardedExporter : public Guarded<Exporter> {
   Refinement refine(const RefineRequest& request, string_view variant) const override {
     return call("refine()", [&](Exporter& e) { return e.refine(request, variant); });
   }
+  LayerQuant fitting(const LayerPlan& layer, string_view variant) const override {
+    return call("fitting()", [&](Exporter& e) { return e.fitting(layer, variant); });
+  }
+  std::optional<int64_t> file_bytes(const ModelSource& source, const QuantPlan& plan,
+                                    string_view variant) const override {
+    return call("file_bytes()", [&](Exporter& e) { return e.file_bytes(source, plan, variant); });
+  }
   bool rounds_without_family(string_view scheme, string_view variant) const override {
     return call("rounds_without_family()", [&](Exporter& e) { return e.rounds_without_family(scheme, variant); });
   }

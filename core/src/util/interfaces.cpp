@@ -129,6 +129,13 @@ std::string_view Exporter::implied_scheme(std::string_view /*variant*/) const {
 Refinement Exporter::refine(const RefineRequest& /*request*/, std::string_view /*variant*/) const {
   return {};
 }
+LayerQuant Exporter::fitting(const LayerPlan& layer, std::string_view /*variant*/) const {
+  return layer.quant;
+}
+std::optional<int64_t> Exporter::file_bytes(const ModelSource& /*source*/, const QuantPlan& /*plan*/,
+                                            std::string_view /*variant*/) const {
+  return std::nullopt;
+}
 bool Exporter::rounds_without_family(std::string_view /*scheme*/, std::string_view /*variant*/) const {
   return false;
 }

@@ -113,8 +113,10 @@ class Refining {
 }  // namespace
 
 const ExporterInfo& GgufExporter::info() const noexcept {
-  static constexpr ExporterInfo kInfo{
-      .name = "gguf", .summary = "one file for llama.cpp and programs made of it", .quant_method = ""};
+  static constexpr ExporterInfo kInfo{.name = "gguf",
+                                      .summary = "one file for llama.cpp and programs made of it",
+                                      .quant_method = "",
+                                      .mixes_freely = true};
   return kInfo;
 }
 
@@ -135,6 +137,20 @@ Refinement GgufExporter::refine(const RefineRequest& request, std::string_view v
   const FileKind* kind = kind_of(request.plan, variant);
   if (kind == nullptr) return {};  // layers as they were chosen
   return Refining(request, *kind).run();
+}
+
+LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const {
+  LayerQuant quant = layer.quant;
+  const auto wanted = sdk::find_block_type(quant.weight.data_type);
+  if (!wanted) return quant;
+  const auto type = fitting_type(*wanted, layer.in_features);
+  if (type != wanted) quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
+  return quant;
+}
+
+std::optional<int64_t> GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan,
+                                                std::string_view variant) const {
+  return bytes_of_file({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant));
 }
 
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {

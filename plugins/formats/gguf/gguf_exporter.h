@@ -12,6 +12,9 @@ class GgufExporter final : public Exporter, public SourceCheck {
   [[nodiscard]] std::span<const std::string_view> variants() const override;
   [[nodiscard]] std::string_view implied_scheme(std::string_view variant) const override;
   [[nodiscard]] Refinement refine(const RefineRequest& request, std::string_view variant) const override;
+  [[nodiscard]] LayerQuant fitting(const LayerPlan& layer, std::string_view variant) const override;
+  [[nodiscard]] std::optional<int64_t> file_bytes(const ModelSource& source, const QuantPlan& plan,
+                                                  std::string_view variant) const override;
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override;
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan& plan,
                                         std::string_view variant) const override;

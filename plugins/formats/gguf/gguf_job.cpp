@@ -65,8 +65,10 @@ int64_t heads_of(const std::string& name, const Architecture& architecture, cons
 
 class GgufJob final : public ExportJob {
  public:
-  GgufJob(const ExportRequest& request, const FileKind* kind)
-      : request_(request), architecture_(architecture_of(request.source)), lock_(request.output_dir) {
+  // Without `writes` it only finds out how large the file will be.
+  GgufJob(const ExportRequest& request, const FileKind* kind, bool writes)
+      : request_(request), architecture_(architecture_of(request.source)) {
+    if (writes) lock_.emplace(request.output_dir);
     plan_tensors();
     KeyValues keys;
     const Called called = called_after(kind);
@@ -79,6 +81,7 @@ class GgufJob final : public ExportJob {
     const std::string header = header_of(keys, tensors);
     data_at_ = static_cast<int64_t>(header.size());
     bytes_ = data_at_ + data;
+    if (!writes) return;
     file_.emplace(request.output_dir / file_name(called));
     file_->reserve(bytes_);
     file_->write_at(0, header.data(), data_at_);
@@ -88,6 +91,8 @@ class GgufJob final : public ExportJob {
       place.written = true;
     }
   }
+
+  [[nodiscard]] int64_t bytes() const noexcept { return bytes_; }
 
   void add_layer(const LayerRecord& layer) override {
     Place& place = place_of(layer.plan.name + std::string(kWeight));
@@ -239,7 +244,7 @@ class GgufJob final : public ExportJob {
 
   const ExportRequest request_;
   const Architecture& architecture_;
-  FolderLock lock_;
+  std::optional<FolderLock> lock_;
   std::vector<Place> places_;  // in the order of the file
   std::map<std::string, size_t, std::less<>> by_name_;
   int64_t parameters_ = 0, vocabulary_ = 0, data_at_ = 0, bytes_ = 0;
@@ -250,7 +255,11 @@ class GgufJob final : public ExportJob {
 }  // namespace
 
 std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind) {
-  return std::make_unique<GgufJob>(request, kind);
+  return std::make_unique<GgufJob>(request, kind, true);
+}
+
+int64_t bytes_of_file(const ExportRequest& request, const FileKind* kind) {
+  return GgufJob(request, kind, false).bytes();
 }
 
 }  // namespace arkit::gguf

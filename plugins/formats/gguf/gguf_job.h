@@ -13,4 +13,8 @@ namespace arkit::gguf {
 // cannot hold, ErrorCode::resource for a disk without room.
 [[nodiscard]] std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind);
 
+// Bytes of the file that such a job writes; request.output_dir is not looked at. Throws what open_job throws of the
+// model.
+[[nodiscard]] int64_t bytes_of_file(const ExportRequest& request, const FileKind* kind);
+
 }  // namespace arkit::gguf

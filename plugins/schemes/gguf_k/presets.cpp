@@ -25,24 +25,14 @@ std::vector<Preset> make_presets() {
     std::string_view name;
     BlockType type;
   };
-  static constexpr std::array<Named, 18> kFiles{{{"Q2_K", BlockType::q2_k},
-                                                 {"Q2_K_S", BlockType::q2_k},
-                                                 {"Q3_K_S", BlockType::q3_k},
-                                                 {"Q3_K_M", BlockType::q3_k},
-                                                 {"Q3_K_L", BlockType::q3_k},
-                                                 {"Q4_0", BlockType::q4_0},
-                                                 {"Q4_1", BlockType::q4_1},
-                                                 {"Q4_K_S", BlockType::q4_k},
-                                                 {"Q4_K_M", BlockType::q4_k},
-                                                 {"Q5_0", BlockType::q5_0},
-                                                 {"Q5_1", BlockType::q5_1},
-                                                 {"Q5_K_S", BlockType::q5_k},
-                                                 {"Q5_K_M", BlockType::q5_k},
-                                                 {"Q6_K", BlockType::q6_k},
-                                                 {"Q8_0", BlockType::q8_0},
-                                                 {"IQ4_NL", BlockType::iq4_nl},
-                                                 {"IQ4_XS", BlockType::iq4_xs},
-                                                 {"Q4_K", BlockType::q4_k}}};
+  static constexpr std::array<Named, 20> kFiles{
+      {{"Q2_K", BlockType::q2_k},     {"Q2_K_S", BlockType::q2_k},   {"Q3_K_S", BlockType::q3_k},
+       {"Q3_K_M", BlockType::q3_k},   {"Q3_K_L", BlockType::q3_k},   {"Q4_0", BlockType::q4_0},
+       {"Q4_1", BlockType::q4_1},     {"Q4_K_S", BlockType::q4_k},   {"Q4_K_M", BlockType::q4_k},
+       {"Q5_0", BlockType::q5_0},     {"Q5_1", BlockType::q5_1},     {"Q5_K_S", BlockType::q5_k},
+       {"Q5_K_M", BlockType::q5_k},   {"Q6_K", BlockType::q6_k},     {"Q8_0", BlockType::q8_0},
+       {"IQ4_NL", BlockType::iq4_nl}, {"IQ4_XS", BlockType::iq4_xs}, {"Q3_K", BlockType::q3_k},
+       {"Q4_K", BlockType::q4_k},     {"Q5_K", BlockType::q5_k}}};
   std::vector<Preset> presets;
   for (const auto& [name, type] : kFiles) {
     Preset preset;

@@ -117,3 +117,17 @@ const SchemeOption& base_option(const std::vector<SchemeOption>& options) {
 }
 
 }  // namespace arkit::auto_scheme
+
+namespace arkit {
+
+std::vector<std::string> default_formats(const QuantizeOptions& options, const Registry& registry) {
+  std::vector<std::string> schemes{options.scheme};
+  for (const std::string& given : options.auto_scheme.options)
+    for (const std::string& entry : auto_scheme::split_options(given))
+      schemes.push_back(auto_scheme::read_entry(entry).scheme);
+  for (const std::string& scheme : schemes)
+    if (std::string format = format_in_name(scheme, registry); !format.empty()) return {format};
+  return QuantizeOptions().formats;
+}
+
+}  // namespace arkit

@@ -14,6 +14,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/autoscheme/score.cpp
   src/autoscheme/score_cache.cpp
   src/autoscheme/score_compat.cpp
+  src/autoscheme/score_ends.cpp
   src/autoscheme/score_experts.cpp
   src/autoscheme/score_fisher.cpp
   src/autoscheme/score_labels.cpp
