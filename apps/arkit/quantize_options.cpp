@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include <arkit/engine/default_formats.h>
 #include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
 #include <arkit/str.h>

@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <arkit/engine/default_formats.h>
 #include <arkit/model_source.h>
 #include <arkit/sdk/forwarding_source.h>
 
@@ -116,8 +117,7 @@ TEST_F(GgufMix, EmbeddingsAndHeadAreDecidedToo) {
   EXPECT_EQ(untied.at("layers").to_number<int64_t>(), 16);
   EXPECT_EQ(untied.at("groups").to_number<int64_t>(), 16) << "each for itself: nothing fuses layers of such files";
   int64_t others = 0;
-  for (const auto& [type, count] : untied.at("layers_in_other_types").as_object())
-    others += count.to_number<int64_t>();
+  for (const auto& [type, count] : untied.at("layers_in_other_types").as_object()) others += count.to_number<int64_t>();
   EXPECT_EQ(others, 14) << "all but the two of 256 inputs";
 
   options_.model = tied();

@@ -99,9 +99,6 @@ struct ExporterInfo {
   bool wants_imatrix = false;            // LayerRecord.imatrix is: a run with a model family takes samples for it
   bool attention_scales = false;         // has a place for static scales of attention: add_attention is called
   std::string_view recipe_variant = {};  // the variant that records a recipe file (RunRecord.recipe); empty = none
-  // Each tensor of its files has a number format of its own, tables of embeddings and the head too, and nothing that
-  // reads them fuses layers: AutoScheme decides on all of them, each for itself.
-  bool mixes_freely = false;
 };
 
 // What Exporter::refine is asked about.
@@ -142,10 +139,6 @@ class ARKIT_EXPORT Exporter {
   // message, and so does a change another format of the run cannot live with.
   [[nodiscard]] virtual Refinement refine(const RefineRequest& request, std::string_view variant) const;
 
-  // What a layer gets that was to have layer.quant and whose shape does not take it: another number format, or one of
-  // 16 bits where none fits. AutoScheme asks it of its options. Unless overridden, layer.quant as it is.
-  [[nodiscard]] virtual LayerQuant fitting(const LayerPlan& layer, std::string_view variant) const;
-
   // Is a run that rounds `scheme` plainly into this format done without a model family, and recorded so
   // (docs/spec/model-free.md 1)?
   [[nodiscard]] virtual bool rounds_without_family(std::string_view scheme, std::string_view variant) const;
@@ -166,11 +159,6 @@ class ARKIT_EXPORT Exporter {
 
   // Bytes the packed tensors of one layer take on disk, known before any work.
   [[nodiscard]] virtual int64_t packed_bytes(const LayerPlan& layer, std::string_view variant) const = 0;
-
-  // Bytes of the files that make a model of this plan, to the last one, without what a run writes beside them (card,
-  // record). Nothing = not known before they are written: the sizes of tensors and generous ones of texts are added up.
-  [[nodiscard]] virtual std::optional<int64_t> file_bytes(const ModelSource& source, const QuantPlan& plan,
-                                                          std::string_view variant) const;
 
   [[nodiscard]] virtual std::unique_ptr<ExportJob> open(const ExportRequest& request,
                                                         std::string_view variant) const = 0;

@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 
 #include <arkit/family_files.h>
+#include <arkit/free_mix.h>
 #include <arkit/head_strips.h>
 #include <arkit/source_check.h>
 #include <arkit/str.h>
@@ -171,13 +172,6 @@ class GuardedExporter : public Guarded<Exporter> {
   Refinement refine(const RefineRequest& request, string_view variant) const override {
     return call("refine()", [&](Exporter& e) { return e.refine(request, variant); });
   }
-  LayerQuant fitting(const LayerPlan& layer, string_view variant) const override {
-    return call("fitting()", [&](Exporter& e) { return e.fitting(layer, variant); });
-  }
-  std::optional<int64_t> file_bytes(const ModelSource& source, const QuantPlan& plan,
-                                    string_view variant) const override {
-    return call("file_bytes()", [&](Exporter& e) { return e.file_bytes(source, plan, variant); });
-  }
   bool rounds_without_family(string_view scheme, string_view variant) const override {
     return call("rounds_without_family()", [&](Exporter& e) { return e.rounds_without_family(scheme, variant); });
   }
@@ -210,6 +204,23 @@ class GuardedCheckingExporter final : public GuardedExporter, public SourceCheck
     return call("supports_source()", [&](Exporter& e) {
       return dynamic_cast<const SourceCheck&>(e).supports_source(source, plan, variant);
     });
+  }
+};
+
+// Of one that has the other second face (free_mix.h), which is the former too.
+class GuardedMixingExporter final : public GuardedExporter, public FreeMix {
+ public:
+  using GuardedExporter::GuardedExporter;
+  Verdict supports_source(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
+    return call("supports_source()",
+                [&](Exporter& e) { return dynamic_cast<const FreeMix&>(e).supports_source(source, plan, variant); });
+  }
+  LayerQuant fitting(const LayerPlan& layer, string_view variant) const override {
+    return call("fitting()", [&](Exporter& e) { return dynamic_cast<const FreeMix&>(e).fitting(layer, variant); });
+  }
+  int64_t file_bytes(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
+    return call("file_bytes()",
+                [&](Exporter& e) { return dynamic_cast<const FreeMix&>(e).file_bytes(source, plan, variant); });
   }
 };
 
@@ -550,6 +561,8 @@ std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin) {
   return std::make_shared<GuardedScheme>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin) {
+  if (dynamic_cast<const FreeMix*>(inner.get()) != nullptr)
+    return std::make_shared<GuardedMixingExporter>(std::move(inner), std::move(origin));
   if (dynamic_cast<const SourceCheck*>(inner.get()) != nullptr)
     return std::make_shared<GuardedCheckingExporter>(std::move(inner), std::move(origin));
   return std::make_shared<GuardedExporter>(std::move(inner), std::move(origin));

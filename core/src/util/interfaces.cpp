@@ -7,6 +7,7 @@
 #include <arkit/error.h>
 #include <arkit/exporter.h>
 #include <arkit/family_files.h>
+#include <arkit/free_mix.h>
 #include <arkit/head_strips.h>
 #include <arkit/model_adapter.h>
 #include <arkit/model_layout.h>
@@ -129,13 +130,6 @@ std::string_view Exporter::implied_scheme(std::string_view /*variant*/) const {
 Refinement Exporter::refine(const RefineRequest& /*request*/, std::string_view /*variant*/) const {
   return {};
 }
-LayerQuant Exporter::fitting(const LayerPlan& layer, std::string_view /*variant*/) const {
-  return layer.quant;
-}
-std::optional<int64_t> Exporter::file_bytes(const ModelSource& /*source*/, const QuantPlan& /*plan*/,
-                                            std::string_view /*variant*/) const {
-  return std::nullopt;
-}
 bool Exporter::rounds_without_family(std::string_view /*scheme*/, std::string_view /*variant*/) const {
   return false;
 }
@@ -166,5 +160,6 @@ ModelAdapter::~ModelAdapter() = default;
 FamilyFiles::~FamilyFiles() = default;
 
 SourceCheck::~SourceCheck() = default;
+FreeMix::~FreeMix() = default;
 
 }  // namespace arkit

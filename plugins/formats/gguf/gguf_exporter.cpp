@@ -113,10 +113,8 @@ class Refining {
 }  // namespace
 
 const ExporterInfo& GgufExporter::info() const noexcept {
-  static constexpr ExporterInfo kInfo{.name = "gguf",
-                                      .summary = "one file for llama.cpp and programs made of it",
-                                      .quant_method = "",
-                                      .mixes_freely = true};
+  static constexpr ExporterInfo kInfo{
+      .name = "gguf", .summary = "one file for llama.cpp and programs made of it", .quant_method = ""};
   return kInfo;
 }
 
@@ -148,8 +146,7 @@ LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const
   return quant;
 }
 
-std::optional<int64_t> GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan,
-                                                std::string_view variant) const {
+int64_t GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan, std::string_view variant) const {
   return bytes_of_file({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant));
 }
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include <arkit/engine/default_formats.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
 
 #include "quant/format_lookup.h"
+#include "quant/free_formats.h"
 #include "quant/layer_config.h"
 #include "quant/runtime_rules.h"
 #include "quant/scheme_resolver.h"

@@ -32,11 +32,11 @@ struct Pool {
 // May the layer be quantized as its `quant` says? Asked of number formats and of the chosen file formats.
 using MayQuantize = std::function<Verdict(const LayerPlan&)>;
 
-// What takes part beside the layers of blocks where formats mix freely (ExporterInfo): the head, unless it is tied, and
+// What takes part beside the layers of blocks where formats mix freely (free_mix.h): the head, unless it is tied, and
 // the table of embeddings, which is the head too where it is tied.
 struct WholeModel {
   std::optional<LayerPlan> table;                       // nothing = the layout names none
-  std::function<LayerQuant(const LayerPlan&)> fitting;  // see Exporter::fitting
+  std::function<LayerQuant(const LayerPlan&)> fitting;  // see FreeMix::fitting
 };
 
 // `base` is the plan all layers of which have the first option that quantizes. In the pool: the linears of decoder

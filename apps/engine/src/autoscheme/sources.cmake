@@ -31,3 +31,4 @@ target_include_directories(arkit_autoscheme_kernels PRIVATE ${ARKIT_ENGINE_INCLU
 target_compile_options(arkit_autoscheme_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_autoscheme_kernels)
 list(APPEND ARKIT_ENGINE_SOURCES $<TARGET_OBJECTS:arkit_autoscheme_kernels>)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/score_ends.cpp)

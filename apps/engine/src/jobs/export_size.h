@@ -3,13 +3,13 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <c10/core/ScalarType.h>
 
 #include <arkit/descriptors.h>
+#include <arkit/free_mix.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -24,7 +24,7 @@ class ExportSizer {
   ExportSizer(const FormatChoice& format, const ModelSource& source, const Registry& registry, int64_t max_shard_bytes)
       : format_(format), source_(source), registry_(registry), max_shard_bytes_(max_shard_bytes) {}
 
-  // What the format says its files take (Exporter::file_bytes), to the byte. Where it does not say: bytes of weights
+  // What the format says its files take (FreeMix::file_bytes), to the byte. Where it does not say: bytes of weights
   // (planned_bytes), safetensors headers and index, configuration, the source's companions, README.md and
   // arkit-run.json; `record_bytes` = what the latter says beyond the plan itself. That is an upper bound: texts are
   // counted generously, which is some 100 bytes a layer.
@@ -40,7 +40,7 @@ class ExportSizer {
   const std::vector<StoredTensor>& tensors_of(const LayerPlan& layer, const QuantPlan& plan);
   int64_t header_bytes(const QuantPlan& plan, int64_t weights);
   [[nodiscard]] int64_t text_bytes(const QuantPlan& plan) const;
-  [[nodiscard]] std::optional<int64_t> exact_bytes(const QuantPlan& plan);
+  [[nodiscard]] int64_t exact_bytes(const FreeMix& format, const QuantPlan& plan);
 
   const FormatChoice& format_;
   const ModelSource& source_;

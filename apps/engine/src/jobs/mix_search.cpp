@@ -16,7 +16,7 @@
 #include "jobs/calibrate.h"
 #include "jobs/source_hashes.h"
 #include "quant/embedding_tables.h"
-#include "quant/format_lookup.h"
+#include "quant/free_formats.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
 #include "quant/scheme_traits.h"
@@ -135,10 +135,11 @@ void MixSearch::open() {
   dtype_ = choose_dtype(options_.tuning, true);
   model_ = open_model(planned_, dtype_, registry_);
   ask_formats_to_refine();
-  const FormatChoice& format = formats_.front();
-  const WholeModel whole{.table = token_table(planned_.layout), .fitting = [&format](const LayerPlan& layer) {
-                           return format.exporter->fitting(layer, format.name);
-                         }};
+  WholeModel whole{.table = token_table(planned_.layout), .fitting = {}};
+  if (mixes_freely_)
+    whole.fitting = [&format = formats_.front()](const LayerPlan& layer) {
+      return free_mix_of(*format.exporter)->fitting(layer, format.name);
+    };
   Pool pool = make_pool(
       planned_.layout, planned_.plan, schemes_, options_.quant_lm_head,
       [this](const LayerPlan& layer) { return may_quantize(layer); }, mixes_freely_ ? &whole : nullptr);

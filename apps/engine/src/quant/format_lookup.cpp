@@ -1,6 +1,7 @@
 #include "quant/format_lookup.h"
 
-#include <algorithm>
+#include <string_view>
+#include <vector>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -19,20 +20,6 @@ NamedFormat look_up_format(const std::string& name, const Registry& registry) {
     }
   }
   throw_unsupported(unknown_name("format", name, known, "'arkit list formats' shows all"));
-}
-
-bool mix_freely(const std::vector<std::string>& formats, const Registry& registry) {
-  return !formats.empty() && std::all_of(formats.begin(), formats.end(), [&](const std::string& name) {
-    return look_up_format(lower(name), registry).exporter->info().mixes_freely;
-  });
-}
-
-std::string format_in_name(std::string_view scheme, const Registry& registry) {
-  const size_t colon = scheme.find(':');
-  if (colon == std::string_view::npos) return {};
-  std::string name = lower(scheme.substr(0, colon));
-  const std::vector<std::string> known = registry.names(Kind::exporter);
-  return std::find(known.begin(), known.end(), name) == known.end() ? std::string() : name;
 }
 
 }  // namespace arkit

@@ -2,8 +2,6 @@
 // Formats by the names users give them.
 
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include <arkit/export.h>
 #include <arkit/exporter.h>
@@ -18,11 +16,5 @@ struct NamedFormat {
 
 // Throws ErrorCode::unsupported with the nearest name.
 [[nodiscard]] ARKIT_INTERNAL NamedFormat look_up_format(const std::string& name, const Registry& registry);
-
-// Do all these formats mix freely (ExporterInfo)? False for none.
-[[nodiscard]] ARKIT_INTERNAL bool mix_freely(const std::vector<std::string>& formats, const Registry& registry);
-
-// The format that a scheme's name begins with: "gguf" of "GGUF:Q4_K"; empty = none.
-[[nodiscard]] ARKIT_INTERNAL std::string format_in_name(std::string_view scheme, const Registry& registry);
 
 }  // namespace arkit

@@ -12,7 +12,7 @@
 
 #include "quant/attention_plan.h"
 #include "quant/embedding_tables.h"
-#include "quant/format_lookup.h"
+#include "quant/free_formats.h"
 #include "quant/layer_config.h"
 #include "quant/runtime_rules.h"
 

@@ -243,11 +243,6 @@ struct DiffOptions {
   std::filesystem::path prepared_cache;  // folder for layers made ready, so that the next run need not; empty = none
 };
 
-// What `options` are written as where the user names no format: the one that the scheme, or an option of AutoScheme,
-// begins with ("gguf" of "GGUF:Q4_K"), else auto_round.
-[[nodiscard]] ARKIT_EXPORT std::vector<std::string> default_formats(const QuantizeOptions& options,
-                                                                    const Registry& registry);
-
 // Each returns what --json prints; the human form is made from it. schema_version is set by the command.
 [[nodiscard]] ARKIT_EXPORT json::Object quantize(const QuantizeOptions&, const Registry&, Reporter&);
 // Scores, allocates and reports; writes nothing but what AutoSchemeOptions names. Takes what quantize takes.
