@@ -78,7 +78,9 @@ std::string render(const json::Object& result) {
 }  // namespace
 
 Result cmd_autoscheme(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
-  const QuantizeOptions options = autoscheme_options(arguments);
+  QuantizeOptions given = autoscheme_options(arguments);
+  settle_formats(given, arguments, plugins.registry());
+  const QuantizeOptions& options = given;
   if (const auto file = arguments.text("save_config"))
     save_config(*file, *find_command("autoscheme"), resolved_autoscheme(options, plugins.registry()));
   Result result;

@@ -33,9 +33,10 @@ void evaluate(TaskEvaluation& evaluation, const QuantizeOptions& options, Result
 }  // namespace
 
 Result cmd_quantize(const Arguments& arguments, Plugins& plugins, Reporter& reporter) {
-  QuantizeOptions options = quantize_options(arguments);
+  QuantizeOptions given = quantize_options(arguments);
+  settle_formats(given, arguments, plugins.registry());
+  const QuantizeOptions& options = given;
   refuse_gguf(options, plugins.registry());
-  choose_format(options, arguments, plugins.registry());
   // What evaluation needs is known to be there before hours of quantization.
   const TaskOptions tasks = read_task_options(arguments, options.model, reporter);
   std::optional<TaskEvaluation> evaluation;

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 #include <string_view>
-#include <utility>
 
+#include <arkit/engine/default_formats.h>
 #include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -119,10 +119,8 @@ void refuse_gguf(const QuantizeOptions& options, const Registry& registry) {
   refuse("scheme", options.scheme);
 }
 
-void choose_format(QuantizeOptions& options, const Arguments& arguments, const Registry& registry) {
-  if (options.scheme.empty() || !options.recipe_file.empty() || arguments.given("format")) return;
-  if (std::string format = usual_format(options.scheme, registry); !format.empty())
-    options.formats = {std::move(format)};
+void settle_formats(QuantizeOptions& options, const Arguments& arguments, const Registry& registry) {
+  if (!arguments.given("format") && options.recipe_file.empty()) options.formats = default_formats(options, registry);
 }
 
 QuantizeOptions autoscheme_options(const Arguments& arguments) {

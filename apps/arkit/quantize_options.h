@@ -14,8 +14,8 @@ namespace arkit::cli {
 // Throws ErrorCode::unsupported for the reference's GGUF formats and types, unless a plugin writes them.
 void refuse_gguf(const QuantizeOptions& options, const Registry& registry);
 
-// Where no format is given, the one that stands for the scheme: GGUF:Q4_K_M alone is written as gguf:q4_k_m.
-void choose_format(QuantizeOptions& options, const Arguments& arguments, const Registry& registry);
+// Without --format, options.formats are default_formats; after quantize_options.
+void settle_formats(QuantizeOptions& options, const Arguments& arguments, const Registry& registry);
 
 // Those of `arkit autoscheme`: nothing is tuned there, and the plain names of samples mean scoring.
 [[nodiscard]] QuantizeOptions autoscheme_options(const Arguments& arguments);

@@ -11,6 +11,7 @@
 #include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
 #include <arkit/file_tool.h>
+#include <arkit/free_mix.h>
 #include <arkit/head_strips.h>
 #include <arkit/importance_files.h>
 #include <arkit/source_check.h>
@@ -229,6 +230,25 @@ class GuardedOptions : public Base, public ExporterOptions {
     if (told == nullptr) this->refuse("gave nothing back from with()");
     return guard(std::move(told), this->origin());
   }
+};
+
+// Of one that mixes freely (free_mix.h), which is a SourceCheck too.
+template <typename Base>
+class GuardedMix : public Base, public FreeMix {
+ public:
+  using Base::Base;
+  Verdict supports_source(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
+    return this->call("supports_source()", [&](Exporter& e) { return face(e).supports_source(source, plan, variant); });
+  }
+  LayerQuant fitting(const LayerPlan& layer, string_view variant) const override {
+    return this->call("fitting()", [&](Exporter& e) { return face(e).fitting(layer, variant); });
+  }
+  int64_t file_bytes(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
+    return this->call("file_bytes()", [&](Exporter& e) { return face(e).file_bytes(source, plan, variant); });
+  }
+
+ private:
+  static const FreeMix& face(Exporter& exporter) { return dynamic_cast<const FreeMix&>(exporter); }
 };
 
 class GuardedModel : public GuardedOwn<Model> {
@@ -521,7 +541,8 @@ class GuardedTool : public Below, public FileTool {
  public:
   using Below::Below;
   json::Object work_on(const std::filesystem::path& file, const FileTask& task) const override {
-    return this->call("work_on()", [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
+    return this->call("work_on()",
+                      [&](ModelReader& r) { return dynamic_cast<const FileTool&>(r).work_on(file, task); });
   }
 };
 
@@ -605,8 +626,14 @@ std::shared_ptr<Scheme> guard(std::shared_ptr<Scheme> inner, OriginPtr origin) {
   return std::make_shared<GuardedScheme>(std::move(inner), std::move(origin));
 }
 std::shared_ptr<Exporter> guard(std::shared_ptr<Exporter> inner, OriginPtr origin) {
+  const bool options = dynamic_cast<const ExporterOptions*>(inner.get()) != nullptr;
+  if (dynamic_cast<const FreeMix*>(inner.get()) != nullptr) {
+    if (options)
+      return std::make_shared<GuardedOptions<GuardedMix<GuardedExporter>>>(std::move(inner), std::move(origin));
+    return std::make_shared<GuardedMix<GuardedExporter>>(std::move(inner), std::move(origin));
+  }
   const bool checks = dynamic_cast<const SourceCheck*>(inner.get()) != nullptr;
-  if (dynamic_cast<const ExporterOptions*>(inner.get()) != nullptr) {
+  if (options) {
     if (checks)
       return std::make_shared<GuardedOptions<GuardedCheck<GuardedExporter>>>(std::move(inner), std::move(origin));
     return std::make_shared<GuardedOptions<GuardedExporter>>(std::move(inner), std::move(origin));
@@ -622,7 +649,8 @@ std::shared_ptr<ModelAdapter> guard(std::shared_ptr<ModelAdapter> inner, OriginP
 std::shared_ptr<ModelReader> guard(std::shared_ptr<ModelReader> inner, OriginPtr origin) {
   const bool tool = dynamic_cast<const FileTool*>(inner.get()) != nullptr;
   if (dynamic_cast<const ImportanceFiles*>(inner.get()) != nullptr) {
-    if (tool) return std::make_shared<GuardedTool<GuardedImportance<GuardedReader>>>(std::move(inner), std::move(origin));
+    if (tool)
+      return std::make_shared<GuardedTool<GuardedImportance<GuardedReader>>>(std::move(inner), std::move(origin));
     return std::make_shared<GuardedImportance<GuardedReader>>(std::move(inner), std::move(origin));
   }
   if (tool) return std::make_shared<GuardedTool<GuardedReader>>(std::move(inner), std::move(origin));

@@ -9,6 +9,7 @@
 #include <arkit/exporter_options.h>
 #include <arkit/family_files.h>
 #include <arkit/file_tool.h>
+#include <arkit/free_mix.h>
 #include <arkit/head_strips.h>
 #include <arkit/importance_files.h>
 #include <arkit/model_adapter.h>
@@ -178,5 +179,6 @@ ExporterOptions::~ExporterOptions() = default;
 FileTool::~FileTool() = default;
 
 ImportanceFiles::~ImportanceFiles() = default;
+FreeMix::~FreeMix() = default;
 
 }  // namespace arkit

@@ -226,6 +226,20 @@ Refinement GgufExporter::refine(const RefineRequest& request, std::string_view v
   return Refining(request, kind_of(request.plan, variant), *options_).run();
 }
 
+LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const {
+  LayerQuant quant = layer.quant;
+  const auto wanted = sdk::find_block_type(quant.weight.data_type);
+  if (!wanted) return quant;
+  const auto type = fitting_type(*wanted, layer.in_features, options_->rules);
+  if (type != wanted) quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
+  return quant;
+}
+
+int64_t GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan, std::string_view variant) const {
+  return bytes_of_files({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant),
+                        options_);
+}
+
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {
   if (layer.kind == LayerKind::expert || layer.kind == LayerKind::conv1d)
     return Verdict::no("arkit writes experts and Conv1D layers to no GGUF file");

@@ -5,13 +5,13 @@
 
 #include <arkit/exporter.h>
 #include <arkit/exporter_options.h>
-#include <arkit/source_check.h>
+#include <arkit/free_mix.h>
 
 #include "gguf_options.h"
 
 namespace arkit::gguf {
 
-class GgufExporter final : public Exporter, public SourceCheck, public ExporterOptions {
+class GgufExporter final : public Exporter, public FreeMix, public ExporterOptions {
  public:
   GgufExporter();
   explicit GgufExporter(FileOptions options);
@@ -20,6 +20,9 @@ class GgufExporter final : public Exporter, public SourceCheck, public ExporterO
   [[nodiscard]] std::span<const std::string_view> variants() const override;
   [[nodiscard]] std::string_view implied_scheme(std::string_view variant) const override;
   [[nodiscard]] Refinement refine(const RefineRequest& request, std::string_view variant) const override;
+  [[nodiscard]] LayerQuant fitting(const LayerPlan& layer, std::string_view variant) const override;
+  [[nodiscard]] int64_t file_bytes(const ModelSource& source, const QuantPlan& plan,
+                                   std::string_view variant) const override;
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override;
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan& plan,
                                         std::string_view variant) const override;

@@ -37,7 +37,7 @@ struct Place {
   const LayerPlan* layer = nullptr;
   int64_t heads = 0;  // > 0: rows in llama.cpp's rotary order
   bool written = false;
-  size_t index = 0;  // in the file
+  size_t index = 0;          // in the file
   int64_t rows_written = 0;  // of one that comes in strips
   StoredTensor stored;
 };
@@ -64,11 +64,10 @@ int64_t heads_of(const std::string& name, const Architecture& architecture, cons
 
 class GgufJob final : public ExportJob {
  public:
-  GgufJob(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options)
-      : request_(request),
-        architecture_(architecture_of(request.source)),
-        options_(std::move(options)),
-        lock_(request.output_dir) {
+  // Without `writes` it only finds out how large the files will be.
+  GgufJob(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options, bool writes)
+      : request_(request), architecture_(architecture_of(request.source)), options_(std::move(options)) {
+    if (writes) lock_.emplace(request.output_dir);
     plan_tensors();
     KeyValues keys;
     const Called called = called_after(kind);
@@ -78,6 +77,8 @@ class GgufJob final : public ExportJob {
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
     const std::vector<size_t> parts = cut(keys, tensors, cut_rule());
+    bytes_ = bytes_of(keys, tensors, parts);
+    if (!writes) return;
     // "SmolLM2-135M-Instruct-Q4_K_M"
     const std::string stem = str(file_stem(model_name(request.source), parameters_), "-", called.name);
     writer_.emplace(request.output_dir, stem, keys, std::move(tensors), parts);
@@ -91,6 +92,8 @@ class GgufJob final : public ExportJob {
       place.written = true;
     }
   }
+
+  [[nodiscard]] int64_t bytes() const noexcept { return bytes_; }
 
   void add_layer(const LayerRecord& layer) override {
     Place& place = place_of(layer.plan.name + std::string(kWeight));
@@ -305,10 +308,10 @@ class GgufJob final : public ExportJob {
   const ExportRequest request_;
   const Architecture& architecture_;
   const std::shared_ptr<const FileOptions> options_;
-  FolderLock lock_;
+  std::optional<FolderLock> lock_;
   std::vector<Place> places_;  // in the order of the file
   std::map<std::string, size_t, std::less<>> by_name_;
-  int64_t parameters_ = 0, vocabulary_ = 0;
+  int64_t parameters_ = 0, vocabulary_ = 0, bytes_ = 0;
   std::optional<Writer> writer_;
   double packed_bits_ = 0, packed_weights_ = 0;
 };
@@ -317,7 +320,11 @@ class GgufJob final : public ExportJob {
 
 std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind,
                                     std::shared_ptr<const FileOptions> options) {
-  return std::make_unique<GgufJob>(request, kind, std::move(options));
+  return std::make_unique<GgufJob>(request, kind, std::move(options), true);
+}
+
+int64_t bytes_of_files(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options) {
+  return GgufJob(request, kind, std::move(options), false).bytes();
 }
 
 }  // namespace arkit::gguf

@@ -15,4 +15,9 @@ namespace arkit::gguf {
 [[nodiscard]] std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind,
                                                   std::shared_ptr<const FileOptions> options);
 
+// Bytes of the files that such a job writes; request.output_dir is not looked at. Throws what open_job throws of the
+// model.
+[[nodiscard]] int64_t bytes_of_files(const ExportRequest& request, const FileKind* kind,
+                                     std::shared_ptr<const FileOptions> options);
+
 }  // namespace arkit::gguf

@@ -31,7 +31,7 @@ struct RuleModel {
   RuleSet rules = RuleSet::llama_cpp;
   bool is_llama = false, is_qwen2 = false, is_falcon = false;
   int64_t blocks = 0, heads = 1, kv_heads = 1;
-  int64_t experts = 0;  // routed ones of a block
+  int64_t experts = 0;      // routed ones of a block
   bool importance = false;  // an importance matrix is given
 };
 

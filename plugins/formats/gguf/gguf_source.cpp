@@ -53,9 +53,8 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
     const Metadata& metadata = file_.metadata;
     const Architecture& architecture = architecture_of(metadata);
     const HyperParameters parameters = read_hyper_parameters(metadata, architecture);
-    const TensorScales scales = read_tensor_scales(file_, [this](const TensorEntry& tensor) {
-      return parts_.map_of(tensor).bytes().data() + tensor.offset;
-    });
+    const TensorScales scales = read_tensor_scales(
+        file_, [this](const TensorEntry& tensor) { return parts_.map_of(tensor).bytes().data() + tensor.offset; });
     weights_.emplace(parts_, architecture, parameters, scales, View::packed);
     plain_weights_.emplace(parts_, architecture, parameters, scales, View::plain);
     layers_.emplace(file_, parameters, scales, *weights_);

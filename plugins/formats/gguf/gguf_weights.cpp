@@ -167,8 +167,8 @@ void GgufWeights::dequantize_rows(const TensorInfo& info, const Place& place, in
   const std::byte* from = data_of(place);
   at::parallel_for(0, count, std::max<int64_t>(1, kGrain / columns), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
-      dequantize(place.type, from + stored_row(before + row, place.heads, rows) * row_bytes, columns, to + row * columns,
-                 place.scale);
+      dequantize(place.type, from + stored_row(before + row, place.heads, rows) * row_bytes, columns,
+                 to + row * columns, place.scale);
   });
 }
 

@@ -74,6 +74,20 @@ std::vector<size_t> cut(const KeyValues& keys, std::vector<StoredTensor> tensors
   return counts;
 }
 
+int64_t bytes_of(const KeyValues& keys, std::vector<StoredTensor> tensors, const std::vector<size_t>& parts,
+                 int64_t alignment) {
+  int64_t bytes = 0;
+  size_t first = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto own = std::span(tensors).subspan(first, parts[i]);
+    bytes += lay_out(own, alignment);
+    bytes += static_cast<int64_t>(
+        header_of(keys_of_part(keys, i, parts.size(), tensors.size(), alignment), own, alignment).size());
+    first += parts[i];
+  }
+  return bytes;
+}
+
 std::vector<std::string> Writer::names(const std::string& stem, size_t parts) {
   if (parts == 1) return {stem + ".gguf"};
   std::vector<std::string> names;

@@ -27,6 +27,10 @@ struct CutRule {
 [[nodiscard]] std::vector<size_t> cut(const KeyValues& keys, std::vector<StoredTensor> tensors, const CutRule& rule,
                                       int64_t alignment = kAlignment);
 
+// Of all files with these parts.
+[[nodiscard]] int64_t bytes_of(const KeyValues& keys, std::vector<StoredTensor> tensors,
+                               const std::vector<size_t>& parts, int64_t alignment = kAlignment);
+
 class Writer {
  public:
   // Makes "<stem>.gguf" or "<stem>-00001-of-0000N.gguf" in `folder` as part files with headers, and claims their space.

@@ -90,8 +90,10 @@ SchemeTraits GgufKScheme::traits(const LayerQuant& quant) const {
   const auto type = sdk::find_block_type(quant.weight.data_type);
   if (!type) return {};
   const bool searches = has_search(*type, search_of(quant.weight));
-  SchemeTraits traits{
-      .searches = searches, .imatrix_when_tuned = searches, .tuned_from_search = searches, .independent_rows = type != BlockType::nvfp4};
+  SchemeTraits traits{.searches = searches,
+                      .imatrix_when_tuned = searches,
+                      .tuned_from_search = searches,
+                      .independent_rows = type != BlockType::nvfp4};
   if (sdk::has_auto_round_search(*type)) traits.scale_searches = kSearches;
   return traits;
 }

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include <arkit/engine/default_formats.h>
+#include <arkit/engine/resolved_options.h>
 #include <arkit/error.h>
 #include <arkit/str.h>
 
 #include "quant/format_lookup.h"
+#include "quant/free_formats.h"
 #include "quant/layer_config.h"
 #include "quant/runtime_rules.h"
 #include "quant/scheme_resolver.h"
@@ -117,3 +120,20 @@ const SchemeOption& base_option(const std::vector<SchemeOption>& options) {
 }
 
 }  // namespace arkit::auto_scheme
+
+namespace arkit {
+
+std::vector<std::string> default_formats(const QuantizeOptions& options, const Registry& registry) {
+  if (std::string format = usual_format(options.scheme, registry);
+      !format.empty() && options.auto_scheme.options.empty())
+    return {std::move(format)};
+  std::vector<std::string> schemes{options.scheme};
+  for (const std::string& given : options.auto_scheme.options)
+    for (const std::string& entry : auto_scheme::split_options(given))
+      schemes.push_back(auto_scheme::read_entry(entry).scheme);
+  for (const std::string& scheme : schemes)
+    if (std::string format = format_in_name(scheme, registry); !format.empty()) return {format};
+  return QuantizeOptions().formats;
+}
+
+}  // namespace arkit

@@ -3,6 +3,7 @@
 // (docs/spec/auto-scheme.md 3).
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,11 +32,19 @@ struct Pool {
 // May the layer be quantized as its `quant` says? Asked of number formats and of the chosen file formats.
 using MayQuantize = std::function<Verdict(const LayerPlan&)>;
 
+// What takes part beside the layers of blocks where formats mix freely (free_mix.h): the head, unless it is tied, and
+// the table of embeddings, which is the head too where it is tied.
+struct WholeModel {
+  std::optional<LayerPlan> table;                       // nothing = the layout names none
+  std::function<LayerQuant(const LayerPlan&)> fitting;  // see FreeMix::fitting
+};
+
 // `base` is the plan all layers of which have the first option that quantizes. In the pool: the linears of decoder
-// blocks, and the head with quant_lm_head unless it is tied. Pinned: layers of layer_config and ignore_layers, layers
+// blocks, and the head with quant_lm_head unless it is tied; with `whole` (null = no) what that says, first the table.
+// Pinned: layers of layer_config and ignore_layers, layers
 // the model itself keeps, layers no option fits. A head that stays 16-bit by rule is neither and counts nowhere.
 [[nodiscard]] ARKIT_INTERNAL Pool make_pool(const ModelLayout& layout, const QuantPlan& base,
                                             std::span<const SchemeOption> options, bool quant_lm_head,
-                                            const MayQuantize& may_quantize);
+                                            const MayQuantize& may_quantize, const WholeModel* whole = nullptr);
 
 }  // namespace arkit::auto_scheme

@@ -43,11 +43,14 @@ KlMeter::KlMeter(Model& model, at::Tensor input_ids, std::span<const PoolLayer> 
       scheme_for_(scheme_for),
       reporter_(reporter),
       by_name_(index_by_name(pool)),
+      table_(table_in(pool)),
       kept_(pool.size(), kLeftAlone) {
   const at::NoGradGuard no_grad;
   const TensorCacheScope reuse;
   model_.load_rest();
   inputs_.push_back(model_.embed(input_ids_));
+  compute_dtype_ = inputs_.front().scalar_type();
+  if (table_) tokens_.emplace(model_, input_ids_);
   model_.release_rest();
   at::Tensor hidden = inputs_.front();
   for (int64_t block = 0; block < model_.num_blocks(); ++block) {
@@ -86,8 +89,9 @@ at::Tensor KlMeter::run_block(int64_t block, const at::Tensor& input, BlockHook&
   return output;
 }
 
-// num_blocks when only layers outside blocks differ.
+// num_blocks when only the head differs.
 int64_t KlMeter::first_difference(const Choice& choice) const {
+  if (table_ && choice[*table_] != kept_[*table_]) return 0;
   int64_t first = model_.num_blocks();
   for (size_t i = 0; i < choice.size(); ++i)
     if (choice[i] != kept_[i] && pool_[i].plan.block >= 0) first = std::min(first, pool_[i].plan.block);
@@ -129,12 +133,31 @@ void KlMeter::replace(QuantizedHook& hook, std::span<Linear* const> linears, con
   }
 }
 
+// The head that is the table of embeddings.
+void KlMeter::replace_tied_head(QuantizedHook& hook, const Choice& choice) {
+  Linear& head = model_.head();
+  if (!table_ || choice[*table_] == kLeftAlone || head_in(pool_, model_) != table_) return;
+  PoolBlock::Rounding rounding{.plan = pool_[*table_].plan, .global_scale = {}};
+  rounding.plan.quant = pool_[*table_].quants[choice[*table_]];
+  if (!rounding.plan.quant.weight.quantized()) return;
+  hook.replace(&head, {.weight = rounded({&head, *table_}, rounding), .bias = {}, .act = {}, .act_max = {}});
+}
+
+// What enters the first block.
+at::Tensor KlMeter::embedded(const Choice& choice) {
+  LayerPlan plan = pool_[*table_].plan;
+  if (choice[*table_] != kLeftAlone) plan.quant = pool_[*table_].quants[choice[*table_]];
+  const bool rounds = choice[*table_] != kLeftAlone && plan.quant.weight.quantized();
+  return tokens_->embed(rounds ? tokens_->rounded(plan, scheme_for_) : tokens_->rows(), compute_dtype_);
+}
+
 double KlMeter::divergence(const at::Tensor& hidden, const Choice& choice) {
   model_.load_rest();
   DenseHook plain;
   QuantizedHook quantized;
   Linear* const head = &model_.head();
   replace(quantized, std::span(&head, 1), choice);
+  replace_tied_head(quantized, choice);
   const at::Tensor& theirs = float_hidden_;
   const at::Tensor mine = hidden.view({-1, hidden.size(-1)}).index_select(0, positions_);
   const int64_t rows = theirs.size(0), slice = std::max<int64_t>(1, kLogits / model_.vocab_size());
@@ -159,7 +182,7 @@ double KlMeter::measure(const Choice& choice, bool keep) {
   const int64_t blocks = model_.num_blocks(), first = first_difference(choice);
   // Without a difference in blocks the last one is run again: its output is not kept.
   const int64_t start = std::min(first, blocks - 1);
-  at::Tensor hidden = inputs_[static_cast<size_t>(start)];
+  at::Tensor hidden = start == 0 && table_ ? embedded(choice) : inputs_[static_cast<size_t>(start)];
   for (int64_t block = start; block < blocks; ++block) {
     throw_if_interrupted();
     if (keep) inputs_[static_cast<size_t>(block)] = hidden;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +18,7 @@
 #include <arkit/model_adapter.h>
 
 #include "autoscheme/score.h"
+#include "autoscheme/score_ends.h"
 #include "autoscheme/score_weights.h"
 #include "tuning/collect.h"
 #include "tuning/context_cache.h"
@@ -45,6 +47,8 @@ class ARKIT_INTERNAL KlMeter {
   [[nodiscard]] int64_t first_difference(const Choice& choice) const;
   [[nodiscard]] at::Tensor rounded(const PoolBlock::Layer& layer, const PoolBlock::Rounding& rounding);
   void replace(QuantizedHook& hook, std::span<Linear* const> linears, const Choice& choice);
+  void replace_tied_head(QuantizedHook& hook, const Choice& choice);
+  [[nodiscard]] at::Tensor embedded(const Choice& choice);
   // What leaves the block for all samples.
   [[nodiscard]] at::Tensor run_block(int64_t block, const at::Tensor& input, BlockHook& hook);
   [[nodiscard]] double divergence(const at::Tensor& hidden, const Choice& choice);
@@ -55,6 +59,9 @@ class ARKIT_INTERNAL KlMeter {
   const SchemeFor& scheme_for_;
   Reporter& reporter_;
   std::unordered_map<std::string_view, size_t> by_name_;
+  std::optional<size_t> table_;                   // in the pool
+  std::optional<TokenRows> tokens_;               // where there is a table
+  at::ScalarType compute_dtype_ = at::kBFloat16;  // of the model
   ContextCache contexts_;
   std::unordered_map<size_t, at::Tensor> act_max_;  // static activations, by index in the pool
   at::Tensor positions_;                            // rows of [samples * seqlen] that are measured, int64

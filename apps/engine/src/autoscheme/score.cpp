@@ -63,7 +63,7 @@ ScoreTable score_options(Model& model, const at::Tensor& input_ids, std::span<co
                     .kept_dtype = at::kBFloat16,
                     .seed = settings.seed},
                    reporter);
-    FisherScore score(model, pool, input_ids, scheme_for, table);
+    FisherScore score(model, pool, input_ids, settings, scheme_for, table);
     pass.run(score, "scoring");
   } else {
     for (size_t option = 0; option < options.size(); ++option) {

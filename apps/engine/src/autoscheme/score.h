@@ -30,9 +30,11 @@ struct ScoreSettings {
   ScoreMode mode = ScoreMode::standard;
   int64_t batch_size = 1;  // compat: samples whose gradients are added before absolute values are taken
   uint64_t seed = 42;      // standard: of the labels drawn from the model
+  double logit_divisor = 1.0, logit_softcap = 0.0;  // standard: see TokenInfo
 };
 
-// input_ids int64 [samples, seqlen], seqlen > 1. `pool` may hold layers of blocks and the head; embeddings score 0.
+// input_ids int64 [samples, seqlen], seqlen > 1. `pool` may hold layers of blocks, the head and, for the standard score,
+// the table that the tokens are looked up in, which is the head as well where the model ties the two.
 // Needs memory for one block, its rounding, and what enters every block for all samples. The model is left with nothing
 // loaded. Throws ErrorCode::unsupported for layers that are packed already and ErrorCode::input for weights that are
 // not finite.

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Raised whenever equal inputs give other scores.
-constexpr int64_t kScoreVersion = 2;
+constexpr int64_t kScoreVersion = 3;
 
 json::Array pool_key(std::span<const PoolLayer> pool) {
   json::Array out;

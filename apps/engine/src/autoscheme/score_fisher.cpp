@@ -40,7 +40,7 @@ int64_t row_stride(int64_t activations) {
 }  // namespace
 
 FisherScore::FisherScore(Model& model, std::span<const PoolLayer> pool, const at::Tensor& input_ids,
-                         const SchemeFor& scheme_for, ScoreTable& table)
+                         const ScoreSettings& settings, const SchemeFor& scheme_for, ScoreTable& table)
     : model_(model),
       pool_(pool),
       tokens_(input_ids.numel()),
@@ -50,6 +50,7 @@ FisherScore::FisherScore(Model& model, std::span<const PoolLayer> pool, const at
       scheme_for_(scheme_for),
       table_(table),
       by_name_(index_by_name(pool)),
+      ends_(model, pool, input_ids, settings, scheme_for, table),
       replay_(*this) {}
 
 void FisherScore::keep_statistics() {
@@ -81,7 +82,7 @@ BlockHook& FisherScore::forward_hook(int64_t block) {
 FisherScore::Layer FisherScore::layer_of(const PoolBlock::Layer& layer) const {
   const std::vector<LayerQuant>& quants = pool_[layer.index].quants;
   Layer out;
-  out.fisher = at::zeros(layer.linear->weight.sizes(), at::kFloat);
+  if (!ends_.is_head(*layer.linear)) out.fisher = at::zeros(layer.linear->weight.sizes(), at::kFloat);
   for (size_t option = 0; option < quants.size(); ++option) {
     const TensorQuant& act = quants[option].act;
     if (!act.quantized()) continue;
@@ -100,7 +101,7 @@ void FisherScore::begin(std::span<Linear* const> linears) {
   for (const PoolBlock::Layer& layer : block_->layers()) {
     places_.emplace(layer.linear, layers_.size());
     layers_.push_back(layer_of(layer));
-    largest = std::max(largest, layer.linear->weight.numel());
+    if (!ends_.is_head(*layer.linear)) largest = std::max(largest, layer.linear->weight.numel());
   }
   if (!scratch_.defined() || scratch_.numel() < largest) scratch_ = at::empty({largest}, at::kFloat);
 }
@@ -108,6 +109,7 @@ void FisherScore::begin(std::span<Linear* const> linears) {
 ReplayHook& FisherScore::replay_hook(int64_t block) {
   keep_statistics();
   Linear* const head = block == kHead ? &model_.head() : nullptr;
+  if (block == kHead) ends_.begin_head();
   begin(block == kHead ? std::span(&head, 1) : std::span<Linear* const>(model_.block_linears(block)));
   return replay_;
 }
@@ -154,10 +156,12 @@ void FisherScore::add_weight_gradient(Layer& mine, const Linear& layer, const at
 }
 
 void FisherScore::see(const Linear& layer, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& dx) {
+  const bool head = ends_.is_head(layer);
+  if (head) ends_.see_head(x);
   const auto found = places_.find(&layer);
   if (found == places_.end() || x.numel() == 0) return;
   Layer& mine = layers_[found->second];
-  add_weight_gradient(mine, layer, x, dy);
+  if (!head) add_weight_gradient(mine, layer, x, dy);
   const size_t index = block_->layers()[found->second].index;
   for (Activation& activation : mine.activations) add_activation_error(activation, index, x, dx);
 }
@@ -168,6 +172,16 @@ void FisherScore::score_weights(size_t option) {
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!roundings[i].plan.quant.weight.quantized()) continue;
     const PoolBlock::Layer& layer = block_->layers()[i];
+    if (ends_.is_head(*layer.linear)) continue;
+    // Rows that hold no whole blocks of two options may get the same number format from both.
+    const std::vector<LayerQuant>& quants = pool_[layer.index].quants;
+    const auto twin = std::find_if(quants.begin(), quants.begin() + static_cast<std::ptrdiff_t>(option),
+                                   [&](const LayerQuant& quant) { return quant.weight == quants[option].weight; });
+    if (const auto first = static_cast<size_t>(twin - quants.begin());
+        first < option && !roundings[i].global_scale.defined()) {
+      table_.loss[layer.index][option] += table_.loss[layer.index][first];
+      continue;
+    }
     const auto seen = seen_.find(layer.index);
     const at::Tensor rounded = rounded_weight(*layer.linear, roundings[i].plan, scheme_for_, roundings[i].global_scale,
                                               seen == seen_.end() ? Importance{} : seen->second.importance);
@@ -178,7 +192,7 @@ void FisherScore::score_weights(size_t option) {
   }
 }
 
-void FisherScore::replayed(int64_t /*block*/) {
+void FisherScore::replayed(int64_t block) {
   const at::NoGradGuard no_grad;
   for (size_t option = 0; option < table_.options.size(); ++option) score_weights(option);
   for (size_t i = 0; i < layers_.size(); ++i) {
@@ -187,6 +201,7 @@ void FisherScore::replayed(int64_t /*block*/) {
       for (const size_t option : activation.options) losses[option] += activation.sum;
     for (double& loss : losses) loss /= 2.0 * static_cast<double>(tokens_);
   }
+  if (block == kHead) ends_.score_head();
   block_.reset();
   places_.clear();
   layers_.clear();

@@ -7,7 +7,7 @@
 // weights, and of different activations, are taken as independent, which leaves sums of squares over all of them:
 //   loss = 1/(2 tokens) * (sum_ij F_ij (W - Wq)_ij^2 + sum_ti (dx_ti (x - xq)_ti)^2),  F = sum over samples of dW^2
 // where dW = dy^T x (of every second sample) and dx = dy W. Everything an option needs is its rounding and one pass
-// over it: no matrix product.
+// over it: no matrix product. The head and the table of embeddings are EndScore's.
 
 #include <memory>
 #include <span>
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "autoscheme/score.h"
+#include "autoscheme/score_ends.h"
 #include "autoscheme/score_pass.h"
 #include "autoscheme/score_weights.h"
 #include "tuning/collect.h"
@@ -27,12 +28,13 @@ class FisherScore final : public PassWork, private GradientObserver {
  public:
   // Everything referred to outlives the object. input_ids [samples, seqlen] as the pass has them; losses are written
   // into table.loss.
-  FisherScore(Model& model, std::span<const PoolLayer> pool, const at::Tensor& input_ids, const SchemeFor& scheme_for,
-              ScoreTable& table);
+  FisherScore(Model& model, std::span<const PoolLayer> pool, const at::Tensor& input_ids, const ScoreSettings& settings,
+              const SchemeFor& scheme_for, ScoreTable& table);
 
   BlockHook& forward_hook(int64_t block) override;
   ReplayHook& replay_hook(int64_t block) override;
   void replayed(int64_t block) override;
+  void embedded(const at::Tensor& gradient) override { ends_.score_table(gradient); }
 
  private:
   // One way the inputs of a layer are quantized, and the options that ask for it.
@@ -44,7 +46,7 @@ class FisherScore final : public PassWork, private GradientObserver {
     int64_t rows = 0;  // of x before
   };
   struct Layer {
-    at::Tensor fisher;               // F over the samples taken, f32 [out, in]
+    at::Tensor fisher;               // F over the samples taken, f32 [out, in]; undefined for the head
     int64_t samples = 0, taken = 0;  // that came by; whose gradient was taken
     std::vector<Activation> activations;
   };
@@ -68,6 +70,7 @@ class FisherScore final : public PassWork, private GradientObserver {
   const SchemeFor& scheme_for_;
   ScoreTable& table_;
   std::unordered_map<std::string_view, size_t> by_name_;
+  EndScore ends_;
 
   std::unordered_map<size_t, Seen> seen_;  // by index in the pool
   std::unique_ptr<StatisticsHook> statistics_;

@@ -123,6 +123,7 @@ void ScorePass::run(PassWork& work, const char* label) {
   forward(work);
   head(work);
   backward(work);
+  work.embedded(gradient_);
 }
 
 }  // namespace arkit::auto_scheme

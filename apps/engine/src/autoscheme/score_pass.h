@@ -38,6 +38,8 @@ class PassWork {
   virtual BlockHook& forward_hook(int64_t block) = 0;
   virtual ReplayHook& replay_hook(int64_t block) = 0;
   virtual void replayed(int64_t block) = 0;  // all batches are through
+  // At last: d loss / d what enters the first block, [samples, seqlen, hidden]. Nothing is loaded.
+  virtual void embedded(const at::Tensor& /*gradient*/) {}
   // The head, between forward and backward; its block is -1 in both calls.
   static constexpr int64_t kHead = -1;
 };

@@ -14,6 +14,7 @@ list(APPEND ARKIT_ENGINE_SOURCES
   src/autoscheme/score.cpp
   src/autoscheme/score_cache.cpp
   src/autoscheme/score_compat.cpp
+  src/autoscheme/score_ends.cpp
   src/autoscheme/score_experts.cpp
   src/autoscheme/score_fisher.cpp
   src/autoscheme/score_labels.cpp
@@ -30,3 +31,4 @@ target_include_directories(arkit_autoscheme_kernels PRIVATE ${ARKIT_ENGINE_INCLU
 target_compile_options(arkit_autoscheme_kernels PRIVATE -O3 -fopenmp-simd)
 arkit_warnings(arkit_autoscheme_kernels)
 list(APPEND ARKIT_ENGINE_SOURCES $<TARGET_OBJECTS:arkit_autoscheme_kernels>)
+arkit_compile_alone(${CMAKE_CURRENT_LIST_DIR}/score_ends.cpp)

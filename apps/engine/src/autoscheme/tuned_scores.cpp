@@ -108,7 +108,8 @@ TunedScores apply_ratios(const ScoreTable& rounded, std::span<const ChoiceGroup>
     for (size_t option = 0; option < tuned.typical.size(); ++option) {
       const auto own = measured.find({g, option});
       const double ratio = own == measured.end() ? tuned.typical[option] : own->second;
-      for (const size_t layer : groups[g].layers) tuned.table.loss[layer][option] *= ratio;
+      for (const size_t layer : groups[g].layers)
+        if (pool[layer].plan.kind != LayerKind::embedding) tuned.table.loss[layer][option] *= ratio;
     }
   }
   return tuned;

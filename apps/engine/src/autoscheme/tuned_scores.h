@@ -55,7 +55,8 @@ struct TunedScores {
 };
 
 // Multiplies losses with ratios: of a wanted group with its own (its members' mean, weighted with their losses), of all
-// others with the option's typical one, since they will be tuned too. An option without any ratio keeps its losses.
+// others with the option's typical one, since they will be tuned too, but for tables of embeddings, which never are. An
+// option without any ratio keeps its losses.
 [[nodiscard]] ARKIT_INTERNAL TunedScores apply_ratios(const ScoreTable& rounded, std::span<const ChoiceGroup> groups,
                                                       std::span<const PoolLayer> pool,
                                                       const std::set<GroupOption>& wanted, const TunedRatios& ratios);

@@ -13,6 +13,7 @@
 #include <arkit/str.h>
 
 #include "jobs/run_record.h"
+#include "quant/free_formats.h"
 #include "quant/scheme_resolver.h"
 
 namespace arkit {
@@ -127,7 +128,18 @@ int64_t ExportSizer::text_bytes(const QuantPlan& plan) const {
   return bytes;
 }
 
+// The keys of a large vocabulary take a while to make, and the program comes back to a plan more than once.
+int64_t ExportSizer::exact_bytes(const FreeMix& format, const QuantPlan& plan) {
+  std::string key;
+  for (const LayerPlan& layer : plan.layers)
+    if (layer.quantized()) key += str(layer.name, " ", describe(layer.quant), "\n");
+  const auto [entry, is_new] = exact_.try_emplace(std::move(key));
+  if (is_new) entry->second = format.file_bytes(source_, plan, format_.name);
+  return entry->second;
+}
+
 int64_t ExportSizer::bound(const QuantPlan& plan, int64_t record_bytes) {
+  if (const FreeMix* exact = free_mix_of(*format_.exporter)) return exact_bytes(*exact, plan);
   const int64_t weights = planned_bytes(format_, plan, source_.weights());
   return weights + header_bytes(plan, weights) + text_bytes(plan) + record_bytes;
 }

@@ -9,6 +9,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <arkit/descriptors.h>
+#include <arkit/free_mix.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
 
@@ -23,9 +24,10 @@ class ExportSizer {
   ExportSizer(const FormatChoice& format, const ModelSource& source, const Registry& registry, int64_t max_shard_bytes)
       : format_(format), source_(source), registry_(registry), max_shard_bytes_(max_shard_bytes) {}
 
-  // Bytes of weights (planned_bytes), safetensors headers and index, configuration, the source's companions, README.md
-  // and arkit-run.json; `record_bytes` = what the latter says beyond the plan itself. An upper bound: texts are counted
-  // generously, which is some 100 bytes a layer.
+  // What the format says its files take (FreeMix::file_bytes), to the byte. Where it does not say: bytes of weights
+  // (planned_bytes), safetensors headers and index, configuration, the source's companions, README.md and
+  // arkit-run.json; `record_bytes` = what the latter says beyond the plan itself. That is an upper bound: texts are
+  // counted generously, which is some 100 bytes a layer.
   [[nodiscard]] int64_t bound(const QuantPlan& plan, int64_t record_bytes);
 
  private:
@@ -38,12 +40,14 @@ class ExportSizer {
   const std::vector<StoredTensor>& tensors_of(const LayerPlan& layer, const QuantPlan& plan);
   int64_t header_bytes(const QuantPlan& plan, int64_t weights);
   [[nodiscard]] int64_t text_bytes(const QuantPlan& plan) const;
+  [[nodiscard]] int64_t exact_bytes(const FreeMix& format, const QuantPlan& plan);
 
   const FormatChoice& format_;
   const ModelSource& source_;
   const Registry& registry_;
   int64_t max_shard_bytes_;
   std::map<std::string, std::vector<StoredTensor>> known_;  // by shape and scheme
+  std::map<std::string, int64_t> exact_;                    // bytes of files, by the schemes of all layers
 };
 
 }  // namespace arkit

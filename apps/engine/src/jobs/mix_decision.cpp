@@ -41,9 +41,11 @@ MixPicture::Map map_of(const MixSearch& search, const Mix& mix) {
     if (cells.size() <= block) cells.resize(block + 1, MixPicture::kAbsent);
     cells[block] = option;
   };
+  const auto& pool = search.pool().layers;
+  for (size_t i = 0; i < pool.size(); ++i)
+    if (pool[i].plan.kind == LayerKind::embedding) put(pool[i].plan, static_cast<int>(mix.choice[i]));
   // In model order, so that rows come as in a block.
   for (const LayerPlan& layer : search.base_plan().layers) {
-    const auto& pool = search.pool().layers;
     const auto in_pool =
         std::find_if(pool.begin(), pool.end(), [&](const auto& entry) { return entry.plan.name == layer.name; });
     const auto& pinned = search.pool().pinned;

@@ -52,6 +52,15 @@ json::Object MixSearch::describe(const Mix& mix) const {
   described["bytes"] = mix.bytes;
   if (!mix.optimal) described["optimal"] = false;
   described["layers_by_option"] = std::move(taken);
+  // What rows that hold no whole blocks of their option get instead.
+  json::Object others;
+  for (size_t i = 0; i < mix.choice.size(); ++i) {
+    const LayerQuant& quant = pool_.layers[i].quants[mix.choice[i]];
+    if (!quant.quantized() || quant.weight == schemes_[mix.choice[i]].quant.weight) continue;
+    json::Value& count = others[arkit::describe(quant)];
+    count = (count.is_number() ? count.to_number<int64_t>() : 0) + 1;
+  }
+  if (!others.empty()) described["layers_in_other_types"] = std::move(others);
   return described;
 }
 

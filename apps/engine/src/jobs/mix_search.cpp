@@ -15,6 +15,8 @@
 #include "autoscheme/score_cache.h"
 #include "jobs/calibrate.h"
 #include "jobs/source_hashes.h"
+#include "quant/embedding_tables.h"
+#include "quant/free_formats.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"
 #include "quant/scheme_traits.h"
@@ -43,6 +45,30 @@ Accounting accounting_of(const AutoSchemeOptions& options) {
   if (options.target_size) return Accounting::exact;
   if (options.ignore_scale_zp_bits) return Accounting::codes_only;
   return options.bits_accounting == "autoround" ? Accounting::autoround : Accounting::exact;
+}
+
+// What the plan is called that mixes start from: no preset's name, for which formats have rules of their own.
+constexpr const char* kBaseName = "AutoScheme";
+
+// "GGUF:Q4_K" beside --format auto_round.
+void refuse_other_formats(const std::vector<SchemeOption>& options, const std::vector<FormatChoice>& formats,
+                          const Registry& registry) {
+  constexpr int64_t kWide = 4096;  // whole blocks of everything
+  for (const SchemeOption& option : options) {
+    const std::string named = format_in_name(option.name, registry);
+    if (named.empty()) continue;
+    const LayerPlan layer{
+        .name = "layer", .out_features = kWide, .in_features = kWide, .block = 0, .quant = option.quant};
+    for (const FormatChoice& format : formats)
+      if (!format.exporter->supports(layer, format.name))
+        throw_usage(str("option '", option.name, "' is written by format '", named, "' and --format asks for '",
+                        format.name, "'; leave --format out, choose --format ", named, ", or other options"));
+  }
+}
+
+bool gives_table_options(const Pool& pool) {
+  return std::any_of(pool.layers.begin(), pool.layers.end(),
+                     [](const PoolLayer& layer) { return layer.plan.kind == LayerKind::embedding; });
 }
 
 bool has_experts(const Pool& pool) {
@@ -74,12 +100,18 @@ MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, R
       std::any_of(schemes_.begin(), schemes_.end(), [](const SchemeOption& o) { return o.quant.act.quantized(); }),
       "every option");
   formats_ = find_formats(options.formats, false, options.output_dir, registry, format_words(options.format_options));
+  refuse_other_formats(schemes_, formats_, registry);
+  mixes_freely_ = mix_freely(options.formats, registry);
   open();
+  check_source(formats_, planned_.plan, *planned_.source);
+  if (gives_table_options(pool_) && parse_score_mode(options.auto_scheme.score) == ScoreMode::compat)
+    throw_usage(str("score compat knows no embeddings, and format '", formats_.front().name,
+                    "' gives them one of the options; use score default"));
   const SchemeOption& base = base_option(schemes_);
   const CostModel model(accounting, *formats_.front().exporter, formats_.front().name, planned_.source->weights());
   costs_ = count_costs(pool_, model);
   const GroupOptions sharing{.shared_layers = options.auto_scheme.shared_layers,
-                             .share_fused_layers = options.auto_scheme.share_fused_layers,
+                             .share_fused_layers = options.auto_scheme.share_fused_layers && !mixes_freely_,
                              .allow_unmatched = options.allow_unmatched};
   groups_ = make_groups(share_layers(pool_, sharing, reporter), costs_);
   range_ = reach(groups_, costs_, schemes_);
@@ -99,12 +131,18 @@ void MixSearch::open() {
   ResolvedTuning tuning = resolve_tuning(options_.recipe, options_.tuning);
   tuning.options.enable_neuqi = false;  // a matter of the mix's plan; losses are predicted without it
   Reporter quiet;                       // the base plan is nobody's plan; warnings come with the mix
-  planned_ = plan_model(through_family, tuning, {base.name, base.quant, std::nullopt}, nullptr, registry_, quiet);
+  planned_ = plan_model(through_family, tuning, {kBaseName, base.quant, std::nullopt}, nullptr, registry_, quiet);
   dtype_ = choose_dtype(options_.tuning, true);
   model_ = open_model(planned_, dtype_, registry_);
   ask_formats_to_refine();
-  Pool pool = make_pool(planned_.layout, planned_.plan, schemes_, options_.quant_lm_head,
-                        [this](const LayerPlan& layer) { return may_quantize(layer); });
+  WholeModel whole{.table = token_table(planned_.layout), .fitting = {}};
+  if (mixes_freely_)
+    whole.fitting = [&format = formats_.front()](const LayerPlan& layer) {
+      return free_mix_of(*format.exporter)->fitting(layer, format.name);
+    };
+  Pool pool = make_pool(
+      planned_.layout, planned_.plan, schemes_, options_.quant_lm_head,
+      [this](const LayerPlan& layer) { return may_quantize(layer); }, mixes_freely_ ? &whole : nullptr);
   const auto left_out = [this](const LayerPlan& layer) {
     return layer.block >= 0 && !in_chosen_blocks(layer, options_.to_quant_block_names);
   };
@@ -261,7 +299,9 @@ void MixSearch::score() {
   calibration_ = samples.set.report();
   const ScoreSettings scoring{.mode = parse_score_mode(wanted.score),
                               .batch_size = settings.batch_size,
-                              .seed = static_cast<uint64_t>(options_.tuning.seed)};
+                              .seed = static_cast<uint64_t>(options_.tuning.seed),
+                              .logit_divisor = planned_.layout.tokens.logit_divisor,
+                              .logit_softcap = planned_.layout.tokens.logit_softcap};
   const std::vector<std::filesystem::path> files = weight_files(*planned_.source, std::nullopt);
   const ScoreInputs inputs{.source = *planned_.source,
                            .weight_files = files,
@@ -295,7 +335,11 @@ LayerChoices MixSearch::choices_of(const Mix& mix) const {
   LayerChoices choices;
   for (size_t i = 0; i < pool_.layers.size(); ++i) {
     const size_t o = mix.choice[i];
-    choices[pool_.layers[i].plan.name] = {pool_.layers[i].quants[o], str("autoscheme: ", schemes_[o].name)};
+    const PoolLayer& layer = pool_.layers[i];
+    std::string reason = str("autoscheme: ", schemes_[o].name);
+    if (layer.quants[o].quantized() && layer.quants[o].weight != schemes_[o].quant.weight)
+      reason += str(" does not hold rows of ", layer.plan.in_features);
+    choices[layer.plan.name] = {layer.quants[o], std::move(reason)};
   }
   for (const Pool::Refused& layer : pool_.refused)
     choices[layer.name] = {full_precision(planned_.plan.global, "fp"), layer.reason};

@@ -131,6 +131,7 @@ class MixSearch {
   QuantizeOptions planning_;
   std::vector<MixBudget> budgets_;
   std::vector<FormatChoice> formats_;
+  bool mixes_freely_ = false;  // they do: see free_mix.h
   PlannedModel planned_;
   // Options that a format would change where a layer had them, by option and layer, with who changes it.
   std::vector<std::map<std::string, std::string, std::less<>>> changed_by_;

@@ -31,7 +31,7 @@ struct Refiners {
   const ModelSource& source;
   const Registry& registry;
   std::string on_indivisible;    // see QuantizeOptions
-  bool importance = false;         // see RefineRequest
+  bool importance = false;       // see RefineRequest
   bool from_recipe = false;      // a recipe file says which layers are quantized and how: nothing may change
   bool allow_unmatched = false;  // as of QuantizeOptions
   Reporter* reporter = nullptr;  // hears what options of formats name in vain; null = it was said before

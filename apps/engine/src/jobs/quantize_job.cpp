@@ -23,6 +23,7 @@
 #include "jobs/run_inputs.h"
 #include "jobs/source_hashes.h"
 #include "output/output_folder.h"
+#include "quant/free_formats.h"
 #include "quant/plan.h"
 #include "transform/checkpoint_transform.h"
 #include "util/deterministic_scope.h"
@@ -168,13 +169,18 @@ std::vector<ExportReport> finish_exports(QuantizeRun& run, const RunInputs& inpu
   return reports;
 }
 
-// What --target-size promised, looked at once more: the files of the first format.
+// What --target-size promised, looked at once more: the files of the first format, and the run's own beside them unless
+// the format's are the whole model (FreeMix::file_bytes).
 void check_target(const QuantizeRun& run) {
   const std::optional<int64_t> target = run.options.auto_scheme.target_size;
   if (!target) return;
+  const bool whole = free_mix_of(*run.exports.formats().front().exporter) != nullptr;
   int64_t bytes = 0;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(run.exports.staged(0)))
-    if (entry.is_regular_file()) bytes += static_cast<int64_t>(entry.file_size());
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(run.exports.staged(0))) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || (whole && (name == "README.md" || name == "arkit-run.json"))) continue;
+    bytes += static_cast<int64_t>(entry.file_size());
+  }
   if (bytes > *target)
     run.reporter.warn(
         str("the files of the export take ", bytes, " bytes, ", bytes - *target, " more than target_size"));

@@ -11,6 +11,8 @@
 #include <arkit/str.h>
 
 #include "quant/attention_plan.h"
+#include "quant/embedding_tables.h"
+#include "quant/free_formats.h"
 #include "quant/layer_config.h"
 #include "quant/runtime_rules.h"
 
@@ -125,16 +127,17 @@ void apply_ignore_layers(QuantPlan& plan, const QuantizeOptions& options, Report
 }
 
 // Outside blocks (lm_head): quantized only on request, and never when its weight is also the embedding.
-void apply_head_rules(QuantPlan& plan, const QuantizeOptions& options, Reporter& reporter) {
+void apply_head_rules(QuantPlan& plan, const QuantizeOptions& options, const LayerChoices* choices,
+                      Reporter& reporter) {
   for (LayerPlan& layer : plan.layers) {
-    if (layer.block >= 0) continue;
+    if (!is_head(layer)) continue;
     if (plan.tied_embeddings) {
       if (options.quant_lm_head || layer.quantized())
         if (options.quant_lm_head)
           reporter.warn(str("'", layer.name,
                             "' shares its weight with the embedding and stays 16-bit; quant_lm_head is ignored"));
       keep_16_bit(layer, plan.global, "shares its weight with the embedding", false);
-    } else if (!options.quant_lm_head && !layer.user_fixed) {
+    } else if (!options.quant_lm_head && !layer.user_fixed && (choices == nullptr || !choices->contains(layer.name))) {
       keep_16_bit(layer, plan.global, "outside the decoder blocks (quant_lm_head is off)", false);
     }
   }
@@ -180,11 +183,33 @@ void apply_shape_rules(QuantPlan& plan, const QuantizeOptions& options, const Re
   }
 }
 
+// The table of embeddings is no layer of a plan unless it is to be quantized, or somebody speaks of it and the formats
+// could.
+void add_table(QuantPlan& plan, const ModelLayout& layout, const QuantizeOptions& options, const Registry& registry,
+               const LayerChoices* choices) {
+  std::optional<LayerPlan> table = token_table(layout);
+  if (!table) return;
+  const auto is_chosen = [&] {
+    if (choices == nullptr) return false;
+    const auto choice = choices->find(table->name);
+    return choice != choices->end() && choice->second.quant.quantized();
+  };
+  const auto is_named = [&] {
+    const std::vector<LayerRule> rules = parse_layer_config(options.layer_config);
+    const auto& ignored = options.ignore_layers;
+    return std::any_of(rules.begin(), rules.end(), [&](const LayerRule& rule) { return rule.key == table->name; }) ||
+           std::find(ignored.begin(), ignored.end(), table->name) != ignored.end();
+  };
+  if (is_chosen() || (is_named() && mix_freely(options.formats, registry)))
+    plan.layers.insert(plan.layers.begin(), std::move(*table));
+}
+
 // What every layer starts with: the model's own wish, a choice made for it, the scheme.
 void apply_scheme(QuantPlan& plan, const ResolvedScheme& scheme, const QuantizeOptions& options,
                   const Registry& registry, const LayerChoices* choices) {
   for (LayerPlan& layer : plan.layers) {
     layer.quant = plan.global;
+    if (layer.kind == LayerKind::embedding) layer.quant = full_precision(plan.global);  // unless it is chosen
     if (!layer.reason.empty()) {  // the model says that it must stay
       keep_16_bit(layer, plan.global, layer.reason, false);
       continue;
@@ -196,7 +221,7 @@ void apply_scheme(QuantPlan& plan, const ResolvedScheme& scheme, const QuantizeO
       layer.reason = chosen->second.reason;
       continue;
     }
-    if (!scheme.dense || layer.kind == LayerKind::expert) continue;
+    if (!scheme.dense || layer.kind == LayerKind::expert || layer.kind == LayerKind::embedding) continue;
     layer.quant = apply_overrides(*scheme.dense, options.overrides, registry, "scheme");
     layer.reason = str(scheme.name, ": not a routed expert");
   }
@@ -257,10 +282,11 @@ QuantPlan build_plan(const ModelLayout& layout, const ResolvedScheme& scheme, co
   QuantPlan plan = empty_plan(layout);
   plan.global = apply_overrides(scheme.quant, options.overrides, registry, "scheme");
   plan.scheme_name = scheme_title(scheme, plan.global, registry);
+  add_table(plan, layout, options, registry, choices);
   apply_scheme(plan, scheme, options, registry, choices);
   apply_layer_config(plan, options, registry, reporter);
   apply_block_names(plan, options, reporter);
-  apply_head_rules(plan, options, reporter);
+  apply_head_rules(plan, options, choices, reporter);
   apply_ignore_layers(plan, options, reporter);
   apply_shape_rules(plan, options, registry);
   plan_attention(plan, layout, options.attention, registry);
