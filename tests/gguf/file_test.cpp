@@ -18,6 +18,7 @@
 #include <arkit/str.h>
 
 #include "gguf_file.h"
+#include "gguf_rules.h"
 #include "jobs/job_testing.h"
 #include "util/sha256.h"
 

@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 
-CORE_LINES = 8000  # of core/include and core/src, but for the host's side of the door of backends
+CORE_LINES = 8400  # of core/include and core/src, but for the host's side of the door of backends; grew by four faces of plugins with GGUF (ADR 0059 to 0062)
 DOOR = ("core/include/arkit/backend_c.h", "core/include/arkit/inference_backend.h", "core/src/plugins/backend_door/")
 DOOR_LINES = 2000
 

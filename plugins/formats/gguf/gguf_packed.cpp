@@ -14,7 +14,7 @@
 namespace arkit::gguf {
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kDotWeight = ".weight";
 constexpr int64_t kGrain = int64_t{1} << 16;  // elements a thread decodes at least
 
 TensorQuant quant_of(const CodeLayout& layout) {
@@ -35,7 +35,7 @@ GgufLayers::GgufLayers(const File& file, const HyperParameters& parameters, cons
     if (!is_packed_layer(tensor)) continue;
     const std::string name = hf_tensor_name(tensor.name, parameters.block_count).value();
     LinearSpec spec;
-    spec.name = name.substr(0, name.size() - kWeight.size());
+    spec.name = name.substr(0, name.size() - kDotWeight.size());
     spec.packing = str("gguf:", tensor.type->name);
     spec.out_features = tensor.shape[0];
     spec.in_features = tensor.shape[1];
@@ -56,7 +56,7 @@ const GgufLayers::Known& GgufLayers::known(std::string_view layer) const {
 TensorMap GgufLayers::tensors(std::string_view layer) const {
   const LinearSpec& spec = layers_[known(layer).index];
   TensorMap tensors;
-  tensors.emplace("weight", weights_.load(str(layer, kWeight)));
+  tensors.emplace("weight", weights_.load(str(layer, kDotWeight)));
   if (spec.has_bias) tensors.emplace("bias", weights_.load(str(layer, ".bias")));
   if (const float scale = known(layer).scale; scale != 1) tensors.emplace("scale", at::full({1}, scale));
   return tensors;
@@ -68,7 +68,7 @@ QuantizedWeight GgufLayers::unpack(std::string_view layer) const {
   const int64_t rows = spec.out_features, columns = spec.in_features;
   const CodeLayout layout = code_layout(type);
   const int64_t groups = columns / layout.group_size;
-  const at::Tensor blocks = weights_.load(str(layer, kWeight));
+  const at::Tensor blocks = weights_.load(str(layer, kDotWeight));
   QuantizedWeight weight;
   weight.codes = at::empty({rows, columns}, at::kByte);
   weight.scale = at::empty({rows, groups}, at::kFloat);

@@ -113,7 +113,7 @@ at::Tensor GgufWeights::load_rows(std::string_view name, int64_t first, int64_t 
   const TensorInfo* info = find(name);
   const Place& place = place_of(*info);
   ARKIT_CHECK(first >= 0 && count >= 0 && first <= info->shape[0] - count, "rows beyond the tensor");
-  map_.require_unchanged();
+  place.map->require_unchanged();
   std::vector<int64_t> shape = info->shape;
   shape[0] = count;
   const at::Tensor out = at::empty(shape, info->dtype);
@@ -121,7 +121,7 @@ at::Tensor GgufWeights::load_rows(std::string_view name, int64_t first, int64_t 
   // Rows in rotary order lie elsewhere in their head: its pages go with the whole tensor.
   const int64_t row_bytes = info->stored_bytes / info->shape[0];
   if (place.heads == 0)
-    map_.release(static_cast<size_t>(place.offset + first * row_bytes), static_cast<size_t>(count * row_bytes));
+    place.map->release(static_cast<size_t>(place.offset + first * row_bytes), static_cast<size_t>(count * row_bytes));
   return out;
 }
 

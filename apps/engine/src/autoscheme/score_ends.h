@@ -19,6 +19,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <arkit/export.h>
 #include <arkit/model_adapter.h>
 
 #include "autoscheme/score.h"
@@ -32,7 +33,7 @@ namespace arkit::auto_scheme {
 [[nodiscard]] std::optional<size_t> head_in(std::span<const PoolLayer> pool, Model& model);
 
 // Embedded tokens with a rounded table.
-class TokenRows {
+class ARKIT_INTERNAL TokenRows {
  public:
   // ids int64 of any shape. Needs load_rest. Keeps one row for each token of `ids`, f32.
   TokenRows(const Model& model, const at::Tensor& ids);
