@@ -40,7 +40,7 @@ def load(file):
     """The model, and what llama.cpp warned of while it read the file. That our context is shorter than the model's is no fault of the file."""
     warnings.clear()
     llama_cpp.llama_log_set(log, ctypes.c_void_p(0))
-    model = llama_cpp.Llama(model_path=str(file), n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=True, n_threads=os.cpu_count())
+    model = llama_cpp.Llama(model_path=str(file), n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, n_threads=os.cpu_count())
     llama_cpp.llama_log_set(log, ctypes.c_void_p(0))
     return model, [w for w in warnings if w and "n_ctx" not in w]
 
@@ -84,7 +84,7 @@ class Checks:
 
     def tokens_differ(self, model, file):
         """The first text whose tokens differ, or nothing."""
-        for text in self.texts:
+        for text in filter(None, self.texts):
             ours = self.arkit_tokens(file, text)
             theirs = model.tokenize(text.encode(), add_bos=False, special=True)
             if ours != theirs:
@@ -94,7 +94,7 @@ class Checks:
     def arkit_tokens(self, file, text):
         source = self.a.work / "text.txt"
         source.write_bytes(text.encode())
-        return json.loads(run(self.a.arkit, "tokenize", file, "--text_file", source, "--json"))["input_ids"]
+        return json.loads(run(self.a.arkit, "tokenize", file, "--text_file", source, "--json"))["ids"]
 
     def __call__(self, case):
         name, preset = case.split("-", 1)

@@ -1,5 +1,5 @@
 #pragma once
-// How guard.cpp calls into a plugin.
+// How guard.cpp and its like call into a plugin.
 
 #include <string>
 #include <string_view>

@@ -11,6 +11,8 @@ list(APPEND ARKIT_CORE_SOURCES
   src/plugins/discovery.cpp
   src/plugins/elf_file.cpp
   src/plugins/guard.cpp
+  src/plugins/guard_exporter.cpp
+  src/plugins/guard_source.cpp
   src/plugins/guard_call.cpp
   src/plugins/host.cpp
   src/plugins/inspect.cpp
