@@ -41,7 +41,7 @@ void copy_row(const at::Tensor& weight, int64_t row, float factor, std::vector<f
 // The scale of a whole NVFP4 tensor, under which its largest weight has the largest scale byte and level.
 float tensor_scale(const at::Tensor& weight) {
   constexpr float kMost = 448 * 6;
-  const float scale = weight.abs().max().to(at::kFloat).item<float>() / kMost;
+  const float scale = at::maximum(weight.max(), -weight.min()).to(at::kFloat).item<float>() / kMost;
   return scale >= 0x1p-120F ? scale : 1;  // a tensor of zeros; its inverse is finite
 }
 
