@@ -52,7 +52,7 @@ RuleModel rule_model(const RefineRequest& request, RuleSet rules) {
   };
   RuleModel model;
   model.rules = rules;
-  model.importance = request.importance;
+  model.importance = request.importance && rules == RuleSet::llama_cpp;  // AutoRound's do not ask for one
   model.is_llama = plan.model_type == "llama" || plan.model_type == "mistral";
   model.is_qwen2 = plan.model_type == "qwen2";
   model.is_falcon = plan.model_type == "falcon";

@@ -145,16 +145,16 @@ void quantize_embeddings(QuantizeRun& run) {
     const std::string name = layer.name + ".weight";
     Linear table{.name = layer.name, .out_features = layer.out_features, .in_features = layer.in_features};
     const Scheme& scheme = run.registry.scheme_for(layer.quant.weight.data_type);
-    if (weights.decodes_rows(name) && !StripRounding::is_whole(layer, scheme, RtnMode::plain)) {
+    // No sample tells how much its inputs count; a file may, of a table that is the head as well.
+    const at::Tensor importance = run.importance == nullptr ? at::Tensor() : run.importance->of(layer.name);
+    const RtnMode mode = importance.defined() ? RtnMode::searched : RtnMode::plain;
+    if (weights.decodes_rows(name) && !StripRounding::is_whole(layer, scheme, mode)) {
       round_in_strips(run, table, layer, scheme);
       continue;
     }
     table.weight = weights.load(name).contiguous();
     io::check_finite(table.weight, name);
     QuantizedLayer result{.plan = &layer};
-    // No sample tells how much its inputs count; a file may, of a table that is the head as well.
-    const at::Tensor importance = run.importance == nullptr ? at::Tensor() : run.importance->of(layer.name);
-    const RtnMode mode = importance.defined() ? RtnMode::searched : RtnMode::plain;
     result.quantized = plugins::naming_layer(
         layer.name, [&] { return scheme.quantize_rtn(table.weight, layer.quant.weight, mode, importance, 1, {}); });
     write_layer(run, table, result);
