@@ -164,14 +164,14 @@ TEST_F(GgufOptions, FilesAreCutIntoPartsThatAreOneModel) {
   const auto alone = open_source(files_.front().string(), registry());
   const fs::path kept = folder_.path() / "whole";
   fs::rename(options_.output_dir, kept);
-  options_.format_options.split_max_size = 200'000;
+  options_.format_options.split_max_size = 100'000;
   EXPECT_EQ(write(), whole);
   ASSERT_GT(files_.size(), 2U);
   EXPECT_TRUE(contains(files_.back().filename().string(),
                        "-0000" + std::to_string(files_.size()) + "-of-0000" + std::to_string(files_.size()) + ".gguf"));
   int64_t tensors = 0;
   for (const fs::path& file : files_) {
-    EXPECT_LE(fs::file_size(file), 200'000U) << file;
+    EXPECT_LE(fs::file_size(file), 100'000U) << file;
     const MappedFile map(file);
     const gguf::File part = gguf::parse_gguf(map.bytes(), "'part'");
     EXPECT_EQ(part.metadata.integer("split.no"), &file - files_.data());
@@ -192,7 +192,7 @@ TEST_F(GgufOptions, FilesAreCutIntoPartsThatAreOneModel) {
 }
 
 TEST_F(GgufOptions, PartsThatAreNotOneModelAreRefused) {
-  options_.format_options.split_max_size = 200'000;
+  options_.format_options.split_max_size = 100'000;
   (void)write();
   const auto opened = [&] { return refusal(ErrorCode::input, [&] { (void)open_source(files_.front(), registry()); }); };
   const fs::path aside = folder_.path() / "aside.gguf";

@@ -152,7 +152,7 @@ class Refining {
   // What the user said of a layer, and of its tensor.
   void refuse_other(const LayerPlan& layer, TensorType wish) {
     const auto type = block_type_of(wish);
-    if (type ? layer.quant.weight == sdk::quant_of(*type) : !layer.quantized()) return;
+    if (type ? sdk::find_block_type(layer.quant.weight.data_type) == type : !layer.quantized()) return;
     if (refinement_.why_not.empty())
       refinement_.why_not = str("layer '", layer.name, "' is to be ", find_type(static_cast<uint32_t>(wish))->name,
                                 " by the options of tensors, and ", layer.reason, " says otherwise; leave one out");
@@ -172,7 +172,6 @@ class Refining {
   }
 
   void keep(const LayerPlan& layer, std::string reason) {
-    if (!layer.quantized()) return;
     LayerQuant quant = request_.plan.global;
     quant.weight = TensorQuant{};
     refinement_.changes.push_back({layer.name, quant, std::move(reason)});

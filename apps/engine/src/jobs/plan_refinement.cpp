@@ -59,6 +59,10 @@ class Refiner {
     return change.quant.quantized() ? change.quant : full_precision(plan_.global);
   }
 
+  [[nodiscard]] static std::string text_of_reason(const std::string& format, const std::string& reason) {
+    return str("format '", format, "'", reason.empty() ? "" : ": ", reason);
+  }
+
   [[nodiscard]] static bool differs(const LayerQuant& a, const LayerQuant& b) {
     return (a.quantized() || b.quantized()) && a != b;
   }
@@ -75,7 +79,10 @@ class Refiner {
     for (const PlanChange& change : refinement.changes) {
       const LayerPlan& layer = find(format, change.layer);
       Wish wish{&format, wanted(change), change.reason};
-      if (!differs(layer.quant, wish.quant)) continue;
+      if (!differs(layer.quant, wish.quant)) {
+        if (!layer.quantized()) wanted_whole_[layer.name] = text_of_reason(format.name, change.reason);
+        continue;
+      }
       check_allowed(layer, wish);
       const auto [earlier, is_new] = wishes_.try_emplace(layer.name, wish);
       if (!is_new && differs(earlier->second.quant, wish.quant)) contradict(layer.name, earlier->second, wish);
@@ -116,7 +123,14 @@ class Refiner {
       LayerPlan& layer = in_plan(name);
       made_.push_back({wish.format->name, name, layer.quant, wish.quant, wish.reason});
       layer.quant = wish.quant;
-      layer.reason = str("format '", wish.format->name, "'", wish.reason.empty() ? "" : ": ", wish.reason);
+      layer.reason = text_of_reason(wish.format->name, wish.reason);
+    }
+    // They were left in 16 bits for another reason, which counts no more.
+    for (LayerPlan& layer : plan_.layers) {
+      const auto wanted = wanted_whole_.find(layer.name);
+      if (wanted == wanted_whole_.end() || layer.quantized() || layer.user_fixed) continue;
+      layer.quant = full_precision(plan_.global);
+      layer.reason = wanted->second;
     }
   }
 
@@ -178,6 +192,7 @@ class Refiner {
   std::vector<LayerPlan> tables_;  // nobody has claimed
   std::map<std::string, Wish, std::less<>> wishes_;
   std::vector<std::string> order_;  // of wishes
+  std::map<std::string, std::string, std::less<>> wanted_whole_;  // layers in 16 bits that formats want so -> reason
   std::vector<RefinedLayer> made_;
 };
 
