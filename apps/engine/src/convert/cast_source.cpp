@@ -15,11 +15,11 @@
 namespace arkit {
 namespace {
 
-bool is_real(const TensorInfo& info) {
+bool is_real_tensor(const TensorInfo& info) {
   return at::isFloatingType(info.dtype) && c10::elementSize(info.dtype) > 1;
 }
 
-std::string_view stored_name(at::ScalarType dtype) {
+std::string_view name_in_files(at::ScalarType dtype) {
   if (dtype == at::kFloat) return "F32";
   return dtype == at::kHalf ? "F16" : "BF16";
 }
@@ -29,9 +29,9 @@ class CastWeights final : public WeightSource {
   CastWeights(const WeightSource& inner, at::ScalarType dtype) : inner_(inner), dtype_(dtype) {
     std::vector<TensorInfo> tensors(inner.tensors().begin(), inner.tensors().end());
     for (TensorInfo& info : tensors) {
-      if (!is_real(info) || (info.shape.size() < 2 && !holds(inner.load(info.name)))) continue;
+      if (!is_real_tensor(info) || (info.shape.size() < 2 && !holds(inner.load(info.name)))) continue;
       info.dtype = dtype;
-      info.stored_type = stored_name(dtype);
+      info.stored_type = name_in_files(dtype);
       info.stored_bytes = info.numel() * static_cast<int64_t>(c10::elementSize(dtype));
     }
     set_tensors(std::move(tensors));

@@ -78,8 +78,8 @@ QuantPlan plain_plan(const ModelSource& source, const Registry& registry, at::Sc
   return plan;
 }
 
-void check_formats(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
-                   const ConvertOptions& options, const Registry& registry) {
+void require_plain_formats(const std::vector<FormatChoice>& formats, const QuantPlan& plan, const ModelSource& source,
+                           const ConvertOptions& options, const Registry& registry) {
   for (const FormatChoice& format : formats) {
     if (format.exporter->info().plain_models) continue;
     std::vector<std::string> others;
@@ -110,7 +110,7 @@ std::string stored_types(const ModelSource& source) {
   return text;
 }
 
-[[noreturn]] void fail(const fs::path& written, const std::string& what) {
+[[noreturn]] void fail_plain(const fs::path& written, const std::string& what) {
   throw Error(ErrorCode::verification, str("'", written.string(), "': ", what,
                                            "; what was written is removed (this is a bug in arkit or in a plugin)"));
 }
@@ -142,7 +142,7 @@ bool for_rows(const std::string& name, const WeightSource& a, const WeightSource
 }
 
 // Texts that ways of cutting disagree about.
-constexpr std::array<const char*, 8> kTexts{
+constexpr std::array<const char*, 8> kTokenProbes{
     "Once upon a time, in 1984, there were 1234567 words.",
     "  two  blanks and\ttabs\n\nand lines\r\n",
     "caf\u00e9 na\u00efve \u65e5\u672c\u8a9e \u041f\u0440\u0438\u0432\u0435\u0442 \U0001F680",
@@ -157,7 +157,7 @@ std::string cut_otherwise(const ModelSource& source, const ModelSource& written)
   const TokenizerTexts* texts = source.tokenizer();
   if (texts == nullptr || texts->tokenizer_json().empty()) return {};
   const Tokenizer ours = tokenizer_of(source), theirs = tokenizer_of(written);
-  for (const char* text : kTexts)
+  for (const char* text : kTokenProbes)
     if (ours.encode(text) != theirs.encode(text)) return text;
   return {};
 }
@@ -173,9 +173,9 @@ json::Object prove(const ModelSource& source, const ModelSource& shown, const fs
     throw_if_interrupted();
     const TensorInfo* copy = stored->weights().find(info.name);
     if (copy == nullptr || copy->shape != info.shape)
-      fail(folder, str("tensor '", printable(info.name), "' is not in it as it was"));
+      fail_plain(folder, str("tensor '", printable(info.name), "' is not in it as it was"));
     if (!for_rows(info.name, shown.weights(), stored->weights(), same_numbers))
-      fail(folder, str("tensor '", printable(info.name), "' has other numbers"));
+      fail_plain(folder, str("tensor '", printable(info.name), "' has other numbers"));
     if (info.dtype != source.weights().find(info.name)->dtype &&
         !for_rows(info.name, source.weights(), shown.weights(), same_numbers))
       ++rounded;
@@ -183,7 +183,7 @@ json::Object prove(const ModelSource& source, const ModelSource& shown, const fs
   }
   for (const TensorInfo& info : stored->weights().tensors())
     if (shown.weights().find(info.name) == nullptr)
-      fail(folder, str("tensor '", printable(info.name), "' has no origin in the source"));
+      fail_plain(folder, str("tensor '", printable(info.name), "' has no origin in the source"));
   const std::string text = cut_otherwise(shown, *stored);
   if (!text.empty())
     reporter.warn(str("'", folder.string(), "': its tokenizer cuts texts otherwise than the source's, '",
@@ -195,7 +195,7 @@ json::Object prove(const ModelSource& source, const ModelSource& shown, const fs
                           rounded > 0 ? str(", ", rounded, " of them rounded to ", plan.scheme_name) : "")}};
 }
 
-std::string card(const Conversion& done) {
+std::string plain_card(const Conversion& done) {
   const ModelSource& source = done.source;
   std::string base = front_matter(source, "base_model");
   const std::string label = model_label(done.options.model, source.path());
@@ -237,7 +237,7 @@ json::Object convert_plain(const ConvertOptions& options, const ModelSource& sou
   const QuantPlan plan = plain_plan(shown, registry, model_dtype);
   const fs::path output_dir = conversion_folder(options, source);
   const std::vector<FormatChoice> formats = find_formats(options.formats, false, output_dir, registry);
-  check_formats(formats, plan, shown, options, registry);
+  require_plain_formats(formats, plan, shown, options, registry);
   const std::vector<fs::path> weights = weight_files(source, std::nullopt);
   const SourceState state(source, weights);
   const auto described = [&](size_t i, int64_t bytes) {
@@ -273,7 +273,7 @@ json::Object convert_plain(const ConvertOptions& options, const ModelSource& sou
   for (size_t i = 0; i < formats.size(); ++i) {
     const Conversion done{options, source, plan, formats[i].name, reports[i], files, proofs[i], seconds, peak};
     const fs::path folder = exports.staged(i);
-    write_file(folder / "README.md", card(done));
+    write_file(folder / "README.md", plain_card(done));
     write_file(folder / "arkit-run.json", escape_json(json::dump(conversion_record(done, registry), 2)) + "\n");
     for (const char* own : {"README.md", "arkit-run.json"}) count_file(reports[i], folder, own);
     json::Object entry = described(i, reports[i].bytes);
