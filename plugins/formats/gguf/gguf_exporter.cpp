@@ -230,7 +230,10 @@ LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const
   const auto wanted = sdk::find_block_type(quant.weight.data_type);
   if (!wanted) return quant;
   const auto type = fitting_type(*wanted, layer.in_features, options_->rules);
-  if (type != wanted) quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
+  if (type == wanted) return quant;
+  const std::string search = quant.weight.observer;
+  quant.weight = type ? sdk::quant_of(*type) : TensorQuant{};
+  if (type && sdk::has_auto_round_search(*type)) quant.weight.observer = search;
   return quant;
 }
 
