@@ -36,7 +36,7 @@ const arkit::TensorQuant kRow{.data_type = "row", .bits = 4, .group_size = -1};
 TEST(PluginGuard, ForwardsEveryVirtualFunctionOfEveryInterface) {
   std::string guard;
   for (const char* file : {"guard.cpp", "guard_exporter.cpp", "guard_source.cpp"})
-    guard += text_of(str(ARKIT_SOURCE_DIR "/core/src/plugins/", file));
+    guard += text_of(arkit::str(ARKIT_SOURCE_DIR "/core/src/plugins/", file));
   ASSERT_FALSE(guard.empty());
   const std::regex virtual_function(R"(virtual\s[^;{}()]*?[\s*&](\w+)\()");
   size_t functions = 0;
