@@ -186,7 +186,8 @@ TEST_F(GgufFile, HoldsTheOtherTypes) {
 TEST_F(GgufFile, NvFp4IsNoWorseThanQ4) {
   const auto source = open_source(kSource.string(), registry());
   const auto error_of = [&](const char* format) {
-    const auto written = open_source(write(format).string(), registry())->plain();
+    const auto opened = open_source(write(format).string(), registry());
+    const auto written = opened->plain();
     double sum = 0;
     for (const char* name : {"self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"}) {
       const std::string weight = str("model.layers.3.", name, ".weight");
@@ -240,7 +241,8 @@ TEST_F(GgufFile, IsSearchedAsAutoRoundDoes) {
   EXPECT_EQ(types.at("blk.1.ffn_down.weight"), "Q4_K");
   EXPECT_EQ(types.at("blk.7.ffn_down.weight"), "Q6_K");
   const auto source = open_source(kSource.string(), registry());
-  const auto written = open_source(map.path().string(), registry())->plain();
+  const auto opened = open_source(map.path().string(), registry());
+  const auto written = opened->plain();
   const std::string down = "model.layers.1.mlp.down_proj.weight";
   EXPECT_LT(relative_error(written->weights().load(down), source->weights().load(down).to(at::kFloat)), 0.08);
   const auto refused = [&](const char* format, const char* search) {
