@@ -191,7 +191,7 @@ class Refiner {
   const Refiners& refiners_;
   std::vector<LayerPlan> tables_;  // nobody has claimed
   std::map<std::string, Wish, std::less<>> wishes_;
-  std::vector<std::string> order_;  // of wishes
+  std::vector<std::string> order_;                                // of wishes
   std::map<std::string, std::string, std::less<>> wanted_whole_;  // layers in 16 bits that formats want so -> reason
   std::vector<RefinedLayer> made_;
 };
