@@ -1,7 +1,6 @@
-"""Checks that RTN keeps one block in memory, whatever the model's size: check_memory.py small|large|file ARKIT WORK.
+"""Checks that RTN keeps one block in memory, whatever the model's size: check_memory.py small|large ARKIT WORK.
 
 small: two synthetic llamas with equal blocks, one three times as deep; the deeper one may not need more than one block on top.
-file: a GGUF file whose embeddings are most of it, rounded again; expanded they alone would take more than is allowed.
 large: 4 GB must pass within 1 GB of resident memory; runs only with ARKIT_LARGE=1 and 8 GB of free disk.
 
 Exit status 0 passed, 1 failed, 77 skipped.
@@ -23,8 +22,6 @@ LARGE_LIMIT = 1000 * MB  # resident bytes for the 4 GB model
 # A run of the deeper small model takes 164 MB: LibTorch's code, a block of 26 MB, strips of two threads. A quarter more is for other
 # allocators and versions; two blocks more, or the packed form of all of them, are not.
 SMALL_LIMIT = 205 * MB
-# Embeddings of 246 MB in float32, which used to take 560 MB to round, go through in strips.
-FILE_LIMIT = 205 * MB
 DISK_NEEDED = 8_000 * MB
 
 
@@ -69,37 +66,6 @@ def small(arkit, work):
         sys.exit(f"peak {many / MB:.0f} MB is over the limit of {SMALL_LIMIT / MB:.0f} MB")
 
 
-def add_tokenizer(folder):
-    """A letter of GPT-2's alphabet for each byte; rows of the embeddings beyond them are filled up by the format."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = {b: chr(b) for b in shown}
-    letters.update({b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in letters)})
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    (folder / "tokenizer.json").write_text(json.dumps({
-        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level,
-        "model": {"type": "BPE", "vocab": {letters[b]: b for b in range(256)}, "merges": []}}))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
-
-
-def rounded_file(arkit, model, kind, target):
-    """Rounds into a GGUF file; its path and the peak of the run."""
-    subprocess.run([arkit, "quantize", model, "--format", f"gguf:{kind}", "--recipe", "rtn", "--disable_opt_rtn", "--output_dir", target, "--quiet"],
-                   check=True, env=dict(os.environ, OMP_NUM_THREADS="2"), stdout=subprocess.DEVNULL)
-    return next(target.glob("*.gguf")), json.loads((target / "arkit-run.json").read_text())["peak_rss_bytes"]
-
-
-def file(arkit, work):
-    a = options("--hidden", 512, "--intermediate", 1024, "--vocab", 120_000, "--blocks", 2)
-    synthetic.make(work / "source", a)
-    add_tokenizer(work / "source")
-    model, _ = rounded_file(arkit, work / "source", "q8_0", work / "first")
-    again, peak = rounded_file(arkit, model, "q4_k_m", work / "second")
-    expanded = 4 * a.vocab * a.hidden
-    print(f"{model.stat().st_size / MB:.0f} MB -> {again.stat().st_size / MB:.0f} MB: peak {peak / MB:.0f} MB; the embeddings expanded: {expanded / MB:.0f} MB")
-    if peak > FILE_LIMIT:
-        sys.exit(f"peak {peak / MB:.0f} MB is over the limit of {FILE_LIMIT / MB:.0f} MB")
-
-
 def large(arkit, work):
     if os.environ.get("ARKIT_LARGE") != "1":
         print("SKIPPED: needs ARKIT_LARGE=1 (writes 4 GB and takes minutes)")
@@ -117,7 +83,7 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        {"small": small, "large": large, "file": file}[which](arkit, work)
+        {"small": small, "large": large}[which](arkit, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

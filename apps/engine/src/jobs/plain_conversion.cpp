@@ -132,6 +132,8 @@ bool for_rows(const std::string& name, const WeightSource& a, const WeightSource
     for (int64_t first = 0; good && first < rows; first += strip) {
       const int64_t count = std::min(strip, rows - first);
       good = use(a.load_rows(name, first, count), b.load_rows(name, first, count));
+      a.release(name);
+      b.release(name);
     }
   } else {
     good = use(a.load(name), b.load(name));
