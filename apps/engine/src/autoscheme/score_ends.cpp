@@ -18,7 +18,7 @@
 namespace arkit::auto_scheme {
 namespace {
 
-constexpr int64_t kHeadPositions = 1024;
+constexpr int64_t kHeadPositions = 512;
 constexpr int64_t kStripRows = 2048;  // of the vocabulary; whole blocks of rows that share a scale
 
 // Options that quantize a weight, each once for those that mean the same; `same` gives every option its first twin.

@@ -2,7 +2,7 @@
 // Losses of the two ends of a model, whose matrices are as large as the vocabulary (ADR 0062): the table that tokens are
 // looked up in and the head. Both in nats a token, as all losses of the default score.
 //
-//   head    KL(softmax(f(x W^T)) || softmax(f(x Wq^T))), the mean over at most 1024 positions of the samples: what the
+//   head    KL(softmax(f(x W^T)) || softmax(f(x Wq^T))), the mean over at most 512 positions of the samples: what the
 //           head's rounding does to the output when nothing else is rounded, without an estimate in between. f is what
 //           the model does to logits (division, softcap).
 //   table   1/(2 tokens) * sum_vj F_vj (E - Eq)_vj^2,  F_vj = sum over samples of (sum of g_j where the token is v)^2,
