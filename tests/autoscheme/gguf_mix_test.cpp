@@ -1,5 +1,6 @@
 // AutoScheme with the block types of GGUF: embeddings and head take part, rows get the types that fit them, and the file
 // has the bytes that were predicted.
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <set>
@@ -77,6 +78,17 @@ class GgufMix : public ::testing::Test {
     for (const LinearSpec& layer : sdk::packed_layers(*source)) types[layer.name + ".weight"] = layer.packing;
     return types;
   }
+  // general.file_type, what readers show: after the key its type (4) and the number.
+  [[nodiscard]] uint32_t file_type() const {
+    std::ifstream in(file(), std::ios::binary);
+    std::string head(65536, '\0');
+    in.read(head.data(), static_cast<std::streamsize>(head.size()));
+    constexpr std::string_view kKey = "general.file_type";
+    uint32_t type[2] = {};
+    std::memcpy(type, head.data() + head.find(kKey) + kKey.size(), sizeof type);
+    EXPECT_EQ(type[0], 4U);
+    return type[1];
+  }
   int64_t predicted() const { return record().at("autoscheme").at("bytes").to_number<int64_t>(); }
 
   testing::TemporaryFolder folder_;
@@ -134,6 +146,7 @@ TEST_F(GgufMix, BitsAreThoseOfTheWholeFile) {
   (void)quantize(options_, registry(), recorder_);
   for (const auto& [name, type] : types()) EXPECT_TRUE(type.ends_with("Q8_0")) << name << " " << type;
   EXPECT_DOUBLE_EQ(record().at("autoscheme").at("average_bits").to_number<double>(), 8.5);
+  EXPECT_EQ(file_type(), 7U) << "that of Q8_0, which most weights are";
   options_.auto_scheme.avg_bits = {9.0};
   const std::string text = refusal(ErrorCode::usage, [&] { (void)quantize(options_, registry(), recorder_); });
   EXPECT_TRUE(contains(text, "GGUF:Q8_0 8.500")) << text;

@@ -26,7 +26,7 @@ namespace arkit::gguf {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint32_t kGuessed = 1024;  // general.file_type of a mixture without a name
+constexpr uint32_t kGuessed = 1024;  // general.file_type of a mixture that has no kind's type
 constexpr int64_t kStripBytes = int64_t{4} << 20;
 constexpr std::string_view kWeight = ".weight", kRopeTensor = "rope_freqs.weight";
 constexpr std::string_view kScale = ".scale";  // of a whole NVFP4 tensor
@@ -177,7 +177,23 @@ class GgufJob final : public ExportJob {
     if (types == std::set{TensorType::bf16}) return {"BF16", 32};
     if (types == std::set{TensorType::f16}) return {"F16", 1};
     if (types == std::set{TensorType::f32}) return {"F32", 0};
-    return {"mixed", kGuessed};
+    return {"mixed", type_of_most()};
+  }
+
+  // A mixture is no kind of file, and readers show one: that of the type which most weights have, as they guess it
+  // themselves where a file says nothing.
+  [[nodiscard]] uint32_t type_of_most() const {
+    std::map<sdk::BlockType, int64_t> weights;
+    for (const Place& place : places_)
+      if (const auto type = place.layer == nullptr ? std::nullopt : block_type_of(place.stored.type))
+        weights[*type] += place.layer->out_features * place.layer->in_features;
+    const auto most = std::max_element(weights.begin(), weights.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; });
+    uint32_t id = kGuessed;
+    if (most == weights.end()) return id;
+    for (const FileKind& kind : file_kinds())
+      if (kind.base == most->first && (id == kGuessed || kind.name.ends_with("_m"))) id = kind.id;
+    return id;
   }
 
   [[nodiscard]] CutRule cut_rule() const {
