@@ -303,23 +303,25 @@ TEST_F(GgufFile, TuningKeepsTheScalesAndLowersTheError) {
 }
 
 TEST_F(GgufFile, RefusesWhatFilesCannotHold) {
-  const auto refused = [&](QuantizeOptions options) {
+  const auto refused = [&](QuantizeOptions options, ErrorCode code) {
     options.model = kSource.string();
     options.recipe = "rtn";
     options.output_dir = folder_.path() / "no";
     testing::Recorder recorder;
-    const std::string message = refusal(ErrorCode::unsupported, [&] { (void)quantize(options, registry(), recorder); });
+    const std::string message = refusal(code, [&] { (void)quantize(options, registry(), recorder); });
     EXPECT_FALSE(fs::exists(options.output_dir));
     return message;
   };
   QuantizeOptions options;
   options.formats = {"gguf"};
   options.scheme = "W4A16";
-  EXPECT_TRUE(contains(refused(options), "'int' is no block type of GGUF")) << refused(options);
+  const std::string no_block = refused(options, ErrorCode::unsupported);
+  EXPECT_TRUE(contains(no_block, "'int' is no block type of GGUF")) << no_block;
   options.scheme = "GGUF:Q4_K_M";
   options.model = "";
   options.formats = {"auto_round"};
-  EXPECT_FALSE(refused(options).empty());
+  const std::string other = refused(options, ErrorCode::usage);
+  EXPECT_TRUE(contains(other, "is for format 'gguf:q4_k_m', and --format asks for 'auto_round'")) << other;
 }
 
 }  // namespace

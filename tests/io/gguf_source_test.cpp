@@ -171,7 +171,7 @@ TEST(GgufSource, RefusesWhatItCannotRead) {
   EXPECT_ERROR(with("llama.attention.head_count_kv", gguf_u32(0)), "input", "expected 1 to 2");
   EXPECT_ERROR(with("llama.attention.layer_norm_rms_epsilon", testing::gguf_f32(NAN)), "input", "positive number");
   EXPECT_ERROR(with("llama.expert_count", gguf_u32(8)), "unsupported", "mixture-of-experts");
-  EXPECT_ERROR(with("split.count", gguf_u32(3)), "unsupported", "llama-gguf-split --merge");
+  EXPECT_ERROR(with("split.count", gguf_u32(3)), "input", "is part 1 of 3, and the others are not found by its name");
   EXPECT_ERROR(with("llama.rope.scaling.type", gguf_text("longrope")), "unsupported", "rope scaling 'longrope'");
   EXPECT_ERROR(with("llama.attention.key_length", gguf_u32(8)), "input", "expected 2 heads of 8");
   GgufBuilder file = testing::tiny_gguf();

@@ -329,6 +329,16 @@ TEST(Description, SavedFilesLackOnlyWhatHasNoValue) {
                                         "static_attention_dtype",  // nothing of the kind
                                         "runtime",
                                         "num_hidden_layers",
+                                        "scale_search",  // the scheme's own
+                                        "imatrix",
+                                        "save_imatrix",
+                                        "type_rules",
+                                        "tensor_type",
+                                        "tensor_type_file",
+                                        "output_tensor_type",
+                                        "token_embedding_type",
+                                        "split_max_size",
+                                        "format_option",  // of formats that have them
                                         "dataset",
                                         "layer_config",
                                         "ignore_layers",

@@ -77,6 +77,8 @@ std::vector<Row> rows() {
       {{"--scale_dtype", "fp32", "--scheme", "MXFP4"}, Answer::warning, "--scale_dtype"},
       {{"--scale_search", "auto_round"}, Answer::usage, "'int' finds scales in one way alone"},
       {{"--scale_search", "ggml", "--scheme", "BF16"}, Answer::warning, "weights stay in 16 bits: --scale_search"},
+      {{"--imatrix", "m.imatrix"}, Answer::usage, "--imatrix says how much inputs count, and "},
+      {{"--save_imatrix", "nowhere/m.dat"}, Answer::usage, "is no file in a folder that exists"},
       {{"--act_group_size", "32"}, Answer::usage, acts},
       {{"--act_data_type", "int"}, Answer::usage, acts},
       {{"--act_sym"}, Answer::usage, acts},

@@ -10,10 +10,16 @@
 #include <c10/util/Exception.h>
 
 #include <arkit/exporter.h>
+#include <arkit/exporter_options.h>
+#include <arkit/family_files.h>
+#include <arkit/file_tool.h>
+#include <arkit/free_mix.h>
+#include <arkit/importance_files.h>
 #include <arkit/inference_backend.h>
 #include <arkit/model_adapter.h>
 #include <arkit/registry.h>
 #include <arkit/scheme.h>
+#include <arkit/source_check.h>
 #include <arkit/str.h>
 #include <arkit/transform.h>
 
@@ -52,12 +58,20 @@ class Questions {
     doing_(str(function, " of its ", kind_name(static_cast<Kind>(component_.kind)), " '", component_.name, "'"));
   }
 
+  // Is it of these types, too? The look goes through what the file says of its types.
+  template <typename... Faces, typename Interface>
+  void ask_type(const Interface& object) const {
+    tell("the type");
+    [[maybe_unused]] const volatile bool known = (... | (dynamic_cast<const Faces*>(&object) != nullptr));
+  }
+
   void ask_more(Scheme& scheme) const {
     for (const std::string_view type : scheme.info().data_types) (void)std::string(type);
     tell("presets()");
     for (const Preset& preset : scheme.presets()) (void)Preset(preset);
   }
   void ask_more(Exporter& exporter) const {
+    ask_type<FreeMix, SourceCheck, ExporterOptions>(exporter);
     tell("variants()");
     for (const std::string_view variant : exporter.variants()) (void)std::string(variant);
     tell("implied_scheme()");
@@ -66,10 +80,12 @@ class Questions {
     (void)exporter.supports(sample_layer(), exporter.info().name);
   }
   void ask_more(ModelAdapter& adapter) const {
+    ask_type<FamilyFiles>(adapter);
     tell("matches()");
     (void)adapter.matches(json::Object());
   }
   void ask_more(ModelReader& reader) const {
+    ask_type<FileTool, ImportanceFiles>(reader);
     tell("matches()");
     (void)reader.matches(file_, nullptr);
   }
