@@ -253,6 +253,21 @@ TEST_F(GgufFile, IsSearchedAsAutoRoundDoes) {
   EXPECT_TRUE(contains(refused("gguf:q4_k_m", "autoround"), "auto_round")) << refused("gguf:q4_k_m", "autoround");
 }
 
+// Files without blocks: as exact as their type, and numbers that it has not are no infinities in the file.
+TEST_F(GgufFile, WithoutBlocksHoldsEveryMatrixInOneType) {
+  const auto source = open_source(kSource.string(), registry());
+  const std::string layer = "model.layers.3.mlp.down_proj.weight";
+  const at::Tensor weight = source->weights().load(layer);
+  for (const auto& [format, dtype] :
+       {std::pair{"gguf:f16", at::kHalf}, {"gguf:bf16", at::kBFloat16}, {"gguf:f32", at::kFloat}}) {
+    const auto written = open_source(write(format).string(), registry());
+    const at::Tensor loaded = written->weights().load(layer);
+    EXPECT_EQ(loaded.scalar_type(), dtype) << format;
+    EXPECT_TRUE(at::equal(loaded, weight.to(dtype))) << format;
+    EXPECT_EQ(written->weights().load("model.norm.weight").scalar_type(), at::kFloat) << format;
+  }
+}
+
 // GGUF:Q4_K_M is gguf:q4_k_m, however it is written and whichever option says it.
 TEST_F(GgufFile, IsTheSameBySchemeAndByFormat) {
   for (const gguf::FileKind& kind : gguf::file_kinds()) {
@@ -261,6 +276,7 @@ TEST_F(GgufFile, IsTheSameBySchemeAndByFormat) {
     EXPECT_EQ(usual_format(gguf::upper(format), registry()), format);
   }
   EXPECT_EQ(usual_format("W4A16", registry()), "");
+  EXPECT_EQ(usual_format("BF16", registry()), "");  // what gguf:f16 leaves the weights in, too
   const std::string wanted = digest(MappedFile(write("gguf:q3_k_m")));
   QuantizeOptions options;
   options.force = true;

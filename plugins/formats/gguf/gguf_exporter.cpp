@@ -1,5 +1,6 @@
 #include "gguf_exporter.h"
 
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,26 @@ std::vector<std::string> names_of_kinds(bool capitals) {
     names.push_back(capitals ? upper(name) : std::move(name));
   }
   return names;
+}
+
+// Kinds without blocks: every matrix in one type.
+constexpr std::array<std::pair<std::string_view, TensorType>, 3> kPlainKinds{
+    {{"gguf:f16", TensorType::f16}, {"gguf:bf16", TensorType::bf16}, {"gguf:f32", TensorType::f32}}};
+
+std::optional<TensorType> plain_kind(std::string_view variant) {
+  for (const auto& [name, type] : kPlainKinds)
+    if (name == variant) return type;
+  return std::nullopt;
+}
+
+// With the type that the variant gives matrices.
+std::shared_ptr<const FileOptions> options_for(const std::shared_ptr<const FileOptions>& options,
+                                               std::string_view variant) {
+  const std::optional<TensorType> plain = plain_kind(variant);
+  if (!plain) return options;
+  auto with = std::make_shared<FileOptions>(*options);
+  with->plain = plain;
+  return with;
 }
 
 std::vector<std::string_view> views(const std::vector<std::string>& texts) {
@@ -209,12 +230,17 @@ const ExporterInfo& GgufExporter::info() const noexcept {
 }
 
 std::span<const std::string_view> GgufExporter::variants() const {
-  static const std::vector<std::string> kNames = names_of_kinds(false);
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names = names_of_kinds(false);
+    for (const auto& [name, type] : kPlainKinds) names.emplace_back(name);
+    return names;
+  }();
   static const std::vector<std::string_view> kViews = views(kNames);
   return kViews;
 }
 
 std::string_view GgufExporter::implied_scheme(std::string_view variant) const {
+  if (plain_kind(variant)) return "BF16";  // nothing is quantized
   static const std::vector<std::string> kSchemes = names_of_kinds(true);
   const FileKind* kind = variant.starts_with(kPrefix) ? find_kind(variant.substr(kPrefix.size())) : nullptr;
   return kind == nullptr ? std::string_view()
@@ -239,7 +265,7 @@ LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const
 
 int64_t GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan, std::string_view variant) const {
   return bytes_of_files({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant),
-                        options_);
+                        options_for(options_, variant));
 }
 
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {
@@ -290,7 +316,7 @@ int64_t GgufExporter::packed_bytes(const LayerPlan& layer, std::string_view) con
 }
 
 std::unique_ptr<ExportJob> GgufExporter::open(const ExportRequest& request, std::string_view variant) const {
-  return open_job(request, kind_of(request.plan, variant), options_);
+  return open_job(request, kind_of(request.plan, variant), options_for(options_, variant));
 }
 
 }  // namespace arkit::gguf

@@ -251,6 +251,7 @@ class GgufJob final : public ExportJob {
     if (info.shape.size() < 2) return TensorType::f32;
     const bool is_head = name == "output.weight" || (request_.plan.tied_embeddings && name == "token_embd.weight");
     if (const auto wish = options_->wish_for(name, is_head); wish && !block_type_of(*wish)) return *wish;
+    if (options_->plain) return *options_->plain;
     if (info.dtype == at::kBFloat16) return TensorType::bf16;
     return info.dtype == at::kHalf ? TensorType::f16 : TensorType::f32;
   }
@@ -300,7 +301,17 @@ class GgufJob final : public ExportJob {
     const int64_t row_bytes = columns * static_cast<int64_t>(c10::elementSize(dtype));
     write_rows(place, rows, row_bytes, [&](int64_t row, std::byte* to) {
       at::from_blob(to, {columns}, at::TensorOptions(dtype)).copy_(matrix.select(0, row));
+      require_in_half(place, to, columns);
     });
+  }
+
+  // `values`: as they are in the file.
+  static void require_in_half(const Place& place, const void* values, int64_t count) {
+    if (place.stored.type != TensorType::f16) return;
+    const auto* halves = static_cast<const uint16_t*>(values);
+    if (std::any_of(halves, halves + count, [](uint16_t half) { return (half & 0x7C00U) == 0x7C00U; }))
+      throw_input(str("tensor '", printable(place.name),
+                      "': a number is beyond float16, whose largest is 65504; choose bf16 or f32"));
   }
 
   // From the source; what it decodes, a few rows at a time.
@@ -316,6 +327,7 @@ class GgufJob final : public ExportJob {
     for (int64_t first = 0; first < rows; first += strip) {
       const int64_t count = std::min(strip, rows - first);
       const at::Tensor part = weights.load_rows(place.name, first, count).to(dtype_of(place.stored.type)).contiguous();
+      require_in_half(place, part.const_data_ptr(), part.numel());
       writer_->write(place.index, first * row_bytes, part.const_data_ptr(), count * row_bytes);
     }
     place.written = true;

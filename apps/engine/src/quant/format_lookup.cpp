@@ -26,8 +26,7 @@ NamedFormat format_of_scheme(std::string_view scheme, const Registry& registry) 
   for (const std::string& exporter_name : registry.names(Kind::exporter)) {
     Exporter& exporter = registry.exporter(exporter_name);
     for (const std::string_view variant : exporter.variants())
-      if (const std::string_view implied = exporter.implied_scheme(variant);
-          !implied.empty() && lower(std::string(implied)) == lower(std::string(scheme)))
+      if (lower(variant) == lower(scheme) && lower(exporter.implied_scheme(variant)) == lower(scheme))
         return {&exporter, std::string(variant)};
   }
   return {};
