@@ -42,16 +42,6 @@ std::optional<TensorType> plain_kind(std::string_view variant) {
   return std::nullopt;
 }
 
-// With the type that the variant gives matrices.
-std::shared_ptr<const FileOptions> options_for(const std::shared_ptr<const FileOptions>& options,
-                                               std::string_view variant) {
-  const std::optional<TensorType> plain = plain_kind(variant);
-  if (!plain) return options;
-  auto with = std::make_shared<FileOptions>(*options);
-  with->plain = plain;
-  return with;
-}
-
 std::vector<std::string_view> views(const std::vector<std::string>& texts) {
   return {texts.begin(), texts.end()};
 }
@@ -264,8 +254,8 @@ LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const
 }
 
 int64_t GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan, std::string_view variant) const {
-  return bytes_of_files({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant),
-                        options_for(options_, variant));
+  return bytes_of_files({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant), options_,
+                        plain_kind(variant));
 }
 
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {
@@ -316,7 +306,7 @@ int64_t GgufExporter::packed_bytes(const LayerPlan& layer, std::string_view) con
 }
 
 std::unique_ptr<ExportJob> GgufExporter::open(const ExportRequest& request, std::string_view variant) const {
-  return open_job(request, kind_of(request.plan, variant), options_for(options_, variant));
+  return open_job(request, kind_of(request.plan, variant), options_, plain_kind(variant));
 }
 
 }  // namespace arkit::gguf

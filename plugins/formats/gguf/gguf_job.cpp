@@ -65,8 +65,9 @@ int64_t heads_of(const std::string& name, const Architecture& architecture, cons
 class GgufJob final : public ExportJob {
  public:
   // Without `writes` it only finds out how large the files will be.
-  GgufJob(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options, bool writes)
-      : request_(request), architecture_(architecture_of(request.source)), options_(std::move(options)) {
+  GgufJob(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options,
+          std::optional<TensorType> plain, bool writes)
+      : request_(request), architecture_(architecture_of(request.source)), options_(std::move(options)), plain_(plain) {
     if (writes) lock_.emplace(request.output_dir);
     plan_tensors();
     KeyValues keys;
@@ -251,7 +252,7 @@ class GgufJob final : public ExportJob {
     if (info.shape.size() < 2) return TensorType::f32;
     const bool is_head = name == "output.weight" || (request_.plan.tied_embeddings && name == "token_embd.weight");
     if (const auto wish = options_->wish_for(name, is_head); wish && !block_type_of(*wish)) return *wish;
-    if (options_->plain) return *options_->plain;
+    if (plain_) return *plain_;
     if (info.dtype == at::kBFloat16) return TensorType::bf16;
     return info.dtype == at::kHalf ? TensorType::f16 : TensorType::f32;
   }
@@ -336,6 +337,7 @@ class GgufJob final : public ExportJob {
   const ExportRequest request_;
   const Architecture& architecture_;
   const std::shared_ptr<const FileOptions> options_;
+  const std::optional<TensorType> plain_;
   std::optional<FolderLock> lock_;
   std::vector<Place> places_;  // in the order of the file
   std::map<std::string, size_t, std::less<>> by_name_;
@@ -347,12 +349,13 @@ class GgufJob final : public ExportJob {
 }  // namespace
 
 std::unique_ptr<ExportJob> open_job(const ExportRequest& request, const FileKind* kind,
-                                    std::shared_ptr<const FileOptions> options) {
-  return std::make_unique<GgufJob>(request, kind, std::move(options), true);
+                                    std::shared_ptr<const FileOptions> options, std::optional<TensorType> plain) {
+  return std::make_unique<GgufJob>(request, kind, std::move(options), plain, true);
 }
 
-int64_t bytes_of_files(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options) {
-  return GgufJob(request, kind, std::move(options), false).bytes();
+int64_t bytes_of_files(const ExportRequest& request, const FileKind* kind, std::shared_ptr<const FileOptions> options,
+                       std::optional<TensorType> plain) {
+  return GgufJob(request, kind, std::move(options), plain, false).bytes();
 }
 
 }  // namespace arkit::gguf

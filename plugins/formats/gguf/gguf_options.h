@@ -29,7 +29,6 @@ struct FileOptions {
   RuleSet rules = RuleSet::llama_cpp;
   std::vector<TypeWish> wishes;  // the first whose expression is found in a tensor's name decides
   std::optional<TensorType> output, embedding;
-  std::optional<TensorType> plain;    // of matrices that nothing else decides about; null = as they are stored
   std::optional<int64_t> part_bytes;  // most bytes of a part; unset = one file
 
   // What the user wants a tensor of the file to be; null = nothing. `is_head`: the head, or the embeddings where they
