@@ -51,9 +51,20 @@ void hand_on(const char* variable, const char* value) noexcept {
   if (value != nullptr) ::setenv(variable, value, 0);
 }
 
+// A limit above what the machine has is none: the libraries would take it at its word and run into instructions that are not there.
+bool is_above_machine(CpuLimit limit) noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (limit >= CpuLimit::avx512) return !__builtin_cpu_supports("x86-64-v4");
+  return limit >= CpuLimit::avx2 && !__builtin_cpu_supports("x86-64-v3");
+#else
+  return limit != CpuLimit::baseline;
+#endif
+}
+
 __attribute__((constructor)) void limit_libraries() {
   const Entry* entry = find();
-  if (entry == nullptr) return;
+  if (entry == nullptr || is_above_machine(entry->limit)) return;
   hand_on("ATEN_CPU_CAPABILITY", entry->aten);
   hand_on("MKL_ENABLE_INSTRUCTIONS", entry->mkl);
   hand_on("ONEDNN_MAX_CPU_ISA", entry->onednn);
