@@ -23,7 +23,7 @@ PRESETS = ["q2_k", "q2_k_s", "q3_k_s", "q3_k_m", "q3_k_l", "q4_0", "q4_1", "q4_k
 MODELS = ["smollm2", "qwen2", "qwen3"]
 CASES = [f"{model}-{preset}" for model in MODELS for preset in PRESETS]
 MAX_RELATIVE_PERPLEXITY = 0.01
-WINDOW, WINDOWS, NEW_TOKENS = 256, 4, 16
+WINDOW, WINDOWS, NEW_TOKENS = 256, 16, 16
 TESTS = pathlib.Path(__file__).parent.parent
 WARN, ERROR = 3, 4  # ggml_log_level
 
