@@ -93,14 +93,9 @@ void reround(const GroupRun& run) {
                 of_xl.parts[j] += g.w[i] * l * g.x[i];
               });
           const F sum_l = of_l.total(), sum_l2 = of_l2.total(), sum_xl = of_xl.total();
-          const F determinant = sum_w * sum_l2 - sum_l * sum_l;
-          F new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-          F new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-          const I above = new_low > 0;
-          new_scale = above ? sum_xl / sum_l2 : new_scale;
-          new_low = above ? F{} : new_low;
+          const auto [new_scale, new_low, known] = fit_lines(sum_w, sum_x, sum_l, sum_l2, sum_xl);
           const F error = error_of(new_scale, new_low);
-          const I better = (determinant > 0) & (error < best);
+          const I better = known & (error < best);
           best = better ? error : best;
           scale = better ? new_scale : scale;
           low = better ? new_low : low;

@@ -23,13 +23,6 @@ float signed_level(float value, int most) {
   return static_cast<float>(std::clamp(nearest(value), -most, most - 1));
 }
 
-float first_extreme(int n, const float* x) {
-  float most = 0;
-  for (int i = 0; i < n; ++i)
-    if (std::fabs(x[i]) > std::fabs(most)) most = x[i];
-  return most;
-}
-
 Weights weights_of(const GroupRun& run, int64_t group) {
   const float* x = run.x + group * run.group;
   Weights weights{};
@@ -69,14 +62,9 @@ Affine rounded_search(const GroupRun& run, const float* x, const Weights& weight
     const float sum_l = sum_of_eight(n, [&](int i) { return w(i) * l(i); });
     const float sum_l2 = sum_of_eight(n, [&](int i) { return w(i) * l(i) * l(i); });
     const float sum_xl = sum_of_eight(n, [&](int i) { return w(i) * l(i) * x[i]; });
-    const float determinant = sum_w * sum_l2 - sum_l * sum_l;
-    if (!(determinant > 0)) continue;
-    float new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-    float new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-    if (new_low > 0) {
-      new_low = 0;
-      new_scale = sum_xl / sum_l2;
-    }
+    const auto line = fit_line({.w = sum_w, .x = sum_x, .l = sum_l, .l2 = sum_l2, .xl = sum_xl});
+    if (!line) continue;
+    const auto [new_scale, new_low] = *line;
     if (const float error = error_of(new_scale, new_low); error < best) {
       best = error;
       scale = new_scale;
@@ -108,7 +96,7 @@ void reround_ref(const GroupRun& run) {
 
 void products_ref(const GroupRun& run) {
   for (int64_t g = 0; g < run.groups; ++g) {
-    const float *x = run.x + g * run.group, greatest = first_extreme(run.group, x), most = static_cast<float>(run.most);
+    const float *x = run.x + g * run.group, greatest = extreme(run.group, x), most = static_cast<float>(run.most);
     const Weights weights = weights_of(run, g);
     run.scales[g] = 0;
     if (std::fabs(greatest) < kNothing) continue;
@@ -131,7 +119,7 @@ void products_ref(const GroupRun& run) {
 void descend_eight_ref(const GroupRun& run) {
   constexpr int kPasses = 5;
   for (int64_t g = 0; g < run.groups; ++g) {
-    const float *x = run.x + g * run.group, greatest = first_extreme(run.group, x);
+    const float *x = run.x + g * run.group, greatest = extreme(run.group, x);
     const Weights weights = weights_of(run, g);
     run.scales[g] = 0;
     if (std::fabs(greatest) < kNothing) continue;
@@ -159,7 +147,7 @@ void descend_eight_ref(const GroupRun& run) {
 void candidates_ref(const CandidateRun& run) {
   const auto most = static_cast<float>(run.most);
   for (int64_t b = 0; b < run.blocks; ++b) {
-    const float *x = run.x + 32 * b, greatest = first_extreme(32, x);
+    const float *x = run.x + 32 * b, greatest = extreme(32, x);
     run.scales[b] = greatest / -most;
     if (run.importance == nullptr) continue;
     const float* weights = run.importance + 32 * b;

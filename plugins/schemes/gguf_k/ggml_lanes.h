@@ -114,6 +114,17 @@ ARKIT_LANE_FN void each(const GroupRun& run, const Body& body) {
   }
 }
 
+// fit_line() of ggml_search_ref.h; known: where it has an answer.
+struct Lines {
+  F scale, low;
+  I known;
+};
+ARKIT_LANE_FN Lines fit_lines(F w, F x, F l, F l2, F xl) {
+  const F determinant = w * l2 - l * l, low = (l2 * x - l * xl) / determinant;
+  const I above = low > 0;
+  return {above ? xl / l2 : (w * xl - x * l) / determinant, above ? F{} : low, determinant > 0};
+}
+
 void affine(const GroupRun& run) {
   const int32_t n = run.group, most = run.most;
   const float levels = static_cast<float>(most);
@@ -149,15 +160,10 @@ void affine(const GroupRun& run) {
             sum_l2 += g.w[i] * l * l;
             sum_xl += g.w[i] * l * g.x[i];
           }
-          const F determinant = sum_w * sum_l2 - sum_l * sum_l;
-          F new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-          F new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-          const I above = new_low > 0;
-          new_scale = above ? sum_xl / sum_l2 : new_scale;
-          new_low = above ? F{} : new_low;
+          const auto [new_scale, new_low, known] = fit_lines(sum_w, sum_x, sum_l, sum_l2, sum_xl);
           F error = {};
           for (int32_t i = 0; i < n; ++i) error += g.w[i] * error_of(new_scale * to_float(trial[i]) + new_low - g.x[i]);
-          const I better = (determinant > 0) & (error < best);
+          const I better = known & (error < best);
           if (!any(better)) continue;
           for (int32_t i = 0; i < n; ++i) g.codes[i] = better ? trial[i] : g.codes[i];
           best = better ? error : best;

@@ -12,17 +12,6 @@ float square(float x) {
   return x * x;
 }
 
-// The value of largest magnitude, sign kept; of equal ones the first.
-float extreme(int n, const float* x) {
-  float most = 0, magnitude = 0;
-  for (int i = 0; i < n; ++i)
-    if (const float size = std::fabs(x[i]); size > magnitude) {
-      magnitude = size;
-      most = x[i];
-    }
-  return most;
-}
-
 struct Sums {
   float xl = 0, ll = 0;
 };
@@ -44,6 +33,24 @@ int nearest(float x) {
   int32_t bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
   return (bits & 0x007fffff) - 0x00400000;
+}
+
+float extreme(int n, const float* x) {
+  float most = 0, magnitude = 0;
+  for (int i = 0; i < n; ++i)
+    if (const float size = std::fabs(x[i]); size > magnitude) {
+      magnitude = size;
+      most = x[i];
+    }
+  return most;
+}
+
+std::optional<Line> fit_line(const LineSums& sum) {
+  const float determinant = sum.w * sum.l2 - sum.l * sum.l;
+  if (!(determinant > 0)) return std::nullopt;
+  const float low = (sum.l2 * sum.x - sum.l * sum.xl) / determinant;
+  if (low > 0) return Line{sum.xl / sum.l2, 0};
+  return Line{(sum.w * sum.xl - sum.x * sum.l) / determinant, low};
 }
 
 float search_symmetric(int n, int most, const float* x, const float* weights, uint8_t* codes) {
@@ -151,14 +158,9 @@ Affine search_affine(int n, int most, const float* x, const float* weights, cons
       sum_l2 += weights[i] * f * f;
       sum_xl += weights[i] * f * x[i];
     }
-    const float determinant = sum_w * sum_l2 - sum_l * sum_l;
-    if (!(determinant > 0)) continue;
-    float new_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-    float new_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-    if (new_low > 0) {
-      new_low = 0;
-      new_scale = sum_xl / sum_l2;
-    }
+    const auto line = fit_line({.w = sum_w, .x = sum_x, .l = sum_l, .l2 = sum_l2, .xl = sum_xl});
+    if (!line) continue;
+    const auto [new_scale, new_low] = *line;
     float error = 0;
     for (int i = 0; i < n; ++i)
       error += weights[i] * error_of(new_scale * static_cast<float>(trial[static_cast<size_t>(i)]) + new_low - x[i]);

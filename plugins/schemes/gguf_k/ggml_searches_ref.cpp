@@ -81,14 +81,6 @@ void again(const AgainRun& run) {
   }
 }
 
-// The value of largest magnitude, the first of equal ones.
-float extreme(const float* x) {
-  float most = 0;
-  for (int i = 0; i < 32; ++i)
-    if (std::fabs(x[i]) > std::fabs(most)) most = x[i];
-  return most;
-}
-
 float inverse_of(float d) {
   return d != 0 ? 1 / d : 0;
 }
@@ -98,7 +90,7 @@ void plain_symmetric(const PlainRun& run) {
   const float shift = static_cast<float>(most) + 0.5F;
   for (int64_t b = 0; b < run.blocks; ++b) {
     const float* x = run.x + 32 * b;
-    run.scales[b] = extreme(x) / static_cast<float>(-most);
+    run.scales[b] = extreme(32, x) / static_cast<float>(-most);
     const float inverse = inverse_of(run.scales[b]);
     for (int i = 0; i < 32; ++i)
       run.codes[32 * b + i] = static_cast<uint8_t>(std::min(2 * most - 1, static_cast<int>(x[i] * inverse + shift)));
@@ -121,7 +113,7 @@ void plain_affine(const PlainRun& run) {
 void plain_bytes(const PlainRun& run) {
   for (int64_t b = 0; b < run.blocks; ++b) {
     const float* x = run.x + 32 * b;
-    run.scales[b] = std::fabs(extreme(x)) / 127;
+    run.scales[b] = std::fabs(extreme(32, x)) / 127;
     const float inverse = inverse_of(run.scales[b]);
     for (int i = 0; i < 32; ++i)
       run.codes[32 * b + i] = static_cast<uint8_t>(128 + static_cast<int>(std::round(x[i] * inverse)));
