@@ -78,8 +78,10 @@ class GgufJob final : public ExportJob {
     std::vector<StoredTensor> tensors;
     for (const Place& place : places_) tensors.push_back(place.stored);
     const std::vector<size_t> parts = cut(keys, tensors, cut_rule());
-    bytes_ = bytes_of(keys, tensors, parts);
-    if (!writes) return;
+    if (!writes) {
+      bytes_ = bytes_of(keys, tensors, parts);
+      return;
+    }
     // "SmolLM2-135M-Instruct-Q4_K_M"
     const std::string stem = str(file_stem(model_name(request.source), parameters_), "-", called.name);
     writer_.emplace(request.output_dir, stem, keys, std::move(tensors), parts);
@@ -94,6 +96,7 @@ class GgufJob final : public ExportJob {
     }
   }
 
+  // Of one that does not write.
   [[nodiscard]] int64_t bytes() const noexcept { return bytes_; }
 
   void add_layer(const LayerRecord& layer) override {

@@ -16,6 +16,7 @@
 #include "jobs/calibrate.h"
 #include "jobs/source_hashes.h"
 #include "quant/embedding_tables.h"
+#include "quant/format_lookup.h"
 #include "quant/free_formats.h"
 #include "quant/recipes.h"
 #include "quant/runtime_rules.h"

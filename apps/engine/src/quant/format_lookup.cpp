@@ -1,5 +1,6 @@
 #include "quant/format_lookup.h"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,14 @@ NamedFormat format_of_scheme(std::string_view scheme, const Registry& registry) 
         return {&exporter, std::string(variant)};
   }
   return {};
+}
+
+std::string format_in_name(std::string_view scheme, const Registry& registry) {
+  const size_t colon = scheme.find(':');
+  if (colon == std::string_view::npos) return {};
+  std::string name = lower(scheme.substr(0, colon));
+  const std::vector<std::string> known = registry.names(Kind::exporter);
+  return std::find(known.begin(), known.end(), name) == known.end() ? std::string() : name;
 }
 
 }  // namespace arkit

@@ -22,4 +22,7 @@ struct NamedFormat {
 // "GGUF:Q4_K_M". No exporter = none does.
 [[nodiscard]] ARKIT_INTERNAL NamedFormat format_of_scheme(std::string_view scheme, const Registry& registry);
 
+// The format that a scheme's name begins with, whether or not it stands for the scheme: "gguf" of "GGUF:Q4_K"; empty = none.
+[[nodiscard]] ARKIT_INTERNAL std::string format_in_name(std::string_view scheme, const Registry& registry);
+
 }  // namespace arkit

@@ -18,12 +18,4 @@ bool mix_freely(const std::vector<std::string>& formats, const Registry& registr
   });
 }
 
-std::string format_in_name(std::string_view scheme, const Registry& registry) {
-  const size_t colon = scheme.find(':');
-  if (colon == std::string_view::npos) return {};
-  std::string name = lower(scheme.substr(0, colon));
-  const std::vector<std::string> known = registry.names(Kind::exporter);
-  return std::find(known.begin(), known.end(), name) == known.end() ? std::string() : name;
-}
-
 }  // namespace arkit
