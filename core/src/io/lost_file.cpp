@@ -98,7 +98,7 @@ void watch_mapped_files() {
   page_size = ::sysconf(_SC_PAGESIZE);
   struct sigaction action {};
   action.sa_sigaction = on_bus_error;
-  action.sa_flags = SA_SIGINFO;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;  // kernels that use the stack pointer otherwise give a stack
   ::sigaction(SIGBUS, &action, nullptr);
 }
 

@@ -1,7 +1,9 @@
 #include "tuning/gemm_onednn.h"
 
 #include <omp.h>
+#include <pthread.h>
 
+#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -50,6 +52,51 @@ class OneThread {
   int before_ = omp_get_max_threads();
 };
 
+// A stack for signal handlers of the thread that it belongs to.
+class HandlerStack {
+ public:
+  HandlerStack() {
+    ::sigaltstack(nullptr, &before_);
+    if ((before_.ss_flags & SS_DISABLE) == 0) return;  // somebody gave it one
+    memory_ = std::make_unique<std::byte[]>(kBytes);
+    stack_t own{};
+    own.ss_sp = memory_.get();
+    own.ss_size = kBytes;
+    ::sigaltstack(&own, nullptr);
+  }
+  ~HandlerStack() {
+    if (memory_ != nullptr) ::sigaltstack(&before_, nullptr);
+  }
+  HandlerStack(const HandlerStack&) = delete;
+  HandlerStack& operator=(const HandlerStack&) = delete;
+
+ private:
+  static constexpr size_t kBytes = 64 << 10;
+  stack_t before_{};
+  std::unique_ptr<std::byte[]> memory_;
+};
+
+// oneDNN's float kernels use the stack pointer as one more register, and let it point into their buffer on the heap: the
+// kernel of the system would write the frame of a signal in front of that buffer (docs/adr/0064). While this lives,
+// signals from outside wait or go to another thread; those of an access (SIGBUS of a file cut short) cannot wait and
+// find a stack of their own where their handler asks for it (SA_ONSTACK).
+class Undisturbed {
+ public:
+  Undisturbed() {
+    thread_local const HandlerStack stack;
+    sigset_t outside;
+    ::sigfillset(&outside);
+    for (const int own : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) ::sigdelset(&outside, own);
+    ::pthread_sigmask(SIG_BLOCK, &outside, &before_);
+  }
+  ~Undisturbed() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 Plan compile(const Product& product) {
   const memory::desc a = matrix(product.m, product.k, product.lda, product.trans_a, product.in);
   const memory::desc b = matrix(product.k, product.n, product.ldb, product.trans_b, product.in);
@@ -85,6 +132,7 @@ void* scratchpad(size_t bytes) {
 
 void multiply(const Product& product, const void* a, const void* b, void* c) {
   const OneThread one;
+  const Undisturbed undisturbed;
   Plan plan = plan_for(product);
   dnnl::stream stream(cpu());
   plan.primitive.execute(
