@@ -13,6 +13,7 @@
 #include <arkit/str.h>
 
 #include "auto_round_rows.h"
+#include "block_values.h"
 
 namespace arkit::gguf_k {
 namespace {
@@ -21,6 +22,34 @@ int64_t grain_rows(int64_t columns) {
   return std::max<int64_t>(1, kGrain / columns);
 }
 
+// Some rows of a weight at a time as float32, times a factor.
+class FloatRows {
+ public:
+  FloatRows(const at::Tensor& weight, float factor) : weight_(weight), factor_(factor), columns_(weight.size(1)) {}
+
+  // Valid until the next call; throws ErrorCode::input for a NaN or an infinity.
+  const float* rows(int64_t first, int64_t count) {
+    const float* x = nullptr;
+    if (weight_.scalar_type() == at::kFloat && factor_ == 1) {
+      x = weight_.const_data_ptr<float>() + first * columns_;
+    } else {
+      numbers_.resize(static_cast<size_t>(count * columns_));
+      at::from_blob(numbers_.data(), {count, columns_}, at::kFloat).copy_(weight_.narrow(0, first, count));
+      x = numbers_.data();
+    }
+    if (!all_finite(x, count * columns_)) throw_input("the weight holds NaN or infinity");
+    if (factor_ != 1)
+      for (float& value : numbers_) value *= factor_;
+    return x;
+  }
+
+ private:
+  const at::Tensor& weight_;
+  const float factor_;
+  const int64_t columns_;
+  std::vector<float> numbers_;
+};
+
 const Searches& best_searches() {
 #if defined(__x86_64__)
   static const KernelSet set = kernel_set();
@@ -28,14 +57,6 @@ const Searches& best_searches() {
   if (set == KernelSet::avx2) return searches_avx2;
 #endif
   return searches_baseline;
-}
-
-// A row of any float type as float32.
-void copy_row(const at::Tensor& weight, int64_t row, float factor, std::vector<float>& to) {
-  at::Tensor out = at::from_blob(to.data(), {weight.size(1)}, at::kFloat);
-  out.copy_(weight.select(0, row));
-  if (factor != 1)
-    for (float& value : to) value *= factor;
 }
 
 // The scale of a whole NVFP4 tensor, under which its largest weight has the largest scale byte and level.
@@ -51,7 +72,6 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
   const BlockShape shape = shape_of(type);
   const int64_t rows = weight.size(0), columns = weight.size(1);
   ARKIT_CHECK(columns % shape.block == 0, str("rows of ", columns, " do not hold whole blocks of ", shape.block));
-  if (!at::isfinite(weight).all().item<bool>()) throw_input("the weight holds NaN or infinity");
   const bool super = shape.scale_bits > 0;
   const int64_t groups = columns / shape.group, blocks = super ? columns / shape.block : groups;
   at::Tensor columns_importance;
@@ -77,18 +97,20 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
     out.global_scale = at::full({1}, tensor_scale(weight));
     factor = 1 / out.global_scale.item<float>();
   }
-  const bool plain = weight.scalar_type() == at::kFloat && type != BlockType::nvfp4;
-  at::parallel_for(0, rows, grain_rows(columns), [&](int64_t begin, int64_t end) {
-    std::vector<float> numbers(plain ? 0 : static_cast<size_t>(columns));
+  const int64_t grain = grain_rows(columns);
+  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+    FloatRows numbers(weight, factor);
     RowRounder rounder(type, best_searches());
     AutoRoundRounder other(type, best_searches());
-    for (int64_t row = begin; row < end; ++row) {
-      if (!plain) copy_row(weight, row, factor, numbers);
-      const float* x = plain ? weight.const_data_ptr<float>() + row * columns : numbers.data();
-      const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
-      const Row to{at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
-                   at_row(first.scales, groups), at_row(first.minima, groups)};
-      search == Search::ggml ? rounder.round(x, columns, by_column, to) : other.round(x, columns, by_column, to);
+    for (int64_t first_row = begin; first_row < end; first_row += grain) {
+      const int64_t last = std::min(end, first_row + grain);
+      const float* x = numbers.rows(first_row, last - first_row);
+      for (int64_t row = first_row; row < last; ++row, x += columns) {
+        const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
+        const Row to{at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
+                     at_row(first.scales, groups), at_row(first.minima, groups)};
+        search == Search::ggml ? rounder.round(x, columns, by_column, to) : other.round(x, columns, by_column, to);
+      }
     }
   });
   if (super) {
@@ -121,25 +143,36 @@ at::Tensor dequantize(const QuantizedWeight& weight, BlockType type, at::ScalarT
   const GroupValues values = group_values(weight, type);
   const at::Tensor scales = values.scale.contiguous(), codes = weight.codes.contiguous();
   const at::Tensor minima = shape.minima ? values.minimum.contiguous() : at::Tensor();
-  std::array<float, 256> levels{};
-  const int zero = shape.minima ? 0 : 1 << (shape.bits - 1);
-  for (int code = 0; code < 1 << shape.bits; ++code)
-    levels[static_cast<size_t>(code)] = static_cast<float>(code - zero);
+  std::array<float, 256> levels{};  // a code of a file may be beyond those that mean something
   const std::span<const float> table = sdk::levels_of(type);
   std::copy(table.begin(), table.end(), levels.begin());
-  at::Tensor out = at::empty({rows, columns}, at::kFloat);
+  const int zero = shape.minima ? 0 : 1 << (shape.bits - 1);
+  at::Tensor out = at::empty({rows, columns}, dtype);
   const auto* from = codes.const_data_ptr<uint8_t>();
   const auto* scale = scales.const_data_ptr<float>();
   const float* minimum = shape.minima ? minima.const_data_ptr<float>() : nullptr;
-  auto* to = out.mutable_data_ptr<float>();
-  at::parallel_for(0, rows * groups, std::max<int64_t>(1, kGrain / shape.group), [&](int64_t begin, int64_t end) {
-    for (int64_t group = begin; group < end; ++group)
-      for (int64_t i = group * shape.group; i < (group + 1) * shape.group; ++i) {
-        const float product = scale[group] * levels[from[i]];
-        to[i] = minimum == nullptr ? product : product - minimum[group];
+  const int64_t chunk = std::max<int64_t>(1, kGrain / shape.group);
+  at::Tensor flat = out.view({-1});
+  at::parallel_for(0, rows * groups, chunk, [&](int64_t begin, int64_t end) {
+    std::vector<float> numbers(dtype == at::kFloat ? 0 : static_cast<size_t>(chunk * shape.group));
+    for (int64_t first = begin; first < end; first += chunk) {
+      const int64_t count = std::min(chunk, end - first), at = first * shape.group;
+      const CodedGroups run{.codes = from + at,
+                            .scales = scale + first,
+                            .minima = minimum == nullptr ? nullptr : minimum + first,
+                            .table = table.empty() ? nullptr : levels.data(),
+                            .groups = count,
+                            .group = shape.group,
+                            .zero = zero};
+      if (dtype == at::kFloat) {
+        put_values(run, out.mutable_data_ptr<float>() + at);
+      } else {
+        put_values(run, numbers.data());
+        flat.narrow(0, at, count * shape.group).copy_(at::from_blob(numbers.data(), {count * shape.group}, at::kFloat));
       }
+    }
   });
-  return out.to(dtype);
+  return out;
 }
 
 }  // namespace arkit::gguf_k

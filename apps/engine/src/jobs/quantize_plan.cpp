@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/gguf_blocks.h>
 #include <arkit/str.h>
 
 #include "jobs/calibrate.h"
@@ -29,6 +30,22 @@ namespace arkit {
 namespace fs = std::filesystem;
 
 namespace {
+
+// Types of GGUF are rounded to from the numbers that are stored, as llama-quantize does it: bf16 is no detour.
+bool only_blocks(const QuantPlan& plan) {
+  return std::all_of(plan.layers.begin(), plan.layers.end(), [](const LayerPlan& layer) {
+    return !layer.quantized() || sdk::find_block_type(layer.quant.weight.data_type).has_value();
+  });
+}
+
+// Of those that models open in, the one that holds the numbers of all matrices as they are.
+at::ScalarType exact_dtype(const ModelSource& source) {
+  const auto tensors = source.weights().tensors();
+  const bool narrow = std::all_of(tensors.begin(), tensors.end(), [](const TensorInfo& info) {
+    return info.shape.size() < 2 || info.dtype == at::kBFloat16;
+  });
+  return narrow ? at::kBFloat16 : at::kFloat;
+}
 
 std::string rounding_name(const ResolvedTuning& tuning, bool searches) {
   // Plain rounding may need samples too: for the ranges of static activations.
@@ -113,6 +130,7 @@ QuantizePlan decide(const QuantizeWish& wish, const std::string& model, const Mi
   decided.stored = recipe != nullptr ? oneshot::stored_dtype(source) : at::kBFloat16;
   if (!planned.forwards) return_large_blocks();
   decided.dtype = decided.stored == at::kBFloat16 ? choose_dtype(wanted.options, planned.forwards) : at::kFloat;
+  if (!planned.forwards && wanted.options.amp_dtype == "auto" && only_blocks(plan)) decided.dtype = exact_dtype(source);
   decided.tuning = planned.forwards ? fit_to_model(wanted, planned.layout, source, reporter) : wanted;
   decided.output_dir = choose_output_dir(options, plan, source);
   decided.formats = choose_formats(options.formats, plan, recipe != nullptr, decided.output_dir, registry,

@@ -104,7 +104,8 @@ void write_layer(QuantizeRun& run, const Linear& layer, const QuantizedLayer& re
 
 namespace {
 
-// A table whose file has it in codes: expanded it would be the largest thing in memory.
+// A table is the largest tensor of many models: a strip to a thread, and where its file has it in codes it is never in
+// memory as a whole.
 void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& layer, const Scheme& scheme) {
   const bool dequantizes = run.exports.wants(&ExporterInfo::wants_dequantized);
   const bool whole = dequantizes || run.exports.wants(&ExporterInfo::wants_source_weights);
@@ -112,7 +113,10 @@ void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& lay
   const std::string name = layer.name + ".weight";
   std::mutex mutex;
   StripRounding::Task task{.linear = table, .plan = layer, .scheme = scheme};
-  task.rows = [&](int64_t first, int64_t count) { return weights.load_rows(name, first, count); };
+  const at::Tensor stored = weights.decodes_rows(name) ? at::Tensor() : weights.load(name).contiguous();
+  task.rows = [&](int64_t first, int64_t count) {
+    return stored.defined() ? stored.narrow(0, first, count) : weights.load_rows(name, first, count);
+  };
   if (dequantizes) task.dequantized = run.model_dtype;
   const bool in_strips = !whole && run.exports.takes_strips(layer);
   if (in_strips)
@@ -126,6 +130,7 @@ void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& lay
   });
   require_something_left(
       layer, rounding.relative_error(), [&] { return rounding.largest_weight(); }, run.reporter);
+  weights.release(name);
   if (in_strips) {
     note_layer(run, layer, rounding.relative_error());
     return;
@@ -148,7 +153,7 @@ void quantize_embeddings(QuantizeRun& run) {
     // No sample tells how much its inputs count; a file may, of a table that is the head as well.
     const at::Tensor importance = run.importance == nullptr ? at::Tensor() : run.importance->of(layer.name);
     const RtnMode mode = importance.defined() ? RtnMode::searched : RtnMode::plain;
-    if (weights.decodes_rows(name) && !StripRounding::is_whole(layer, scheme, mode)) {
+    if (!StripRounding::is_whole(layer, scheme, mode)) {
       round_in_strips(run, table, layer, scheme);
       continue;
     }

@@ -18,7 +18,7 @@
 namespace arkit {
 namespace {
 
-constexpr int64_t kStripElements = int64_t{1} << 18;
+constexpr int64_t kStripElements = int64_t{1} << 17;  // as float32 below what the heap returns to the system at once
 
 // What a weight has a row of for each row, or block of rows, of its codes.
 constexpr at::Tensor QuantizedWeight::*kScales[] = {&QuantizedWeight::scale,       &QuantizedWeight::zero_point,
@@ -106,8 +106,9 @@ void StripRounding::round(int64_t strip) {
   QuantizedWeight part = plugins::naming_layer(task_.linear.name, [&] {
     return task_.scheme.quantize_rtn(weight, quant, task_.mode, task_.importance, 1, task_.global_scale);
   });
-  const at::Tensor back = plugins::naming_layer(
-      task_.linear.name, [&] { return task_.scheme.dequantize(part, quant, weight.scalar_type()); });
+  const at::ScalarType dtype = weight.scalar_type() == at::kHalf ? at::kFloat : weight.scalar_type();  // of comparing
+  const at::Tensor back =
+      plugins::naming_layer(task_.linear.name, [&] { return task_.scheme.dequantize(part, quant, dtype); });
   require_finite_result(task_.plan.name, back);
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
