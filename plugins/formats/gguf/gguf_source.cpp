@@ -1,6 +1,7 @@
 #include "gguf_source.h"
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -84,7 +85,10 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
 
  private:
   // Empty, both, when the metadata hold no vocabulary.
-  [[nodiscard]] std::string tokenizer_json() const override { return make_tokenizer_json(file_.metadata); }
+  [[nodiscard]] std::string tokenizer_json() const override {
+    std::call_once(tokenizer_once_, [this] { tokenizer_ = make_tokenizer_json(file_.metadata); });
+    return tokenizer_;
+  }
   [[nodiscard]] json::Object tokenizer_config() const override {
     return make_tokenizer_config(file_.metadata, config_);
   }
@@ -95,6 +99,9 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
   json::Object config_;
   std::optional<GgufWeights> weights_, plain_weights_;
   std::optional<GgufLayers> layers_;
+  // Asked for several times in a run, and as much work as all other keys together.
+  mutable std::once_flag tokenizer_once_;
+  mutable std::string tokenizer_;
 };
 
 }  // namespace

@@ -30,7 +30,9 @@ std::string vocab_text(const Vocabulary& vocabulary) {
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (vocabulary.types[id] == TokenType::unused || !seen.insert(vocabulary.tokens[id]).second) continue;
     out += out.size() > 1 ? ", " : "";
-    out += quoted(vocabulary.tokens[id]) + ": " + std::to_string(id);
+    out += quoted(vocabulary.tokens[id]);
+    out += ": ";
+    out += std::to_string(id);
   }
   return out + "}";
 }
