@@ -15,11 +15,13 @@
 #include <arkit/mapped_file.h>
 #include <arkit/model_source.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/gguf_blocks.h>
 #include <arkit/str.h>
 
 #include "gguf_file.h"
 #include "gguf_rules.h"
 #include "jobs/job_testing.h"
+#include "jobs/written_model.h"
 #include "util/sha256.h"
 
 namespace arkit {
@@ -42,7 +44,7 @@ class GgufFile : public ::testing::Test {
 
   // The one file of a run.
   fs::path write(const std::string& format, QuantizeOptions options = {}) {
-    options.model = kSource.string();
+    if (options.model.empty()) options.model = kSource.string();
     options.formats = {format};
     options.recipe = "rtn";
     options.tuning.disable_opt_rtn = true;
@@ -80,6 +82,30 @@ TEST_F(GgufFile, HasTheTensorsOfLlamaQuantize) {
     const fs::path path = write("gguf:" + std::string(kind));
     EXPECT_EQ(digest(MappedFile(path)), expected.as_string()) << kind;
     EXPECT_TRUE(warnings_.empty()) << warnings_.front();
+  }
+}
+
+// bf16 would lose bits of float16 and float32 on the way.
+TEST_F(GgufFile, IsRoundedFromTheNumbersAsTheyAreStored) {
+  const std::string layer = "model.layers.3.mlp.up_proj";
+  const TensorQuant quant = sdk::quant_of(sdk::BlockType::q8_0);
+  const Scheme& scheme = registry().scheme_for(quant.data_type);
+  for (const at::ScalarType stored : {at::kHalf, at::kFloat}) {
+    TensorMap tensors = testing::tensors_of(kSource.string());
+    for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kFloat).mul(1.001F).to(stored);
+    const at::Tensor weight = tensors.at(layer + ".weight").to(at::kFloat);
+    const fs::path model = folder_.path() / c10::toString(stored);
+    fs::copy(kSource, model);
+    fs::remove(model / "model.safetensors");
+    testing::write_tensors(model / "model.safetensors", tensors);
+    QuantizeOptions options;
+    options.force = true;
+    options.model = model.string();
+    const auto written = open_source(write("gguf:q8_0", options).string(), registry());
+    const QuantizedWeight expected = scheme.quantize_rtn(weight, quant, RtnMode::plain, {}, 0, {});
+    EXPECT_TRUE(
+        written->plain()->weights().load(layer + ".weight").equal(scheme.dequantize(expected, quant, at::kFloat)))
+        << stored;
   }
 }
 

@@ -19,7 +19,11 @@ namespace arkit::testing {
 
 inline void write_tensors(const std::filesystem::path& file, const TensorMap& tensors) {
   const auto name_of = [](at::ScalarType dtype) {
-    return dtype == at::kBFloat16 ? "BF16" : dtype == at::kByte ? "U8" : dtype == at::kLong ? "I64" : "F32";
+    return dtype == at::kBFloat16 ? "BF16"
+           : dtype == at::kHalf   ? "F16"
+           : dtype == at::kByte   ? "U8"
+           : dtype == at::kLong   ? "I64"
+                                  : "F32";
   };
   std::string header = "{", body;
   for (const auto& [name, tensor] : tensors) {
