@@ -44,9 +44,22 @@ ARKIT_LANE_FN bool any(I mask) {
   return found != 0;
 }
 
+// Lanes hold 0 .. 255.
 ARKIT_LANE_FN void put_some(I levels, uint8_t* codes) {
+#if defined(__SSSE3__)
+  // The low bytes of each four lanes side by side: the compiler's own conversion takes them out one by one.
+  using Raw = uint8_t __attribute__((vector_size(4 * kLanes)));
+  Raw places;
+  for (int i = 0; i < 4 * kLanes; ++i) places[i] = static_cast<uint8_t>(i / 16 * 16 + i % 4 * 4);
+  const I packed = (I)__builtin_shuffle((Raw)levels, places);
+  for (int lane = 0; lane < kLanes; lane += 4) {
+    const int32_t four = packed[lane];
+    __builtin_memcpy(codes + lane, &four, sizeof(four));
+  }
+#else
   const Bytes bytes = __builtin_convertvector(levels, Bytes);
   __builtin_memcpy(codes, &bytes, sizeof(bytes));
+#endif
 }
 
 // kLanes groups, one a lane. Lanes behind the last group hold zeros.
@@ -297,7 +310,8 @@ void again(const AgainRun& run) {
 constexpr int kParts = 32 / kLanes;
 
 ARKIT_LANE_FN void load(const float* from, F* to) {
-  __builtin_memcpy(to, from, 32 * sizeof(float));
+  // A vector at a time: a copy of all goes through narrower stores, which the wide loads behind them wait for.
+  for (int p = 0; p < kParts; ++p) __builtin_memcpy(to + p, from + p * kLanes, sizeof(F));
 }
 
 ARKIT_LANE_FN float largest(F x) {
@@ -317,6 +331,18 @@ ARKIT_LANE_FN float largest_magnitude(const F* x) {
   return largest(most);
 }
 
+struct Extremes {
+  float low, high;
+};
+ARKIT_LANE_FN Extremes extremes_of(const F* x) {
+  F low = x[0], high = x[0];
+  for (int p = 1; p < kParts; ++p) {
+    low = x[p] < low ? x[p] : low;
+    high = x[p] > high ? x[p] : high;
+  }
+  return {-largest(-low), largest(high)};
+}
+
 ARKIT_LANE_FN void put_bytes(const I* levels, uint8_t* codes) {
   for (int p = 0; p < kParts; ++p) put_some(levels[p], codes + p * kLanes);
 }
@@ -328,11 +354,11 @@ void plain_symmetric(const PlainRun& run) {
     const float* from = run.x + 32 * b;
     F x[kParts];
     load(from, x);
-    const float size = largest_magnitude(x);
-    float greatest = 0;
-    for (int i = 0; size > 0 && i < 32; ++i)
-      if (from[i] == size || from[i] == -size) {  // the first of equal ones
-        greatest = from[i];
+    const auto [low, high] = extremes_of(x);
+    float greatest = high > -low ? high : low;
+    for (int i = 0; high == -low && i < 32; ++i)
+      if (from[i] == high || from[i] == low) {  // the first of equal ones
+        greatest = high > 0 ? from[i] : 0;
         break;
       }
     const float d = greatest / static_cast<float>(-most), inverse = d != 0 ? 1 / d : 0;
@@ -352,13 +378,7 @@ void plain_affine(const PlainRun& run) {
     const float* from = run.x + 32 * b;
     F x[kParts];
     load(from, x);
-    F least = x[0], most_of = x[0];
-    for (int p = 1; p < kParts; ++p) {
-      least = x[p] < least ? x[p] : least;
-      most_of = x[p] > most_of ? x[p] : most_of;
-    }
-    float low = -largest(-least);
-    const float high = largest(most_of);
+    auto [low, high] = extremes_of(x);
     for (int i = 0; low == 0 && i < 32; ++i)
       if (from[i] == 0) {  // whose sign is kept: the first one's
         low = from[i];
