@@ -6,6 +6,7 @@
 
 #include "gguf_card.h"
 #include "gguf_model_name.h"
+#include "gguf_pretokenizers.h"
 
 namespace arkit::gguf {
 namespace {
@@ -60,6 +61,23 @@ TEST(GgufCard, ItsFrontMatterIsRead) {
   EXPECT_TRUE(values("bad").empty());
   EXPECT_TRUE(read_front_matter("# A card\nlicense: mit\n").empty());
   EXPECT_TRUE(read_front_matter("---\nlicense: mit\n").empty()) << "without an end it is none";
+}
+
+// Qwen2's own folder normalizes, one that was made of a GGUF file does not.
+TEST(PreTokenizers, AreRecognisedWithoutTheirNormalizer) {
+  const auto recognised = [](const char* name, const json::Value& normalizer) {
+    json::Object tokenizer{{"pre_tokenizer", gguf::pre_tokenizer_json(*gguf::find_pre_tokenizer(name), false)},
+                           {"model", json::Object{{"ignore_merges", false}}}};
+    if (!normalizer.is_null()) tokenizer["normalizer"] = normalizer;
+    const gguf::PreTokenizer* found = gguf::recognise_pre_tokenizer(tokenizer);
+    return found == nullptr ? std::string("none") : std::string(found->name);
+  };
+  const json::Object nfc{{"type", "NFC"}}, other{{"type", "Lowercase"}};
+  EXPECT_EQ(recognised("qwen2", nfc), "qwen2");
+  EXPECT_EQ(recognised("qwen2", nullptr), "qwen2");
+  EXPECT_EQ(recognised("qwen2", other), "none");
+  EXPECT_EQ(recognised("gpt-2", nullptr), "gpt-2");
+  EXPECT_EQ(recognised("gpt-2", nfc), "none") << "it has none";
 }
 
 }  // namespace

@@ -77,10 +77,15 @@ const PreTokenizer* recognise_pre_tokenizer(const json::Object& tokenizer) {
   if (normalizer != nullptr && !nfc) return nullptr;
   const json::Value cuts = essence(*stored);
   const bool ignore_merges = json::get_bool(model->as_object(), "ignore_merges", "tokenizer.json").value_or(false);
-  const auto it = std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(), [&](const PreTokenizer& pre) {
-    return pre.normalizes_nfc == nfc && pre.ignore_merges == ignore_merges &&
-           essence(pre_tokenizer_json(pre, false)) == cuts;
-  });
+  const auto cutting_so = [&](bool normalizing) {
+    return std::find_if(kPreTokenizers.begin(), kPreTokenizers.end(), [&](const PreTokenizer& pre) {
+      return pre.normalizes_nfc == normalizing && pre.ignore_merges == ignore_merges &&
+             essence(pre_tokenizer_json(pre, false)) == cuts;
+    });
+  };
+  auto it = cutting_so(nfc);
+  // Tokenizers that were made of a GGUF file have lost the normalizer, as llama.cpp applies none.
+  if (it == kPreTokenizers.end() && !nfc) it = cutting_so(true);
   return it == kPreTokenizers.end() ? nullptr : &*it;
 }
 

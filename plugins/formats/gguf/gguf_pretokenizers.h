@@ -23,7 +23,7 @@ struct PreTokenizer {
 [[nodiscard]] const PreTokenizer* find_pre_tokenizer(std::string_view name);
 
 // The one that cuts text as this tokenizer.json does, its normalizer included; null when none does. Names of equal rules
-// are equal to readers: the first counts.
+// are equal to readers: the first counts. A tokenizer without NFC may be one of those that have it in their models' folders.
 [[nodiscard]] const PreTokenizer* recognise_pre_tokenizer(const json::Object& tokenizer);
 // "smollm, qwen2, ...": for messages.
 [[nodiscard]] std::string pre_tokenizer_names();
