@@ -126,7 +126,10 @@ void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& lay
     };
   StripRounding rounding(std::move(task));
   at::parallel_for(0, rounding.strips(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t strip = begin; strip < end; ++strip) rounding.round(strip);
+    for (int64_t strip = begin; strip < end; ++strip) {
+      rounding.round(strip);
+      weights.release(name);  // what another thread still reads comes back
+    }
   });
   require_something_left(
       layer, rounding.relative_error(), [&] { return rounding.largest_weight(); }, run.reporter);

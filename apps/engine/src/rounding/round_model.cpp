@@ -222,12 +222,18 @@ class ModelRounding {
     fresh_.left = fresh_.strips;
   }
 
-  // A layer outside the blocks whose weight its file has in codes: expanded it would be the largest thing in memory.
+  // Does the file have the numbers themselves? Then rows of them cost nothing.
+  static bool is_plain(const TensorInfo& tensor) {
+    return tensor.stored_bytes == tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+  }
+
+  // A layer outside the blocks, expanded from codes or to a wider type, would be the largest thing in memory.
   [[nodiscard]] LayerStrips strips_of(const LayerPlan& layer, const TensorInfo& tensor) const {
     const WeightSource& weights = run_.source.weights();
     const Scheme& scheme = run_.registry.scheme_for(layer.quant.weight.data_type);
     const bool as_planned = tensor.shape == std::vector<int64_t>{layer.out_features, layer.in_features};
-    if (layer.block >= 0 || layer.kind != LayerKind::linear || !as_planned || !weights.decodes_rows(tensor.name) ||
+    if (layer.block >= 0 || layer.kind != LayerKind::linear || !as_planned ||
+        (!weights.decodes_rows(tensor.name) && !is_plain(tensor)) ||
         StripRounding::is_whole(layer, scheme, rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)) ||
         scheme.global_scale(weights.load_rows(tensor.name, 0, 1), layer.quant.weight).defined())
       return LayerStrips::none;
@@ -246,8 +252,14 @@ class ModelRounding {
                              .plan = layer,
                              .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
                              .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
-    task.rows = [this, name = unit.tensor->name](int64_t first, int64_t count) {
-      return run_.source.weights().load_rows(name, first, count).to(run_.compute_dtype);
+    const WeightSource& weights = run_.source.weights();
+    const std::string& name = unit.tensor->name;
+    task.rows = [this, &weights, &name, stored = weights.decodes_rows(name) ? at::Tensor() : weights.load(name)](
+                    int64_t first, int64_t count) {
+      if (!stored.defined()) return weights.load_rows(name, first, count).to(run_.compute_dtype);
+      const at::Tensor rows = stored.narrow(0, first, count).to(run_.compute_dtype);
+      if (!rows.is_alias_of(stored)) weights.release(name);  // what another thread still reads comes back
+      return rows;
     };
     if (unit.strips == LayerStrips::read_and_written)
       task.take = [this, &layer](const QuantizedWeight& part, int64_t first_row) {
