@@ -147,6 +147,22 @@ TEST_F(Sessions, TextsShareWhatTheyBeginWith) {
   EXPECT_GT(session.state().free_pages, 128 - 5 * 12) << "pages are shared, too";
 }
 
+// Beginning inside a page takes one more: an older kept text gives way, not the one that is begun from.
+TEST_F(Sessions, WhatIsSharedIsAllTakenFromAFullCache) {
+  Session session(options(80), tests::registry());
+  const std::vector<int64_t> begin = long_text();
+  (void)session.add({.prompt = begin, .max_new_tokens = 2, .keep = true});
+  steps(session, 1000);
+  while (session.state().free_pages > 0) {
+    (void)session.add({.prompt = kShort, .max_new_tokens = 1, .keep = true});
+    steps(session, 1000);
+  }
+  const int64_t later = session.add({.prompt = begin + kShort, .max_new_tokens = 5, .share = true});
+  steps(session, 1000);
+  EXPECT_EQ(reused_[later], 37);
+  EXPECT_EQ(made_[later], alone(begin + kShort, 5));
+}
+
 // A kept text that is cut and goes on must not write into a page that another one reads.
 TEST_F(Sessions, WhatIsSharedIsNotWrittenOver) {
   Session session(options(512), tests::registry());

@@ -138,9 +138,12 @@ void Batcher::leave(Member& member) {
   kept_.emplace(member.id, Kept{member.sequence, std::move(member.tokens)});
 }
 
-// Gives up what is only kept: the oldest text, or what one that waits behind the first would have gone on from.
-bool Batcher::make_room() {
-  if (!kept_.empty()) return release(kept_.begin()->first);
+// Gives up what is only kept: the oldest text but the sequence `spared`, or what one that waits behind the first would
+// have gone on from.
+bool Batcher::make_room(int64_t spared) {
+  const auto oldest =
+      std::find_if(kept_.begin(), kept_.end(), [&](const auto& one) { return one.second.sequence != spared; });
+  if (oldest != kept_.end()) return release(oldest->first);
   for (size_t i = waiting_.size() - 1; i > 0; --i) {
     Member& later = waiting_[i];
     if (later.sequence < 0) continue;
@@ -163,6 +166,8 @@ void Batcher::share(Member& member) {
   for (const auto& [id, kept] : kept_) look(kept.sequence, kept.tokens, cache_.length(kept.sequence));
   for (const Member& other : running_) look(other.sequence, other.tokens, cache_.length(other.sequence));
   if (from < 0) return;
+  while (best % page_size_ > 0 && cache_.free_pages() == 0 && make_room(from)) {
+  }
   std::optional<int64_t> made = cache_.fork(from, best);
   if (!made) made = cache_.fork(from, best -= best % page_size_);  // no page for the rest
   if (!made || best == 0) {

@@ -84,7 +84,7 @@ class Batcher {
   void go_on(Member& member);
   void share(Member& member);
   [[nodiscard]] bool twin_is_read(const Member& member) const;
-  [[nodiscard]] bool make_room();
+  [[nodiscard]] bool make_room(int64_t spared = -1);  // a sequence that stays
   [[nodiscard]] bool find_room(Member& first);
   void admit();
   void put_back(size_t member);
