@@ -226,6 +226,8 @@ json::Object quantize(const QuantizeOptions& given, const Registry& registry, Re
   options.model_free = planned.model_free;  // for the record
   const std::unique_ptr<Model> model = open_model(planned, dtype, registry);
   SourceHashes hashes(planned.files);
+  // One thread makes the output ready meanwhile. What is still to be downloaded is read beside the work.
+  if (!forwards && planned.low_disk == nullptr) hashes.start(planned.model_free);
   if (planned.low_disk == nullptr) clear_shards(output_dir, reporter);
   const auto output = prepare_output(output_dir, formats, plan, *source, options.force, reporter,
                                      planned.low_disk == nullptr ? 0 : planned.low_disk->model().bytes_to_come());

@@ -113,10 +113,7 @@ void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& lay
   const std::string name = layer.name + ".weight";
   std::mutex mutex;
   StripRounding::Task task{.linear = table, .plan = layer, .scheme = scheme};
-  const at::Tensor stored = weights.decodes_rows(name) ? at::Tensor() : weights.load(name).contiguous();
-  task.rows = [&](int64_t first, int64_t count) {
-    return stored.defined() ? stored.narrow(0, first, count) : weights.load_rows(name, first, count);
-  };
+  task.read_from(weights, name, weights.find(name)->dtype);
   if (dequantizes) task.dequantized = run.model_dtype;
   const bool in_strips = !whole && run.exports.takes_strips(layer);
   if (in_strips)
@@ -126,10 +123,7 @@ void round_in_strips(QuantizeRun& run, const Linear& table, const LayerPlan& lay
     };
   StripRounding rounding(std::move(task));
   at::parallel_for(0, rounding.strips(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t strip = begin; strip < end; ++strip) {
-      rounding.round(strip);
-      weights.release(name);  // what another thread still reads comes back
-    }
+    for (int64_t strip = begin; strip < end; ++strip) rounding.round(strip);
   });
   require_something_left(
       layer, rounding.relative_error(), [&] { return rounding.largest_weight(); }, run.reporter);

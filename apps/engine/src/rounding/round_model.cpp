@@ -9,6 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include <arkit/error.h>
 #include <arkit/log.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/forwarding_source.h>
 #include <arkit/sdk/layer_rules.h>
 #include <arkit/str.h>
 
@@ -43,7 +46,7 @@ using Clock = std::chrono::steady_clock;
 struct OpenUnit {
   const RoundUnit* unit = nullptr;
   std::unique_ptr<StripRounding> rounding;  // of a layer
-  std::unique_ptr<Linear> large;            // of a layer that is read in strips: all but its weight
+  std::unique_ptr<Linear> read;             // of a layer that is read in strips: all but its weight
   at::Tensor copy;                          // of a tensor to copy
   at::Tensor bias;                          // of a layer that has one
   int64_t strips = 0, left = 0;             // all, not done
@@ -54,7 +57,6 @@ struct OpenBlock {
   std::map<std::string_view, const Linear*> linears;
   std::map<std::string_view, at::Tensor> global_scales;
   int64_t left = 0;  // layers not written
-  Clock::time_point start = Clock::now();
 };
 
 struct Job {
@@ -69,6 +71,7 @@ class ModelRounding {
       : run_(run),
         sink_(sink),
         plain_by_default_(traits_of(run.plan.global, schemes_of(run.registry)).plain_by_default),
+        packed_(names_of(sdk::packed_layers(run.source))),
         plan_(
             round_plan(run.plan, run.model, run.source.weights(), run.model_free, sink.wants_dequantized(),
                        [this](const LayerPlan& layer, const TensorInfo& tensor) { return strips_of(layer, tensor); })),
@@ -110,6 +113,12 @@ class ModelRounding {
   }
 
  private:
+  static std::set<std::string, std::less<>> names_of(std::span<const LinearSpec> layers) {
+    std::set<std::string, std::less<>> names;
+    for (const LinearSpec& layer : layers) names.insert(layer.name);
+    return names;
+  }
+
   // What frees memory goes first, what takes more of it last. Needs mutex_.
   std::optional<Job> next() {
     if (!writing_ && !open_.empty() && open_.front().left == 0) {
@@ -189,7 +198,7 @@ class ModelRounding {
   // One at a time: fresh_ belongs to the thread that starts.
   void start(const RoundUnit& unit) {
     sink_.coming_to(unit.begin, unit.begin + (unit.tensor == nullptr ? 0 : unit.tensor->stored_bytes));
-    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .large = nullptr, .copy = {}, .bias = {}};
+    fresh_ = OpenUnit{.unit = &unit, .rounding = nullptr, .read = nullptr, .copy = {}, .bias = {}};
     if (unit.layer == nullptr) {
       if (!sink_.takes(unit.tensor->name)) {
         // neither looked at nor copied
@@ -199,25 +208,8 @@ class ModelRounding {
         fresh_.copy = run_.source.weights().load(unit.tensor->name);
         fresh_.strips = (fresh_.copy.numel() + kCopyStrip - 1) / kCopyStrip;
       }
-    } else if (unit.strips != LayerStrips::none) {
-      start_large(unit);
     } else {
-      const LayerPlan& layer = *unit.layer;
-      const OpenBlock& block = open_block(layer.block);
-      const auto linear = block.linears.find(layer.name);
-      ARKIT_CHECK(linear != block.linears.end(), str("layer '", layer.name, "' is not in its block"));
-      StripRounding::Task task{.linear = *linear->second,
-                               .plan = layer,
-                               .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
-                               .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
-      if (const auto scale = block.global_scales.find(layer.name); scale != block.global_scales.end())
-        task.global_scale = scale->second;
-      if (run_.importance && task.mode == RtnMode::searched) task.importance = run_.importance(layer.name);
-      if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
-      const std::string bias = str(layer.name, ".bias");
-      if (run_.source.weights().find(bias) != nullptr) fresh_.bias = run_.source.weights().load(bias);
-      fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
-      fresh_.strips = fresh_.rounding->strips();
+      start_layer(unit);
     }
     fresh_.left = fresh_.strips;
   }
@@ -227,50 +219,56 @@ class ModelRounding {
     return tensor.stored_bytes == tensor.numel() * static_cast<int64_t>(c10::elementSize(tensor.dtype));
   }
 
-  // A layer outside the blocks, expanded from codes or to a wider type, would be the largest thing in memory.
+  // A layer expanded from codes or to a wider type would be the largest thing in memory, and take the time of its pages.
   [[nodiscard]] LayerStrips strips_of(const LayerPlan& layer, const TensorInfo& tensor) const {
     const WeightSource& weights = run_.source.weights();
     const Scheme& scheme = run_.registry.scheme_for(layer.quant.weight.data_type);
     const bool as_planned = tensor.shape == std::vector<int64_t>{layer.out_features, layer.in_features};
-    if (layer.block >= 0 || layer.kind != LayerKind::linear || !as_planned ||
+    if (layer.kind != LayerKind::linear || !as_planned || packed_.contains(layer.name) ||
         (!weights.decodes_rows(tensor.name) && !is_plain(tensor)) ||
         StripRounding::is_whole(layer, scheme, rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)) ||
-        scheme.global_scale(weights.load_rows(tensor.name, 0, 1), layer.quant.weight).defined())
+        scheme.global_scale(at::ones({1, layer.in_features}), layer.quant.weight).defined())  // of any weight
       return LayerStrips::none;
     const bool has_bias = weights.find(str(layer.name, ".bias")) != nullptr;
-    const bool written = !has_bias && !sink_.wants_dequantized() && !sink_.wants_source() && sink_.takes_strips(layer);
+    const bool written = layer.block < 0 && !has_bias && !sink_.wants_dequantized() && !sink_.wants_source() &&
+                         sink_.takes_strips(layer);
     return written ? LayerStrips::read_and_written : LayerStrips::read;
   }
 
-  void start_large(const RoundUnit& unit) {
+  void start_layer(const RoundUnit& unit) {
     const LayerPlan& layer = *unit.layer;
-    fresh_.large = std::make_unique<Linear>();
-    fresh_.large->name = layer.name;
-    fresh_.large->out_features = layer.out_features;
-    fresh_.large->in_features = layer.in_features;
-    StripRounding::Task task{.linear = *fresh_.large,
+    const WeightSource& weights = run_.source.weights();
+    const OpenBlock* block = unit.strips == LayerStrips::none ? &open_block(layer.block) : nullptr;
+    if (block == nullptr) {
+      fresh_.read = std::make_unique<Linear>();
+      fresh_.read->name = layer.name;
+      fresh_.read->out_features = layer.out_features;
+      fresh_.read->in_features = layer.in_features;
+    } else {
+      ARKIT_CHECK(block->linears.contains(layer.name), str("layer '", layer.name, "' is not in its block"));
+    }
+    StripRounding::Task task{.linear = block == nullptr ? *fresh_.read : *block->linears.at(layer.name),
                              .plan = layer,
                              .scheme = run_.registry.scheme_for(layer.quant.weight.data_type),
                              .mode = rtn_mode(layer, plain_by_default_, run_.disable_opt_rtn)};
-    const WeightSource& weights = run_.source.weights();
-    const std::string& name = unit.tensor->name;
-    task.rows = [this, &weights, &name, stored = weights.decodes_rows(name) ? at::Tensor() : weights.load(name)](
-                    int64_t first, int64_t count) {
-      if (!stored.defined()) return weights.load_rows(name, first, count).to(run_.compute_dtype);
-      const at::Tensor rows = stored.narrow(0, first, count).to(run_.compute_dtype);
-      if (!rows.is_alias_of(stored)) weights.release(name);  // what another thread still reads comes back
-      return rows;
-    };
+    if (block == nullptr)
+      task.read_from(weights, unit.tensor->name, run_.compute_dtype);
+    else if (const auto scale = block->global_scales.find(layer.name); scale != block->global_scales.end())
+      task.global_scale = scale->second;
     if (unit.strips == LayerStrips::read_and_written)
       task.take = [this, &layer](const QuantizedWeight& part, int64_t first_row) {
         const std::lock_guard lock(sink_mutex_);
         sink_.write_strip({.plan = layer, .quantized = part}, first_row);
       };
+    if (run_.importance && task.mode == RtnMode::searched) task.importance = run_.importance(layer.name);
     if (sink_.wants_dequantized()) task.dequantized = run_.model_dtype;
-    if (run_.source.weights().find(str(layer.name, ".bias")) != nullptr)
-      fresh_.bias = run_.source.weights().load(str(layer.name, ".bias"));
+    const std::string bias = str(layer.name, ".bias");
+    if (weights.find(bias) != nullptr) fresh_.bias = weights.load(bias);
     fresh_.rounding = std::make_unique<StripRounding>(std::move(task));
     fresh_.strips = fresh_.rounding->strips();
+    if (layer.block < 0) return;
+    const std::lock_guard lock(model_mutex_);
+    begin_of_decoder_block_.emplace(decoder_block(layer), Clock::now());
   }
 
   static int64_t rows_of_strip(const TensorInfo& tensor) {
@@ -348,13 +346,14 @@ class ModelRounding {
       sink_.write_layer(std::move(record), rounding.relative_error());
     }
     open.rounding.reset();
+    const std::lock_guard model_lock(model_mutex_);
+    if (layer.block >= 0) count_layer(layer);
     if (open.unit->strips == LayerStrips::none) close_layer(layer);
   }
 
+  // Needs model_mutex_.
   void close_layer(const LayerPlan& layer) {
-    const std::lock_guard lock(model_mutex_);
     OpenBlock& block = blocks_.at(layer.block);
-    if (layer.block >= 0) count_layer(layer, block.start);
     if (--block.left > 0) return;
     blocks_.erase(layer.block);
     if (layer.block < 0)
@@ -364,11 +363,10 @@ class ModelRounding {
   }
 
   // People count decoder blocks, wherever a model without a family cuts them. Needs model_mutex_.
-  void count_layer(const LayerPlan& layer, Clock::time_point start) {
+  void count_layer(const LayerPlan& layer) {
     const std::string name = decoder_block(layer);
-    const auto begun = begin_of_decoder_block_.emplace(name, start).first->second;
     if (--left_of_decoder_block_.at(name) > 0) return;
-    const double seconds = seconds_since(begun);
+    const double seconds = seconds_since(begin_of_decoder_block_.at(name));
     const std::optional<model_free::BlockPlace> place = model_free::block_place(layer.name);
     sink_.block_done(run_.model_free && place ? place->index : layer.block,
                      static_cast<int64_t>(layers_of_decoder_block_.size()), seconds);
@@ -383,6 +381,7 @@ class ModelRounding {
   const RoundingRun& run_;
   RoundingSink& sink_;
   const bool plain_by_default_;
+  const std::set<std::string, std::less<>> packed_;
   const RoundPlan plan_;
   const int64_t budget_;
   const size_t most_open_ = kOpenUnits * static_cast<size_t>(at::get_num_threads());

@@ -47,7 +47,12 @@ class Planner {
     const auto found = blocks_.find(block);
     if (found == blocks_.end()) return;
     const size_t begin = result_.units.size();
-    for (const LayerPlan* layer : found->second) add_layer(*layer);
+    std::vector<LayerStrips> strips;
+    for (const LayerPlan* layer : found->second) strips.push_back(strips_of(*layer));
+    // One that needs its block has all of it loaded.
+    if (std::find(strips.begin(), strips.end(), LayerStrips::none) != strips.end())
+      std::fill(strips.begin(), strips.end(), LayerStrips::none);
+    for (size_t i = 0; i < strips.size(); ++i) add_layer(*found->second[i], strips[i]);
     // All its layers are loaded together.
     RoundUnit& first = result_.units[begin];
     for (size_t i = begin; i < result_.units.size(); ++i) {
@@ -80,8 +85,13 @@ class Planner {
     int64_t file;
   };
 
-  void add_layer(const LayerPlan& layer) {
-    RoundUnit unit{.layer = &layer};
+  LayerStrips strips_of(const LayerPlan& layer) const {
+    const auto found = tensors_.find(str(layer.name, kWeight));
+    return found == tensors_.end() ? LayerStrips::none : strips_of_(layer, *found->second.info);
+  }
+
+  void add_layer(const LayerPlan& layer, LayerStrips strips) {
+    RoundUnit unit{.layer = &layer, .strips = strips};
     const auto found = tensors_.find(str(layer.name, kWeight));
     if (found != tensors_.end()) {
       unit.tensor = found->second.info;
@@ -93,14 +103,14 @@ class Planner {
       unit.first_file = std::min(unit.first_file, bias->second.file);
       unit.last_file = std::max(unit.last_file, bias->second.file);
     }
-    if (unit.tensor != nullptr) unit.strips = strips_of_(layer, *unit.tensor);
     if (unit.strips == LayerStrips::read_and_written) {
       unit.rounding_bytes = unit.writing_bytes = kStripBytes;
       result_.units.push_back(unit);
       return;
     }
     const int64_t elements = layer.out_features * layer.in_features;
-    const int64_t mapped = unit.strips == LayerStrips::read ? kStripBytes : elements * element_bytes(unit.tensor);
+    const int64_t whole = elements * element_bytes(unit.tensor);
+    const int64_t mapped = unit.strips == LayerStrips::read ? std::min(kStripBytes, whole) : whole;
     const int64_t codes = elements + (keeps_dequantized_ ? 2 * elements : 0);
     unit.rounding_bytes = mapped + codes;
     unit.writing_bytes = codes + elements * std::min(layer.quant.weight.bits, 16) / 8;

@@ -20,6 +20,8 @@ namespace {
 
 constexpr int64_t kStripElements = int64_t{1} << 17;  // as float32 below what the heap returns to the system at once
 
+constexpr size_t kLargeBytes = size_t{16} << 20;  // a tensor whose pages are not kept until all of it is rounded
+
 // What a weight has a row of for each row, or block of rows, of its codes.
 constexpr at::Tensor QuantizedWeight::*kScales[] = {&QuantizedWeight::scale,       &QuantizedWeight::zero_point,
                                                     &QuantizedWeight::offset,      &QuantizedWeight::group_min,
@@ -80,6 +82,20 @@ void copy_rows(const at::Tensor& part, at::Tensor& whole, int64_t first_row) {
 
 }  // namespace
 
+// Decoded from codes, or cut out of the whole.
+void StripRounding::Task::read_from(const WeightSource& weights, const std::string& tensor, at::ScalarType dtype) {
+  if (weights.decodes_rows(tensor)) {
+    rows = [&weights, tensor, dtype](int64_t first, int64_t count) {
+      return weights.load_rows(tensor, first, count).to(dtype);
+    };
+    return;
+  }
+  const at::Tensor stored = weights.load(tensor);
+  rows = [stored, dtype](int64_t first, int64_t count) { return stored.narrow(0, first, count).to(dtype); };
+  // What another thread still reads comes back.
+  if (stored.nbytes() > kLargeBytes) release = [&weights, tensor] { weights.release(tensor); };
+}
+
 bool StripRounding::is_whole(const LayerPlan& plan, const Scheme& scheme, RtnMode mode) {
   return !rows_are_independent(plan, scheme, mode);
 }
@@ -112,6 +128,7 @@ void StripRounding::round(int64_t strip) {
   require_finite_result(task_.plan.name, back);
   sums_[static_cast<size_t>(strip)] = sums_of(weight, back);
   if (dequantized_.defined()) dequantized_.narrow(0, first, count).copy_(back);
+  if (task_.release) task_.release();
   if (task_.take)
     task_.take(std::move(part), first);
   else

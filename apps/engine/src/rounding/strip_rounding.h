@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -13,6 +14,7 @@
 #include <arkit/descriptors.h>
 #include <arkit/export.h>
 #include <arkit/model_adapter.h>
+#include <arkit/model_source.h>
 #include <arkit/scheme.h>
 
 #include "rounding/error_kernels.h"
@@ -36,7 +38,11 @@ class ARKIT_INTERNAL StripRounding {
     at::Tensor importance = {};                              // f32 [in], for a search; undefined = inputs count alike
     at::ScalarType dequantized = at::ScalarType::Undefined;  // dtype dequantized() is wanted in; Undefined = not
     ReadRows rows = {};
-    TakeStrip take = {};  // unset = quantized() gathers them
+    std::function<void()> release = {};  // after each strip: the pages its rows came from may go
+    TakeStrip take = {};                 // unset = quantized() gathers them
+
+    // Sets rows and release: the weight is read from `weights`, as numbers of `dtype`.
+    void read_from(const WeightSource& weights, const std::string& tensor, at::ScalarType dtype);
   };
   explicit StripRounding(Task task);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <arkit/kernel_set.h>
+
 namespace arkit::io {
 namespace {
 
@@ -10,7 +12,7 @@ namespace {
 constexpr size_t kChunk = 4096;
 
 template <typename Word>
-bool any_non_finite(const Word* data, size_t n, Word exponent) {
+ARKIT_INLINE bool any_non_finite(const Word* data, size_t n, Word exponent) {
   Word found = 0;
   for (size_t i = 0; i < n; ++i) found = static_cast<Word>(found | static_cast<Word>((data[i] & exponent) == exponent));
   return found != 0;
@@ -20,7 +22,7 @@ template <typename Word>
 size_t search(const Word* data, size_t n, Word exponent) {
   for (size_t begin = 0; begin < n; begin += kChunk) {
     const size_t size = std::min(kChunk, n - begin);
-    if (!any_non_finite(data + begin, size, exponent)) continue;
+    if (!by_kernel_set<any_non_finite<Word>>(data + begin, size, exponent)) continue;
     for (size_t i = begin; i < begin + size; ++i)
       if ((data[i] & exponent) == exponent) return i;
   }
