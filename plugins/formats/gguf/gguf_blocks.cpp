@@ -55,14 +55,15 @@ void BlockRows::encode(int64_t row, std::byte* to) const {
   const float* dmin = dmin_.defined() ? dmin_.const_data_ptr<float>() + row * blocks : nullptr;
   const int8_t* scales = scales_.defined() ? scales_.const_data_ptr<int8_t>() + row * blocks * groups : nullptr;
   const uint8_t* minima = minima_.defined() ? minima_.const_data_ptr<uint8_t>() + row * blocks * groups : nullptr;
-  for (int64_t b = 0; b < blocks; ++b, to += block_bytes_)
-    encode_block(type_,
-                 {.codes = codes + b * shape_.block,
-                  .d = d == nullptr ? 0 : d[b],
-                  .dmin = dmin == nullptr ? 0 : dmin[b],
-                  .scales = scales == nullptr ? nullptr : scales + b * groups,
-                  .minima = minima == nullptr ? nullptr : minima + b * groups},
-                 to);
+  encode_blocks({.type = type_,
+                 .first = {.codes = codes, .d = 0, .dmin = 0, .scales = scales, .minima = minima},
+                 .d = d,
+                 .dmin = dmin,
+                 .count = blocks,
+                 .block = shape_.block,
+                 .groups = static_cast<int>(groups),
+                 .block_bytes = static_cast<int>(block_bytes_)},
+                to);
 }
 
 QuantizedWeight decode_blocks(const at::Tensor& bytes, sdk::BlockType type, int64_t columns) {

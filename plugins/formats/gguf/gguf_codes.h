@@ -24,7 +24,7 @@ struct CodeLayout {
 inline constexpr int kMostBlock = 256;  // elements of the longest block
 inline constexpr int kMostGroups = 16;  // of a block
 
-// What one block holds, as encode_block() takes it (gguf_encode.h): codes as the type stores them, those of IQ4 types
+// What one block holds, as encode_blocks() takes it (gguf_encode.h): codes as the type stores them, those of IQ4 types
 // being places in the table.
 struct BlockParts {
   uint8_t* codes;

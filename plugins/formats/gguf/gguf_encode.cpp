@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <arkit/kernel_set.h>
 #include <arkit/sdk/float16.h>
 #include <arkit/sdk/gguf_scales.h>
 
@@ -11,24 +12,24 @@ namespace {
 
 constexpr int kBlock = 256;
 
-void put_half(float value, uint8_t* to) {
+ARKIT_INLINE void put_half(float value, uint8_t* to) {
   const uint16_t half = sdk::float_to_float16(value);
   std::memcpy(to, &half, sizeof(half));
 }
 
 // Blocks of 32: byte j holds element j and, in its high half, element 16 + j.
-void put_nibbles(const uint8_t* codes, uint8_t* to) {
+ARKIT_INLINE void put_nibbles(const uint8_t* codes, uint8_t* to) {
   for (int j = 0; j < 16; ++j) to[j] = static_cast<uint8_t>((codes[j] & 15) | codes[16 + j] << 4);
 }
 
-void put_fifth_bits(const uint8_t* codes, uint8_t* to) {
+ARKIT_INLINE void put_fifth_bits(const uint8_t* codes, uint8_t* to) {
   uint32_t bits = 0;
   for (int i = 0; i < 32; ++i) bits |= static_cast<uint32_t>(codes[i] >> 4 & 1) << i;
   std::memcpy(to, &bits, sizeof(bits));
 }
 
 // Two bits of each of 256 codes: byte 32 h + r mod 32 holds them at 2 (r / 32), r = element mod 128.
-void put_twos(const uint8_t* codes, int shift, uint8_t* to) {
+ARKIT_INLINE void put_twos(const uint8_t* codes, int shift, uint8_t* to) {
   for (int half = 0; half < 2; ++half)
     for (int l = 0; l < 32; ++l) {
       int byte = 0;
@@ -38,7 +39,7 @@ void put_twos(const uint8_t* codes, int shift, uint8_t* to) {
 }
 
 // 6-bit scales and minima of 8 groups in 12 bytes.
-void put_k_scales(const int8_t* scales, const uint8_t* minima, uint8_t* to) {
+ARKIT_INLINE void put_k_scales(const int8_t* scales, const uint8_t* minima, uint8_t* to) {
   for (int g = 0; g < 4; ++g) {
     const int scale = scales[g + 4], minimum = minima[g + 4];
     to[g] = static_cast<uint8_t>((scales[g] & 63) | scale >> 4 << 6);
@@ -48,13 +49,13 @@ void put_k_scales(const int8_t* scales, const uint8_t* minima, uint8_t* to) {
 }
 
 // Byte 32 (g / 2) + e mod 32 holds groups g and g + 1 of 32.
-void put_k_nibbles(const uint8_t* codes, uint8_t* to) {
+ARKIT_INLINE void put_k_nibbles(const uint8_t* codes, uint8_t* to) {
   for (int pair = 0; pair < 4; ++pair)
     for (int l = 0; l < 32; ++l)
       to[32 * pair + l] = static_cast<uint8_t>((codes[64 * pair + l] & 15) | (codes[64 * pair + 32 + l] & 15) << 4);
 }
 
-void put_q3_scales(const int8_t* scales, uint8_t* to) {
+ARKIT_INLINE void put_q3_scales(const int8_t* scales, uint8_t* to) {
   std::fill_n(to, 12, uint8_t{0});
   for (int g = 0; g < 16; ++g) {
     const int code = scales[g] + 32;
@@ -63,7 +64,7 @@ void put_q3_scales(const int8_t* scales, uint8_t* to) {
   }
 }
 
-void put_iq4_xs(const BlockCodes& from, uint8_t* to) {
+ARKIT_INLINE void put_iq4_xs(const BlockCodes& from, uint8_t* to) {
   put_half(from.d, to);
   uint16_t high = 0;
   std::fill_n(to + 4, 4, uint8_t{0});
@@ -76,7 +77,7 @@ void put_iq4_xs(const BlockCodes& from, uint8_t* to) {
   std::memcpy(to + 2, &high, sizeof(high));
 }
 
-void put_q6_k(const BlockCodes& from, uint8_t* to) {
+ARKIT_INLINE void put_q6_k(const BlockCodes& from, uint8_t* to) {
   for (int half = 0; half < 2; ++half)
     for (int l = 0; l < 64; ++l) {
       const uint8_t* codes = from.codes + 128 * half + l;
@@ -87,7 +88,7 @@ void put_q6_k(const BlockCodes& from, uint8_t* to) {
   put_half(from.d, to + 208);
 }
 
-void put_q3_k(const BlockCodes& from, uint8_t* to) {
+ARKIT_INLINE void put_q3_k(const BlockCodes& from, uint8_t* to) {
   for (int l = 0; l < 32; ++l) {
     int mask = 0;
     for (int bit = 0; bit < 8; ++bit) mask |= (from.codes[32 * bit + l] >> 2 & 1) << bit;
@@ -98,7 +99,7 @@ void put_q3_k(const BlockCodes& from, uint8_t* to) {
   put_half(from.d, to + 108);
 }
 
-void put_nvfp4(const BlockCodes& from, uint8_t* to) {
+ARKIT_INLINE void put_nvfp4(const BlockCodes& from, uint8_t* to) {
   std::memcpy(to, from.scales, 4);
   for (int g = 0; g < 4; ++g)
     for (int i = 0; i < 8; ++i) {
@@ -109,23 +110,20 @@ void put_nvfp4(const BlockCodes& from, uint8_t* to) {
 
 // `count` digits of base 3, each `stride` codes behind the last, as a fraction of 256 that their reader rounds down to
 // them; of fewer than five the others are 0.
-uint8_t trits(const uint8_t* codes, int count, int stride) {
+ARKIT_INLINE uint8_t trits(const uint8_t* codes, int count, int stride) {
   int number = 0;
   for (int n = 0; n < 5; ++n) number = 3 * number + (n < count ? codes[n * stride] : 0);
   return static_cast<uint8_t>((number * 256 + 242) / 243);
 }
 
-void put_tq1_0(const BlockCodes& from, uint8_t* to) {
+ARKIT_INLINE void put_tq1_0(const BlockCodes& from, uint8_t* to) {
   for (int m = 0; m < 32; ++m) to[m] = trits(from.codes + m, 5, 32);
   for (int m = 0; m < 16; ++m) to[32 + m] = trits(from.codes + 160 + m, 5, 16);
   for (int j = 0; j < 4; ++j) to[48 + j] = trits(from.codes + 240 + j, 4, 4);
   put_half(from.d, to + 52);
 }
 
-}  // namespace
-
-void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noexcept {
-  auto* to = reinterpret_cast<uint8_t*>(block);
+ARKIT_INLINE void put_block(TensorType type, const BlockCodes& from, uint8_t* to) {
   switch (type) {
     case TensorType::q4_0:
     case TensorType::iq4_nl:
@@ -187,6 +185,24 @@ void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noe
     case TensorType::bf16:
       return;
   }
+}
+
+ARKIT_INLINE void put_blocks(BlockRun run, uint8_t* to) {
+  BlockCodes from = run.first;
+  for (int64_t b = 0; b < run.count; ++b, to += run.block_bytes) {
+    if (run.d != nullptr) from.d = run.d[b];
+    if (run.dmin != nullptr) from.dmin = run.dmin[b];
+    put_block(run.type, from, to);
+    from.codes += run.block;
+    if (from.scales != nullptr) from.scales += run.groups;
+    if (from.minima != nullptr) from.minima += run.groups;
+  }
+}
+
+}  // namespace
+
+void encode_blocks(const BlockRun& run, std::byte* to) noexcept {
+  by_kernel_set<put_blocks>(run, reinterpret_cast<uint8_t*>(to));
 }
 
 }  // namespace arkit::gguf

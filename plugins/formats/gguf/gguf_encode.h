@@ -16,7 +16,16 @@ struct BlockCodes {
   const uint8_t* minima;  // Q2_K, Q4_K, Q5_K
 };
 
-// Writes the type's block_bytes. Nothing for types without codes.
-void encode_block(TensorType type, const BlockCodes& from, std::byte* block) noexcept;
+// Blocks that lie behind each other, as do their codes, scales and minima.
+struct BlockRun {
+  TensorType type;
+  BlockCodes first;
+  const float *d = nullptr, *dmin = nullptr;  // of each; null = of all as of the first
+  int64_t count = 1;
+  int block = 0, groups = 0, block_bytes = 0;  // of one: weights, scales, bytes
+};
+
+// Writes block_bytes of each. Nothing for types without codes.
+void encode_blocks(const BlockRun& run, std::byte* to) noexcept;
 
 }  // namespace arkit::gguf
