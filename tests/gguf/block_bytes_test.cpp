@@ -18,6 +18,7 @@
 #include "ggml_rows.h"
 #include "gguf_dequantize.h"
 #include "gguf_encode.h"
+#include "least_error_rows.h"
 
 namespace arkit {
 namespace {
@@ -25,6 +26,7 @@ namespace {
 using gguf::TensorType;
 using gguf_k::AutoRoundRounder;
 using gguf_k::BlockType;
+using gguf_k::LeastErrorRounder;
 using gguf_k::RowRounder;
 
 struct Pair {
@@ -72,11 +74,15 @@ std::string blocks_of(const Pair& type, const gguf_k::Searches& searches, const 
   const size_t each = groups / blocks;
   if (type.block == BlockType::nvfp4)
     for (size_t g = 0; g < groups; ++g) scales[g] = static_cast<int8_t>(sdk::ue4m3_of(2 * d[g]));
-  for (size_t b = 0; b < blocks; ++b)
-    gguf::encode_block(type.tensor,
-                       {codes.data() + b * static_cast<size_t>(shape.block), d[b], dmin[b], scales.data() + b * each,
-                        minima.data() + b * each},
-                       reinterpret_cast<std::byte*>(bytes.data()) + b * static_cast<size_t>(info.block_bytes));
+  gguf::encode_blocks({.type = type.tensor,
+                       .first = {codes.data(), 0, 0, scales.data(), minima.data()},
+                       .d = d.data(),
+                       .dmin = dmin.data(),
+                       .count = static_cast<int64_t>(blocks),
+                       .block = shape.block,
+                       .groups = static_cast<int>(each),
+                       .block_bytes = static_cast<int>(info.block_bytes)},
+                      reinterpret_cast<std::byte*>(bytes.data()));
   return bytes;
 }
 
@@ -183,6 +189,49 @@ TEST(BlockBytes, AreTheSameFromEverySet) {
               << name << " of AutoRound, " << searches->name;
       }
     }
+}
+
+// Block by block the bytes of the search that loses less.
+TEST(BlockBytes, OfLeastErrorAreThoseOfTheBetterSearch) {
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal(0, 0.05F);
+  for (const auto& [name, type] : kTypes) {
+    if (!LeastErrorRounder::knows_both(type.block)) continue;
+    const auto block = static_cast<size_t>(gguf_k::shape_of(type.block).block), blocks = size_t{64};
+    std::vector<float> x(blocks * block), importance(x.size());
+    for (float& value : x) value = normal(random);
+    for (float& q : importance) q = std::exp(40 * normal(random));
+    const auto bytes = [&]<typename Rounder>(const std::optional<std::vector<float>>& given) {
+      return blocks_of<Rounder>(type, gguf_k::searches_baseline, x, given);
+    };
+    const std::string ggml = bytes.operator()<RowRounder>(importance),
+                      other = bytes.operator()<AutoRoundRounder>(importance),
+                      least = bytes.operator()<LeastErrorRounder>(importance);
+    EXPECT_EQ(bytes.operator()<LeastErrorRounder>(std::nullopt), bytes.operator()<RowRounder>(std::nullopt)) << name;
+    const size_t size = least.size() / blocks;
+    int of_ggml = 0, of_other = 0;
+    for (size_t b = 0; b < blocks; ++b) {
+      const auto error = [&](const std::string& of) {
+        std::vector<float> value(block);
+        gguf::dequantize(type.tensor, reinterpret_cast<const std::byte*>(of.data()) + b * size,
+                         static_cast<int64_t>(block), value.data());
+        double sum = 0;
+        for (size_t i = 0; i < block; ++i) {
+          const double difference = static_cast<double>(x[b * block + i]) - static_cast<double>(value[i]);
+          sum += static_cast<double>(importance[b * block + i]) * difference * difference;
+        }
+        return sum;
+      };
+      const double smallest = std::min(error(ggml), error(other));
+      EXPECT_LE(error(least), smallest * (1 + 1e-5)) << name << " " << b;
+      const std::string_view made = std::string_view(least).substr(b * size, size);
+      const bool is_ggml = made == std::string_view(ggml).substr(b * size, size);
+      EXPECT_TRUE(is_ggml || made == std::string_view(other).substr(b * size, size)) << name << " " << b;
+      ++(is_ggml ? of_ggml : of_other);
+    }
+    EXPECT_GT(of_ggml, 0) << name;
+    EXPECT_GT(of_other, 0) << name;
+  }
 }
 
 }  // namespace

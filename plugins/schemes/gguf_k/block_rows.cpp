@@ -14,6 +14,7 @@
 
 #include "auto_round_rows.h"
 #include "block_values.h"
+#include "least_error_rows.h"
 
 namespace arkit::gguf_k {
 namespace {
@@ -102,6 +103,8 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
     FloatRows numbers(weight, factor);
     RowRounder rounder(type, best_searches());
     AutoRoundRounder other(type, best_searches());
+    LeastErrorRounder either(type, best_searches());
+    const bool both = search == Search::least_error && by_column != nullptr && LeastErrorRounder::knows_both(type);
     for (int64_t first_row = begin; first_row < end; first_row += grain) {
       const int64_t last = std::min(end, first_row + grain);
       const float* x = numbers.rows(first_row, last - first_row);
@@ -109,7 +112,12 @@ QuantizedWeight quantize(const at::Tensor& weight, BlockType type, const at::Ten
         const auto at_row = [&](auto* base, int64_t each) { return base == nullptr ? nullptr : base + row * each; };
         const Row to{at_row(first.codes, columns), at_row(first.d, blocks), at_row(first.dmin, blocks),
                      at_row(first.scales, groups), at_row(first.minima, groups)};
-        search == Search::ggml ? rounder.round(x, columns, by_column, to) : other.round(x, columns, by_column, to);
+        if (both)
+          either.round(x, columns, by_column, to);
+        else if (search == Search::auto_round)
+          other.round(x, columns, by_column, to);
+        else
+          rounder.round(x, columns, by_column, to);
       }
     }
   });

@@ -1,6 +1,6 @@
 #pragma once
 // SignRound over blocks with coded scales: the scales are those a search finds, an offset a weight decides where it
-// rounds to (docs/spec/gguf-rounding.md 5).
+// rounds to (docs/spec/gguf-rounding.md 6).
 
 #include <memory>
 

@@ -21,11 +21,12 @@ BlockType type_of(const TensorQuant& quant) {
   return *type;
 }
 
-constexpr std::array<std::string_view, 2> kSearches{"ggml", "auto_round"};
-constexpr std::string_view kAutoRound = "search:auto_round";  // kSearchRule and its name
+constexpr std::array<std::string_view, 3> kSearches{"least_error", "ggml", "auto_round"};
+constexpr std::string_view kGgml = "search:ggml", kAutoRound = "search:auto_round";  // kSearchRule and a name
 
 Search search_of(const TensorQuant& quant) {
-  return quant.observer == kAutoRound ? Search::auto_round : Search::ggml;
+  if (quant.observer == kAutoRound) return Search::auto_round;
+  return quant.observer == kGgml ? Search::ggml : Search::least_error;
 }
 
 // Others are rounded to their extremes whatever the importance of a column.
@@ -70,7 +71,8 @@ Verdict GgufKScheme::supports(const LayerPlan& layer) const {
   if (!type) return Verdict::no(str("weight data_type '", quant.data_type, "' is no block type of GGUF"));
   TensorQuant fixed = sdk::quant_of(*type);
   fixed.scale_dtype = quant.scale_dtype;  // has no say: scales are float16
-  if (quant.observer == kAutoRound && sdk::has_auto_round_search(*type)) fixed.observer = quant.observer;
+  if (sdk::has_auto_round_search(*type) && (quant.observer == kGgml || quant.observer == kAutoRound))
+    fixed.observer = quant.observer;
   if (quant != fixed)
     return Verdict::no(str("bits, groups and scales of '", quant.data_type, "' are fixed (", fixed.bits,
                            " bits in groups of ", fixed.group_size,
