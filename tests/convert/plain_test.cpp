@@ -202,6 +202,9 @@ TEST_F(PlainConversion, ADryRunTellsTheSize) {
   const auto written = static_cast<int64_t>(fs::file_size(path("hf") / "model.safetensors"));
   EXPECT_NEAR(static_cast<double>(report.at("outputs").at(0).at("bytes").as_int64()), static_cast<double>(written),
               0.02 * static_cast<double>(written));
+  (void)convert(kQuantized, "gguf", "gguf");
+  EXPECT_EQ(report.at("outputs").at(1).at("bytes").to_number<uintmax_t>(), fs::file_size(only_gguf(path("gguf"))))
+      << "to the byte";
 }
 
 TEST_F(PlainConversion, RefusesWhatItDoesNotDo) {

@@ -372,6 +372,11 @@ TEST_F(Imatrix, IsNamedInTheFile) {
   o.imatrix = file;
   (void)run(o);
   const MappedFile map(file_of(o, ".gguf"));
+  QuantizeOptions dry = o;
+  dry.dry_run = true;
+  EXPECT_EQ(quantize(dry, registry(), recorder_).at("outputs").at(0).at("bytes").to_number<size_t>(),
+            map.bytes().size())
+      << "a dry run counts the keys that name it";
   const gguf::File written = gguf::parse_gguf(map.bytes(), "'file'");
   const gguf::Metadata& keys = written.metadata;
   EXPECT_EQ(keys.text("quantize.imatrix.file"), file.string());

@@ -191,6 +191,27 @@ TEST_F(GgufOptions, FilesAreCutIntoPartsThatAreOneModel) {
   }
 }
 
+// To the byte, of one file and of parts.
+TEST_F(GgufOptions, ADryRunTellsTheSizeOfTheFiles) {
+  for (const char* format : {"gguf:q4_k_m", "gguf:q8_0", "gguf:f16"})
+    for (const bool parts : {false, true}) {
+      SCOPED_TRACE(format);
+      options_.formats = {format};
+      options_.format_options = {};
+      if (parts) options_.format_options.split_max_size = 150'000;
+      options_.dry_run = true;
+      testing::Recorder recorder;
+      const json::Object dry = quantize(options_, registry(), recorder);
+      const auto told = dry.at("outputs").at(0).at("bytes").to_number<int64_t>();
+      options_.dry_run = false;
+      (void)write();
+      EXPECT_EQ(files_.size() > 1, parts);
+      int64_t bytes = 0;
+      for (const fs::path& file : files_) bytes += static_cast<int64_t>(fs::file_size(file));
+      EXPECT_EQ(told, bytes);
+    }
+}
+
 TEST_F(GgufOptions, PartsThatAreNotOneModelAreRefused) {
   options_.format_options.split_max_size = 100'000;
   (void)write();

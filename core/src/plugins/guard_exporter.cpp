@@ -111,8 +111,8 @@ class GuardedMix : public Base, public FreeMix {
   LayerQuant fitting(const LayerPlan& layer, string_view variant) const override {
     return this->call("fitting()", [&](Exporter& e) { return face(e).fitting(layer, variant); });
   }
-  int64_t file_bytes(const ModelSource& source, const QuantPlan& plan, string_view variant) const override {
-    return this->call("file_bytes()", [&](Exporter& e) { return face(e).file_bytes(source, plan, variant); });
+  int64_t file_bytes(const ExportRequest& request, string_view variant) const override {
+    return this->call("file_bytes()", [&](Exporter& e) { return face(e).file_bytes(request, variant); });
   }
 
  private:

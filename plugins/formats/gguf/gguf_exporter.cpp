@@ -253,9 +253,8 @@ LayerQuant GgufExporter::fitting(const LayerPlan& layer, std::string_view) const
   return quant;
 }
 
-int64_t GgufExporter::file_bytes(const ModelSource& source, const QuantPlan& plan, std::string_view variant) const {
-  return bytes_of_files({.output_dir = {}, .source = source, .plan = plan, .run = {}}, kind_of(plan, variant), options_,
-                        plain_kind(variant));
+int64_t GgufExporter::file_bytes(const ExportRequest& request, std::string_view variant) const {
+  return bytes_of_files(request, kind_of(request.plan, variant), options_, plain_kind(variant));
 }
 
 Verdict GgufExporter::supports(const LayerPlan& layer, std::string_view) const {

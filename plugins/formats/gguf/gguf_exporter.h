@@ -21,8 +21,7 @@ class GgufExporter final : public Exporter, public FreeMix, public ExporterOptio
   [[nodiscard]] std::string_view implied_scheme(std::string_view variant) const override;
   [[nodiscard]] Refinement refine(const RefineRequest& request, std::string_view variant) const override;
   [[nodiscard]] LayerQuant fitting(const LayerPlan& layer, std::string_view variant) const override;
-  [[nodiscard]] int64_t file_bytes(const ModelSource& source, const QuantPlan& plan,
-                                   std::string_view variant) const override;
+  [[nodiscard]] int64_t file_bytes(const ExportRequest& request, std::string_view variant) const override;
   [[nodiscard]] Verdict supports(const LayerPlan& layer, std::string_view variant) const override;
   [[nodiscard]] Verdict supports_source(const ModelSource& source, const QuantPlan& plan,
                                         std::string_view variant) const override;

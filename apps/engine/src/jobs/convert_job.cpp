@@ -164,14 +164,17 @@ void check_layers(const ConvertRun& run) {
   });
 }
 
+ExportRequest export_request(const ConvertRun& run) {
+  return {.output_dir = run.formats.front().output_dir,
+          .source = run.shown,
+          .plan = run.plan,
+          .run = recorded_run(run.source),
+          .model_dtype = model_dtype_of(run.shown),
+          .max_shard_bytes = run.options.max_shard_bytes};
+}
+
 Written write_layers(const ConvertRun& run, const output::OutputFolder& output) {
-  const ExportRequest request{.output_dir = run.formats.front().output_dir,
-                              .source = run.shown,
-                              .plan = run.plan,
-                              .run = recorded_run(run.source),
-                              .model_dtype = model_dtype_of(run.shown),
-                              .max_shard_bytes = run.options.max_shard_bytes};
-  ExportSet exports(run.formats, request, output);
+  ExportSet exports(run.formats, export_request(run), output);
   for_each_layer(run, "writing layers", [&](const LayerRecord& record) { exports.add_layer(record); });
   for (const AttentionSpec& module : sdk::attention_modules(run.source))
     for (const std::string& name : module.tensors) exports.add_plain(name, run.source.weights().load(name), true);
@@ -182,11 +185,12 @@ Written write_layers(const ConvertRun& run, const output::OutputFolder& output) 
 
 json::Object dry_run_report(const ConvertRun& run) {
   json::Object report{{"source", run.source.kind()}, {"plan", describe_plan(run.plan)}};
+  const ExportRequest request = export_request(run);
   json::Array outputs;
   for (const FormatChoice& format : run.formats)
     outputs.push_back(json::Object{{"format", format.name},
                                    {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_folder_bytes(format, run.plan, run.shown)}});
+                                   {"bytes", foretold_bytes(format, request)}});
   report["outputs"] = std::move(outputs);
   report["dry_run"] = true;
   return report;

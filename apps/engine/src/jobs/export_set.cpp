@@ -9,6 +9,7 @@
 
 #include "output/output_folder.h"
 #include "quant/format_lookup.h"
+#include "quant/free_formats.h"
 
 namespace arkit {
 namespace fs = std::filesystem;
@@ -196,6 +197,11 @@ int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const W
 
 int64_t planned_folder_bytes(const FormatChoice& format, const QuantPlan& plan, const ModelSource& source) {
   return planned_bytes(format, plan, source.weights()) + companion_bytes(source);
+}
+
+int64_t foretold_bytes(const FormatChoice& format, const ExportRequest& request) {
+  if (const FreeMix* exact = free_mix_of(*format.exporter)) return exact->file_bytes(request, format.name);
+  return planned_folder_bytes(format, request.plan, request.source);
 }
 
 void count_file(ExportReport& report, const fs::path& folder, const fs::path& name) {

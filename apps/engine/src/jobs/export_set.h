@@ -58,10 +58,13 @@ void check_source(const std::vector<FormatChoice>& formats, const QuantPlan& pla
 
 // Bytes of packed layers plus untouched tensors, per format; known from the plan.
 [[nodiscard]] int64_t planned_bytes(const FormatChoice& format, const QuantPlan& plan, const WeightSource& weights);
-// With the source's tokenizer and other companions: what a dry run tells. The texts that a run writes itself
-// (configuration, headers, record, card) are not in it.
+// With the source's tokenizer and other companions. The texts that a run writes itself (configuration, headers, record,
+// card) are not in it.
 [[nodiscard]] int64_t planned_folder_bytes(const FormatChoice& format, const QuantPlan& plan,
                                            const ModelSource& source);
+// What a dry run tells: the files that the format would write, to the byte, where it knows (FreeMix::file_bytes), else
+// planned_folder_bytes.
+[[nodiscard]] int64_t foretold_bytes(const FormatChoice& format, const ExportRequest& request);
 // A file that the run wrote itself beside what the format wrote counts as well.
 void count_file(ExportReport& report, const std::filesystem::path& folder, const std::filesystem::path& name);
 

@@ -134,7 +134,10 @@ int64_t ExportSizer::exact_bytes(const FreeMix& format, const QuantPlan& plan) {
   for (const LayerPlan& layer : plan.layers)
     if (layer.quantized()) key += str(layer.name, " ", describe(layer.quant), "\n");
   const auto [entry, is_new] = exact_.try_emplace(std::move(key));
-  if (is_new) entry->second = format.file_bytes(source_, plan, format_.name);
+  if (is_new)
+    entry->second = format.file_bytes(
+        {.output_dir = {}, .source = source_, .plan = plan, .run = {}, .max_shard_bytes = max_shard_bytes_},
+        format_.name);
   return entry->second;
 }
 

@@ -245,10 +245,15 @@ json::Object convert_plain(const ConvertOptions& options, const ModelSource& sou
   const auto described = [&](size_t i, int64_t bytes) {
     return json::Object{{"format", formats[i].name}, {"output_dir", formats[i].output_dir.string()}, {"bytes", bytes}};
   };
+  const ExportRequest request{.output_dir = formats.front().output_dir,
+                              .source = shown,
+                              .plan = plan,
+                              .run = recorded_run(source),
+                              .model_dtype = model_dtype,
+                              .max_shard_bytes = options.max_shard_bytes};
   json::Array outputs;
   if (options.dry_run) {
-    for (size_t i = 0; i < formats.size(); ++i)
-      outputs.push_back(described(i, planned_folder_bytes(formats[i], plan, shown)));
+    for (size_t i = 0; i < formats.size(); ++i) outputs.push_back(described(i, foretold_bytes(formats[i], request)));
     return {{"source", source.kind()}, {"dtype", plan.scheme_name}, {"outputs", std::move(outputs)}, {"dry_run", true}};
   }
   const auto output = prepare_output(output_dir, formats, plan, shown, options.force, reporter);
@@ -256,12 +261,6 @@ json::Object convert_plain(const ConvertOptions& options, const ModelSource& sou
   hashes.start();
 
   reporter.step("writing");
-  const ExportRequest request{.output_dir = formats.front().output_dir,
-                              .source = shown,
-                              .plan = plan,
-                              .run = recorded_run(source),
-                              .model_dtype = model_dtype,
-                              .max_shard_bytes = options.max_shard_bytes};
   ExportSet exports(formats, request, *output);
   std::vector<ExportReport> reports = exports.finish(reporter);  // all tensors are copied there
   reporter.step("reopening and comparing");

@@ -48,31 +48,6 @@ ProcessOptions process_options(const ResolvedTuning& tuning, bool transforms) {
   return options;
 }
 
-RunRecord run_settings(const QuantizeOptions& options, const QuantizePlan& decided) {
-  const PlannedModel& planned = decided.planned;
-  const ResolvedTuning& tuning = decided.tuning;
-  const QuantPlan& plan = planned.plan;
-  RunRecord run;
-  run.model_free = planned.model_free;
-  run.recipe = planned.recipe;
-  run.disable_opt_rtn = tuning.disable_opt_rtn;
-  run.iters = tuning.iters;
-  run.nsamples = tuning.nsamples;
-  run.seqlen = tuning.seqlen;
-  run.batch_size = tuning.batch_size;
-  run.gradient_accumulate_steps = tuning.options.gradient_accumulate_steps;
-  run.seed = tuning.options.seed;
-  run.lr = tuning.lr;
-  run.minmax_lr = tuning.minmax_lr;
-  run.enable_minmax_tuning = tuning.options.enable_minmax_tuning;
-  run.enable_quanted_input = sees_quantized(tuning, !planned.transforms.empty());
-  run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
-  run.scale_dtype = plan.global.weight.scale_dtype;
-  run.dataset = options.dataset;
-  if (planned.importance != nullptr) run.importance = planned.importance->record;
-  return run;
-}
-
 void write_results(QuantizeRun& run, const std::vector<Linear*>& linears, const BlockResult& result) {
   for (const QuantizedLayer& layer : result.layers) {
     if (run.gathered != nullptr) run.gathered->add(layer.plan->name, layer.imatrix, layer.imatrix_tokens);

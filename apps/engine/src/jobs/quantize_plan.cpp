@@ -149,6 +149,31 @@ bool sees_quantized(const ResolvedTuning& tuning, bool transforms) {
   return (tuning.iters > 0 || transforms) && tuning.options.enable_quanted_input;
 }
 
+RunRecord run_settings(const QuantizeOptions& options, const QuantizePlan& decided) {
+  const PlannedModel& planned = decided.planned;
+  const ResolvedTuning& tuning = decided.tuning;
+  const QuantPlan& plan = planned.plan;
+  RunRecord run;
+  run.model_free = planned.model_free;
+  run.recipe = planned.recipe;
+  run.disable_opt_rtn = tuning.disable_opt_rtn;
+  run.iters = tuning.iters;
+  run.nsamples = tuning.nsamples;
+  run.seqlen = tuning.seqlen;
+  run.batch_size = tuning.batch_size;
+  run.gradient_accumulate_steps = tuning.options.gradient_accumulate_steps;
+  run.seed = tuning.options.seed;
+  run.lr = tuning.lr;
+  run.minmax_lr = tuning.minmax_lr;
+  run.enable_minmax_tuning = tuning.options.enable_minmax_tuning;
+  run.enable_quanted_input = sees_quantized(tuning, !planned.transforms.empty());
+  run.enable_norm_bias_tuning = tuning.options.enable_norm_bias_tuning;
+  run.scale_dtype = plan.global.weight.scale_dtype;
+  run.dataset = options.dataset;
+  if (planned.importance != nullptr) run.importance = planned.importance->record;
+  return run;
+}
+
 json::Object dry_run_report(const QuantizeWish& wish, const QuantizePlan& decided, const json::Object& auto_scheme,
                             const Registry& registry) {
   const PlannedModel& planned = decided.planned;
@@ -162,11 +187,16 @@ json::Object dry_run_report(const QuantizeWish& wish, const QuantizePlan& decide
   if (!auto_scheme.empty()) report["autoscheme"] = auto_scheme;
   report["method"] = method_name(decided);
   report["options"] = recorded_options(options, tuning, registry);
+  const ExportRequest request{.output_dir = {},
+                              .source = *planned.source,
+                              .plan = plan,
+                              .run = run_settings(options, decided),
+                              .max_shard_bytes = options.max_shard_bytes};
   json::Array outputs;
   for (const FormatChoice& format : decided.formats)
     outputs.push_back(json::Object{{"format", format.name},
                                    {"output_dir", format.output_dir.string()},
-                                   {"bytes", planned_folder_bytes(format, plan, *planned.source)}});
+                                   {"bytes", foretold_bytes(format, request)}});
   report["outputs"] = std::move(outputs);
   report["peak_memory_estimate_bytes"] =
       estimate_peak_bytes(plan, tuning, planned.layout, tuning.iters > 0, planned.forwards, decided.dtype);

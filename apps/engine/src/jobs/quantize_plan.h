@@ -52,6 +52,9 @@ struct QuantizePlan {
 // Does a later block see what the quantized ones before it give?
 [[nodiscard]] bool sees_quantized(const ResolvedTuning& tuning, bool transforms);
 
+// What formats record of the run.
+[[nodiscard]] RunRecord run_settings(const QuantizeOptions& options, const QuantizePlan& decided);
+
 // What --dry-run tells; `auto_scheme` empty = no mix.
 [[nodiscard]] json::Object dry_run_report(const QuantizeWish& wish, const QuantizePlan& decided,
                                           const json::Object& auto_scheme, const Registry& registry);
