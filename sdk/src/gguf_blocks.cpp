@@ -15,6 +15,28 @@ constexpr std::array<float, 16> kIq4{-127, -104, -83, -65, -49, -35, -22, -10, 1
 constexpr std::array<float, 16> kE2m1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};  // twice
 constexpr std::array<float, 3> kTrits{-1, 0, 1};
 
+std::optional<BlockType> type_of_bits(BlockType from, int bits) {
+  using enum BlockType;
+  if (shape_of(from).bits == bits) return from;
+  const bool plain = from <= q8_0, minima = from == q4_1 || from == q5_1;
+  switch (bits) {
+    case 2:
+      return q2_k;
+    case 3:
+      return q3_k;
+    case 4:
+      return !plain ? q4_k : minima ? q4_1 : q4_0;
+    case 5:
+      return !plain ? q5_k : minima ? q5_1 : q5_0;
+    case 6:
+      return q6_k;
+    case 8:
+      return q8_0;
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::span<const std::string_view> block_type_names() {
@@ -57,6 +79,15 @@ TensorQuant quant_of(BlockType type) {
   quant.super_bits = shape.scale_bits;
   quant.super_group_size = shape.scale_bits > 0 ? shape.block / shape.group : 0;
   return quant;
+}
+
+std::optional<TensorQuant> quant_of_bits(const TensorQuant& quant, int bits) {
+  const auto from = find_block_type(quant.data_type);
+  const auto type = from ? type_of_bits(*from, bits) : std::nullopt;
+  if (!type) return std::nullopt;
+  TensorQuant other = quant_of(*type);
+  if (has_auto_round_search(*type)) other.observer = quant.observer;
+  return other;
 }
 
 }  // namespace arkit::sdk

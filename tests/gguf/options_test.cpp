@@ -191,6 +191,43 @@ TEST_F(GgufOptions, FilesAreCutIntoPartsThatAreOneModel) {
   }
 }
 
+// As AutoRound's: of the K types where the file is of them, else without super-blocks where there is one.
+TEST_F(GgufOptions, LayerConfigSaysBits) {
+  const std::string name = "model.layers.1.mlp.down_proj";
+  const auto type = [&](const std::string& format, const std::string& fields) {
+    options_.formats = {format};
+    options_.layer_config = "{\"" + name + "\": {" + fields + "}}";
+    return write().at("blk.1.ffn_down.weight");
+  };
+  const std::map<std::string, std::string> of_k = {{"2", "Q2_K"}, {"3", "Q3_K"}, {"4", "Q4_K"},
+                                                   {"5", "Q5_K"}, {"6", "Q6_K"}, {"8", "Q8_0"}};
+  for (const auto& [bits, wanted] : of_k) EXPECT_EQ(type("gguf:q4_k_m", "\"bits\": " + bits), wanted);
+  EXPECT_EQ(type("gguf:q4_0", R"("bits": 5)"), "Q5_0");
+  EXPECT_EQ(type("gguf:q4_1", R"("bits": 5)"), "Q5_1");
+  EXPECT_EQ(type("gguf:q5_1", R"("bits": 6)"), "Q6_K");
+  EXPECT_EQ(type("gguf:q8_0", R"("bits": 4)"), "Q4_0");
+  EXPECT_EQ(type("gguf:iq4_xs", R"("bits": 4)"), "IQ4_XS");
+  EXPECT_EQ(type("gguf:q4_0", R"("bits": 2, "scheme": "GGUF:Q5_K")"), "Q2_K");
+  EXPECT_EQ(type("gguf:q4_k_m", R"("bits": 16)"), "BF16");
+  fs::remove_all(options_.output_dir);
+  options_.layer_config = R"({"model.layers.1.mlp.down_proj": {"bits": 7}})";
+  EXPECT_EQ(
+      refused(ErrorCode::usage),
+      "layer_config 'model.layers.1.mlp.down_proj': no type of blocks has 7 bits; choose 2, 3, 4, 5, 6 or 8, or 16 for "
+      "none");
+  options_.layer_config = R"({"model.layers.1.mlp.down_proj": {"bits": 4, "group_size": 64}})";
+  EXPECT_TRUE(contains(refused(ErrorCode::unsupported), "bits, groups and scales of 'q4_k' are fixed"));
+}
+
+// A file's name says more than bits do.
+TEST_F(GgufOptions, BitsOfAPresetAreItsOwn) {
+  const auto types = write();
+  options_.overrides.bits = 6;
+  EXPECT_EQ(write(), types);
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_EQ(warnings_.front(), "the preset of the file says bits and groups itself: --bits has no effect");
+}
+
 // To the byte, of one file and of parts.
 TEST_F(GgufOptions, ADryRunTellsTheSizeOfTheFiles) {
   for (const char* format : {"gguf:q4_k_m", "gguf:q8_0", "gguf:f16"})

@@ -65,7 +65,8 @@ SchemeOption resolve(const LayerRule& rule, const QuantizeOptions& options, cons
     reporter.warn(str(where, " stays symmetric: serving engines read 8-bit integers of this format symmetric only"));
   }
   if (rule.key != rule.scheme) {  // an object: its own fields win
-    option.quant = apply_overrides(option.quant, rule.overrides, registry, where);
+    option.quant =
+        apply_overrides(with_type_of_bits(option.quant, rule.overrides, where), rule.overrides, registry, where);
     refuse_idle_activations(rule.overrides, option.quant.act.quantized(), where);
     option.name = describe(option.quant);
   }

@@ -8,6 +8,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/gguf_blocks.h>
 #include <arkit/str.h>
 
 #include "options/option_checks.h"
@@ -150,6 +151,13 @@ void check_weights(const SchemeOverrides& own, const QuantPlan& plan, const Regi
     nothing.add(own.scale_search.has_value(), "scale_search");
     nothing.warn("weights stay in 16 bits", reporter);
     return;
+  }
+  if (sdk::find_block_type(plan.global.weight.data_type)) {
+    Idle ruled;
+    ruled.add(own.bits.has_value(), "bits");
+    ruled.add(own.group_size.has_value(), "group_size");
+    ruled.add(own.sym.has_value(), own.sym.value_or(true) ? "sym" : "asym");
+    ruled.warn("the preset of the file says bits and groups itself", reporter);
   }
   fixed.add(own.scale_dtype && !any_layer(plan, [&](const LayerPlan& l) { return stores_scale_dtype(l, registry); }),
             "scale_dtype");

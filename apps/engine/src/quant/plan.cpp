@@ -71,7 +71,8 @@ void apply_layer_config(QuantPlan& plan, const QuantizeOptions& options, const R
       if (exact_names != (exact != layers.end())) continue;
       const std::string where = str("layer_config '", printable(rule.key), "'");
       const LayerQuant start = rule.scheme.empty() ? plan.global : resolve_preset(rule.scheme, registry).quant;
-      const LayerQuant quant = apply_overrides(start, rule.overrides, registry, where);
+      const LayerQuant quant =
+          apply_overrides(with_type_of_bits(start, rule.overrides, where), rule.overrides, registry, where);
       refuse_idle_activations(rule.overrides, quant.act.quantized(), where);
       const auto set = [&](LayerPlan& layer) {
         layer.quant = quant;

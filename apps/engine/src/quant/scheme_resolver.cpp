@@ -7,6 +7,7 @@
 
 #include <arkit/error.h>
 #include <arkit/scheme.h>
+#include <arkit/sdk/gguf_blocks.h>
 #include <arkit/str.h>
 
 namespace arkit {
@@ -84,6 +85,18 @@ ResolvedScheme resolve_preset(std::string_view name, const Registry& registry) {
     names.push_back(preset.name);
   }
   throw_unsupported(unknown_name("scheme", name, names, "'arkit list schemes' shows all"));
+}
+
+LayerQuant with_type_of_bits(LayerQuant quant, const SchemeOverrides& overrides, std::string_view what) {
+  if (!sdk::find_block_type(quant.weight.data_type) || !quant.weight.quantized()) return quant;
+  if (!overrides.bits || overrides.data_type) return quant;
+  if (TensorQuant wanted{.bits = *overrides.bits}; !wanted.quantized()) return quant;
+  const std::optional<TensorQuant> other = sdk::quant_of_bits(quant.weight, *overrides.bits);
+  if (!other)
+    throw_usage(
+        str(what, ": no type of blocks has ", *overrides.bits, " bits; choose 2, 3, 4, 5, 6 or 8, or 16 for none"));
+  quant.weight = *other;
+  return quant;
 }
 
 LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides, const Registry& registry,

@@ -26,6 +26,11 @@ struct ResolvedScheme {
 // The preset called `name` (case does not matter). Throws ErrorCode::unsupported with the nearest name.
 [[nodiscard]] ARKIT_INTERNAL ResolvedScheme resolve_preset(std::string_view name, const Registry& registry);
 
+// Types of blocks have bits of their own, and other bits of a layer mean another type (docs/FORMATS.md): of `quant` and the
+// bits that `overrides` ask for. Throws ErrorCode::usage where no type has them.
+[[nodiscard]] ARKIT_INTERNAL LayerQuant with_type_of_bits(LayerQuant quant, const SchemeOverrides& overrides,
+                                                          std::string_view what);
+
 // Applies every set override, reconciles bits with digits in data_type ("mx_fp4" -> mx_fp, 4 bits), checks ranges.
 // Throws ErrorCode::usage for values no scheme can have, ErrorCode::unsupported when no plugin knows the data type.
 [[nodiscard]] ARKIT_INTERNAL LayerQuant apply_overrides(LayerQuant quant, const SchemeOverrides& overrides,

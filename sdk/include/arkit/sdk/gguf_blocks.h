@@ -76,5 +76,8 @@ struct BlockShape {
 
 // The one TensorQuant a type has.
 [[nodiscard]] TensorQuant quant_of(BlockType type);
+// The type of so many bits that stands in for the one `quant` has: that one itself, else in super-blocks or without as it
+// is, where there are both. It searches as `quant` does if it can. Null = there is none.
+[[nodiscard]] std::optional<TensorQuant> quant_of_bits(const TensorQuant& quant, int bits);
 
 }  // namespace arkit::sdk
