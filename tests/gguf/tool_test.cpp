@@ -123,6 +123,30 @@ TEST_F(GgufTool, SetsAddsAndRemovesKeysAndCopiesTensors) {
   EXPECT_EQ(names(), (std::vector<std::string>{"model.gguf", "out.gguf", "template.jinja"})) << "no part, no lock";
 }
 
+TEST_F(GgufTool, SetsArrays) {
+  const fs::path list = folder_.write("tags.json", R"(["from", "a file"])");
+  (void)work(file_, SetMetadata{.set = {R"(general.tags=["a", "b: [c]", "\u00e9"])", "x.on=[true, false]",
+                                        "x.sizes=i32[]:[1, -2, 3]", "x.wide=u64[]:[18446744073709551615]",
+                                        "x.parts=f32[]:[0.1, 5, -1e-3]", "x.said=string[]:@" + list.string(),
+                                        "x.text=string:[1]"}});
+  const auto key = [&](const char* name) { return key_named(work(file_, ShowFile{}), name); };
+  EXPECT_EQ(key("general.tags").at("value"), json::parse(R"(["a", "b: [c]", "é"])", "x"));
+  EXPECT_EQ(key("general.tags").at("type").as_string(), "string[3]");
+  EXPECT_EQ(key("x.on").at("value"), json::parse("[true, false]", "x"));
+  EXPECT_EQ(key("x.on").at("type").as_string(), "bool[2]");
+  EXPECT_EQ(key("x.sizes").at("value"), json::parse("[1, -2, 3]", "x"));
+  EXPECT_EQ(key("x.wide").at("value"), json::parse("[18446744073709551615]", "x"));
+  EXPECT_EQ(key("x.parts").at("value"), json::parse("[0.1, 5.0, -0.001]", "x"));
+  EXPECT_EQ(key("x.said").at("value").at(1).as_string(), "a file");
+  EXPECT_EQ(key("x.text").at("value").as_string(), "[1]") << "a type that is said is that of the value";
+  // What is there keeps its type, whatever the values look like.
+  (void)work(file_, SetMetadata{.set = {"x.parts=[1, 2]", R"(general.tags=["one"])", "general.name=[x]"}});
+  EXPECT_EQ(key("x.parts").at("type").as_string(), "f32[2]");
+  EXPECT_EQ(key("general.tags").at("type").as_string(), "string[1]");
+  EXPECT_EQ(key("general.name").at("value").as_string(), "[x]");
+  EXPECT_EQ(open_source(file_.string(), registry())->weights().tensors().size(), 75U) << "and it opens";
+}
+
 TEST_F(GgufTool, ChangesAFileInItsPlace) {
   (void)work(file_, SetMetadata{.set = {"general.name=One"}});
   EXPECT_EQ(key_named(work(file_, ShowFile{}), "general.name").at("value").as_string(), "One");
@@ -146,7 +170,15 @@ TEST_F(GgufTool, RefusesKeysThatCannotBe) {
   EXPECT_TRUE(contains(set("tokenizer.ggml.add_bos_token=yes"), "'yes' is no value of type bool"));
   EXPECT_TRUE(contains(set("general.nme=Slip"), "of a new key say the type"));
   EXPECT_TRUE(contains(set("general.nme=text:Slip"), "of a new key say the type"));
-  EXPECT_TRUE(contains(set("tokenizer.ggml.tokens=a,b"), "is an array of 320 values"));
+  EXPECT_TRUE(contains(set("tokenizer.ggml.tokens=a,b"), "an array is written as JSON"));
+  EXPECT_TRUE(contains(set("tokenizer.ggml.tokens=\"a\""), "an array is written as JSON"));
+  EXPECT_TRUE(contains(set("tokenizer.ggml.tokens=[]"), "the array is empty"));
+  EXPECT_TRUE(contains(set(R"(tokenizer.ggml.tokens=["a", 5])"), "element 1: '5' is no value of type string"));
+  EXPECT_TRUE(contains(set(R"(tokenizer.ggml.tokens=["a", "b"])"), "could not be read any more"));
+  EXPECT_TRUE(contains(set("x.sizes=[1, 2]"), "of a new key say the type"));
+  EXPECT_TRUE(contains(set("x.sizes=u8[]:[1, 256]"), "element 1: '256' is no value of type u8"));
+  EXPECT_TRUE(contains(set("x.sizes=u32[]:[1, [2]]"), "element 1: '[2]' is no value of type u32"));
+  EXPECT_TRUE(contains(set("x.on=bool[]:[1]"), "element 0: '1' is no value of type bool"));
   EXPECT_TRUE(contains(set("split.count=2"), "'arkit gguf split'"));
   EXPECT_TRUE(contains(set("general.alignment=u32:64"), "says where tensors lie"));
   EXPECT_TRUE(contains(set("general.name="), "--remove takes the key out"));

@@ -1,15 +1,10 @@
 // Keys changed, files cut and joined.
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <optional>
 #include <span>
 #include <system_error>
 
 #include <arkit/error.h>
-#include <arkit/input_file.h>
 #include <arkit/log.h>
 #include <arkit/mapped_file.h>
 #include <arkit/str.h>
@@ -19,6 +14,7 @@
 #include "gguf_parts.h"
 #include "gguf_tokenizer.h"
 #include "gguf_tool.h"
+#include "gguf_value_text.h"
 #include "gguf_writer.h"
 #include "utf8.h"
 
@@ -27,60 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kCopiedBytes = int64_t{8} << 20;
-constexpr int64_t kMostTextBytes = int64_t{64} << 20;
 constexpr std::string_view kParts = "split.", kAlignmentKey = "general.alignment", kEnd = ".gguf";
-
-std::optional<ValueType> find_value_type(std::string_view name) {
-  for (uint32_t id = 0; id <= static_cast<uint32_t>(ValueType::f64); ++id)
-    if (const auto type = static_cast<ValueType>(id); type != ValueType::array && name_of(type) == name) return type;
-  return std::nullopt;
-}
-
-template <typename T>
-std::string raw_bytes(T value) {
-  return {reinterpret_cast<const char*>(&value), sizeof(T)};
-}
-
-// A number of type T, all of `text`; null = it is none.
-template <typename T>
-std::optional<std::string> number_bytes(std::string_view text) {
-  T value{};
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || rest != text.data() + text.size()) return std::nullopt;
-  return raw_bytes(value);
-}
-
-std::optional<std::string> scalar_bytes(ValueType type, std::string_view text) {
-  switch (type) {
-    case ValueType::u8:
-      return number_bytes<uint8_t>(text);
-    case ValueType::i8:
-      return number_bytes<int8_t>(text);
-    case ValueType::u16:
-      return number_bytes<uint16_t>(text);
-    case ValueType::i16:
-      return number_bytes<int16_t>(text);
-    case ValueType::u32:
-      return number_bytes<uint32_t>(text);
-    case ValueType::i32:
-      return number_bytes<int32_t>(text);
-    case ValueType::u64:
-      return number_bytes<uint64_t>(text);
-    case ValueType::i64:
-      return number_bytes<int64_t>(text);
-    case ValueType::f32:
-      return number_bytes<float>(text);
-    case ValueType::f64:
-      return number_bytes<double>(text);
-    case ValueType::boolean:
-      if (text != "true" && text != "false") return std::nullopt;
-      return raw_bytes(static_cast<uint8_t>(text == "true"));
-    case ValueType::string:
-    case ValueType::array:
-      break;
-  }
-  return std::nullopt;
-}
 
 std::string quoted_path(const fs::path& path) {
   return str("'", path.string(), "'");
@@ -210,24 +153,12 @@ void require_changeable(std::string_view key, const std::string& where) {
 
 EditedKeys::EditedKeys(const Metadata& metadata) : file_(metadata.file()), pairs_(pairs_of(metadata)) {}
 
-Value EditedKeys::encoded(ValueType type, std::string_view text, const std::string& where) {
-  std::string bytes;
-  if (type == ValueType::string) {
-    if (text.starts_with("@@"))
-      bytes = text.substr(1);
-    else if (text.starts_with("@"))
-      bytes = read_input_file(fs::path(text.substr(1)), kMostTextBytes, where);
-    else
-      bytes = text;
-    if (!is_utf8(bytes)) throw_usage(str(where, ": the text is no UTF-8"));
-    if (bytes.empty()) throw_usage(str(where, ": the text is empty; --remove takes the key out"));
-  } else {
-    const auto number = scalar_bytes(type, text);
-    if (!number) throw_usage(str(where, ": '", printable(text), "' is no value of type ", name_of(type)));
-    bytes = *number;
-  }
-  texts_.push_back(std::move(bytes));
-  return {.type = type, .element = {}, .count = 0, .payload = std::as_bytes(std::span(texts_.back()))};
+Value EditedKeys::encoded(WrittenType type, std::string_view text, const std::string& where) {
+  const WrittenValue& value = values_.emplace_back(written_value(type, text, where));
+  return {.type = value.type.type,
+          .element = value.type.element,
+          .count = value.count,
+          .payload = std::as_bytes(std::span(value.payload))};
 }
 
 void EditedKeys::set(std::string_view assignment) {
@@ -240,19 +171,21 @@ void EditedKeys::set(std::string_view assignment) {
   require_changeable(key, where);
   const auto known = std::find_if(pairs_.begin(), pairs_.end(), [&](const auto& pair) { return pair.first == key; });
   if (known != pairs_.end()) {
-    const Value& old = known->second;
-    if (old.type == ValueType::array)
-      throw_usage(str(where, " is an array of ", old.count, " values, which this command does not set"));
-    known->second = encoded(old.type, text, where);
+    known->second = encoded({known->second.type, known->second.element}, text, where);
     return;
   }
-  const size_t colon = text.find(':');
-  const auto type = colon == std::string_view::npos ? std::nullopt : find_value_type(text.substr(0, colon));
-  if (!type)
-    throw_usage(str(where, " is not in ", file_, ": of a new key say the type, KEY=TYPE:VALUE with TYPE string, bool, ",
-                    "u32, i32, f32, u64, i64, f64, u16, i16, u8 or i8, as in '", printable(key), "=string:", "...'"));
+  auto type = type_of_list(text, where);
+  if (!type) {
+    const size_t colon = text.find(':');
+    type = colon == std::string_view::npos ? std::nullopt : find_written_type(text.substr(0, colon));
+    if (!type)
+      throw_usage(str(where, " is not in ", file_,
+                      ": of a new key say the type, KEY=TYPE:VALUE with TYPE string, bool, u32, ",
+                      "i32, f32, u64, i64, f64, u16, i16, u8, i8, or one of them with [] for an array, as in '",
+                      printable(key), "=string:", "...'"));
+    text.remove_prefix(colon + 1);
+  }
   if (!is_utf8(key)) throw_usage(str(where, ": the key is no UTF-8"));
-  text.remove_prefix(colon + 1);
   pairs_.emplace_back(key, encoded(*type, text, where));
 }
 

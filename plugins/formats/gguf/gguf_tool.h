@@ -12,6 +12,7 @@
 #include <arkit/file_tool.h>
 
 #include "gguf_file.h"
+#include "gguf_value_text.h"
 
 namespace arkit::gguf {
 
@@ -26,8 +27,7 @@ using Pairs = std::vector<std::pair<std::string, Value>>;
 class EditedKeys {
  public:
   explicit EditedKeys(const Metadata& metadata);
-  // "KEY=VALUE", "KEY=TYPE:VALUE" of a key that is new, VALUE "@FILE" for the text of a file ("@@..." is a text that
-  // begins with "@"). Throws ErrorCode::usage for what the key's type does not hold and for keys that say how files are
+  // "KEY=VALUE", "KEY=TYPE:VALUE" of a key that is new and no list of texts or booleans (gguf_value_text.h). Throws ErrorCode::usage for what the key's type does not hold and for keys that say how files are
   // laid out.
   void set(std::string_view assignment);
   void remove(std::string_view key);
@@ -36,11 +36,11 @@ class EditedKeys {
   [[nodiscard]] Metadata metadata() const;
 
  private:
-  [[nodiscard]] Value encoded(ValueType type, std::string_view text, const std::string& where);
+  [[nodiscard]] Value encoded(WrittenType type, std::string_view text, const std::string& where);
 
   std::string file_;
   Pairs pairs_;
-  std::deque<std::string> texts_;
+  std::deque<WrittenValue> values_;
 };
 
 [[nodiscard]] json::Object show_file(const std::filesystem::path& file, const ShowFile& task);
