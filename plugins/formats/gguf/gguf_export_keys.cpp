@@ -10,6 +10,7 @@
 #include "gguf_card.h"
 #include "gguf_model_name.h"
 #include "gguf_parts.h"
+#include "gguf_provenance.h"
 #include "rope_factors.h"
 
 namespace arkit::gguf {
@@ -71,14 +72,16 @@ void put_sampling_keys(KeyValues& keys, const ModelSource& source) {
   }
 }
 
-void put_name_keys(KeyValues& keys, const std::string& name, int64_t parameters) {
+// The name is the file's own; its parts are what the source says they are.
+void put_name_keys(KeyValues& keys, const std::string& name, int64_t parameters, const SourceKeys& said) {
   const NameParts parts = parse_model_name(name, parameters);
+  const auto put = [&](std::string_view key, const std::string& read) { keys.put_text(key, said.text_or(key, read)); };
   keys.put_text("general.name", name);
-  if (!parts.version.empty()) keys.put_text("general.version", parts.version);
-  if (!parts.finetune.empty()) keys.put_text("general.finetune", parts.finetune);
-  if (!parts.basename.empty()) keys.put_text("general.basename", parts.basename);
+  put("general.version", parts.version);
+  put("general.finetune", parts.finetune);
+  put("general.basename", parts.basename);
   keys.put_text("general.quantized_by", "arkit");
-  keys.put_text("general.size_label", parts.size_label.empty() ? size_label(parameters) : parts.size_label);
+  put("general.size_label", parts.size_label.empty() ? size_label(parameters) : parts.size_label);
 }
 
 }  // namespace
@@ -121,8 +124,12 @@ void put_model_keys(KeyValues& keys, const ModelSource& source, const Architectu
   keys.put_text("general.architecture", architecture.name);
   keys.put_text("general.type", "model");
   put_sampling_keys(keys, source);
-  put_name_keys(keys, model_name(source), parameters);
-  put_card_keys(keys, source);
+  const SourceKeys said(source);
+  put_name_keys(keys, model_name(source), parameters, said);
+  if (said.is_file())
+    said.carry_into(keys);
+  else
+    put_card_keys(keys, source);
   keys.put_u32(prefix + "block_count", integer(config, "num_hidden_layers", 0));
   keys.put_u32(prefix + "context_length", integer(config, "max_position_embeddings", 0));
   keys.put_u32(prefix + "embedding_length", integer(config, "hidden_size", 0));

@@ -16,6 +16,7 @@
 #include "gguf_file.h"
 #include "gguf_packed.h"
 #include "gguf_parts.h"
+#include "gguf_provenance.h"
 #include "gguf_tokenizer.h"
 #include "gguf_weights.h"
 
@@ -75,6 +76,7 @@ class GgufSource final : public ModelSource, private TokenizerTexts {
   [[nodiscard]] std::vector<CompanionFile> companions() const override {
     std::vector<CompanionFile> files;
     const auto add = [&](const char* name, std::string content) { files.push_back({name, {}, std::move(content)}); };
+    if (std::string card = card_of(file_.metadata); !card.empty()) add("README.md", std::move(card));
     add("generation_config.json", json::dump(make_generation_config(file_.metadata), 2) + "\n");
     std::string tokenizer = tokenizer_json();
     if (tokenizer.empty()) return files;

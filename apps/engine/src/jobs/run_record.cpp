@@ -33,6 +33,8 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kLicenseNames{"LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE"};
 
+constexpr size_t kMostLabel = 64, kMostLink = 1024;
+
 std::string source_license(const ModelSource& source) {
   if (std::string license = front_matter(source, "license"); !license.empty()) return license;
   return printable(text_label(source.config(), "license"), 64);
@@ -69,18 +71,50 @@ std::string_view unquoted(std::string_view text) {
   return quoted ? text.substr(1, text.size() - 2) : text;
 }
 
+// Of the card in the source's folder, or of the one that its reader makes.
+std::vector<std::string> front_matter_lines(const ModelSource& source) {
+  std::vector<std::string> lines;
+  const auto read = [&](std::istream& in) {
+    std::string line;
+    for (int i = 0; i < 100 && std::getline(in, line) && (i == 0 || line != "---"); ++i) lines.push_back(line);
+  };
+  const fs::path card = source.path() / "README.md";
+  if (is_regular(card)) {  // opening a pipe would wait for a writer
+    std::ifstream in(card);
+    read(in);
+    return lines;
+  }
+  for (const CompanionFile& companion : source.companions()) {
+    if (companion.name != "README.md" || !companion.path.empty()) continue;
+    std::istringstream in(companion.content);
+    read(in);
+  }
+  return lines;
+}
+
+// A list of scalars below its key.
+std::string carried_list(const ModelSource& source, std::string_view key) {
+  const std::vector<std::string> lines = front_matter_lines(source);
+  auto line = std::find(lines.begin(), lines.end(), str(key, ":"));
+  std::string list;
+  if (line == lines.end()) return list;
+  for (++line; line != lines.end() && line->starts_with("- "); ++line)
+    list += str("- ", yaml_scalar(printable(unquoted(std::string_view(*line).substr(2)), kMostLabel)), "\n");
+  return list.empty() ? list : str(key, ":\n", list);
+}
+
+std::string carried(const ModelSource& source, std::string_view key) {
+  const std::string value = front_matter(source, key, kMostLink);
+  return value.empty() ? value : str(key, ": ", yaml_scalar(value), "\n");
+}
+
 }  // namespace
 
-std::string front_matter(const ModelSource& source, std::string_view key) {
-  const fs::path card = source.path() / "README.md";
-  if (!is_regular(card)) return {};  // opening a pipe would wait for a writer
-  std::ifstream in(card);
-  std::string line;
-  for (int i = 0; i < 100 && std::getline(in, line); ++i) {
-    if (i > 0 && line == "---") break;
+std::string front_matter(const ModelSource& source, std::string_view key, size_t most) {
+  for (const std::string& line : front_matter_lines(source)) {
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
     const size_t begin = line.find_first_not_of(" \t", key.size() + 1);
-    if (begin != std::string::npos) return printable(unquoted(std::string_view(line).substr(begin)), 64);
+    if (begin != std::string::npos) return printable(unquoted(std::string_view(line).substr(begin)), most);
   }
   return {};
 }
@@ -93,7 +127,8 @@ std::string base_model_name(const ModelSource& source, const std::string& given)
 std::string card_front_matter(const ModelSource& source, const std::string& base, const std::string& scheme) {
   const std::string license = source_license(source);
   return str("---\nbase_model: ", yaml_scalar(base), "\nbase_model_relation: quantized\n",
-             license.empty() ? "" : str("license: ", yaml_scalar(license), "\n"), "tags:\n- arkit\n- ",
+             license.empty() ? "" : str("license: ", yaml_scalar(license), "\n"), carried(source, "license_name"),
+             carried(source, "license_link"), carried_list(source, "language"), "tags:\n- arkit\n- ",
              yaml_scalar(scheme), "\n---\n\n");
 }
 

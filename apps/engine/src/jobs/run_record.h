@@ -65,8 +65,8 @@ void record_files(json::Object& record, const ExportReport& report);
 [[nodiscard]] std::string model_card(const QuantizeOptions& options, const QuantPlan& plan, const ModelSource& source,
                                      const RunOutcome& outcome, const ExportReport& report, const std::string& format);
 
-// The value of `key` in the front matter of the source's model card; empty = none.
-[[nodiscard]] std::string front_matter(const ModelSource& source, std::string_view key);
+// The value of `key` in the front matter of the source's model card, `most` characters of it; empty = none.
+[[nodiscard]] std::string front_matter(const ModelSource& source, std::string_view key, size_t most = 64);
 
 // Parts of a model card. `given` names a model whose config.json does not.
 [[nodiscard]] std::string base_model_name(const ModelSource& source, const std::string& given);
