@@ -102,6 +102,16 @@ TEST(CliFront, SuggestsTheNearestCommandOptionAndKind) {
                      "unknown eval command 'ppx'; did you mean 'ppl'? ('arkit --help' shows all)");
 }
 
+TEST(CliFront, SaysWhoseOptionItIs) {
+  for (const char* option : {"tensor_type", "output-tensor-type", "token_embedding_type", "split_max_size"}) {
+    std::string name = option;
+    std::replace(name.begin(), name.end(), '-', '_');
+    expect_usage_error({"convert", "m", "--format", "gguf", std::string("--") + option, "q8_0"},
+                       "'arkit convert' has no option '--" + name +
+                           "', 'arkit quantize' has; use that to round a model ('arkit convert --help' shows all)");
+  }
+}
+
 TEST(CliFront, SaysWhatIsMissingOrTooMuch) {
   expect_usage_error({"quantize"}, "'arkit quantize' needs MODEL ('arkit quantize --help' shows how)");
   expect_usage_error({"quantize", "m", "n"},
