@@ -118,6 +118,24 @@ TEST_F(GgufMix, TheFileHasThePredictedBytesAndKeepsToTheTarget) {
   }
 }
 
+// What a file says of the matrix is counted, too.
+TEST_F(GgufMix, AMatrixOfImportanceChangesNothingAboutThat) {
+  options_.recipe = "opt-rtn";
+  options_.tuning.disable_opt_rtn.reset();
+  QuantizeOptions measuring = options_;
+  measuring.auto_scheme = {};
+  measuring.formats = {"gguf:q4_k_m"};
+  measuring.tuning.nsamples = 4;
+  measuring.tuning.seqlen = 32;
+  measuring.save_imatrix = options_.imatrix = folder_.path() / "imatrix.gguf";
+  measuring.imatrix.clear();
+  measuring.output_dir = folder_.path() / "measured";
+  (void)quantize(measuring, registry(), recorder_);
+  const auto bytes = static_cast<int64_t>(fs::file_size(run(280'000)));
+  EXPECT_EQ(bytes, predicted());
+  EXPECT_EQ(static_cast<int64_t>(fs::file_size(run(bytes))), bytes) << "met to the byte";
+}
+
 TEST_F(GgufMix, EmbeddingsAndHeadAreDecidedToo) {
   (void)run(300'000);
   std::map<std::string, std::string> found = types();

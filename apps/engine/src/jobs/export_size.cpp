@@ -136,7 +136,7 @@ int64_t ExportSizer::exact_bytes(const FreeMix& format, const QuantPlan& plan) {
   const auto [entry, is_new] = exact_.try_emplace(std::move(key));
   if (is_new)
     entry->second = format.file_bytes(
-        {.output_dir = {}, .source = source_, .plan = plan, .run = {}, .max_shard_bytes = max_shard_bytes_},
+        {.output_dir = {}, .source = source_, .plan = plan, .run = run_, .max_shard_bytes = max_shard_bytes_},
         format_.name);
   return entry->second;
 }

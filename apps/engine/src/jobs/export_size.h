@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <c10/core/ScalarType.h>
 
 #include <arkit/descriptors.h>
+#include <arkit/exporter.h>
 #include <arkit/free_mix.h>
 #include <arkit/model_source.h>
 #include <arkit/registry.h>
@@ -21,8 +23,14 @@ namespace arkit {
 // outlive it.
 class ExportSizer {
  public:
-  ExportSizer(const FormatChoice& format, const ModelSource& source, const Registry& registry, int64_t max_shard_bytes)
-      : format_(format), source_(source), registry_(registry), max_shard_bytes_(max_shard_bytes) {}
+  // `run`: as far as it changes what files that are counted to the byte say.
+  ExportSizer(const FormatChoice& format, const ModelSource& source, const Registry& registry, int64_t max_shard_bytes,
+              RunRecord run)
+      : format_(format),
+        source_(source),
+        registry_(registry),
+        max_shard_bytes_(max_shard_bytes),
+        run_(std::move(run)) {}
 
   // What the format says its files take (FreeMix::file_bytes), to the byte. Where it does not say: bytes of weights
   // (planned_bytes), safetensors headers and index, configuration, the source's companions, README.md and
@@ -46,6 +54,7 @@ class ExportSizer {
   const ModelSource& source_;
   const Registry& registry_;
   int64_t max_shard_bytes_;
+  RunRecord run_;
   std::map<std::string, std::vector<StoredTensor>> known_;  // by shape and scheme
   std::map<std::string, int64_t> exact_;                    // bytes of files, by the schemes of all layers
 };

@@ -95,6 +95,18 @@ std::function<at::Tensor(std::string_view)> importance_of(const GivenImportance*
   return [given](std::string_view layer) { return given->of(layer); };
 }
 
+ImportanceMatrix importance_matrix(const QuantizeOptions& options, const json::Object& config,
+                                   const Registry& registry) {
+  return importance_files(registry, "imatrix").read_importance(options.imatrix, config);
+}
+
+ImportanceRecord importance_record(const QuantizeOptions& options, const ImportanceMatrix& matrix) {
+  return {.file = options.imatrix.string(),
+          .dataset = matrix.datasets.empty() ? std::string() : matrix.datasets.front(),
+          .entries = static_cast<int64_t>(matrix.entries.size()),
+          .chunks = matrix.chunks};
+}
+
 std::shared_ptr<const GivenImportance> read_importance(const QuantizeOptions& options, const QuantPlan& plan,
                                                        const json::Object& config, const RoundingStyle& style,
                                                        const Registry& registry, Reporter& reporter) {
@@ -105,7 +117,7 @@ std::shared_ptr<const GivenImportance> read_importance(const QuantizeOptions& op
     refuse_idle(plan, style, scheme_for);
   const std::string file = str("'", options.imatrix.string(), "'");
   auto given = std::make_shared<GivenImportance>();
-  given->matrix = importance_files(registry, "imatrix").read_importance(options.imatrix, config);
+  given->matrix = importance_matrix(options, config, registry);
   std::map<std::string_view, const ImportanceEntry*> entries;
   for (const ImportanceEntry& entry : given->matrix.entries)
     if (plan.find(entry.layer) != nullptr) entries.emplace(entry.layer, &entry);
@@ -139,10 +151,7 @@ std::shared_ptr<const GivenImportance> read_importance(const QuantizeOptions& op
   if (all.size() > entries.size())
     reporter.info(
         str(file, ": ", all.size() - entries.size(), " of its ", all.size(), " entries are of no layer of this model"));
-  given->record = {.file = options.imatrix.string(),
-                   .dataset = given->matrix.datasets.empty() ? std::string() : given->matrix.datasets.front(),
-                   .entries = static_cast<int64_t>(all.size()),
-                   .chunks = given->matrix.chunks};
+  given->record = importance_record(options, given->matrix);
   return given;
 }
 

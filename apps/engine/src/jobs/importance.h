@@ -37,6 +37,11 @@ struct GivenImportance {
 // A matrix by layer, as rounding asks for it; null for null.
 [[nodiscard]] std::function<at::Tensor(std::string_view)> importance_of(const GivenImportance* given);
 
+// The file that options.imatrix names, and what formats record of it.
+[[nodiscard]] ImportanceMatrix importance_matrix(const QuantizeOptions& options, const json::Object& config,
+                                                 const Registry& registry);
+[[nodiscard]] ImportanceRecord importance_record(const QuantizeOptions& options, const ImportanceMatrix& matrix);
+
 // options.imatrix, held to a plan: who uses it, and whether it belongs to this model. Throws ErrorCode::usage where no
 // layer of the plan looks at importance, ErrorCode::input for a file that cannot be read or is of another model.
 [[nodiscard]] std::shared_ptr<const GivenImportance> read_importance(const QuantizeOptions& options,

@@ -14,6 +14,7 @@
 #include "autoscheme/options.h"
 #include "autoscheme/score_cache.h"
 #include "jobs/calibrate.h"
+#include "jobs/importance.h"
 #include "jobs/source_hashes.h"
 #include "quant/embedding_tables.h"
 #include "quant/format_lookup.h"
@@ -116,7 +117,10 @@ MixSearch::MixSearch(const QuantizeOptions& options, const Registry& registry, R
                              .allow_unmatched = options.allow_unmatched};
   groups_ = make_groups(share_layers(pool_, sharing, reporter), costs_);
   range_ = reach(groups_, costs_, schemes_);
-  sizer_.emplace(formats_.front(), *planned_.source, registry, options.max_shard_bytes);
+  RunRecord run;
+  if (mixes_freely_ && !options.imatrix.empty())
+    run.importance = importance_record(options, importance_matrix(options, planned_.source->config(), registry));
+  sizer_.emplace(formats_.front(), *planned_.source, registry, options.max_shard_bytes, std::move(run));
   check_formats();
   check_budgets();
   reporter.info(str("AutoScheme: ", pool_.layers.size(), " layers in ", groups_.size(), " groups, ", schemes_.size(),

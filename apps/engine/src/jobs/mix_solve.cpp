@@ -14,8 +14,6 @@ using namespace auto_scheme;
 
 constexpr int64_t kRecordBytes = 1792;  // AutoScheme's part of arkit-run.json
 constexpr int kSizeRounds = 8;
-// What a file says of an importance matrix beside its name: four keys and the name of a data set, counted generously.
-constexpr int64_t kImportanceBytes = 512;
 
 }  // namespace
 
@@ -24,9 +22,7 @@ int64_t MixSearch::bytes_of(const std::vector<ChoiceGroup>& groups) {
   // The command and the model's name stand in the card and in the record.
   const auto typed = static_cast<int64_t>(2 * options_.command_line.size() + 4 * options_.model.size() +
                                           2 * options_.layer_config.size() + 2 * options_.dataset.size());
-  int64_t bytes = sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
-  if (mixes_freely_ && !options_.imatrix.empty())
-    bytes += kImportanceBytes + static_cast<int64_t>(options_.imatrix.string().size());
+  const int64_t bytes = sizer_->bound(plan_of(mix), kRecordBytes + ratio_bytes() + typed);
   // plan_of() left layers that stay in 16 bits unrotated; scores and refinement look at them with every option.
   if (planned_.run_time != nullptr) planned_.run_time->apply(planned_.plan);
   return bytes;
