@@ -51,6 +51,12 @@ size_t below(Random& random, size_t count) {
   return count == 0 ? 0 : static_cast<size_t>(random() % count);
 }
 
+// What lengths and counts of binary files are bent to, as it lies in a file: about a power of two, in 1 to 8 bytes.
+std::string edge(Random& random) {
+  const uint64_t number = (uint64_t{1} << below(random, 64)) - below(random, 3);
+  return {reinterpret_cast<const char*>(&number), size_t{1} << below(random, 4)};
+}
+
 // One to eight changes: bytes, digits, parts cut, doubled, moved, or taken from another input.
 std::string mutated(std::string bytes, const std::vector<std::string>& corpus, Random& random) {
   static const std::vector<std::string> kWords{
@@ -59,7 +65,7 @@ std::string mutated(std::string bytes, const std::vector<std::string>& corpus, R
   for (size_t changes = 1 + below(random, 8); changes > 0; --changes) {
     const size_t at = below(random, bytes.size() + 1),
                  length = below(random, std::min<size_t>(64, bytes.size() - at) + 1);
-    switch (below(random, 7)) {
+    switch (below(random, 8)) {
       case 0:
         if (at < bytes.size()) bytes[at] = static_cast<char>(random());
         break;
@@ -78,6 +84,11 @@ std::string mutated(std::string bytes, const std::vector<std::string>& corpus, R
       case 5: {
         const std::string& other = corpus[below(random, corpus.size())];
         bytes.insert(at, other.substr(below(random, other.size() + 1), below(random, 200)));
+        break;
+      }
+      case 6: {
+        const std::string number = edge(random);
+        if (at + number.size() <= bytes.size()) bytes.replace(at, number.size(), number);
         break;
       }
       default:

@@ -223,6 +223,7 @@ TEST_F(Imatrix, RefusesFilesThatAreDamagedOrSomethingElse) {
   EXPECT_TRUE(contains(refused(dat_file({{"a", 1, {1}}, {"a", 1, {1}}})), "appears twice"));
   EXPECT_TRUE(contains(refused(dat_file({{"a", -1, {1}}})), "-1"));
   EXPECT_TRUE(contains(refused(dat_file({{"a", 1, {}}})), "announces 0 values"));
+  EXPECT_TRUE(contains(refused(dat_file(std::vector<Vector>(8193, {"a", 1, {1}}))), "from 1 to 8192"));
   EXPECT_TRUE(contains(refused(dat_file({{"a\xff", 1, {1}}})), "no UTF-8"));
   for (const float bad :
        {-1.0F, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38F})
@@ -242,8 +243,20 @@ TEST_F(Imatrix, RefusesFilesThatAreDamagedOrSomethingElse) {
   other = form;
   other.replace(other.find("imatrix", 0), 7, "general");
   EXPECT_TRUE(contains(refused(other), "is a GGUF file but no importance matrix")) << refused(other);
+  matrix.entries[0].sums.fill_(3e38);
+  matrix.entries[0].counts.fill_(0.5);
+  EXPECT_TRUE(contains(refused(gguf::imatrix_bytes(matrix, gguf::ImatrixForm::gguf)), "means are infinite"));
   matrix.entries[0].counts = at::ones({2});
   EXPECT_TRUE(contains(refused(gguf::imatrix_bytes(matrix, gguf::ImatrixForm::gguf)), "has 2 counts"));
+}
+
+TEST_F(Imatrix, HasNoMoreEntriesThanModels) {
+  ImportanceMatrix matrix;
+  for (int i = 0; i < 8193; ++i)
+    matrix.entries.push_back(
+        {.name = std::to_string(i), .layer = {}, .sums = at::ones({1, 1}), .counts = at::ones({1})});
+  const std::string bytes = gguf::imatrix_bytes(matrix, gguf::ImatrixForm::gguf);
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)parse(bytes); }), "has 8193 entries, at most 8192"));
 }
 
 // What a run makes of a file is what its scheme makes of the numbers in it.

@@ -17,6 +17,7 @@
 
 #include "cli/run_program.h"
 #include "gguf_file.h"
+#include "io/gguf_testing.h"
 #include "jobs/job_testing.h"
 
 namespace arkit {
@@ -229,6 +230,26 @@ TEST_F(GgufTool, SplitsAndMergesBackToTheFile) {
       contains(refusal(ErrorCode::input, [&] { (void)work(first, MergeFile{.output = folder_.path() / "no.gguf"}); }),
                "is missing"));
   EXPECT_FALSE(fs::exists(folder_.path() / "no.gguf"));
+}
+
+// The first part's alignment of a megabyte, and thousands of small numbers in the second: 2 GB of padding.
+TEST_F(GgufTool, WritesNoFileOfPadding) {
+  testing::GgufBuilder parts[2];
+  for (uint32_t i : {0U, 1U})
+    parts[i].pairs = {{"split.count", testing::gguf_u32(2)}, {"split.no", testing::gguf_u32(i)}};
+  parts[0].pairs.emplace_back("general.alignment", testing::gguf_u32(1 << 20));
+  parts[0].alignment = size_t{1} << 20;
+  for (uint64_t i = 0; i < 2000; ++i) parts[1].tensors.push_back({std::to_string(i), {1}, 0, i * 32});
+  parts[1].data_bytes = size_t{2000} * 32;
+  fs::path first;
+  for (const int i : {1, 0}) {
+    first = folder_.path() / (i == 0 ? "m-00001-of-00002.gguf" : "m-00002-of-00002.gguf");
+    std::ofstream(first, std::ios::binary) << parts[i].bytes();
+  }
+  const fs::path out = folder_.path() / "out.gguf";
+  EXPECT_TRUE(contains(refusal(ErrorCode::input, [&] { (void)work(first, MergeFile{.output = out}); }),
+                       "nearly all of them padding"));
+  EXPECT_FALSE(fs::exists(out));
 }
 
 TEST_F(GgufTool, RefusesCutsThatCannotBe) {

@@ -51,7 +51,7 @@ TEST(GgufFile, ReadsMetadataAndTensors) {
   EXPECT_EQ(parsed.metadata.boolean("c"), true);
   EXPECT_EQ(parsed.metadata.text("d"), "x");
   EXPECT_EQ(parsed.metadata.texts("e"), (std::vector<std::string_view>{"p", "", "q"}));
-  EXPECT_EQ(parsed.metadata.integers("f"), (std::vector<int64_t>{-1, 2}));
+  EXPECT_EQ(parsed.metadata.integers("f", 2), (std::vector<int64_t>{-1, 2}));
   EXPECT_EQ(parsed.metadata.integer("absent"), std::nullopt);
   EXPECT_ERROR(parsed.metadata.integer("d"), "input", "'d' is not an integer");
   EXPECT_ERROR(parsed.metadata.texts("f"), "input", "'f' is not an array of strings");
@@ -92,7 +92,8 @@ TEST(GgufFile, RefusesLyingCounts) {
   EXPECT_ERROR(parse(header(~0ULL, 0)), "input", "tensors and 0 keys");
   EXPECT_ERROR(parse(header(0, ~0ULL)), "input", "at most");
   EXPECT_ERROR(parse(header(0, 1 << 20)), "input", "at most");
-  EXPECT_ERROR(parse(header(1 << 20, 0)), "input", "tensor name");
+  EXPECT_ERROR(parse(header((1 << 16) + 1, 0)), "input", "at most 65536");
+  EXPECT_ERROR(parse(header(1 << 16, 0)), "input", "tensor name");
 }
 
 TEST(GgufFile, RefusesLyingStringsAndArrays) {

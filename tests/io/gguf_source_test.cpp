@@ -1,6 +1,8 @@
 #include "gguf_source.h"
 
+#include <cmath>
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <string>
 
@@ -8,8 +10,10 @@
 #include <gtest/gtest.h>
 
 #include <arkit/scheme.h>
+#include <arkit/str.h>
 
 #include "gguf_architecture.h"
+#include "gguf_tensor_scales.h"
 #include "gguf_testing.h"
 #include "rope_factors.h"
 
@@ -183,6 +187,53 @@ TEST(GgufSource, RefusesWhatItCannotRead) {
   EXPECT_ERROR(gguf::open_gguf(dir.path()), "input", "is a folder; a file is expected");
 }
 
+// Heads of a bias were rows of one block: d = 1 / 2 rows, and a division by it.
+TEST(GgufSource, RefusesVectorsInBlocks) {
+  const TempDir dir;
+  GgufBuilder file = testing::tiny_gguf();
+  file.pairs.emplace_back("llama.attention.key_length", gguf_u32(16));
+  file.tensors[1].dims = {8, 32};
+  file.tensors.push_back({"blk.0.attn_q.bias", {32}, 8, 128 + 1024});
+  file.data_bytes = 128 + 1024 + 34;
+  EXPECT_ERROR(open(dir, file), "unsupported",
+               "tensor 'blk.0.attn_q.bias' has 1 dimensions and type Q8_0, which arkit reads for matrices alone");
+  file.tensors[2].type = 0;
+  file.data_bytes = 128 + 1024 + 128;
+  EXPECT_EQ(open(dir, file)->weights().load("model.layers.0.self_attn.q_proj.bias").numel(), 32);
+}
+
+// Matrices in blocks that are no layers: what says nothing to rounding, and biases.
+TEST(GgufSource, KnowsLayersByTheirNames) {
+  const TempDir dir;
+  GgufBuilder file = testing::tiny_gguf();
+  for (const char* name : {"blk.0.ffn_up.input_scale", "rope_freqs.weight", "blk.0.ffn_up.bias"}) {
+    SCOPED_TRACE(name);
+    file.tensors[1] = {name, {32, 2}, 8, 128};
+    file.data_bytes = 128 + 2 * 34;
+    if (std::string_view(name) == "rope_freqs.weight")
+      EXPECT_ERROR(open(dir, file), "input", "'rope_freqs.weight' is no vector of F32");
+    else
+      EXPECT_EQ(open(dir, file)->packed(), nullptr);
+  }
+}
+
+// Each scale is looked for among the layers once: tens of thousands of both are no work.
+TEST(GgufSource, FindsTheLayersOfManyScales) {
+  gguf::File file{.metadata = gguf::Metadata("'f'")};
+  const int count = 32768;
+  for (int i = 0; i < count; ++i) {
+    const std::string name = str("layer-with-a-name-of-usual-length.", i);
+    file.tensors.push_back({.name = name + ".weight", .type = gguf::find_type(8), .shape = {1, 32}, .bytes = 34});
+    file.tensors.push_back({.name = name + ".scale", .type = gguf::find_type(0), .shape = {1}, .bytes = 4});
+  }
+  const float scale = 2;
+  const std::clock_t start = std::clock();
+  const gguf::TensorScales scales = gguf::read_tensor_scales(
+      file, [&](const gguf::TensorEntry&) { return reinterpret_cast<const std::byte*>(&scale); });
+  EXPECT_EQ(scales.size(), static_cast<size_t>(count));
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 2.0);
+}
+
 TEST(GgufSource, NoticesAFileThatWasCut) {
   const TempDir dir;
   const auto source = open(dir, testing::tiny_gguf());
@@ -215,6 +266,10 @@ TEST(GgufRope, FindsLlama3ParametersAgain) {
     EXPECT_ERROR(gguf::llama3_rope_scaling(factors, p, "'f'"), "unsupported", "no llama3 rope scaling");
     factors.assign(factors.size(), 1.0F);
     EXPECT_TRUE(gguf::llama3_rope_scaling(factors, p, "'f'").is_null());
+    for (const float bad : {NAN, INFINITY, 0.0F, -2.0F, 3e38F}) {
+      factors.back() = bad;
+      EXPECT_ERROR(gguf::llama3_rope_scaling(factors, p, "'f'"), "input", "holds a factor that is not between 0 and");
+    }
     factors.pop_back();
     EXPECT_ERROR(gguf::llama3_rope_scaling(factors, p, "'f'"), "input", "factors, expected");
   }

@@ -86,6 +86,7 @@ TEST(GgufTokenizer, RefusesArraysThatDoNotFit) {
   EXPECT_ERROR(with(2, gguf_texts({})), "input", "'tokenizer.ggml.tokens' is missing");
   EXPECT_ERROR(with(2, gguf_texts({"a", "b", "c", "d", "e", "\xff"})), "input", "not valid UTF-8");
   EXPECT_ERROR(with(3, gguf_i32s({1, 1})), "input", "2 entries for 6 tokens");
+  EXPECT_ERROR(with(3, gguf_i32s({1, 1, 1, 1, 1, 1, 1})), "input", "has 7 entries, at most 6 are expected");
   EXPECT_ERROR(with(3, gguf_i32s({1, 1, 1, 1, 1, 9})), "input", "token type 9");
   EXPECT_ERROR(with(4, gguf_texts({"ab"})), "input", "merge 'ab'");
   EXPECT_ERROR(with(4, gguf_texts({"a b c"})), "input", "merge 'a b c'");
@@ -105,6 +106,47 @@ TEST(GgufTokenizer, RebuildsMergesFromScores) {
   EXPECT_EQ(t.at("model").at("unk_token"), "<unk>");
   EXPECT_EQ(json::dump(t.at("normalizer").at("normalizers")),
             "[{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}]");
+}
+
+json::Value of_scores(const std::vector<std::string>& tokens) {
+  GgufBuilder builder;
+  builder.pairs = {{"tokenizer.ggml.model", gguf_text("llama")},
+                   {"tokenizer.ggml.tokens", gguf_texts(tokens)},
+                   {"tokenizer.ggml.scores", gguf_f32s(std::vector<float>(tokens.size(), 0.0F))}};
+  return Parsed(builder).tokenizer();
+}
+
+// A megabyte of pieces would be a gigabyte of merges: every piece is two others in as many ways as it has bytes.
+TEST(GgufTokenizer, RefusesPiecesThatAreMadeOfEachOtherInEveryWay) {
+  std::vector<std::string> runs, cuts;
+  for (char c = 'a'; c < 'i'; ++c)
+    for (size_t size = 1; size <= 512; ++size) runs.emplace_back(size, c);
+  EXPECT_ERROR(of_scores(runs), "input", "which is longer than pieces of words are");
+  std::string text;
+  for (uint64_t state = 1; text.size() < 2000; state = state * 6364136223846793005U + 1442695040888963407U)
+    text += static_cast<char>('a' + (state >> 40) % 26);
+  for (size_t size = 1; size <= 24; ++size)
+    for (size_t at = 0; at + size <= text.size(); ++at) cuts.push_back(text.substr(at, size));
+  EXPECT_ERROR(of_scores(cuts), "input", "are made of each other in more than");
+  // Runs of blanks, as code models have them, are fine.
+  runs.resize(64);
+  EXPECT_EQ(of_scores(runs).at("model").at("merges").as_array().size(), 64U * 63 / 2);
+}
+
+TEST(GgufTokenizer, RefusesMoreAddedTokensThanModelsHave) {
+  const std::vector<std::string> tokens((1 << 17) + 1, "x");
+  GgufBuilder builder;
+  builder.pairs = {{"tokenizer.ggml.model", gguf_text("llama")},
+                   {"tokenizer.ggml.tokens", gguf_texts(tokens)},
+                   {"tokenizer.ggml.token_type", gguf_i32s(std::vector<int32_t>(tokens.size(), 3))}};
+  EXPECT_ERROR(Parsed(builder).tokenizer(), "input", "more than 131072 tokens are control or user-defined ones");
+}
+
+TEST(GgufTokenizer, RefusesATemplateNamedTwice) {
+  GgufBuilder builder = byte_level("smollm");
+  builder.pairs.emplace_back("tokenizer.chat_templates", gguf_texts({"tool_use", "rag", "tool_use"}));
+  builder.pairs.emplace_back("tokenizer.chat_template.tool_use", gguf_text("{{ messages }}"));
+  EXPECT_ERROR(gguf::make_tokenizer_config(Parsed(builder).file.metadata, {}), "input", "names 'tool_use' twice");
 }
 
 // The tiny model's tokenizer.json, which the GGUF was made from, comes back but for what GGUF does not hold.

@@ -67,7 +67,7 @@ int64_t bounded(const Metadata& metadata, const std::string& key, std::optional<
 // A number, or an array that repeats one number for every block.
 std::optional<int64_t> uniform_integer(const Metadata& metadata, const std::string& key) {
   if (!metadata.is_array(key)) return metadata.integer(key);
-  const std::vector<int64_t> values = metadata.integers(key);
+  const std::vector<int64_t> values = metadata.integers(key, kMaxBlocks);
   if (values.empty()) return std::nullopt;
   if (std::any_of(values.begin(), values.end(), [&](int64_t v) { return v != values.front(); }))
     throw_unsupported(str(metadata.file(), ": '", key, "' differs between blocks, which arkit does not read"));

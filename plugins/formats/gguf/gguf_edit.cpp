@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kCopiedBytes = int64_t{8} << 20;
+constexpr int64_t kSparePadding = int64_t{8} << 20;
 constexpr std::string_view kParts = "split.", kAlignmentKey = "general.alignment", kEnd = ".gguf";
 
 std::string quoted_path(const fs::path& path) {
@@ -92,12 +93,23 @@ int64_t alignment_of_keys(const Metadata& metadata) {
   return metadata.integer(kAlignmentKey).value_or(kAlignment);
 }
 
+// Padding is by the first part's alignment, which may be far larger than that of the others: a megabyte after each of
+// many small tensors would fill a disk.
+void require_honest_padding(const Parts& parts, int64_t bytes, int64_t alignment) {
+  int64_t known = 0;
+  for (const auto& map : parts.maps) known += static_cast<int64_t>(map->bytes().size());
+  if (bytes / 2 > known + kSparePadding)
+    throw_input(str(parts.file.metadata.file(), ": its '", kAlignmentKey, "' of ", alignment, " would make ", bytes,
+                    " bytes of ", known, ", nearly all of them padding; the file is damaged, copy it again"));
+}
+
 // All that is known under other names, written as one file or as `rule` says. The lock keeps two runs from one name.
 json::Object write_copy(const Parts& parts, const KeyValues& keys, const fs::path& folder, const std::string& stem,
                         const CutRule& rule) {
   const int64_t alignment = alignment_of_keys(parts.file.metadata);
   std::vector<StoredTensor> stored = stored_tensors(parts.file);
   const std::vector<size_t> counts = cut(keys, stored, rule, alignment);
+  require_honest_padding(parts, bytes_of(keys, stored, counts, alignment), alignment);
   const FolderLock lock(folder);
   require_free(folder, Writer::names(stem, counts.size()));
   Writer writer(folder, stem, keys, std::move(stored), counts, alignment);

@@ -15,7 +15,7 @@ namespace arkit::gguf {
 namespace {
 
 constexpr uint64_t kMaxPairs = 1 << 16;
-constexpr uint64_t kMaxTensors = 1 << 20;
+constexpr uint64_t kMaxTensors = 1 << 16;  // of a file; the largest models have some 2^12
 constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxNameBytes = 63;                  // ggml's own limit
 constexpr uint64_t kMaxArrayCount = uint64_t{1} << 24;  // vocabularies have some 2^18 entries

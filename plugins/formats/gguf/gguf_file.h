@@ -57,7 +57,8 @@ class Metadata {
   [[nodiscard]] std::optional<std::string> text(std::string_view key, size_t most = size_t{1} << 16) const;
   // Elements of an array; views of the file, valid UTF-8.
   [[nodiscard]] std::vector<std::string_view> texts(std::string_view key) const;
-  [[nodiscard]] std::vector<int64_t> integers(std::string_view key) const;
+  // Of at most `most` elements: looked at before they are widened.
+  [[nodiscard]] std::vector<int64_t> integers(std::string_view key, uint64_t most) const;
   [[nodiscard]] std::vector<float> floats(std::string_view key) const;
   [[nodiscard]] bool is_array(std::string_view key) const;
 

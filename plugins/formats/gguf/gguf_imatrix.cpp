@@ -26,7 +26,7 @@ namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts", kMatrix = ".weight";
 constexpr std::string_view kMagic = "GGUF";
-constexpr int32_t kMostEntries = 1 << 20;
+constexpr int32_t kMostEntries = 1 << 13;  // an entry of 17 bytes takes a thousand of memory; models have some 2^10
 constexpr int32_t kLongestName = 4096;
 // The older form counts calls, not tokens; this many a call are what llama-imatrix takes by itself. A power of two, so
 // that quotients of sums and counts are those of the file.
@@ -50,6 +50,16 @@ void check_entry(const ImportanceEntry& entry, const std::string& what) {
     throw_input(str(what, ": entry '", printable(entry.name),
                     "' holds a number that is negative, infinite or none, expected sums of squares; the file is "
                     "damaged, make it again"));
+  }
+  const auto* sums = entry.sums.const_data_ptr<float>();
+  const auto* counts = entry.counts.const_data_ptr<float>();
+  for (int64_t row = 0; row < entry.sums.size(0); ++row, sums += entry.sums.size(1)) {
+    const float count = counts[row];
+    if (count == 0) continue;
+    if (std::all_of(sums, sums + entry.sums.size(1), [&](float sum) { return std::isfinite(sum / count); })) continue;
+    throw_input(str(what, ": entry '", printable(entry.name),
+                    "' holds sums so large for their counts that means are infinite; the file is damaged, make it "
+                    "again"));
   }
 }
 
@@ -180,6 +190,8 @@ ImportanceMatrix read_gguf_form(std::span<const std::byte> bytes, const std::str
   if (type != "imatrix" || entries.empty())
     throw_input(str(what, ": is a GGUF file but no importance matrix (its general.type is '", printable(type, 60),
                     "' and it has ", entries.size(), " entries); make one with --save-imatrix or llama-imatrix"));
+  if (entries.size() > static_cast<size_t>(kMostEntries))
+    throw_input(str(what, ": has ", entries.size(), " entries, at most ", kMostEntries, " are accepted"));
   ImportanceMatrix matrix;
   for (const std::string_view name : keys.texts("imatrix.datasets"))
     if (!name.empty()) matrix.datasets.emplace_back(name);

@@ -147,10 +147,13 @@ std::vector<std::string_view> Metadata::texts(std::string_view key) const {
   return out;
 }
 
-std::vector<int64_t> Metadata::integers(std::string_view key) const {
+std::vector<int64_t> Metadata::integers(std::string_view key, uint64_t most) const {
   const Value* value = find_array(key, "an array of integers");
   if (value == nullptr) return {};
+  if (value->count > most)
+    throw_input(str(file_, ": '", printable(key), "' has ", value->count, " entries, at most ", most, " are expected"));
   std::vector<int64_t> out;
+  out.reserve(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
     const auto element = as_integer(value->element, value->payload.data() + i * width(value->element));
     if (!element) wrong_type(key, "an array of integers");

@@ -63,8 +63,10 @@ TensorMap GgufLayers::tensors(std::string_view layer) const {
 }
 
 QuantizedWeight GgufLayers::unpack(std::string_view layer) const {
-  const auto& [index, type, factor] = known(layer);
-  const LinearSpec& spec = layers_[index];
+  const Known& own = known(layer);
+  const TensorType type = own.type;
+  const float factor = own.scale;
+  const LinearSpec& spec = layers_[own.index];
   const int64_t rows = spec.out_features, columns = spec.in_features;
   const CodeLayout layout = code_layout(type);
   const int64_t groups = columns / layout.group_size;

@@ -1,8 +1,9 @@
 #include "gguf_tensor_scales.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <string_view>
 
 #include <arkit/error.h>
 #include <arkit/str.h>
@@ -22,12 +23,13 @@ bool is_tensor_scale(std::string_view name) noexcept {
 
 TensorScales read_tensor_scales(const File& file, const std::function<const std::byte*(const TensorEntry&)>& data_of) {
   TensorScales scales;
+  std::set<std::string_view> layers;
+  for (const TensorEntry& tensor : file.tensors)
+    if (is_packed_layer(tensor)) layers.insert(tensor.name);
   for (const TensorEntry& tensor : file.tensors) {
     if (!tensor.name.ends_with(kScale)) continue;
     const std::string weight = tensor.name.substr(0, tensor.name.size() - kScale.size()) + ".weight";
-    const bool known = std::any_of(file.tensors.begin(), file.tensors.end(),
-                                   [&](const TensorEntry& t) { return t.name == weight && is_packed_layer(t); });
-    if (!known)
+    if (!layers.contains(weight))
       throw_input(str(file.metadata.file(), ": tensor '", printable(tensor.name), "' is a scale of '",
                       printable(weight), "', expected a linear layer in blocks of that name"));
     float scale = 0;

@@ -1,6 +1,7 @@
 #include "gguf_tokenizer.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -17,6 +18,7 @@ using MergeList = std::vector<std::pair<std::string_view, std::string_view>>;
 
 constexpr size_t kMostTemplateBytes = size_t{1} << 19;  // what is rendered at most
 constexpr size_t kMostTemplates = 64;
+constexpr size_t kMostAddedTokens = size_t{1} << 17;  // each takes half a kilobyte; models of speech have some 2^16
 constexpr std::string_view kSpaceMark = "\u2581";
 
 std::string quoted(std::string_view text) {
@@ -61,7 +63,7 @@ MergeList stored_merges(const Metadata& metadata) {
 }
 
 // Control tokens and the ones named bos, eos, unk, pad are special; user-defined tokens are matched whole but decoded.
-json::Array added_tokens(const Vocabulary& vocabulary) {
+json::Array added_tokens(const Metadata& metadata, const Vocabulary& vocabulary) {
   json::Array out;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const TokenType type = vocabulary.types[id];
@@ -69,6 +71,9 @@ json::Array added_tokens(const Vocabulary& vocabulary) {
     const bool special = type == TokenType::control || type == TokenType::unknown || is(vocabulary.bos) ||
                          is(vocabulary.eos) || is(vocabulary.unk) || is(vocabulary.pad);
     if ((!special && type != TokenType::user_defined) || vocabulary.tokens[id].empty()) continue;
+    if (out.size() == kMostAddedTokens)
+      throw_input(str(metadata.file(), ": more than ", kMostAddedTokens,
+                      " tokens are control or user-defined ones ('tokenizer.ggml.token_type')"));
     out.push_back(json::Object{{"id", id},
                                {"content", vocabulary.tokens[id]},
                                {"single_word", false},
@@ -149,9 +154,13 @@ json::Value chat_templates(const Metadata& metadata) {
     throw_input(str(metadata.file(), ": 'tokenizer.chat_templates' has ", names.size(), " names, at most ",
                     kMostTemplates, " are accepted"));
   if (first) add("default", *std::move(first));
-  for (const std::string_view name : names)
+  std::set<std::string_view> seen;
+  for (const std::string_view name : names) {
+    if (!seen.insert(name).second)
+      throw_input(str(metadata.file(), ": 'tokenizer.chat_templates' names '", printable(name, 60), "' twice"));
     if (auto text = metadata.text(str("tokenizer.chat_template.", name), kMostTemplateBytes))
       add(name, *std::move(text));
+  }
   return all;
 }
 
@@ -197,7 +206,7 @@ std::string sentencepiece_tokenizer(const Metadata& metadata, const Vocabulary& 
   const json::Value unk =
       vocabulary.unk ? json::Value(vocabulary.tokens[static_cast<size_t>(*vocabulary.unk)]) : json::Value(nullptr);
   return assemble(root, bpe_model(unk, true, false), vocab_text(vocabulary),
-                  merges_text(merges_from_scores(vocabulary, scores)));
+                  merges_text(merges_from_scores(vocabulary, scores, metadata.file())));
 }
 
 }  // namespace
@@ -206,7 +215,7 @@ std::string make_tokenizer_json(const Metadata& metadata) {
   const auto vocabulary = read_vocabulary(metadata);
   if (!vocabulary) return {};
   json::Object root{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  root["added_tokens"] = added_tokens(*vocabulary);
+  root["added_tokens"] = added_tokens(metadata, *vocabulary);
   root["post_processor"] = post_processor(*vocabulary);
   if (vocabulary->model == "gpt2") return byte_level_tokenizer(metadata, *vocabulary, std::move(root));
   if (vocabulary->model == "llama") return sentencepiece_tokenizer(metadata, *vocabulary, std::move(root));

@@ -12,11 +12,14 @@
 namespace arkit::gguf {
 namespace {
 
-// Keeps the quadratic work of merges_from_scores small for hostile files; real pieces have at most some 200 bytes.
+// Keep the quadratic work of merges_from_scores, and what comes out of it, small for hostile files. Real pieces have at
+// most some 200 bytes, 10 on the average of their bytes, and are made of others in two ways.
 constexpr size_t kMaxPieceBytes = 512;
+constexpr size_t kMeanPieceBytes = 64, kSpareBytes = size_t{1} << 16;
+constexpr size_t kWaysOfAPiece = 8, kSpareWays = 4096;
 
 std::vector<TokenType> read_types(const Metadata& metadata, size_t count) {
-  const std::vector<int64_t> ids = metadata.integers("tokenizer.ggml.token_type");
+  const std::vector<int64_t> ids = metadata.integers("tokenizer.ggml.token_type", count);
   if (ids.empty()) return std::vector<TokenType>(count, TokenType::normal);
   if (ids.size() != count)
     throw_input(
@@ -76,10 +79,20 @@ std::optional<Vocabulary> read_vocabulary(const Metadata& metadata) {
 }
 
 std::vector<std::pair<std::string_view, std::string_view>> merges_from_scores(const Vocabulary& vocabulary,
-                                                                              std::span<const float> scores) {
+                                                                              std::span<const float> scores,
+                                                                              const std::string& file) {
   std::unordered_map<std::string_view, size_t> pieces;
-  for (size_t id = 0; id < vocabulary.tokens.size(); ++id)
-    if (vocabulary.types[id] == TokenType::normal) pieces.emplace(vocabulary.tokens[id], id);
+  size_t bytes = 0, work = 0;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const std::string_view piece = vocabulary.tokens[id];
+    if (vocabulary.types[id] != TokenType::normal || !pieces.emplace(piece, id).second) continue;
+    bytes += piece.size();
+    if (piece.size() <= kMaxPieceBytes) work += piece.size() * piece.size();
+  }
+  if (work > kMeanPieceBytes * (bytes + kSpareBytes))
+    throw_input(str(file, ": 'tokenizer.ggml.tokens' holds ", pieces.size(), " pieces of ", bytes,
+                    " bytes, which is longer than pieces of words are"));
+  const size_t most = kWaysOfAPiece * pieces.size() + kSpareWays;
   std::vector<Merge> merges;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const std::string_view piece = vocabulary.tokens[id];
@@ -87,7 +100,11 @@ std::vector<std::pair<std::string_view, std::string_view>> merges_from_scores(co
     for (size_t cut = 1; cut < piece.size(); ++cut) {
       if (is_continuation_byte(piece[cut])) continue;
       const std::string_view left = piece.substr(0, cut), right = piece.substr(cut);
-      if (pieces.contains(left) && pieces.contains(right)) merges.push_back({scores[id], id, left, right});
+      if (!pieces.contains(left) || !pieces.contains(right)) continue;
+      if (merges.size() == most)
+        throw_input(str(file, ": the pieces of 'tokenizer.ggml.tokens' are made of each other in more than ", most,
+                        " ways, which no vocabulary of words is"));
+      merges.push_back({scores[id], id, left, right});
     }
   }
   std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {

@@ -29,8 +29,9 @@ struct Vocabulary {
 
 // SentencePiece-style BPE has scores instead of merges: every way to put a piece together from two pieces becomes a
 // merge, best score first. Pieces of equal score (files made from a tokenizer.json give all the same) keep their order
-// in the vocabulary, which is the order in which BPE training made them.
+// in the vocabulary, which is the order in which BPE training made them. Throws ErrorCode::input for pieces that are made
+// of each other in more ways than those of any training; `file` is named then.
 [[nodiscard]] std::vector<std::pair<std::string_view, std::string_view>> merges_from_scores(
-    const Vocabulary& vocabulary, std::span<const float> scores);
+    const Vocabulary& vocabulary, std::span<const float> scores, const std::string& file);
 
 }  // namespace arkit::gguf

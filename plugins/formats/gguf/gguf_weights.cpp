@@ -63,7 +63,9 @@ int64_t source_row(int64_t row, int64_t heads, int64_t rows) noexcept {
 }
 
 bool is_packed_layer(const TensorEntry& tensor) {
-  return tensor.shape.size() == 2 && !is_float(tensor.type->type) && tensor.name != "token_embd.weight";
+  const std::string_view name = tensor.name;
+  return tensor.shape.size() == 2 && !is_float(tensor.type->type) && name.ends_with(".weight") &&
+         name != "token_embd.weight" && name != "rope_freqs.weight";
 }
 
 GgufWeights::GgufWeights(const Parts& parts, const Architecture& architecture, const HyperParameters& parameters,
@@ -76,6 +78,10 @@ GgufWeights::GgufWeights(const Parts& parts, const Architecture& architecture, c
     if (!name)
       throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name),
                             "' is not part of architecture '", architecture.name, "' as arkit reads it"));
+    // Rows are what blocks, rotary order and strips are about: a vector has none.
+    if (!is_float(tensor.type->type) && tensor.shape.size() != 2)
+      throw_unsupported(str(file.metadata.file(), ": tensor '", printable(tensor.name), "' has ", tensor.shape.size(),
+                            " dimensions and type ", tensor.type->name, ", which arkit reads for matrices alone"));
     const MappedFile& map = parts.map_of(tensor);
     const bool as_stored = view == View::packed && is_packed_layer(tensor);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape[0];

@@ -15,6 +15,9 @@
 namespace arkit::gguf {
 namespace {
 
+constexpr float kMostFactor = 1e6F;
+constexpr double kMostPositions = 1e9;
+
 // With w = 2 pi base^(2k/dim), the wave length of pair k, llama3 scaling divides its frequency by
 // (docs/spec/gguf-reading.md 5)
 //   1 for w < o / high,  factor for w > o / low,
@@ -62,14 +65,14 @@ std::optional<Llama3> solve(double factor, std::span<const float> factors, const
   const auto [x1, s1] = points.back();
   const double slope = (s1 - s0) / (x1 - x0), offset = slope * x0 - s0;
   if (!(offset > 0)) return std::nullopt;
+  const double original = slope / offset;
+  if (!(original > 0 && original < kMostPositions)) return std::nullopt;
   const auto tidy = [](double value, double unit) {  // 3.9999 -> 4, 8191.7 -> 8192
     const double near = std::round(value / unit) * unit;
     return std::fabs(near - value) < 1e-3 * value ? near : value;
   };
-  return Llama3{.factor = factor,
-                .low = 1,
-                .high = tidy(1 + 1 / offset, 0.5),
-                .original = std::round(tidy(slope / offset, 1024))};
+  return Llama3{
+      .factor = factor, .low = 1, .high = tidy(1 + 1 / offset, 0.5), .original = std::round(tidy(original, 1024))};
 }
 
 }  // namespace
@@ -86,6 +89,8 @@ std::vector<float> llama3_factors(const Rope& rope) {
 json::Value llama3_rope_scaling(std::span<const float> factors, const HyperParameters& p, std::string_view file) {
   if (static_cast<int64_t>(factors.size()) != p.head_dim / 2)
     throw_input(str(file, ": tensor 'rope_freqs.weight' has ", factors.size(), " factors, expected ", p.head_dim / 2));
+  if (!std::all_of(factors.begin(), factors.end(), [](float f) { return f > 0 && f <= kMostFactor; }))
+    throw_input(str(file, ": tensor 'rope_freqs.weight' holds a factor that is not between 0 and ", kMostFactor));
   const double factor = *std::max_element(factors.begin(), factors.end());
   if (std::all_of(factors.begin(), factors.end(), [](float f) { return f == 1.0F; })) return nullptr;
   std::vector<Llama3> candidates{{.factor = factor}};  // Llama 3.1 and 3.2
