@@ -75,7 +75,7 @@ void LeastErrorRounder::round(const float* x, int64_t n, const float* importance
     if (into != nullptr) std::copy_n(from + first, count, into + first);
   };
   for (int64_t b = 0; b < blocks; ++b) {
-    if (error(x, importance, other, b) >= error(x, importance, to, b)) continue;
+    if (!(error(x, importance, other, b) < error(x, importance, to, b))) continue;  // nor where either is no number
     take(other.codes, to.codes, b * shape_.block, shape_.block);
     take(other.d, to.d, b, 1);
     take(other.dmin, to.dmin, b, 1);
