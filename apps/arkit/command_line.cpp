@@ -84,7 +84,7 @@ void add_options(po::options_description& description, std::span<const Option> o
   name.erase(0, name.find_first_not_of('-'));
   if (find_option(*find_command("quantize"), name) != nullptr)
     throw_usage(str("'arkit ", command.name, "' has no option '--", printable(name),
-                    "', 'arkit quantize' has; use that ", "to round a model ('arkit ", command.name,
+                    "', 'arkit quantize' has; use that to round a model ('arkit ", command.name,
                     " --help' shows all)"));
   const std::string near = nearest(name, option_names(command));
   throw_usage(str("unknown option '", printable(typed), "'", near.empty() ? "" : str("; did you mean '--", near, "'?"),

@@ -20,9 +20,9 @@ struct BlockCodes {
 struct BlockRun {
   TensorType type;
   BlockCodes first;
-  const float *d = nullptr, *dmin = nullptr;  // of each; null = of all as of the first
-  int64_t count = 1;
-  int block = 0, groups = 0, block_bytes = 0;  // of one: weights, scales, bytes
+  const float *d, *dmin;  // of each, in the place of first.d and first.dmin; null = the type has none
+  int64_t count;
+  int block, groups, block_bytes;  // of one: weights, scales, bytes
 };
 
 // Writes block_bytes of each. Nothing for types without codes.

@@ -27,8 +27,8 @@ using Pairs = std::vector<std::pair<std::string, Value>>;
 class EditedKeys {
  public:
   explicit EditedKeys(const Metadata& metadata);
-  // "KEY=VALUE", "KEY=TYPE:VALUE" of a key that is new and no list of texts or booleans (gguf_value_text.h). Throws ErrorCode::usage for what the key's type does not hold and for keys that say how files are
-  // laid out.
+  // "KEY=VALUE", "KEY=TYPE:VALUE" of a key that is new and no list of texts or booleans (gguf_value_text.h). Throws
+  // ErrorCode::usage for what the key's type does not hold and for keys that say how files are laid out.
   void set(std::string_view assignment);
   void remove(std::string_view key);
 

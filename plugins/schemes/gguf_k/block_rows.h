@@ -6,14 +6,11 @@
 #include <arkit/scheme.h>
 
 #include "ggml_rows.h"
+#include "search.h"
 
 namespace arkit::gguf_k {
 
 inline constexpr int64_t kGrain = int64_t{1} << 14;  // numbers a thread takes at least
-
-// Whose searches find the scales; AutoRound's are for types with sdk::has_auto_round_search. least_error: either's, by
-// block (LeastErrorRounder), of types that both search for; ggml's of others.
-enum class Search { least_error, ggml, auto_round };
 
 // [out, in], in a multiple of the type's block; f32, bf16 or f16, contiguous. `importance`: f32 [in] or undefined.
 // Of types with super-blocks `scale` and `group_min` are codes and super_scale and super_min have float16's values; of

@@ -29,12 +29,6 @@ Search search_of(const TensorQuant& quant) {
   return quant.observer == kGgml ? Search::ggml : Search::least_error;
 }
 
-// Others are rounded to their extremes whatever the importance of a column.
-bool has_search(BlockType type, Search search) {
-  if (search == Search::auto_round) return type != BlockType::q4_1 && type != BlockType::q5_1;
-  return type != BlockType::q8_0 && type != BlockType::mxfp4 && type != BlockType::tq1_0 && type != BlockType::tq2_0;
-}
-
 // What lies in a file for each weight: codes, their scales and those of super-blocks.
 double bits_of(BlockType type) {
   const BlockShape shape = shape_of(type);

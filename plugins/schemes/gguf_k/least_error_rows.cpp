@@ -6,6 +6,7 @@
 #include <arkit/kernel_set.h>
 
 #include "block_values.h"
+#include "search.h"
 
 namespace arkit::gguf_k {
 namespace {
@@ -27,9 +28,7 @@ ARKIT_INLINE double weighted_error(const float* x, const float* value, const flo
 }  // namespace
 
 bool LeastErrorRounder::knows_both(BlockType type) noexcept {
-  // Q8_0 is rounded to its extremes by ggml: eight bits gain nothing by a search.
-  return sdk::has_auto_round_search(type) && type != BlockType::q4_1 && type != BlockType::q5_1 &&
-         type != BlockType::q8_0;
+  return sdk::has_auto_round_search(type) && has_search(type, Search::auto_round) && has_search(type, Search::ggml);
 }
 
 // Of one super-block, or block of a type without.
